@@ -1,0 +1,28 @@
+"""Keras to ONNX, graph passes, the pipeline and the command line.
+
+Names are imported on first use: a command that needs one of them should not pay for all.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from converter.export import convert
+    from converter.passes.dedupe import dedupe
+    from converter.pipeline import compress
+
+__all__ = ["compress", "convert", "dedupe"]
+
+_HOME = {
+    "convert": "converter.export",
+    "compress": "converter.pipeline",
+    "dedupe": "converter.passes.dedupe",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,155 @@
+"""ONNX files in and out: untrusted when read, whole or absent when written.
+
+What is checked before anything is allocated: that the file is ONNX, that its external data
+lies inside its own folder (no absolute path, no ``..``, no link that leads outside), and that
+every tensor's bytes are really there. https://onnx.ai/onnx/repo-docs/ExternalData.html
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+import onnx_ir as ir
+
+from runtimes.base import TensorSpec
+from runtimes.errors import ModelError
+from runtimes.files import atomic_file
+
+ModelSource = str | os.PathLike[str] | ir.Model
+"""A path to an ONNX file, or the graph itself."""
+
+# A protobuf message cannot exceed 2 GiB; below that, one self-contained file is kinder.
+_EXTERNAL_ABOVE_BYTES = 1_800_000_000
+
+
+def load_model(source: ModelSource) -> ir.Model:
+    """Open an ONNX model; weights in external data stay memory-mapped.
+
+    An ``ir.Model`` is given back as it is. Raises ``ModelError`` for a file that is missing,
+    not ONNX, or whose external data is missing, truncated or outside its folder.
+    """
+    if isinstance(source, ir.Model):
+        return source
+    path = Path(source)
+    if not path.exists():
+        raise ModelError(f"{path}: no such file")
+    if not path.is_file():
+        raise ModelError(f"{path} is not a file; give the path of an ONNX model")
+    try:
+        model = ir.load(path, format="protobuf")
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
+    except Exception as error:
+        raise ModelError(
+            f"{path} is not an ONNX model that can be read ({_first_line(error)}); "
+            "a Keras model is made into one with: kilnx convert"
+        ) from error
+    if not model.opset_imports or not (len(model.graph) or model.graph.outputs):
+        raise ModelError(f"{path} is not an ONNX model: it holds no graph")
+    for tensor in _external_tensors(model):
+        _check_external(tensor, path)
+    return model
+
+
+def save_model(
+    model: ir.Model, path: str | os.PathLike[str], *, force: bool = False
+) -> None:
+    """Write ``model`` so that the file appears whole or not at all.
+
+    A model whose weights exceed what one protobuf file holds gets them in
+    ``<name>.data`` beside it. Refuses an existing file unless ``force``.
+    """
+    path = Path(path)
+    with atomic_file(path, force=force) as work:
+        if weight_bytes(model) > _EXTERNAL_ABOVE_BYTES:
+            ir.save(
+                model, work, format="protobuf", external_data=f"{path.name}.data", alignment=65536
+            )
+        else:
+            ir.external_data.load_to_model(model)
+            ir.save(model, work, format="protobuf")
+
+
+def weight_bytes(model: ir.Model) -> int:
+    """Bytes of all initializers, subgraphs included; a tensor that is stored once counts once."""
+    return sum(
+        value.const_value.nbytes
+        for graph in model.graphs()
+        for value in graph.initializers.values()
+        if value.const_value is not None
+    )
+
+
+def file_bytes(path: str | os.PathLike[str]) -> int:
+    """Size of an ONNX file together with its external data, bytes."""
+    path = Path(path)
+    beside = {
+        path.parent / str(tensor.location) for tensor in _external_tensors(load_model(path))
+    }
+    return path.stat().st_size + sum(p.stat().st_size for p in beside)
+
+
+def model_inputs(model: ir.Model) -> tuple[TensorSpec, ...]:
+    """The inputs that a caller must feed, in order: those without an initializer."""
+    return tuple(
+        _spec(value) for value in model.graph.inputs if value.name not in model.graph.initializers
+    )
+
+
+def model_outputs(model: ir.Model) -> tuple[TensorSpec, ...]:
+    """The outputs, in order."""
+    return tuple(_spec(value) for value in model.graph.outputs)
+
+
+def _spec(value: ir.Value) -> TensorSpec:
+    dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(object)
+    shape: tuple[int | str | None, ...] | None = None
+    if value.shape is not None:
+        shape = tuple(d if isinstance(d, int) else d.value for d in value.shape)
+    return TensorSpec(str(value.name), np.dtype(dtype), shape)
+
+
+def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            if isinstance(value.const_value, ir.ExternalTensor):
+                yield value.const_value
+        for node in graph:
+            for attribute in node.attributes.values():
+                if attribute.type == ir.AttributeType.TENSOR and isinstance(
+                    attribute.value, ir.ExternalTensor
+                ):
+                    yield attribute.value
+
+
+def _check_external(tensor: ir.ExternalTensor, model_path: Path) -> None:
+    location = str(tensor.location)
+    where = f"{model_path}: the weights of {tensor.name!r}"
+    pure = PurePosixPath(location)
+    if pure.is_absolute() or PureWindowsPath(location).is_absolute() or ".." in pure.parts:
+        raise ModelError(f"{where} point outside the model's folder ({location!r}); refused")
+    folder = model_path.parent.resolve()
+    target = folder / pure
+    if not target.resolve().is_relative_to(folder):
+        raise ModelError(f"{where} lead through a link out of the model's folder; refused")
+    if not target.is_file():
+        raise ModelError(f"{where} are missing: there is no file {location!r} beside the model")
+    offset, length = tensor.offset or 0, tensor.length
+    if any(not isinstance(dim, int) or dim < 0 for dim in tensor.shape):
+        raise ModelError(f"{where} have no valid shape")
+    needed = math.ceil(math.prod(tensor.shape.numpy()) * tensor.dtype.itemsize)
+    if length is not None and length != needed:
+        raise ModelError(f"{where} should be {needed} bytes by their shape, but say {length}")
+    if offset < 0 or offset + needed > target.stat().st_size:
+        raise ModelError(
+            f"{where} are truncated: {location!r} holds {target.stat().st_size} bytes, "
+            f"{offset + needed} are needed; copy the file again"
+        )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
