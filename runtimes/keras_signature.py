@@ -1,0 +1,137 @@
+"""The interface of a Keras model: what its ONNX file's inputs and outputs are called.
+
+Shared by the export, which writes these names into the file, and the Keras runtime, which answers
+to them; so a Keras model and its ONNX file can be fed with the same arrays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from runtimes.base import TensorSpec
+from runtimes.errors import ConversionError
+
+_SPATIAL = {3: ("length",), 4: ("height", "width"), 5: ("depth", "height", "width")}
+
+
+@dataclass(frozen=True)
+class KerasSignature:
+    """Flat inputs in Keras' order, and the structure that ``model.call`` wants them in."""
+
+    inputs: tuple[TensorSpec, ...]
+    structure: Any
+    declared_outputs: tuple[str, ...] = ()
+
+    def pack(self, tensors: Sequence[Any]) -> Any:
+        """Arrange flat tensors as the model's first argument."""
+        import keras
+
+        return keras.tree.pack_sequence_as(self.structure, list(tensors))
+
+    def output_names(self, outputs: Any) -> tuple[str, ...]:
+        """Names for the flattened ``outputs`` of one call, unique among all names.
+
+        Dict keys where the model gives back a dict, else the names of the output layers,
+        else ``output``, ``output_1``, …
+        """
+        import keras
+
+        paths = [path for path, _ in keras.tree.flatten_with_path(outputs)]
+        if paths and all(any(isinstance(key, str) for key in path) for path in paths):
+            names = ["/".join(str(key) for key in path) for path in paths]
+        elif len(self.declared_outputs) == len(paths):
+            names = list(self.declared_outputs)
+        else:
+            names = ["output"] * len(paths)
+        return unique_names(names, taken={spec.name for spec in self.inputs})
+
+    def __str__(self) -> str:
+        return "(" + ", ".join(str(spec) for spec in self.inputs) + ")"
+
+
+def keras_signature(model: Any) -> KerasSignature:
+    """Read the signature of a built functional or sequential Keras model.
+
+    A dynamic batch is called ``batch``, other dynamic dimensions ``length``, ``height``,
+    ``width``, … by rank. Raises ``ConversionError`` for a model that does not know its inputs.
+    """
+    import keras
+
+    structure = _input_structure(model)
+    if structure is None:
+        raise ConversionError(
+            f"the model {model.name!r} does not know the shape of its inputs; give it: "
+            "--signature name=1,224,224,3:float32 (signature={'name': (shape, dtype)})"
+        )
+    paths = keras.tree.flatten_with_path(structure)
+    names = unique_names(
+        [
+            next((key for key in reversed(path) if isinstance(key, str)), None) or tensor.name
+            for path, tensor in paths
+        ]
+    )
+    inputs = tuple(
+        TensorSpec(name, _numpy_dtype(tensor.dtype), named_dims(tensor.shape))
+        for name, (_, tensor) in zip(names, paths, strict=True)
+    )
+    declared = tuple(getattr(model, "output_names", None) or _last_layer(model))
+    return KerasSignature(inputs, structure, declared)
+
+
+def named_dims(shape: Sequence[int | None]) -> tuple[int | str | None, ...]:
+    """Name the dynamic dimensions of an input by their place, batch first."""
+    spatial = _SPATIAL.get(len(shape), ())
+    names = ["batch", *spatial, *(f"dim_{i}" for i in range(len(spatial) + 1, len(shape)))]
+    return tuple(
+        name if dim is None else int(dim) for dim, name in zip(shape, names, strict=False)
+    )
+
+
+def unique_names(names: Sequence[str], taken: set[str] | frozenset[str] = frozenset()) -> tuple[
+    str, ...
+]:
+    """Make names unique by suffixes ``_1``, ``_2``, …, leaving those of ``taken`` alone."""
+    seen = set(taken)
+    result = []
+    for name in names:
+        candidate, count = name, 0
+        while candidate in seen:
+            count += 1
+            candidate = f"{name}_{count}"
+        seen.add(candidate)
+        result.append(candidate)
+    return tuple(result)
+
+
+def _input_structure(model: Any) -> Any:
+    """The nest of KerasTensors that the model was built on; ``None`` if it has none."""
+    import keras
+
+    if isinstance(model, keras.Sequential):
+        inputs = model.inputs if model.built else None
+        return inputs[0] if inputs else None
+    structure = getattr(model, "_inputs_struct", None)
+    if structure is None:
+        return None
+    # A single input may be held as a list of one: the model takes the tensor as well.
+    if isinstance(structure, (list, tuple)) and len(structure) == 1:
+        return structure[0]
+    return structure
+
+
+def _last_layer(model: Any) -> list[str]:
+    layers = getattr(model, "layers", [])
+    return [re.sub(r"[^\w./-]", "_", layers[-1].name)] if layers else []
+
+
+def _numpy_dtype(name: str) -> np.dtype[Any]:
+    import ml_dtypes
+
+    if name == "string":
+        return np.dtype(object)
+    return np.dtype(getattr(ml_dtypes, name) if hasattr(ml_dtypes, name) else name)
