@@ -99,7 +99,9 @@ def _space(path: Path) -> Iterator[None]:
         if isinstance(error, KilnxError):
             raise
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DataError(f"no space left to write {path}; free some or write elsewhere") from error
+            raise DataError(
+                f"no space left to write {path}; free some or write elsewhere"
+            ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise DataError(f"not allowed to write {path}: {error.strerror}") from error
         raise

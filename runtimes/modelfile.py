@@ -55,9 +55,7 @@ def load_model(source: ModelSource) -> ir.Model:
     return model
 
 
-def save_model(
-    model: ir.Model, path: str | os.PathLike[str], *, force: bool = False
-) -> None:
+def save_model(model: ir.Model, path: str | os.PathLike[str], *, force: bool = False) -> None:
     """Write ``model`` so that the file appears whole or not at all.
 
     A model whose weights exceed what one protobuf file holds gets them in
@@ -87,9 +85,7 @@ def weight_bytes(model: ir.Model) -> int:
 def file_bytes(path: str | os.PathLike[str]) -> int:
     """Size of an ONNX file together with its external data, bytes."""
     path = Path(path)
-    beside = {
-        path.parent / str(tensor.location) for tensor in _external_tensors(load_model(path))
-    }
+    beside = {path.parent / str(tensor.location) for tensor in _external_tensors(load_model(path))}
     return path.stat().st_size + sum(p.stat().st_size for p in beside)
 
 
