@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -54,6 +54,10 @@ class Runtime(Protocol):
 
     def run(self, feed: Feed, outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """Run one batch."""
+        ...
+
+    def prepare(self, feed: Feed) -> Callable[[], object]:
+        """Check ``feed`` once and give a function that runs it and nothing else, for timing."""
         ...
 
     def close(self) -> None:

@@ -5,15 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
+
+import onnx_ir as ir
 
 from runtimes.base import Runtime
-from runtimes.ort import Optimization
+from runtimes.errors import ModelError
+from runtimes.keras import KerasRuntime, is_keras_file
+from runtimes.ort import Optimization, OrtRuntime
 
 
 def is_keras(model: Any) -> bool:
     """Whether ``model`` is a live Keras model or the path of a Keras file (.keras or HDF5)."""
-    raise NotImplementedError
+    if isinstance(model, str | os.PathLike):
+        return is_keras_file(model)
+    return any(
+        kind.__module__.partition(".")[0] == "keras" and kind.__name__ == "Model"
+        for kind in type(model).__mro__
+    )
 
 
 def open_runtime(
@@ -32,10 +41,35 @@ def open_runtime(
     Raises ``ModelError`` for what is not a model and ``RuntimeUnavailable`` for a provider
     that is unknown or not installed.
     """
-    raise NotImplementedError
+    if is_keras(model):
+        return KerasRuntime(model)
+    if not isinstance(model, str | os.PathLike | ir.Model):
+        raise ModelError(
+            f"a {type(model).__name__} is not a model; give the path of an ONNX or Keras file, "
+            "an onnx_ir.Model or a live Keras model"
+        )
+    if provider == "keras":
+        raise ModelError("an ONNX model does not run in Keras; give the Keras model")
+    return OrtRuntime(
+        model,
+        provider=provider,
+        threads=threads,
+        optimization=optimization,
+        optimized_model_path=optimized_model_path,
+        config=config,
+    )
 
 
 @contextmanager
 def borrow(model: Any, provider: str = "cpu", *, threads: int | None = None) -> Iterator[Runtime]:
     """Yield ``model`` if it is a runtime already, else open it and close it at the end."""
-    raise NotImplementedError
+    if is_runtime(model):
+        yield cast(Runtime, model)
+        return
+    with open_runtime(model, provider, threads=threads) as runtime:
+        yield runtime
+
+
+def is_runtime(model: Any) -> bool:
+    """Whether ``model`` is an open runtime rather than a model that has to be opened."""
+    return all(hasattr(model, name) for name in ("run", "prepare", "inputs", "outputs"))

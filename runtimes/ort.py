@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import os
+import re
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
+
+import numpy as np
+import onnx_ir as ir
 
 from runtimes.base import Array, Feed, TensorSpec
-from runtimes.modelfile import ModelSource
+from runtimes.errors import ModelError, RuntimeUnavailable
+from runtimes.feed import check_feed, check_outputs
+from runtimes.install import require_onnxruntime
+from runtimes.modelfile import ModelSource, load_model, weight_bytes
 
 Optimization = Literal["disabled", "basic", "extended", "all"]
+
+PROVIDERS = {"cpu": "CPUExecutionProvider"}
+"""The providers that kilnx knows, by the names that users give them."""
+
+# A protobuf message cannot exceed 2 GiB: larger models reach the session through files.
+_IN_MEMORY_BELOW_BYTES = 1_500_000_000
+_FATAL = 4  # every error is raised as an exception as well: printing it too is noise
 
 
 class OrtRuntime:
@@ -37,19 +53,54 @@ class OrtRuntime:
         optimized_model_path: str | os.PathLike[str] | None = None,
         config: Mapping[str, str] | None = None,
     ) -> None:
-        raise NotImplementedError
+        ort = require_onnxruntime()
+        execution_provider = _require_provider(provider, ort.get_available_providers())
+        options = ort.SessionOptions()
+        options.log_severity_level = _FATAL
+        options.graph_optimization_level = _level(ort, optimization)
+        if threads is not None:
+            if threads < 1:
+                raise ValueError(f"threads must be at least 1, not {threads}")
+            options.intra_op_num_threads = threads
+            options.inter_op_num_threads = 1
+        if optimized_model_path is not None:
+            options.optimized_model_filepath = os.fspath(optimized_model_path)
+        for key, value in (config or {}).items():
+            options.add_session_config_entry(key, value)
+
+        self.name = _name(model)
+        self._errors = _error_classes()
+        self._session = self._open(ort, model, options, execution_provider)
+        self._session.disable_fallback()
+        self.inputs = tuple(self._spec(node) for node in self._session.get_inputs())
+        self.outputs = tuple(self._spec(node) for node in self._session.get_outputs())
+        self._output_names = [spec.name for spec in self.outputs]
+        self._run_options = ort.RunOptions()
+        self._run_options.log_severity_level = _FATAL
 
     def run(self, feed: Feed, outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """Run one batch: ``DataError`` if the feed does not fit, ``ModelError`` if a node fails."""
-        raise NotImplementedError
+        check_feed(feed, self.inputs, self.name)
+        names = self._output_names if outputs is None else list(outputs)
+        check_outputs(names, self.outputs, self.name)
+        if not names:
+            return {}
+        try:
+            arrays = self._session.run(names, dict(feed), self._run_options)
+        except self._errors as error:
+            raise ModelError(f"{self.name} failed when it ran: {explain(error)}") from error
+        return dict(zip(names, arrays, strict=True))
 
     def prepare(self, feed: Feed) -> Callable[[], object]:
         """Check ``feed`` once and give a function that runs it, for timing."""
-        raise NotImplementedError
+        self.run(feed)
+        run, names, options = self._session.run, self._output_names, self._run_options
+        arrays = dict(feed)
+        return lambda: run(names, arrays, options)
 
     def close(self) -> None:
         """Free the session."""
-        raise NotImplementedError
+        self._session = None
 
     def __enter__(self) -> Self:
         return self
@@ -61,3 +112,108 @@ class OrtRuntime:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _open(self, ort: Any, model: ModelSource, options: Any, provider: str) -> Any:
+        graph = load_model(model)  # for a path as well: its checks come before ORT's parser
+        with tempfile.TemporaryDirectory(prefix="kilnx-") as folder:
+            source: str | bytes
+            if not isinstance(model, ir.Model):
+                source = os.fspath(model)
+            elif _fits_in_memory(graph):
+                source = ir.to_proto(graph).SerializeToString()
+            else:
+                source = str(Path(folder) / "model.onnx")
+                ir.save(graph, source, format="protobuf", external_data="model.onnx.data")
+            try:
+                return ort.InferenceSession(source, options, providers=[provider])
+            except self._errors as error:
+                raise ModelError(f"{self.name} does not load: {explain(error)}") from error
+
+    def _spec(self, node: Any) -> TensorSpec:
+        kind = re.fullmatch(r"tensor\((\w+)\)", node.type)
+        if kind is None:
+            raise ModelError(
+                f"{self.name}: {node.name!r} is a {node.type}; only tensors can go in and out"
+            )
+        dtype = _dtype(kind[1])
+        if dtype is None:
+            raise ModelError(f"{self.name}: {node.name!r} is a {node.type}, which numpy lacks")
+        return TensorSpec(node.name, dtype, tuple(node.shape))
+
+
+def explain(error: Exception) -> str:
+    """ONNX Runtime's message in one line, the node that it is about first."""
+    text = re.sub(r"\s+", " ", str(error)).strip()
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+    text = re.sub(r"(?:/[\w.+-]+)+\.(?:cc|h):\d+ ", "", text)  # where in ORT's own source
+    for pattern in (
+        r"while running (?P<op>[\w.]+) node\. Name:'(?P<name>[^']*)'",
+        r"find an implementation for (?P<op>[\w.]+)\(\d+\) node with name '(?P<name>[^']*)'",
+        r"In Node, \(\"(?P<name>[^\"]*)\", (?P<op>[\w.]+),",
+        r"Node \((?P<name>[^)]*)\) Op \((?P<op>[\w.]+)\)",
+    ):
+        found = re.search(pattern, text)
+        if found:
+            return f"node {found['name']!r} ({found['op']}): {text[:500]}"
+    return text[:500]
+
+
+def _require_provider(provider: str, available: Sequence[str]) -> str:
+    if provider not in PROVIDERS:
+        raise RuntimeUnavailable(
+            f"there is no provider {provider!r}; kilnx runs models on: {', '.join(PROVIDERS)}"
+        )
+    if PROVIDERS[provider] not in available:
+        raise RuntimeUnavailable(
+            f"the installed ONNX Runtime has no provider {provider!r} "
+            f"({PROVIDERS[provider]}); it has {', '.join(available)}"
+        )
+    return PROVIDERS[provider]
+
+
+def _level(ort: Any, optimization: Optimization) -> Any:
+    levels = ort.GraphOptimizationLevel
+    return {
+        "disabled": levels.ORT_DISABLE_ALL,
+        "basic": levels.ORT_ENABLE_BASIC,
+        "extended": levels.ORT_ENABLE_EXTENDED,
+        "all": levels.ORT_ENABLE_ALL,
+    }[optimization]
+
+
+def _error_classes() -> tuple[type[Exception], ...]:
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    return tuple(
+        kind
+        for kind in vars(state).values()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    )
+
+
+def _name(model: ModelSource) -> str:
+    if isinstance(model, ir.Model):
+        return model.graph.name or "the ONNX model"
+    return os.fspath(model)
+
+
+def _fits_in_memory(model: ir.Model) -> bool:
+    external = any(
+        isinstance(value.const_value, ir.ExternalTensor)
+        for graph in model.graphs()
+        for value in graph.initializers.values()
+    )
+    return not external and weight_bytes(model) < _IN_MEMORY_BELOW_BYTES
+
+
+def _dtype(name: str) -> np.dtype[Any] | None:
+    """The numpy dtype of ONNX Runtime's element type, ``float`` say."""
+    numpy_names = {"float": "float32", "double": "float64", "string": "object"}
+    if name != "bfloat16":
+        try:
+            return np.dtype(numpy_names.get(name, name))
+        except TypeError:
+            return None
+    import ml_dtypes
+
+    return np.dtype(ml_dtypes.bfloat16)
