@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
+import sys
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,13 +25,18 @@ _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
 def quiet_tensorflow() -> None:
-    """Silence TensorFlow's start-up lines; to be called before it is imported.
+    """Import TensorFlow without its start-up lines; a failure to import it is left to the caller.
 
-    Settings that the user made in the environment stay.
+    TensorFlow 2.21 writes some of them from C++ before TF_CPP_MIN_LOG_LEVEL counts, so standard
+    error is turned away while it loads. A level that the user set in the environment stays.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in ("tensorflow", "absl"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    if "tensorflow" in sys.modules:
+        return
+    with _stderr_turned_away(), contextlib.suppress(ImportError):
+        import_module("tensorflow")
 
 
 def import_keras() -> Any:
@@ -38,8 +46,8 @@ def import_keras() -> Any:
     """
     quiet_tensorflow()
     try:
-        import keras
-        import tensorflow  # noqa: F401
+        import_module("tensorflow")
+        keras = import_module("keras")
     except ImportError as error:
         raise RuntimeUnavailable(
             f"Keras on TensorFlow does not load ({error}): pip install 'tensorflow>=2.21'"
@@ -50,6 +58,25 @@ def import_keras() -> Any:
             f"Keras runs on its {backend} backend here; set KERAS_BACKEND=tensorflow"
         )
     return keras
+
+
+@contextlib.contextmanager
+def _stderr_turned_away() -> Iterator[None]:
+    """Send what native code writes to file descriptor 2 nowhere."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # no standard error: nothing to silence
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        sys.stderr.flush()
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def is_keras_file(path: str | os.PathLike[str]) -> bool:

@@ -216,4 +216,5 @@ def _dtype(name: str) -> np.dtype[Any] | None:
             return None
     import ml_dtypes
 
-    return np.dtype(ml_dtypes.bfloat16)
+    bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    return bfloat16
