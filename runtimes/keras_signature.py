@@ -27,6 +27,24 @@ class KerasSignature:
     structure: Any
     declared_outputs: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, structure: Any, declared_outputs: tuple[str, ...] = ()) -> KerasSignature:
+        """From a nest of KerasTensors; inputs are named after dict keys, else after tensors."""
+        import keras
+
+        paths = keras.tree.flatten_with_path(structure)
+        names = unique_names(
+            [
+                next((key for key in reversed(path) if isinstance(key, str)), None) or tensor.name
+                for path, tensor in paths
+            ]
+        )
+        inputs = tuple(
+            TensorSpec(name, _numpy_dtype(tensor.dtype), named_dims(tensor.shape))
+            for name, (_, tensor) in zip(names, paths, strict=True)
+        )
+        return cls(inputs, structure, declared_outputs)
+
     def pack(self, tensors: Sequence[Any]) -> Any:
         """Arrange flat tensors as the model's first argument."""
         import keras
@@ -60,41 +78,26 @@ def keras_signature(model: Any) -> KerasSignature:
     A dynamic batch is called ``batch``, other dynamic dimensions ``length``, ``height``,
     ``width``, … by rank. Raises ``ConversionError`` for a model that does not know its inputs.
     """
-    import keras
-
     structure = _input_structure(model)
     if structure is None:
         raise ConversionError(
             f"the model {model.name!r} does not know the shape of its inputs; give it: "
             "--signature name=1,224,224,3:float32 (signature={'name': (shape, dtype)})"
         )
-    paths = keras.tree.flatten_with_path(structure)
-    names = unique_names(
-        [
-            next((key for key in reversed(path) if isinstance(key, str)), None) or tensor.name
-            for path, tensor in paths
-        ]
-    )
-    inputs = tuple(
-        TensorSpec(name, _numpy_dtype(tensor.dtype), named_dims(tensor.shape))
-        for name, (_, tensor) in zip(names, paths, strict=True)
-    )
     declared = tuple(getattr(model, "output_names", None) or _last_layer(model))
-    return KerasSignature(inputs, structure, declared)
+    return KerasSignature.of(structure, declared)
 
 
 def named_dims(shape: Sequence[int | None]) -> tuple[int | str | None, ...]:
     """Name the dynamic dimensions of an input by their place, batch first."""
     spatial = _SPATIAL.get(len(shape), ())
     names = ["batch", *spatial, *(f"dim_{i}" for i in range(len(spatial) + 1, len(shape)))]
-    return tuple(
-        name if dim is None else int(dim) for dim, name in zip(shape, names, strict=False)
-    )
+    return tuple(name if dim is None else int(dim) for dim, name in zip(shape, names, strict=False))
 
 
-def unique_names(names: Sequence[str], taken: set[str] | frozenset[str] = frozenset()) -> tuple[
-    str, ...
-]:
+def unique_names(
+    names: Sequence[str], taken: set[str] | frozenset[str] = frozenset()
+) -> tuple[str, ...]:
     """Make names unique by suffixes ``_1``, ``_2``, …, leaving those of ``taken`` alone."""
     seen = set(taken)
     result = []

@@ -1,0 +1,196 @@
+"""A live Keras model → an ONNX graph: one trace, one conversion, our passes.
+
+The only file that imports tf2onnx.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import onnx_ir as ir
+
+from converter.interface import dress, interim_names
+from converter.lowering import custom_handlers
+from converter.scopes import layer_of
+from converter.trace import STAND_IN_ABOVE_BYTES, TracedModel, trace
+from runtimes.errors import ConversionError, KilnxError, UnsupportedOperator
+from runtimes.keras_signature import KerasSignature, keras_signature
+
+DEFAULT_OPSET = 18
+
+# Left out of tf2onnx's own optimizers: einsum's search does not end on some equations, and the
+# two that move quantization nodes undo what a quantization-aware model says.
+_SKIPPED_OPTIMIZERS = ("einsum_optimizer", "q_dq_optimizer", "const_dequantize_optimizer")
+
+# A GraphDef cannot exceed 2 GB; beyond this no conversion with weights as constants is tried.
+_CONSTANTS_LIMIT_BYTES = 1_500_000_000
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One way to convert: which weights are constants, and whether a rewriter may fail."""
+
+    stand_in_above: int
+    lenient: bool
+
+
+def export(
+    model: Any, signature: KerasSignature | None = None, *, opset: int = DEFAULT_OPSET
+) -> ir.Model:
+    """Export a live Keras model as it behaves at inference (``training=False``).
+
+    Inputs and outputs carry their Keras names; a dynamic batch is called ``batch``; every node
+    names its Keras layer in ``metadata_props["kilnx.layer"]``. Weights are shared with the Keras
+    model, not copied. The result has passed no check yet: ``convert`` does that.
+
+    Raises ``UnsupportedOperator`` naming layer and operator, or ``ConversionError``.
+    """
+    from converter.passes import optimize
+
+    signature = signature or keras_signature(model)
+    total = sum(_variable_bytes(v) for v in model.variables)
+    attempts = [_Attempt(STAND_IN_ABOVE_BYTES, lenient=False)]
+    if total < _CONSTANTS_LIMIT_BYTES:
+        # Some of tf2onnx's rewriters read weights, and some fail where going on is harmless.
+        attempts += [_Attempt(total + 1, lenient=False), _Attempt(total + 1, lenient=True)]
+    failures: list[Exception] = []
+    for attempt in attempts:
+        traced = trace(model, signature, stand_in_above=attempt.stand_in_above)
+        try:
+            converted = _to_onnx(traced, opset, lenient=attempt.lenient)
+        except Exception as error:
+            failures.append(error)
+            continue
+        dress(converted, signature, traced, name=model.name)
+        return optimize(converted)
+    raise _most_telling(failures, model)
+
+
+def _to_onnx(traced: TracedModel, opset: int, *, lenient: bool) -> ir.Model:
+    """Convert a traced graph; weights that stand outside are still inputs afterwards."""
+    with _quiet_logging():
+        import tensorflow as tf
+        from tf2onnx import optimizer, tfonnx
+
+        names = {
+            **interim_names("input", traced.inputs),
+            **interim_names("output", traced.outputs),
+        }
+
+        def convert_graph() -> Any:
+            with tf.Graph().as_default() as graph:
+                tf.import_graph_def(traced.graph_def, name="")
+                return tfonnx.process_tf_graph(
+                    graph,
+                    continue_on_error=lenient,
+                    opset=opset,
+                    input_names=[*traced.inputs, *traced.weights],
+                    output_names=list(traced.outputs),
+                    custom_op_handlers=custom_handlers(),
+                    tensors_to_rename=names,
+                )
+
+        graph = convert_graph()
+        _refuse_unsupported(graph, traced)
+        graph = _run_optimizers(graph, convert_graph, optimizer)
+        proto = graph.make_model("kilnx")
+    return ir.serde.deserialize_model(proto)
+
+
+def _run_optimizers(graph: Any, convert_graph: Callable[[], Any], optimizer: Any) -> Any:
+    """tf2onnx's optimizers in place; it would deep-copy the graph before each of them.
+
+    That copy is how tf2onnx survives an optimizer that fails; here the graph is converted
+    again without the one that failed.
+    """
+    factories = {
+        name: factory
+        for name, factory in optimizer._get_optimizers().items()
+        if name not in _SKIPPED_OPTIMIZERS
+    }
+    while factories:
+        failed: list[str] = []
+        guarded = {name: _guarded(name, make, failed) for name, make in factories.items()}
+        try:
+            return optimizer.optimize_graph(graph, catch_errors=False, optimizers=guarded)
+        except Exception:
+            if not failed:
+                raise
+            del factories[failed[0]]
+            graph = convert_graph()
+    return graph
+
+
+def _guarded(name: str, make: Callable[[], Any], failed: list[str]) -> Callable[[], Any]:
+    """An optimizer factory that notes its name when its optimizer fails."""
+
+    def factory() -> Any:
+        instance = make()
+        run = instance.optimize
+
+        def optimize(graph: Any, iteration: int) -> Any:
+            try:
+                return run(graph, iteration)
+            except Exception:
+                failed.append(name)
+                raise
+
+        instance.optimize = optimize
+        return instance
+
+    return factory
+
+
+def _refuse_unsupported(graph: Any, traced: TracedModel) -> None:
+    """tf2onnx logs an operator that it lacks and writes it all the same; here it is an error."""
+    import onnx.defs
+
+    pending = [graph]
+    while pending:
+        current = pending.pop()
+        for node in current.get_nodes():
+            pending.extend((node.get_body_graphs() or {}).values())
+            if node.is_graph_input() or node.is_const():
+                continue
+            if node.domain in ("", "ai.onnx") and not onnx.defs.has(node.type):
+                layer = layer_of(node.name, traced.layers)
+                where = f"the layer {layer!r}" if layer else f"the operator {node.name!r}"
+                raise UnsupportedOperator(
+                    f"{where} uses the TensorFlow operator {node.type}, which has no ONNX form; "
+                    "replace the layer by one without it, or move it out of the model into the "
+                    "code that prepares the data"
+                )
+
+
+def _most_telling(failures: list[Exception], model: Any) -> KilnxError:
+    """Prefer the refusal that names an operator to whatever else went wrong on the way."""
+    for failure in failures:
+        if isinstance(failure, UnsupportedOperator):
+            return failure
+    last = failures[-1]
+    if isinstance(last, KilnxError):
+        return last
+    error = ConversionError(
+        f"the model {model.name!r} could not be converted: {type(last).__name__}: {last}"
+    )
+    error.__cause__ = last
+    return error
+
+
+def _variable_bytes(variable: Any) -> int:
+    return int(variable.value.dtype.size) * int(variable.value.shape.num_elements() or 0)
+
+
+@contextmanager
+def _quiet_logging() -> Iterator[None]:
+    """tf2onnx logs what goes wrong; kilnx raises it, and a user should read it once."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,200 @@
+"""A Keras model as a TensorFlow graph that does not hold its weights.
+
+Weights are handed to the traced function as arguments (through Keras' ``StatelessScope``), so a
+large weight is a placeholder in the graph: freezing, grappler and tf2onnx see its shape and
+never its bytes. A GraphDef can hold 2 GB and every step copies it; without weights it is some
+kilobytes. Small variables (BatchNormalization statistics, biases) are traced as constants,
+because the steps that follow can then fold them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from converter.scopes import layer_scopes
+from runtimes.base import Array
+from runtimes.errors import ConversionError
+from runtimes.keras_signature import KerasSignature
+
+# Above this many bytes a weight travels beside the graph instead of in it.
+STAND_IN_ABOVE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class TracedModel:
+    """A frozen GraphDef, the tensor names of its interface and the weights that stand outside.
+
+    ``weights`` maps the tensor name of a stand-in placeholder to ``(name, array)``: the Keras
+    path of the weight and its values, which share memory with the Keras model.
+    ``output_shapes`` are static shapes with ``None`` for a dynamic dimension; ``layers`` holds
+    the paths of the layers that were called, the scopes that operators are named after.
+    """
+
+    graph_def: Any
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    output_names: tuple[str, ...]
+    output_shapes: tuple[tuple[int | None, ...] | None, ...]
+    weights: dict[str, tuple[str, Array]]
+    layers: frozenset[str]
+
+
+def trace(
+    model: Any, signature: KerasSignature, *, stand_in_above: int = STAND_IN_ABOVE_BYTES
+) -> TracedModel:
+    """Trace ``model(inputs, training=False)`` once and freeze what is left in the graph.
+
+    ``stand_in_above`` is in bytes. Raises ``ConversionError`` when the model cannot be called
+    on its signature.
+    """
+    import keras
+    import tensorflow as tf
+
+    variables = list({id(v): v for v in model.variables}.values())
+    large = [v for v in variables if _bytes_of(v) > stand_in_above]
+    small = [v for v in variables if _bytes_of(v) <= stand_in_above]
+    constants = [(v, _values(v)) for v in small]
+    names: list[str] = []
+
+    def call(inputs: Sequence[Any], weights: Sequence[Any]) -> list[Any]:
+        mapping = [(v, tf.constant(values, dtype=v.value.dtype)) for v, values in constants]
+        mapping += zip(large, weights, strict=True)
+        with keras.StatelessScope(state_mapping=mapping):
+            outputs = model(signature.pack(inputs), training=False)
+        names[:] = signature.output_names(outputs)
+        return [tf.identity(tensor) for tensor in keras.tree.flatten(outputs)]
+
+    input_specs = [
+        tf.TensorSpec(_static(spec.shape), spec.dtype, name=f"kilnx_input_{i}")
+        for i, spec in enumerate(signature.inputs)
+    ]
+    weight_specs = [
+        tf.TensorSpec(v.shape, v.value.dtype, name=f"kilnx_weight_{i}") for i, v in enumerate(large)
+    ]
+
+    def traced(autograph: bool) -> Any:
+        function = tf.function(call, autograph=autograph)
+        return function.get_concrete_function(input_specs, weight_specs)
+
+    try:
+        with tf.device("/cpu:0"), layer_scopes() as layers:
+            try:
+                function = traced(autograph=False)
+            except tf.errors.OperatorNotAllowedInGraphError:
+                # A custom layer with Python control flow on tensors.
+                function = traced(autograph=True)
+    except Exception as error:
+        raise ConversionError(
+            f"the model {model.name!r} cannot be called on {signature}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+    inputs = [tensor.name for tensor in function.inputs[: len(input_specs)]]
+    outputs = [tensor.name for tensor in function.outputs]
+    stand_ins = [t.name for t in function.inputs[len(input_specs) : len(input_specs) + len(large)]]
+    weights = {
+        name: (variable.path, _values(variable))
+        for name, variable in zip(stand_ins, large, strict=True)
+    }
+    shapes = tuple(
+        None if t.shape.rank is None else tuple(t.shape.as_list()) for t in function.outputs
+    )
+    graph_def, outputs = _freeze(function, outputs)
+    weights.update(_embed_captures(function, graph_def, stand_in_above))
+    graph_def = _simplify(graph_def, [*inputs, *weights], outputs)
+    return TracedModel(
+        graph_def, tuple(inputs), tuple(outputs), tuple(names), shapes, weights, frozenset(layers)
+    )
+
+
+def _freeze(function: Any, outputs: list[str]) -> tuple[Any, list[str]]:
+    """Inline functions and freeze the variables that Keras does not know of."""
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    frozen = convert_variables_to_constants_v2(
+        function, lower_control_flow=False, aggressive_inlining=True
+    )
+    return frozen.graph.as_graph_def(add_shapes=True), [t.name for t in frozen.outputs]
+
+
+def _embed_captures(
+    function: Any, graph_def: Any, stand_in_above: int
+) -> dict[str, tuple[str, Array]]:
+    """Make the eager tensors that the function captured constants instead of inputs.
+
+    The small ones become Const nodes, the large ones stand-ins like the weights.
+    """
+    import tensorflow as tf
+
+    captured = {
+        inner.op.name: outer
+        for outer, inner in function.graph.captures
+        if outer.dtype not in (tf.resource, tf.variant)
+    }
+    stand_ins: dict[str, tuple[str, Array]] = {}
+    for node in graph_def.node:
+        if node.op != "Placeholder" or node.name not in captured:
+            continue
+        values = captured[node.name].numpy()
+        if values.nbytes > stand_in_above:
+            stand_ins[f"{node.name}:0"] = (node.name, values)
+            continue
+        dtype = node.attr["dtype"].type
+        node.op = "Const"
+        node.ClearField("attr")
+        node.attr["dtype"].type = dtype
+        node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(values, dtype))
+    return stand_ins
+
+
+def _simplify(graph_def: Any, inputs: list[str], outputs: list[str]) -> Any:
+    """Let grappler fold constants and inline what is left, fetching ``outputs``."""
+    import tensorflow as tf
+    from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
+    from tensorflow.python.grappler import tf_optimizer
+
+    # Keras compiles some layers with XLA (grouped convolutions): a compiled call is opaque.
+    for function in graph_def.library.function:
+        function.attr.pop("_XlaMustCompile", None)
+    for node in graph_def.node:
+        node.attr.pop("_XlaMustCompile", None)
+    config = config_pb2.ConfigProto()
+    config.graph_options.infer_shapes = True
+    rewrites = config.graph_options.rewrite_options
+    rewrites.optimizers[:] = ["constfold", "function", "dependency"]
+    rewrites.meta_optimizer_iterations = 2
+    # Fake-quantization around constants is the user's, not something to fold away.
+    rewrites.experimental_disable_folding_quantization_emulation = True
+    with tf.Graph().as_default():
+        meta_graph = tf.compat.v1.train.export_meta_graph(graph_def=graph_def)
+    fetched = meta_graph_pb2.CollectionDef()
+    fetched.node_list.value.extend([*inputs, *outputs])
+    meta_graph.collection_def["train_op"].CopyFrom(fetched)
+    return tf_optimizer.OptimizeGraph(config, meta_graph)
+
+
+def _bytes_of(variable: Any) -> int:
+    import numpy as np
+
+    return int(np.prod(variable.shape, dtype=np.int64)) * int(variable.value.dtype.size)
+
+
+def _values(variable: Any) -> Array:
+    """The values of a Keras variable, where NumPy knows the type without a copy."""
+    import numpy as np
+
+    tensor = variable.value.value()
+    try:
+        # An EagerTensor speaks the buffer protocol; TensorFlow copies on write, not on read.
+        return np.asarray(memoryview(tensor))
+    except ValueError:  # bfloat16 and the float8 types are not in the buffer protocol
+        values: Array = tensor.numpy()
+        return values
+
+
+def _static(shape: Sequence[int | str | None] | None) -> list[int | None] | None:
+    return None if shape is None else [d if isinstance(d, int) else None for d in shape]
