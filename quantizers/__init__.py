@@ -1,0 +1,30 @@
+"""Static INT8 quantization in Q/DQ form on the ONNX graph.
+
+Names are imported on first use: a command that needs one of them should not pay for all.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from quantizers.judge import quantize
+    from quantizers.options import QuantizeOptions
+    from quantizers.report import QuantizationReport
+    from quantizers.static import quantize_model
+
+__all__ = ["QuantizationReport", "QuantizeOptions", "quantize", "quantize_model"]
+
+_HOME = {
+    "quantize": "quantizers.judge",
+    "quantize_model": "quantizers.static",
+    "QuantizeOptions": "quantizers.options",
+    "QuantizationReport": "quantizers.report",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

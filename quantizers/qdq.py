@@ -1,0 +1,172 @@
+"""Placing QuantizeLinear and DequantizeLinear on the graph.
+
+Activations are unsigned bytes, weights signed bytes with DequantizeLinear, biases INT32 with
+DequantizeLinear: the Q/DQ form that ONNX Runtime turns into INT8 kernels when it loads a model.
+https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from converter.passes.values import constant, drop_if_unused, only_user, replace_value
+from quantizers.plan import Plan, Unit
+from quantizers.scales import Grid
+from quantizers.weights import bias_scale, quantize_bias, quantize_weight, weight_scale
+from runtimes.base import Array
+
+
+def place(graph: ir.Graph, plan: Plan, grids: Mapping[ir.Value, Grid]) -> None:
+    """Put ``plan`` into effect on ``graph``, in place.
+
+    ``grids`` holds the grid of each value in ``plan.quantized_values()``. Float weights and
+    biases that nothing reads any more leave the graph, and so do activations whose clipping
+    the grid of their only reader does.
+    """
+    writer = _Writer(graph)
+    for value in plan.quantized_values():
+        uses = None
+        if not plan.rounds(value):  # the float result exists, and stays with its float readers
+            uses = [
+                (use.node, use.idx)
+                for use in value.uses()
+                if any(unit.reads(use.node, use.idx) for unit in plan.readers(value))
+            ]
+        _quantize_activation(writer, value, grids[value], uses)
+    for unit in plan.units:
+        if unit.weight is not None:
+            _quantize_constants(writer, unit, grids[unit.data[0]])
+        if unit.has_activation:
+            _remove_clipped_activation(unit)
+
+
+class _Writer:
+    """Adds nodes and initializers under names that are unique; equal constants are one.
+
+    Names are short: in a network of many small layers they are a tenth of an INT8 file.
+    """
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self.graph = graph
+        self._names = {str(value.name) for value in graph.inputs}
+        self._names.update(graph.initializers)
+        for node in graph.all_nodes():
+            self._names.update(str(value.name) for value in node.outputs)
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
+        self._dequantized: dict[tuple[ir.Value, ...], ir.Value] = {}
+
+    def unique(self, name: str) -> str:
+        """``name``, or with a number behind it where it is taken."""
+        result, count = name, 0
+        while result in self._names:
+            count += 1
+            result = f"{name}_{count}"
+        self._names.add(result)
+        return result
+
+    def constant(self, name: str, array: Array) -> ir.Value:
+        """An initializer that holds ``array``."""
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._constants:
+            tensor = ir.tensor(array, name=self.unique(name))
+            value = ir.Value(
+                name=tensor.name,
+                type=ir.TensorType(tensor.dtype),
+                shape=ir.Shape(array.shape),
+                const_value=tensor,
+            )
+            self.graph.register_initializer(value)
+            self._constants[key] = value
+        return self._constants[key]
+
+    def node(
+        self, op_type: str, name: str, inputs: Sequence[ir.Value | None], axis: int | None = None
+    ) -> ir.Node:
+        """A node called like its output, not in the graph yet."""
+        name = self.unique(name)
+        attributes = [] if axis is None else [ir.AttrInt64("axis", axis)]
+        return ir.Node("", op_type, inputs, attributes, outputs=[ir.Value(name=name)], name=name)
+
+    def dequantized(
+        self, name: str, inputs: Sequence[ir.Value], axis: int | None, before: ir.Node
+    ) -> ir.Value:
+        """The float value of a quantized constant, by one node however many read it."""
+        key = tuple(inputs)
+        if key not in self._dequantized:
+            node = self.node("DequantizeLinear", f"{name}_dq", inputs, axis)
+            self.graph.insert_before(before, node)
+            self._dequantized[key] = node.outputs[0]
+        return self._dequantized[key]
+
+
+def _quantize_activation(
+    writer: _Writer, value: ir.Value, grid: Grid, uses: Sequence[tuple[ir.Node, int]] | None
+) -> None:
+    """Send ``value`` through its grid for the inputs in ``uses``, or for all (None)."""
+    name = str(value.name)
+    zero_point = np.asarray(grid.zero_point, dtype=np.uint8)
+    scale = writer.constant(f"{name}_s", np.asarray(grid.scale, dtype=np.float32))
+    zero = writer.constant(f"zero_point_{grid.zero_point}", zero_point)
+    quantize = writer.node("QuantizeLinear", f"{name}_q", [None, scale, zero])
+    dequantize = writer.node("DequantizeLinear", f"{name}_dq", [quantize.outputs[0], scale, zero])
+    result = dequantize.outputs[0]
+    producer = value.producer()
+    if producer is not None:
+        writer.graph.insert_after(producer, [quantize, dequantize])
+    else:
+        writer.graph.insert_before(writer.graph[0], [quantize, dequantize])
+    if uses is None:
+        was_output = value.is_graph_output()
+        replace_value(value, result)
+        if was_output:  # its name went to the dequantized value, the caller sees no change
+            value.name = writer.unique(f"{name}_float")
+    else:
+        for node, index in uses:
+            node.replace_input_with(index, result)
+    quantize.replace_input_with(0, value)
+
+
+def _quantize_constants(writer: _Writer, unit: Unit, grid: Grid) -> None:
+    weight, bias = constant(unit.weight), constant(unit.bias)
+    assert unit.weight is not None
+    assert weight is not None
+    axis = unit.rule.weight_axis(unit.node)
+    scale = weight_scale(weight, axis, bias=bias, input_scale=grid.scale)
+    inputs = [
+        writer.constant(f"{unit.weight.name}_q", quantize_weight(weight, scale, axis).codes),
+        writer.constant(f"{unit.weight.name}_s", scale),
+    ]
+    if unit.rule.weight_zero_point:
+        zero_points = np.zeros(scale.shape, dtype=np.int8)
+        inputs.append(writer.constant("weight_zero_points", zero_points))
+    result = writer.dequantized(str(unit.weight.name), inputs, axis, unit.node)
+    unit.node.replace_input_with(_index(unit.node, unit.weight), result)
+    if unit.bias is not None and bias is not None:
+        step = bias_scale(grid.scale, scale)
+        inputs = [
+            writer.constant(f"{unit.bias.name}_q", quantize_bias(bias, step)),
+            writer.constant(f"{unit.bias.name}_s", step),
+        ]
+        result = writer.dequantized(str(unit.bias.name), inputs, 0, unit.node)
+        reader = next(node for node in (unit.node, *unit.absorbed) if unit.bias in node.inputs)
+        reader.replace_input_with(_index(reader, unit.bias), result)
+    drop_if_unused([unit.weight, unit.bias])
+
+
+def _remove_clipped_activation(unit: Unit) -> None:
+    """Remove a ReLU or Clip where rounding to the grid behind it clips just as well."""
+    activation = unit.absorbed[-1]
+    before, after = activation.inputs[0], activation.outputs[0]
+    reader = only_user(after)
+    if before is None or reader is None or reader.op_type != "QuantizeLinear":
+        return
+    reader.replace_input_with(0, before)
+    if activation.graph is not None:
+        activation.graph.remove(activation, safe=True)
+
+
+def _index(node: ir.Node, value: ir.Value) -> int:
+    return next(index for index, other in enumerate(node.inputs) if other is value)

@@ -1,0 +1,74 @@
+"""What a quantization did, operator by operator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+Precision = Literal["int8", "float32"]
+
+
+@dataclass(frozen=True)
+class OperatorReport:
+    """One operator of the float graph.
+
+    ``fused``: whether ONNX Runtime runs it by an INT8 kernel (None for a float operator).
+    ``reason``: why it is float, or which kernel it became part of.
+    """
+
+    name: str
+    op_type: str
+    precision: Precision
+    fused: bool | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class QuantizationReport:
+    """The outcome of a quantization.
+
+    ``kept``: whether the INT8 model is the result; else the float model is, for ``reason``.
+    Sizes are bytes of the initializers and, where files were written, of the files.
+    ``optimized_operators`` counts the nodes by type in the graph that ONNX Runtime optimized.
+    ``ranges``: what calibration saw of each tensor that has a grid of its own. ``parity`` and
+    ``latency`` are the reports of ``runtimes.check`` and ``runtimes.profile`` as dictionaries
+    (None where the caller judges by itself). ``notes``: what the user should know besides.
+    """
+
+    kept: bool
+    reason: str
+    operators: tuple[OperatorReport, ...]
+    calibration_samples: int
+    float_weight_bytes: int
+    int8_weight_bytes: int
+    optimized_operators: Mapping[str, int]
+    ranges: Mapping[str, tuple[float, float]]
+    float_bytes: int | None = None
+    int8_bytes: int | None = None
+    parity: Mapping[str, Any] | None = None
+    latency: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report in plain JSON types."""
+        return {
+            **asdict(replace(self, operators=(), ranges={}, optimized_operators={})),
+            "operators": [asdict(operator) for operator in self.operators],
+            "ranges": {name: list(span) for name, span in self.ranges.items()},
+            "optimized_operators": dict(self.optimized_operators),
+            "notes": list(self.notes),
+        }
+
+    def rows(self) -> list[dict[str, str]]:
+        """One row of formatted cells an operator, for a table."""
+        return [
+            {
+                "operator": operator.name,
+                "type": operator.op_type,
+                "precision": operator.precision,
+                "fused": {True: "yes", False: "no", None: ""}[operator.fused],
+                "reason": operator.reason or "",
+            }
+            for operator in self.operators
+        ]
