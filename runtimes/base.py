@@ -46,11 +46,13 @@ class Runtime(Protocol):
 
     ``run`` takes arrays named after the inputs (first axis: the sample) and gives back
     arrays named after the outputs, all of them or those that ``outputs`` names.
+    ``quantized``: some operator works on, or stores weights as, quantized integers.
     """
 
     name: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    quantized: bool
 
     def run(self, feed: Feed, outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """Run one batch."""

@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 
-@dataclass(frozen=True)
-class OutputParity:
-    """How far one output of the candidate is from the reference's, over all samples.
+from runtimes.base import Array, Runtime, TensorSpec
+from runtimes.dataset import Batch, Dataset
+from runtimes.errors import DataError, ModelError
+from runtimes.feed import fixed_batch, run_padded
+from runtimes.metrics import Metric, drop, open_metric
+from runtimes.open import borrow
+from runtimes.parity import OutputParity, ParityAccumulator
+from runtimes.reporting import plain
+from runtimes.verdict import MetricParity, Rules, judge
 
-    ``max_relative_error`` is the largest error of a sample relative to the sample's largest
-    magnitude. ``sqnr_db`` is 10·log10(Σ reference² / Σ error²), infinite where nothing differs,
-    None for outputs that are not floats. ``agreement`` is the share of equal argmax over the last
-    axis (of equal values where the output is not a float), None where that means nothing.
-    ``problem`` says what cannot be compared: NaN, another shape or dtype, with its place.
-    """
+__all__ = ["MetricParity", "OutputParity", "ParityReport", "check", "evaluate"]
 
-    output: str
-    provider: str
-    max_abs_error: float
-    mean_abs_error: float
-    max_relative_error: float
-    sqnr_db: float | None
-    agreement: float | None
-    problem: str | None
-
-
-@dataclass(frozen=True)
-class MetricParity:
-    """A labelled metric of both models; ``drop`` is how much worse the candidate is."""
-
-    name: str
-    provider: str
-    reference: float
-    candidate: float
-    drop: float
+Progress = Callable[[int, int | None], None]
+"""Called with the number of samples done and of all, where that is known."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +40,26 @@ class ParityReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The report in plain JSON types; a number that is not finite is null."""
-        raise NotImplementedError
+        document: dict[str, Any] = plain(self)
+        return document
 
     def rows(self) -> list[dict[str, str]]:
-        """One row of formatted cells an output and a metric, for a table."""
-        raise NotImplementedError
+        """One row of formatted cells an output and provider, for a table."""
+        rows = []
+        for output in self.outputs:
+            agreement, sqnr = output.agreement, output.sqnr_db
+            rows.append(
+                {
+                    "output": output.output,
+                    "provider": output.provider,
+                    "max error": f"{output.max_abs_error:.3g}",
+                    "mean error": f"{output.mean_abs_error:.3g}",
+                    "relative error": f"{output.max_relative_error:.3g}",
+                    "SQNR": "–" if sqnr is None else f"{sqnr:.1f} dB",
+                    "agreement": "–" if agreement is None else f"{agreement:.2%}",
+                }
+            )
+        return rows
 
 
 def check(
@@ -75,6 +76,7 @@ def check(
     min_sqnr: float | None = None,
     batch_size: int = 32,
     threads: int | None = None,
+    progress: Progress | None = None,
 ) -> ParityReport:
     """Run both models on the same data and judge whether the candidate may stand for the other.
 
@@ -84,11 +86,62 @@ def check(
     The first rule that applies decides: ``metric`` and ``max_drop`` (in the metric's unit);
     ``rtol``/``atol`` (each element within atol + rtol·|reference|); ``min_agreement`` (0…1)
     and ``min_sqnr`` (dB); else for a float candidate ``verdict.float_tolerance``, for a
-    quantized one agreement ≥ 99% and SQNR ≥ 20 dB. NaN or infinity where the reference has none
+    quantized one agreement ≥ 99% and SQNR ≥ 20 dB. NaN, infinity where the reference has none
     and other shapes or dtypes always fail. Raises ``DataError`` for data that do not fit and
     ``ModelError`` where the models have other inputs or outputs.
     """
-    raise NotImplementedError
+    if max_drop is not None and metric is None:
+        raise DataError("max_drop is in the unit of a metric; say which one: --metric top1")
+    if not providers:
+        raise ValueError("providers must name at least one provider")
+    notes: list[str] = []
+    with ExitStack() as stack:
+        first = stack.enter_context(borrow(reference, threads=threads))
+        others = [
+            _Candidate(provider, stack.enter_context(borrow(candidate, provider, threads=threads)))
+            for provider in providers
+        ]
+        for other in others:
+            notes += [note for note in other.match(first) if note not in notes]
+        samples = Dataset.open(data, inputs=first.inputs)
+        names = [spec.name for spec in first.outputs]
+        reference_metric = open_metric(metric, names, samples.label_names) if metric else None
+        for other in others:
+            other.start(names, rtol or 0.0, atol or 0.0)
+            if metric:
+                other.metric = open_metric(metric, names, samples.label_names)
+        size = min(_batch_size(r, batch_size) for r in (first, *(o.runtime for o in others)))
+        count = 0
+        for batch in samples.batches(size):
+            expected = run_padded(first, batch.feed)
+            if reference_metric:
+                reference_metric.update(expected, batch.labels, batch.indices)
+            for other in others:
+                other.update(expected, batch)
+            count += len(batch)
+            if progress:
+                progress(count, samples.num_samples)
+        outputs = tuple(
+            accumulator.result() for other in others for accumulator in other.parity.values()
+        )
+        metrics = _compare_metrics(reference_metric, others)
+        quantized = any(other.runtime.quantized for other in others)
+        passed, reason = judge(
+            outputs,
+            metrics,
+            Rules(max_drop, rtol, atol, min_agreement, min_sqnr),
+            quantized=quantized,
+        )
+        return ParityReport(
+            passed=passed,
+            reason=reason,
+            reference=first.name,
+            candidate=others[0].runtime.name,
+            samples=count,
+            outputs=outputs,
+            metrics=metrics,
+            notes=(*samples.notes, *notes),
+        )
 
 
 def evaluate(
@@ -99,9 +152,140 @@ def evaluate(
     provider: str = "cpu",
     batch_size: int = 32,
     threads: int | None = None,
+    progress: Progress | None = None,
 ) -> float:
     """The labelled ``metric`` of ``model`` (or an open runtime) over ``data``.
 
     Raises ``DataError`` for data without fitting labels and ``ModelError`` where an output is NaN.
     """
-    raise NotImplementedError
+    with borrow(model, provider, threads=threads) as runtime:
+        samples = Dataset.open(data, inputs=runtime.inputs)
+        names = [spec.name for spec in runtime.outputs]
+        state = open_metric(metric, names, samples.label_names)
+        count = 0
+        for batch in samples.batches(_batch_size(runtime, batch_size)):
+            outputs = run_padded(runtime, batch.feed)
+            _refuse_nan(outputs, batch, runtime)
+            state.update(outputs, batch.labels, batch.indices)
+            count += len(batch)
+            if progress:
+                progress(count, samples.num_samples)
+        return state.value()
+
+
+class _Candidate:
+    """The candidate on one provider, and what has been found about it."""
+
+    def __init__(self, provider: str, runtime: Runtime) -> None:
+        self.provider = provider
+        self.runtime = runtime
+        self.parity: dict[str, ParityAccumulator] = {}
+        self.metric: Metric | None = None
+        self._inputs: Mapping[str, str] = {}
+        self._outputs: Mapping[str, str] = {}
+
+    def match(self, reference: Runtime) -> Iterator[str]:
+        """Pair inputs and outputs with the reference's; yields what the user should know."""
+        for kind, wanted, found in (
+            ("input", reference.inputs, self.runtime.inputs),
+            ("output", reference.outputs, self.runtime.outputs),
+        ):
+            pairs = _pair(kind, wanted, found, reference.name, self.runtime.name)
+            if kind == "input":
+                self._inputs = pairs
+            else:
+                self._outputs = pairs
+            if any(ours != theirs for ours, theirs in pairs.items()):
+                yield f"{kind}s matched by position: " + ", ".join(
+                    f"{ours!r} is {theirs!r}" for ours, theirs in pairs.items() if ours != theirs
+                )
+            surplus = [spec.name for spec in found if spec.name not in pairs.values()]
+            if surplus:
+                yield f"{kind}s of the candidate that the reference lacks: {', '.join(surplus)}"
+
+    def start(self, outputs: Sequence[str], rtol: float, atol: float) -> None:
+        self.parity = {
+            name: ParityAccumulator(name, self.provider, rtol=rtol, atol=atol) for name in outputs
+        }
+
+    def update(self, expected: Mapping[str, Array], batch: Batch) -> None:
+        feed = {self._inputs[name]: values for name, values in batch.feed.items()}
+        raw = run_padded(self.runtime, feed, list(self._outputs.values()))
+        found = {ours: raw[theirs] for ours, theirs in self._outputs.items()}
+        for name, accumulator in self.parity.items():
+            accumulator.update(expected[name], found[name], batch.indices)
+        # A metric of outputs that cannot be compared means nothing; the verdict names them.
+        comparable = not any(one.problem for one in self.parity.values())
+        if self.metric and comparable:
+            self.metric.update(found, batch.labels, batch.indices)
+
+
+def _pair(
+    kind: str,
+    wanted: Sequence[TensorSpec],
+    found: Sequence[TensorSpec],
+    reference: str,
+    candidate: str,
+) -> dict[str, str]:
+    """Names of the reference's tensors to the candidate's, by name or, all together, by place."""
+    names = [spec.name for spec in found]
+    by_name = {spec.name: spec for spec in found}
+    if all(spec.name in by_name for spec in wanted):
+        pairs = [(spec, by_name[spec.name]) for spec in wanted]
+    elif len(wanted) == len(found):
+        pairs = list(zip(wanted, found, strict=True))
+    else:
+        missing = [spec.name for spec in wanted if spec.name not in names]
+        raise ModelError(
+            f"{candidate} has no {kind} {missing[0]!r} that {reference} has; "
+            f"it has {', '.join(repr(name) for name in names)}"
+        )
+    if kind == "input":
+        if len(found) > len(wanted):
+            extra = sorted(set(names) - {spec.name for spec in wanted})
+            raise ModelError(f"{candidate} takes the further input {extra[0]!r}")
+        for ours, theirs in pairs:
+            if ours.dtype != theirs.dtype or not _same_samples(ours, theirs):
+                raise ModelError(
+                    f"the models take different inputs: {reference} {ours}, {candidate} {theirs}"
+                )
+    return {ours.name: theirs.name for ours, theirs in pairs}
+
+
+def _same_samples(one: TensorSpec, other: TensorSpec) -> bool:
+    """Whether some array fits both, the batch aside."""
+    if one.shape is None or other.shape is None:
+        return True
+    return len(one.shape) == len(other.shape) and all(
+        a == b or not isinstance(a, int) or not isinstance(b, int)
+        for a, b in zip(one.shape[1:], other.shape[1:], strict=True)
+    )
+
+
+def _compare_metrics(
+    reference: Metric | None, others: Sequence[_Candidate]
+) -> tuple[MetricParity, ...]:
+    if reference is None:
+        return ()
+    value = reference.value()
+    metrics = []
+    for other in others:
+        comparable = not any(one.problem for one in other.parity.values())
+        if other.metric is not None and comparable:
+            found = other.metric.value()
+            lost = drop(value, found, higher_is_better=reference.higher_is_better)
+            metrics.append(MetricParity(reference.name, other.provider, value, found, lost))
+    return tuple(metrics)
+
+
+def _batch_size(runtime: Runtime, wanted: int) -> int:
+    return min(wanted, fixed_batch(runtime.inputs, runtime.name) or wanted)
+
+
+def _refuse_nan(outputs: Mapping[str, Array], batch: Batch, runtime: Runtime) -> None:
+    for name, values in outputs.items():
+        if values.dtype.kind == "f" and np.isnan(values).any():
+            row = int(np.isnan(values).reshape(len(values), -1).any(axis=1).argmax())
+            raise ModelError(
+                f"{runtime.name}: the output {name!r} is NaN at sample {batch.indices[row]}"
+            )

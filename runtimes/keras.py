@@ -136,6 +136,7 @@ class KerasRuntime:
     name: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    quantized = False
 
     def __init__(
         self,

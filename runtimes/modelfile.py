@@ -61,15 +61,18 @@ def save_model(model: ir.Model, path: str | os.PathLike[str], *, force: bool = F
     A model whose weights exceed what one protobuf file holds gets them in
     ``<name>.data`` beside it. Refuses an existing file unless ``force``.
     """
-    path = Path(path)
     with atomic_file(path, force=force) as work:
-        if weight_bytes(model) > _EXTERNAL_ABOVE_BYTES:
-            ir.save(
-                model, work, format="protobuf", external_data=f"{path.name}.data", alignment=65536
-            )
-        else:
-            ir.external_data.load_to_model(model)
-            ir.save(model, work, format="protobuf")
+        write_model(model, work)
+
+
+def write_model(model: ir.Model, path: str | os.PathLike[str]) -> None:
+    """Write ``model`` to ``path`` as it is, for callers that make the output atomic themselves."""
+    path = Path(path)
+    if weight_bytes(model) > _EXTERNAL_ABOVE_BYTES:
+        ir.save(model, path, format="protobuf", external_data=f"{path.name}.data", alignment=65536)
+    else:
+        ir.external_data.load_to_model(model)
+        ir.save(model, path, format="protobuf")
 
 
 def weight_bytes(model: ir.Model) -> int:
@@ -87,6 +90,17 @@ def file_bytes(path: str | os.PathLike[str]) -> int:
     path = Path(path)
     beside = {path.parent / str(tensor.location) for tensor in _external_tensors(load_model(path))}
     return path.stat().st_size + sum(p.stat().st_size for p in beside)
+
+
+def model_bytes(model: ir.Model) -> int:
+    """Size of the file that ``save_model`` would write, external data included, bytes."""
+    stripped = sum(
+        value.const_value.nbytes
+        for graph in model.graphs()
+        for value in graph.initializers.values()
+        if isinstance(value.const_value, ir.ExternalTensor)
+    )
+    return int(ir.to_proto(model).ByteSize()) + stripped
 
 
 def model_inputs(model: ir.Model) -> tuple[TensorSpec, ...]:

@@ -61,12 +61,18 @@ def open_runtime(
 
 
 @contextmanager
-def borrow(model: Any, provider: str = "cpu", *, threads: int | None = None) -> Iterator[Runtime]:
+def borrow(
+    model: Any,
+    provider: str = "cpu",
+    *,
+    threads: int | None = None,
+    config: Mapping[str, str] | None = None,
+) -> Iterator[Runtime]:
     """Yield ``model`` if it is a runtime already, else open it and close it at the end."""
     if is_runtime(model):
         yield cast(Runtime, model)
         return
-    with open_runtime(model, provider, threads=threads) as runtime:
+    with open_runtime(model, provider, threads=threads, config=config) as runtime:
         yield runtime
 
 

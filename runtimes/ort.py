@@ -42,6 +42,7 @@ class OrtRuntime:
     name: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    quantized: bool
 
     def __init__(
         self,
@@ -70,7 +71,9 @@ class OrtRuntime:
 
         self.name = _name(model)
         self._errors = _error_classes()
-        self._session = self._open(ort, model, options, execution_provider)
+        graph = load_model(model)  # for a path as well: its checks come before ORT's parser
+        self.quantized = is_quantized(graph)
+        self._session = self._open(ort, model, graph, options, execution_provider)
         self._session.disable_fallback()
         self.inputs = tuple(self._spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(self._spec(node) for node in self._session.get_outputs())
@@ -113,8 +116,9 @@ class OrtRuntime:
     ) -> None:
         self.close()
 
-    def _open(self, ort: Any, model: ModelSource, options: Any, provider: str) -> Any:
-        graph = load_model(model)  # for a path as well: its checks come before ORT's parser
+    def _open(
+        self, ort: Any, model: ModelSource, graph: ir.Model, options: Any, provider: str
+    ) -> Any:
         with tempfile.TemporaryDirectory(prefix="kilnx-") as folder:
             source: str | bytes
             if not isinstance(model, ir.Model):
@@ -139,6 +143,15 @@ class OrtRuntime:
         if dtype is None:
             raise ModelError(f"{self.name}: {node.name!r} is a {node.type}, which numpy lacks")
         return TensorSpec(node.name, dtype, tuple(node.shape))
+
+
+def is_quantized(model: ir.Model) -> bool:
+    """Whether any operator quantizes, dequantizes or works on quantized integers."""
+    return any(
+        re.search(r"QuantizeLinear|^QLinear|Integer$|NBits$|^DynamicQuantize", node.op_type)
+        for graph in model.graphs()
+        for node in graph
+    )
 
 
 def explain(error: Exception) -> str:

@@ -1,0 +1,166 @@
+"""When is a candidate still the same model? One rule decides, and says with which numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runtimes.parity import OutputParity
+
+DEFAULT_AGREEMENT = 0.99
+DEFAULT_SQNR_DB = 20.0
+
+_FLOAT_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class MetricParity:
+    """A labelled metric of both models; ``drop`` is how much worse the candidate is."""
+
+    name: str
+    provider: str
+    reference: float
+    candidate: float
+    drop: float
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the user asked for; None: not asked for."""
+
+    max_drop: float | None = None
+    rtol: float | None = None
+    atol: float | None = None
+    min_agreement: float | None = None
+    min_sqnr: float | None = None
+
+
+def float_tolerance(output: OutputParity) -> float:
+    """The largest absolute error that a float candidate may have.
+
+    1e-4 of the reference's largest magnitude: some hundred units in the last place of float32
+    at the output's own scale, which reordered sums and fused operators stay below and a wrong
+    weight does not.
+    """
+    return _FLOAT_TOLERANCE * output.reference_peak
+
+
+def judge(
+    outputs: Sequence[OutputParity],
+    metrics: Sequence[MetricParity],
+    rules: Rules,
+    *,
+    quantized: bool,
+) -> tuple[bool, str]:
+    """Whether the candidate passes, and the reason, numbers included.
+
+    The first rule that applies: what cannot be compared fails; ``max_drop``; ``rtol`` and
+    ``atol``; ``min_agreement`` and ``min_sqnr``; else the default for a quantized or a float
+    candidate.
+    """
+    problems = [
+        f"{_place(output, outputs)}: {output.problem}" for output in outputs if output.problem
+    ]
+    if problems:
+        return False, "; ".join(problems)
+    if rules.max_drop is not None and metrics:
+        return _all(_judge_drop(metric, rules.max_drop) for metric in metrics)
+    if rules.rtol is not None or rules.atol is not None:
+        return _all(_judge_tolerance(output, outputs, rules) for output in outputs)
+    if rules.min_agreement is not None or rules.min_sqnr is not None:
+        return _all(
+            _judge_floors(output, outputs, rules.min_agreement, rules.min_sqnr)
+            for output in outputs
+        )
+    if quantized:
+        # A distribution says which outputs are classes; without one, any output may be logits.
+        known = any(output.distribution for output in outputs)
+        return _all(
+            _judge_floors(
+                output,
+                outputs,
+                DEFAULT_AGREEMENT
+                if output.distribution or not known or output.sqnr_db is None
+                else None,
+                DEFAULT_SQNR_DB,
+            )
+            for output in outputs
+        )
+    return _all(_judge_float(output, outputs) for output in outputs)
+
+
+def _judge_drop(metric: MetricParity, allowed: float) -> tuple[bool, str]:
+    # A hair above, because 0.978 - 0.968 is 0.010000000000000009.
+    passed = metric.drop <= allowed + 1e-9
+    return passed, (
+        f"{metric.name} {metric.reference:.4f} → {metric.candidate:.4f}, drop {metric.drop:.4f} "
+        f"{'≤' if passed else '>'} {allowed:g} allowed"
+    )
+
+
+def _judge_tolerance(
+    output: OutputParity, outputs: Sequence[OutputParity], rules: Rules
+) -> tuple[bool, str]:
+    limits = f"atol {rules.atol or 0:g} + rtol {rules.rtol or 0:g} · |reference|"
+    if output.outside:
+        return False, (
+            f"{_place(output, outputs)}: {output.outside} of {output.elements} elements beyond "
+            f"{limits} (largest error {output.max_abs_error:.3g}, sample {output.worst_sample})"
+        )
+    if output.elements == 0:
+        return _judge_exact(output, outputs)
+    return True, f"{_place(output, outputs)}: all {output.elements} elements within {limits}"
+
+
+def _judge_floors(
+    output: OutputParity,
+    outputs: Sequence[OutputParity],
+    min_agreement: float | None,
+    min_sqnr: float | None,
+) -> tuple[bool, str]:
+    passed, parts = True, []
+    if min_agreement is not None and output.agreement is not None:
+        enough = output.agreement >= min_agreement
+        passed = passed and enough
+        parts.append(
+            f"agreement {output.agreement:.2%} {'≥' if enough else '<'} {min_agreement:.2%}"
+        )
+    if min_sqnr is not None and output.sqnr_db is not None:
+        enough = output.sqnr_db >= min_sqnr
+        passed = passed and enough
+        parts.append(f"SQNR {output.sqnr_db:.1f} dB {'≥' if enough else '<'} {min_sqnr:g} dB")
+    if not parts:
+        return _judge_float(output, outputs)
+    return passed, f"{_place(output, outputs)}: {', '.join(parts)}"
+
+
+def _judge_float(output: OutputParity, outputs: Sequence[OutputParity]) -> tuple[bool, str]:
+    if output.sqnr_db is None:
+        return _judge_exact(output, outputs)
+    tolerance = float_tolerance(output)
+    passed = output.max_abs_error <= tolerance
+    reason = (
+        f"{_place(output, outputs)}: largest error {output.max_abs_error:.3g} "
+        f"{'≤' if passed else '>'} {tolerance:.3g} (1e-4 of the reference's peak)"
+    )
+    return passed, reason if passed else f"{reason}, sample {output.worst_sample}"
+
+
+def _judge_exact(output: OutputParity, outputs: Sequence[OutputParity]) -> tuple[bool, str]:
+    agreement = math.nan if output.agreement is None else output.agreement
+    passed = agreement == 1
+    return passed, f"{_place(output, outputs)}: {agreement:.2%} of the values are equal"
+
+
+def _all(judged: object) -> tuple[bool, str]:
+    """All of them must pass; the reason is what failed, or else everything."""
+    results: list[tuple[bool, str]] = list(judged)  # type: ignore[call-overload]
+    failed = [reason for passed, reason in results if not passed]
+    return not failed, "; ".join(failed or [reason for _, reason in results])
+
+
+def _place(output: OutputParity, outputs: Sequence[OutputParity]) -> str:
+    if len({other.provider for other in outputs}) > 1:
+        return f"{output.output} on {output.provider}"
+    return output.output
