@@ -9,14 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from converter.export import convert
+    from converter.conversion import convert
     from converter.passes.dedupe import dedupe
     from converter.pipeline import compress
 
 __all__ = ["compress", "convert", "dedupe"]
 
 _HOME = {
-    "convert": "converter.export",
+    "convert": "converter.conversion",
     "compress": "converter.pipeline",
     "dedupe": "converter.passes.dedupe",
 }

@@ -1,0 +1,17 @@
+"""``python -m converter`` and the ``kilnx`` command."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; errors that a user can mend are one line and an exit code."""
+    from converter.cli import app
+    from converter.console import run_cli
+
+    sys.exit(run_cli(app))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,389 @@
+"""The command line: one function a subcommand, each a thin skin over one public function.
+
+Imports stand inside the functions, so ``kilnx --help`` loads neither NumPy nor ONNX, and a
+command that starts from an ONNX file never loads TensorFlow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from converter.console import print_json, print_line, print_rows, progress
+
+app = typer.Typer(
+    name="kilnx",
+    help="Turn a Keras model into a smaller, faster ONNX model, with proof that it still does "
+    "the same job.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done or passed, 1 checked and failed, 2 bad input, 3 no such runtime. "
+    "Add --debug to any command for a traceback.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+Data = Annotated[
+    Path, typer.Option("--data", help="Samples: .npz, .npy or a folder of images.", metavar="DATA")
+]
+Eval = Annotated[
+    Path | None,
+    typer.Option(
+        "--eval", help="Samples to judge on, which calibration never sees.", metavar="DATA"
+    ),
+]
+Metric = Annotated[
+    str | None,
+    typer.Option(help="top1, top5, binary_accuracy, mae, mse, … or package.module:function."),
+]
+MaxDrop = Annotated[float, typer.Option(help="Acceptable loss of the metric.", min=0.0)]
+Threads = Annotated[int, typer.Option(help="Threads of a run.", min=1)]
+Custom = Annotated[
+    Path | None, typer.Option(help="Python file that defines the model's custom layers.")
+]
+Unsafe = Annotated[
+    bool, typer.Option("--unsafe", help="Let code inside the model file run (Lambda layers).")
+]
+Signature = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Input of a model that does not know its own, such as image=?,224,224,3:float32.",
+    ),
+]
+
+
+def _version(value: bool) -> None:
+    if value:
+        from converter.report import own_version
+
+        typer.echo(f"kilnx {own_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def convert(
+    model: Annotated[Path, typer.Argument(help="A .keras or HDF5 file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
+    opset: Annotated[int | None, typer.Option(help="ONNX opset.", min=13)] = None,
+    signature: Signature = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Samples to compare on; random ones otherwise.")
+    ] = None,
+    custom: Custom = None,
+    unsafe: Unsafe = False,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Export a Keras model to ONNX, run it and compare it with Keras before it gets its name."""
+    from converter.conversion import convert as run
+
+    with progress() as say:
+        say(f"converting {model}")
+        report = run(
+            model,
+            output,
+            signature=_signature(signature),
+            opset=opset,
+            data=data,
+            custom_objects=_custom(custom),
+            unsafe=unsafe,
+            force=force,
+        )
+    if json:
+        print_json(report.to_dict())
+        return
+    print_line(
+        f"{output}: opset {report.opset}, {report.nodes} nodes, {report.parameters:,} parameters, "
+        f"{report.size_bytes / 1024:,.1f} KiB"
+    )
+    print_line(f"inputs   {', '.join(report.inputs)}")
+    print_line(f"outputs  {', '.join(report.outputs)}")
+    print_rows(
+        [
+            {
+                "proof against Keras": proof.output,
+                "batch": str(proof.batch),
+                "largest error": f"{proof.max_abs_error:.2e}",
+                "allowed": f"{proof.allowed:.2e}",
+            }
+            for proof in report.proofs
+        ]
+    )
+
+
+@app.command()
+def compress(
+    model: Annotated[Path, typer.Argument(help="A .keras, HDF5 or ONNX file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")],
+    data: Data,
+    evaluate_on: Eval = None,
+    metric: Metric = None,
+    max_drop: MaxDrop = 0.01,
+    min_agreement: Annotated[
+        float, typer.Option(help="Floor of top-1 agreement where there are no labels.")
+    ] = 0.99,
+    min_sqnr: Annotated[float, typer.Option(help="Floor of SQNR in dB, likewise.")] = 20.0,
+    provider: Annotated[str, typer.Option(help="Execution provider to measure on.")] = "cpu",
+    skip: Annotated[list[str] | None, typer.Option(help="A step to leave out.")] = None,
+    threads: Threads = 1,
+    decisions: Annotated[
+        Path | None, typer.Option(help="An earlier report.json whose decisions are replayed.")
+    ] = None,
+    signature: Signature = None,
+    custom: Custom = None,
+    unsafe: Unsafe = False,
+    force: Force = False,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    json: Json = False,
+) -> None:
+    """Make a model smaller and faster inside one budget; write it with a measured report."""
+    from converter.pipeline import compress as run
+    from converter.steps import STEPS
+    from runtimes.errors import DataError
+
+    for step in skip or []:
+        if step not in STEPS:
+            raise DataError(f"--skip {step}: there is no such step; they are {', '.join(STEPS)}")
+    with progress() as say:
+        report = run(
+            model,
+            output,
+            data,
+            evaluate_on=evaluate_on,
+            metric=metric,
+            max_drop=max_drop,
+            min_agreement=min_agreement,
+            min_sqnr_db=min_sqnr,
+            provider=provider,
+            steps=[step for step in STEPS if step not in (skip or [])],
+            threads=threads,
+            signature=_signature(signature),
+            custom_objects=_custom(custom),
+            unsafe=unsafe,
+            decisions=decisions,
+            force=force,
+            seed=seed,
+            progress=say,
+        )
+    _show_compression(report, output, json)
+
+
+@app.command()
+def quantize(
+    model: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
+    data: Data,
+    evaluate_on: Eval = None,
+    metric: Metric = None,
+    max_drop: MaxDrop = 0.01,
+    threads: Threads = 1,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Quantize an ONNX model to static INT8, if that pays inside the budget."""
+    from quantizers import quantize as run
+
+    with progress() as say:
+        say(f"quantizing {model}")
+        report = run(
+            model,
+            output,
+            data,
+            evaluate_on=evaluate_on,
+            metric=metric,
+            max_drop=max_drop,
+            threads=threads,
+            force=force,
+        )
+    if json:
+        print_json(report.to_dict())
+        return
+    print_rows(report.rows(), title=str(output))
+    print_line(f"{'INT8' if report.kept else 'fp32'} written to {output}: {report.reason}")
+
+
+@app.command()
+def dedupe(
+    models: Annotated[list[Path], typer.Argument(help="ONNX files.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Store equal weights of an ONNX model once."""
+    from converter.passes.dedupe import dedupe as run
+
+    report = run(models if len(models) > 1 else models[0], output, force=force)
+    if json:
+        print_json({**asdict(report), "saved_bytes": report.saved_bytes})
+        return
+    print_rows(
+        [
+            {
+                "kept": merge.kept,
+                "also stored as": ", ".join(merge.replaced),
+                "bytes saved": f"{merge.saved_bytes:,}",
+            }
+            for merge in report.merges
+        ]
+    )
+    before, after = report.weight_bytes_before, report.weight_bytes_after
+    print_line(f"{output}: {before:,} → {after:,} bytes of weights")
+
+
+@app.command()
+def check(
+    reference: Annotated[Path, typer.Argument(help="A Keras or ONNX file.")],
+    candidate: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    data: Data,
+    metric: Metric = None,
+    max_drop: Annotated[float | None, typer.Option(help="Acceptable loss of the metric.")] = None,
+    rtol: Annotated[float | None, typer.Option(help="Relative tolerance, element-wise.")] = None,
+    atol: Annotated[float | None, typer.Option(help="Absolute tolerance, element-wise.")] = None,
+    min_agreement: Annotated[
+        float | None, typer.Option(help="Floor of top-1 agreement, 0 to 1.")
+    ] = None,
+    min_sqnr: Annotated[float | None, typer.Option(help="Floor of SQNR, dB.")] = None,
+    provider: Annotated[
+        list[str] | None, typer.Option(help="Where the candidate runs; may be given again.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Samples a run.", min=1)] = 32,
+    custom: Custom = None,
+    json: Json = False,
+) -> int:
+    """Run two models on the same data and judge whether one may stand for the other."""
+    from runtimes.compare import check as run
+
+    source: Any = reference
+    if custom is not None:
+        from runtimes.keras_files import load_keras_model
+
+        source = load_keras_model(reference, custom_objects=_custom(custom))
+    with progress() as say:
+        say(f"checking {candidate} against {reference}")
+        report = run(
+            source,
+            candidate,
+            data,
+            metric=metric,
+            max_drop=max_drop,
+            providers=tuple(provider or ("cpu",)),
+            rtol=rtol,
+            atol=atol,
+            min_agreement=min_agreement,
+            min_sqnr=min_sqnr,
+            batch_size=batch_size,
+        )
+    if json:
+        print_json(report.to_dict())
+    else:
+        print_rows(report.rows())
+        for note in report.notes:
+            print_line(f"note: {note}")
+        print_line(f"{'passed' if report.passed else 'FAILED'}: {report.reason}")
+    return 0 if report.passed else 1
+
+
+@app.command()
+def profile(
+    model: Annotated[Path, typer.Argument(help="An ONNX or Keras file.")],
+    against: Annotated[Path | None, typer.Option(help="A model to interleave with.")] = None,
+    provider: Annotated[str, typer.Option(help="Execution provider.")] = "cpu",
+    batch: Annotated[str, typer.Option(help="Batch sizes, such as 1,8.")] = "1",
+    threads: Annotated[int | None, typer.Option(help="Threads of a run.", min=1)] = None,
+    data: Annotated[Path | None, typer.Option(help="Samples; random ones otherwise.")] = None,
+    json: Json = False,
+) -> None:
+    """Measure latency, throughput and size, interleaved with another model where one is given."""
+    from runtimes.profile import profile as run
+
+    with progress() as say:
+        say(f"profiling {model}")
+        report = run(
+            model,
+            against=against,
+            provider=provider,
+            batch=_batches(batch),
+            threads=threads,
+            data=data,
+        )
+    if json:
+        print_json(report.to_dict())
+        return
+    print_rows(report.rows())
+    for note in report.notes:
+        print_line(f"note: {note}")
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")] = Path(
+        "kilnx-demo"
+    ),
+    force: Force = False,
+    seed: Annotated[int, typer.Option(help="Seed of training and everything else.")] = 0,
+    json: Json = False,
+) -> None:
+    """Train a small residual network on scikit-learn's digits, compress it, show the report."""
+    from converter.demo import demo as run
+
+    with progress() as say:
+        report = run(output, force=force, seed=seed, progress=say)
+    _show_compression(report, output, json)
+
+
+def _show_compression(report: Any, output: Path, json: bool) -> None:
+    from converter.html import summary, table_rows
+
+    if json:
+        print_json(report.to_dict())
+        return
+    print_rows(table_rows(report))
+    for step in report.steps:
+        verdict = "kept" if step.kept else "not kept"
+        print_line(f"{step.name}: {verdict}, {step.reason}")
+    for note in report.notes:
+        print_line(f"note: {note}")
+    print_line(f"{output / 'model.onnx'}: {summary(report)}")
+
+
+def _signature(texts: list[str] | None) -> Any:
+    if not texts:
+        return None
+    from converter.sources import parse_signature
+
+    return dict(parse_signature(text) for text in texts)
+
+
+def _custom(path: Path | None) -> dict[str, Any] | None:
+    if path is None:
+        return None
+    from runtimes.keras_files import import_keras, load_custom_objects
+
+    import_keras()
+    return load_custom_objects(path)
+
+
+def _batches(text: str) -> tuple[int, ...]:
+    from runtimes.errors import DataError
+
+    try:
+        sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise DataError(f"--batch {text!r} is not a list of batch sizes such as 1,8")
+    return sizes

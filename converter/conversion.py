@@ -1,0 +1,90 @@
+"""``convert``: a Keras model in, a proven ONNX file out."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import onnx_ir as ir
+
+from converter.export import DEFAULT_OPSET, export
+from converter.sources import KerasSource, SignatureSpec, load_source
+from converter.verify import OutputProof, prove
+from runtimes.files import atomic_file, refuse_existing
+from runtimes.keras_signature import KerasSignature
+from runtimes.modelfile import file_bytes, model_outputs, write_model
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """What was converted and how near to Keras the file is; sizes in bytes."""
+
+    source: str
+    output: str
+    opset: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    nodes: int
+    parameters: int
+    size_bytes: int
+    proofs: tuple[OutputProof, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report in plain JSON types."""
+        return asdict(self)
+
+
+def convert(
+    model: KerasSource,
+    output: str | os.PathLike[str],
+    *,
+    signature: SignatureSpec | None = None,
+    opset: int | None = None,
+    data: Any = None,
+    custom_objects: dict[str, Any] | None = None,
+    unsafe: bool = False,
+    force: bool = False,
+) -> ConversionReport:
+    """Convert a Keras model to an ONNX file that has run and matched Keras.
+
+    ``model``: a live model, or the path of a ``.keras`` or HDF5 file. ``signature`` maps input
+    names to ``(shape, dtype)`` for models that do not know theirs. ``data`` (what
+    ``Dataset.open`` takes) are samples for the comparison; random ones otherwise.
+    ``unsafe`` lets code inside the file run. An existing ``output`` is replaced with ``force``.
+
+    Raises ``UnsupportedOperator``, ``ConversionError``, ``ModelError`` or ``DataError``; then no
+    file is written.
+    """
+    refuse_existing(output, force=force)
+    live, keras_signature = load_source(
+        model, signature=signature, custom_objects=custom_objects, unsafe=unsafe
+    )
+    with atomic_file(output, force=force) as path:
+        graph, proofs = export_to(path, live, keras_signature, opset=opset, data=data)
+        return ConversionReport(
+            source=live.name if live is model else str(model),
+            output=str(output),
+            opset=graph.opset_imports[""],
+            inputs=tuple(str(spec) for spec in keras_signature.inputs),
+            outputs=tuple(str(spec) for spec in model_outputs(graph)),
+            nodes=sum(1 for _ in ir.traversal.RecursiveGraphIterator(graph.graph)),
+            parameters=live.count_params(),
+            size_bytes=file_bytes(path),
+            proofs=proofs,
+        )
+
+
+def export_to(
+    path: str | os.PathLike[str],
+    model: Any,
+    signature: KerasSignature,
+    *,
+    opset: int | None = None,
+    data: Any = None,
+) -> tuple[ir.Model, tuple[OutputProof, ...]]:
+    """Export a live model to ``path`` and prove the file; the graph and the proofs."""
+    graph = export(model, signature, opset=opset or DEFAULT_OPSET)
+    write_model(graph, path)
+    names = tuple(str(value.name) for value in graph.graph.outputs)
+    return graph, prove(path, model, signature, names, data=data)

@@ -1,0 +1,113 @@
+"""The judge of ``compress``: is a candidate inside the budget, how large and how fast is it?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from converter.report import Measured
+from runtimes.base import TensorSpec
+from runtimes.compare import ParityReport, check, evaluate
+from runtimes.dataset import Dataset
+from runtimes.modelfile import file_bytes
+from runtimes.profile import ProfileReport, profile
+
+# A step that is smaller but not faster may be this much slower at the surest, as a ratio of
+# medians: below it, interleaved runs on a shared machine do not tell the two apart.
+NOISE_MARGIN = 0.02
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What loss is acceptable: of a labelled metric, else a floor of agreement and SQNR."""
+
+    metric: str | None
+    max_drop: float
+    min_agreement: float
+    min_sqnr_db: float
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Measures candidates against the fp32 reference: parity, metric, size and latency."""
+
+    reference: Path
+    evaluation: Dataset
+    budget: Budget
+    provider: str
+    threads: int
+    seed: int
+
+    def baseline(self) -> Measured:
+        """The reference itself."""
+        metric = None
+        if self.budget.metric is not None:
+            metric = evaluate(
+                self.reference, self.evaluation, self.budget.metric, threads=self.threads
+            )
+        latency = self._profile(self.reference, None).batches[0].model.p50_ms
+        return Measured(file_bytes(self.reference), latency, metric, None, 1.0, 1.0, 1.0)
+
+    def parity(self, path: Path) -> ParityReport:
+        """Whether the model at ``path`` is inside the budget."""
+        labelled = self.budget.metric is not None
+        return check(
+            self.reference,
+            path,
+            self.evaluation,
+            metric=self.budget.metric,
+            max_drop=self.budget.max_drop if labelled else None,
+            min_agreement=None if labelled else self.budget.min_agreement,
+            min_sqnr=None if labelled else self.budget.min_sqnr_db,
+            providers=(self.provider,),
+            threads=self.threads,
+        )
+
+    def measure(self, path: Path, parity: ParityReport) -> Measured:
+        """Size, latency against the reference (interleaved), and what parity found."""
+        found = self._profile(path, self.reference).batches[0]
+        sqnr = [out.sqnr_db for out in parity.outputs if out.sqnr_db is not None]
+        agreement = [out.agreement for out in parity.outputs if out.agreement is not None]
+        worst = min(sqnr, default=math.inf)
+        return Measured(
+            size_bytes=file_bytes(path),
+            latency_ms=found.model.p50_ms,
+            metric=parity.metrics[0].candidate if parity.metrics else min(agreement, default=None),
+            sqnr_db=worst if math.isfinite(worst) else None,
+            speedup=found.ratio,
+            speedup_low=found.ratio_low,
+            speedup_high=found.ratio_high,
+        )
+
+    def speed(self, path: Path, than: Path) -> tuple[bool, bool, float]:
+        """Whether ``path`` is surely faster than, surely slower than ``than``, and the ratio."""
+        found = self._profile(path, than)
+        ratio = found.batches[0].ratio
+        return found.faster(NOISE_MARGIN), found.slower(NOISE_MARGIN), ratio or 1.0
+
+    def _profile(self, path: Path, against: Path | None) -> ProfileReport:
+        return profile(
+            path,
+            against=against,
+            provider=self.provider,
+            threads=self.threads,
+            data=self.evaluation,
+            seed=self.seed,
+        )
+
+
+def default_metric(outputs: Sequence[TensorSpec], evaluation: Dataset) -> str | None:
+    """Top-1 where there are integer class labels for an output of class scores."""
+    for batch in evaluation.take(1).batches(1):
+        for name, labels in batch.labels.items():
+            if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+                continue
+            labelled = [output for output in outputs if name in ("", output.name)]
+            shape = labelled[0].shape if labelled else None
+            if shape and len(shape) == 2 and shape[1] not in (None, 1):
+                return "top1"
+    return None

@@ -1,0 +1,212 @@
+"""``compress``: run the steps, measure each, keep it or roll it back with a reason."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from converter.html import to_html
+from converter.judge import Budget, Judge, default_metric
+from converter.passes import optimize
+from converter.report import Measured, Report, StepReport, load_decisions
+from converter.steps import STEPS, Outcome, StepContext
+from runtimes.compare import ParityReport
+from runtimes.dataset import Dataset
+from runtimes.errors import BudgetError, DataError
+from runtimes.files import atomic_folder, refuse_existing
+from runtimes.modelfile import load_model, model_inputs, model_outputs, write_model
+from runtimes.open import is_keras
+
+# Calibration sees this many samples at most when one data set is split in two.
+_CALIBRATION_SHARE = 0.5
+
+Progress = Callable[[str], None]
+
+
+def compress(
+    model: Any,
+    output: str | os.PathLike[str],
+    data: Any,
+    *,
+    evaluate_on: Any = None,
+    metric: str | None = None,
+    max_drop: float = 0.01,
+    min_agreement: float = 0.99,
+    min_sqnr_db: float = 20.0,
+    provider: str = "cpu",
+    steps: Sequence[str] = tuple(STEPS),
+    threads: int = 1,
+    signature: Any = None,
+    custom_objects: dict[str, Any] | None = None,
+    unsafe: bool = False,
+    decisions: str | os.PathLike[str] | Mapping[str, bool] | None = None,
+    force: bool = False,
+    seed: int = 0,
+    progress: Progress = lambda text: None,
+) -> Report:
+    """Make ``model`` smaller and faster inside one budget, and write what was found.
+
+    ``model``: a live Keras model, a ``.keras`` or HDF5 file, or an ONNX file. ``data`` and
+    ``evaluate_on`` are what ``Dataset.open`` takes; without ``evaluate_on``, ``data`` is split
+    so that evaluation never sees a sample of calibration. The budget is ``max_drop`` of the
+    labelled ``metric`` (chosen by the labels where it is ``None``); without labels it is a floor
+    of top-1 agreement (0…1) and of SQNR in dB. A step is kept only if the model stays inside
+    the budget and gets smaller or faster without getting slower, measured on ``provider`` with
+    ``threads``. ``decisions`` replays those of an earlier ``report.json`` instead of deciding.
+
+    Writes ``model.onnx``, ``fp32.onnx``, ``report.json`` and ``report.html`` into the folder
+    ``output``, all or nothing. Raises a ``KilnxError`` for input that cannot be used.
+    """
+    unknown = sorted(set(steps) - set(STEPS))
+    if unknown:
+        raise DataError(f"there is no step {unknown[0]!r}; the steps are {', '.join(STEPS)}")
+    replay = _decisions(decisions)
+    refuse_existing(output, force=force)
+    with atomic_folder(output, force=force) as folder:
+        progress("exporting")
+        fp32 = _reference(model, folder / "fp32.onnx", signature, custom_objects, unsafe)
+        calibration, evaluation, notes = _data(fp32, data, evaluate_on, seed)
+        budget = Budget(
+            metric or default_metric(model_outputs(fp32), evaluation),
+            max_drop,
+            min_agreement,
+            min_sqnr_db,
+        )
+        judge = Judge(folder / "fp32.onnx", evaluation, budget, provider, threads, seed)
+        progress("measuring fp32")
+        baseline = judge.baseline()
+        context = StepContext(calibration, threads, seed, progress)
+        best = _Candidate(fp32, folder / "fp32.onnx", baseline)
+        reports: list[StepReport] = []
+        for name in [step for step in STEPS if step in steps]:
+            progress(name)
+            outcome = STEPS[name](best.model, context)
+            best, step_report = _try_step(name, outcome, best, judge, replay)
+            reports.append(step_report)
+        _ship(best.path, folder)
+        report = Report(
+            source=getattr(model, "name", None) or str(model),
+            metric_name=budget.metric,
+            max_drop=max_drop,
+            min_agreement=min_agreement,
+            min_sqnr_db=min_sqnr_db,
+            threads=threads,
+            baseline=baseline,
+            steps=tuple(reports),
+            result=best.measured,
+            notes=notes,
+        )
+        (folder / "report.json").write_text(report.to_json(), encoding="utf-8")
+        (folder / "report.html").write_text(to_html(report), encoding="utf-8")
+    return report
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A graph, the file that holds it, and how it measured."""
+
+    model: ir.Model
+    path: Path
+    measured: Measured
+
+
+def _try_step(
+    name: str,
+    outcome: Outcome,
+    best: _Candidate,
+    judge: Judge,
+    replay: Mapping[str, bool] | None,
+) -> tuple[_Candidate, StepReport]:
+    """Measure what a step made of ``best`` and decide between the two."""
+    if outcome.model is None:
+        return best, StepReport(name, False, outcome.reason, best.measured, outcome.details)
+    path = best.path.with_name(f"{name}.onnx.tmp")
+    write_model(outcome.model, path)
+    parity = judge.parity(path)
+    measured = judge.measure(path, parity)
+    challenger = _Candidate(outcome.model, path, measured)
+    kept, reason = _decide(parity, challenger, best, judge)
+    if outcome.reason:
+        reason = f"{reason} ({outcome.reason})"
+    if replay is not None and name in replay:
+        if replay[name] and not parity.passed:
+            raise BudgetError(
+                f"the decisions keep the step {name!r}, but here it is outside the budget: "
+                f"{parity.reason}"
+            )
+        kept, reason = replay[name], "as decided in the report that is replayed"
+    report = StepReport(name, kept, reason, measured, outcome.details)
+    if not kept:
+        path.unlink()
+        return best, report
+    return challenger, report
+
+
+def _decide(
+    parity: ParityReport, challenger: _Candidate, best: _Candidate, judge: Judge
+) -> tuple[bool, str]:
+    """The rule: inside the budget, then faster, or smaller and no slower beyond noise."""
+    if not parity.passed:
+        return False, f"outside the budget: {parity.reason}"
+    faster, slower, ratio = judge.speed(challenger.path, best.path)
+    share = challenger.measured.size_bytes / best.measured.size_bytes
+    found = f"{share:.2f}× the size, {ratio:.2f}× as fast"
+    if slower:
+        return False, f"slower here: {found}"
+    if faster or share < 1.0:
+        return True, f"{found}; {parity.reason}"
+    return False, f"neither smaller nor faster: {found}"
+
+
+def _reference(
+    model: Any, path: Path, signature: Any, custom_objects: Any, unsafe: bool
+) -> ir.Model:
+    """The fp32 graph, exported and proven or read and cleaned, and its file."""
+    if isinstance(model, ir.Model) or not is_keras(model):
+        graph = optimize(load_model(model).clone())
+        write_model(graph, path)
+        return graph
+    from converter.conversion import export_to
+    from converter.sources import load_source
+
+    live, keras_signature = load_source(
+        model, signature=signature, custom_objects=custom_objects, unsafe=unsafe
+    )
+    graph, _ = export_to(path, live, keras_signature)
+    return graph
+
+
+def _data(
+    fp32: ir.Model, data: Any, evaluate_on: Any, seed: int
+) -> tuple[Dataset, Dataset, tuple[str, ...]]:
+    specs = model_inputs(fp32)
+    calibration = Dataset.open(data, inputs=specs)
+    if evaluate_on is not None:
+        evaluation = Dataset.open(evaluate_on, inputs=specs)
+        notes = [f"calibrated on {calibration.name}, evaluated on {evaluation.name}"]
+        return calibration, evaluation, (*notes, *calibration.notes, *evaluation.notes)
+    first, second = calibration.split(_CALIBRATION_SHARE, seed)
+    note = (
+        f"{calibration.name} was split: {first.num_samples} samples calibrate, "
+        f"{second.num_samples} others evaluate (seed {seed}); give --eval for data of its own"
+    )
+    return first, second, (note, *calibration.notes)
+
+
+def _decisions(source: Any) -> Mapping[str, bool] | None:
+    if source is None or isinstance(source, Mapping):
+        return source
+    return load_decisions(source)
+
+
+def _ship(path: Path, folder: Path) -> None:
+    """Give the best model its name, under which no other trace of the steps remains."""
+    shipped = folder / "model.onnx"
+    write_model(load_model(path), shipped)
+    for leftover in folder.glob("*.onnx.tmp*"):
+        leftover.unlink()

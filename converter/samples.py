@@ -1,0 +1,79 @@
+"""Sample inputs for a Keras model, to prove an export on when the user gives no data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from runtimes.base import Array, TensorSpec
+from runtimes.keras_signature import KerasSignature
+
+# Sizes tried for a dynamic dimension, until the model accepts one: a network that halves its
+# input five times wants 32 and more, and some want what they were trained on.
+_SPATIAL_SIZES = (64, 96, 160, 224, 299)
+_LENGTHS = (16, 32, 64, 256)
+
+
+def sample_feeds(
+    model: Any, signature: KerasSignature, batch: int, seed: int = 0
+) -> Iterator[dict[str, Array]]:
+    """Yield feeds of ``batch`` samples, each with other sizes for the dynamic dimensions.
+
+    Floats are standard normal; integers are drawn below the smallest vocabulary that a layer
+    of the model declares, because an index beyond it has no defined result.
+    """
+    limit = _vocabulary(model)
+    for attempt in range(max(len(_SPATIAL_SIZES), len(_LENGTHS))):
+        random = np.random.default_rng([seed, batch, attempt])
+        yield {
+            spec.name: _array(spec, _shape(spec, batch, attempt), limit, random)
+            for spec in signature.inputs
+        }
+        if all(_is_static(spec) for spec in signature.inputs):
+            return
+
+
+def fixed_batch(signature: KerasSignature) -> int | None:
+    """The batch size that the model is bound to, if it is."""
+    for spec in signature.inputs:
+        if spec.shape and isinstance(spec.shape[0], int):
+            return spec.shape[0]
+    return None
+
+
+def _is_static(spec: TensorSpec) -> bool:
+    return spec.shape is None or all(isinstance(dim, int) for dim in spec.shape[1:])
+
+
+def _shape(spec: TensorSpec, batch: int, attempt: int) -> tuple[int, ...]:
+    dims = spec.shape or (None,)
+    sizes: Sequence[int] = _SPATIAL_SIZES if len(dims) >= 4 else _LENGTHS
+    size = sizes[min(attempt, len(sizes) - 1)]
+    free = [batch if axis == 0 else size for axis in range(len(dims))]
+    return tuple(dim if isinstance(dim, int) else free[axis] for axis, dim in enumerate(dims))
+
+
+def _array(
+    spec: TensorSpec, shape: tuple[int, ...], limit: int | None, random: np.random.Generator
+) -> Array:
+    if spec.dtype.kind == "b":
+        return random.integers(0, 2, shape).astype(bool)
+    if spec.dtype.kind in "iu":
+        high = limit if limit is not None else (256 if spec.dtype == np.uint8 else 2)
+        high = min(high, int(np.iinfo(spec.dtype).max))
+        return random.integers(0, max(high, 1), shape).astype(spec.dtype)
+    if spec.dtype.kind in "OSU":
+        return random.choice(np.array(["a", "b", "c d", ""], dtype=object), shape)
+    return random.standard_normal(shape).astype(spec.dtype)
+
+
+def _vocabulary(model: Any) -> int | None:
+    sizes = []
+    for layer in model._flatten_layers():
+        for attribute in ("input_dim", "num_tokens"):
+            size = getattr(layer, attribute, None)
+            if isinstance(size, int):
+                sizes.append(size)
+    return min(sizes, default=None)

@@ -1,0 +1,63 @@
+"""The steps of ``compress``: each makes a candidate of the best model so far, or says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import onnx_ir as ir
+
+from converter.passes.dedupe import Merge, merge_equal_initializers
+from quantizers import QuantizeOptions, quantize_model
+from runtimes.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What a step may use: data that evaluation never sees, threads, a seed."""
+
+    calibration: Dataset
+    threads: int
+    seed: int
+    progress: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A candidate, or ``None`` with the reason why there is none; ``details`` for the report."""
+
+    model: ir.Model | None
+    reason: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+Step = Callable[[ir.Model, StepContext], Outcome]
+
+
+def _dedupe(model: ir.Model, context: StepContext) -> Outcome:
+    candidate = model.clone()
+    merges = merge_equal_initializers(candidate)
+    if not merges:
+        return Outcome(None, "no two weights are equal")
+    copies = sum(len(merge.replaced) for merge in merges)
+    return Outcome(candidate, f"{copies} weights were copies of others", _describe(merges))
+
+
+def _describe(merges: Sequence[Merge]) -> dict[str, Any]:
+    return {"merged": [asdict(merge) for merge in merges]}
+
+
+def _quantize(model: ir.Model, context: StepContext) -> Outcome:
+    options = QuantizeOptions(threads=context.threads)
+    candidate, found = quantize_model(model, context.calibration, options=options)
+    int8 = sum(1 for operator in found.operators if operator.precision == "int8")
+    if not int8:
+        return Outcome(None, "no operator can run in INT8", found.to_dict())
+    merges = merge_equal_initializers(candidate)
+    details = {**found.to_dict(), **_describe(merges)}
+    return Outcome(candidate, f"{int8} of {len(found.operators)} operators in INT8", details)
+
+
+STEPS: dict[str, Step] = {"dedupe": _dedupe, "quantize": _quantize}
+"""In the order in which they run."""

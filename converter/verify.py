@@ -1,0 +1,195 @@
+"""The proof that an exported file behaves like its Keras model, before it gets its name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from converter.samples import fixed_batch, sample_feeds
+from runtimes import Dataset
+from runtimes.base import Array
+from runtimes.errors import ConversionError, KilnxError
+from runtimes.keras_signature import KerasSignature
+from runtimes.ort import OrtRuntime
+
+# Largest error allowed, relative to the largest magnitude of the output. Frameworks sum in
+# another order, so float32 results differ by some ulps per layer; a wrong layer differs by 1e-2.
+_RELATIVE = {"float64": 1e-9, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
+
+# How much of the model's own rounding noise an error may be, where that is the larger bound.
+_NOISE_MULTIPLE = 16.0
+_ABSOLUTE_FLOOR = 1e-7
+
+
+@dataclass(frozen=True)
+class OutputProof:
+    """One output on one batch: the largest error and what was allowed."""
+
+    output: str
+    batch: int
+    max_abs_error: float
+    allowed: float
+
+
+def prove(
+    path: str | os.PathLike[str],
+    model: Any,
+    signature: KerasSignature,
+    output_names: tuple[str, ...],
+    *,
+    data: Any = None,
+    batches: tuple[int, ...] = (1, 3),
+    seed: int = 0,
+) -> tuple[OutputProof, ...]:
+    """Check the ONNX file at ``path`` and run it against Keras on two batch sizes.
+
+    ``data`` (what ``Dataset.open`` takes) is used where given, else random samples. Raises
+    ``ConversionError`` when the checker, the runtime or the comparison says no.
+    """
+    _check_file(Path(path))
+    if (fixed := fixed_batch(signature)) is not None:
+        batches = (fixed,)
+    proofs: list[OutputProof] = []
+    try:
+        runtime = OrtRuntime(path)
+    except KilnxError as error:
+        raise ConversionError(
+            f"ONNX Runtime cannot load the model that was exported from {model.name!r}: {error}. "
+            "This is a defect of the export; please report it with the model"
+        ) from error
+    with runtime:
+        for batch in batches:
+            feed, expected = _expected(model, signature, data, batch, seed)
+            actual = runtime.run(feed)
+            for index, (name, reference) in enumerate(zip(output_names, expected, strict=True)):
+                _same_form(name, reference, actual[name])
+                error = _max_error(name, reference, actual[name])
+                allowed = _allowed(reference)
+                if error > allowed:
+                    noise = _noise(model, signature, feed, expected, index)
+                    allowed = max(allowed, _NOISE_MULTIPLE * noise)
+                if error > allowed:
+                    raise ConversionError(
+                        f"the exported model is not the Keras model {model.name!r}: output "
+                        f"{name!r} differs by {error:.3g} at batch {batch}, and {allowed:.3g} is "
+                        "what rounding explains. This is a defect of the export; please report it "
+                        "with the model"
+                    )
+                proofs.append(OutputProof(name, batch, error, allowed))
+    return tuple(proofs)
+
+
+def _check_file(path: Path) -> None:
+    import onnx.checker
+
+    try:
+        onnx.checker.check_model(str(path), full_check=False)
+    except onnx.checker.ValidationError as error:
+        raise ConversionError(
+            f"the exported graph is not valid ONNX: {str(error).strip().splitlines()[0]}. "
+            "This is a defect of the export; please report it with the model"
+        ) from error
+
+
+def _expected(
+    model: Any, signature: KerasSignature, data: Any, batch: int, seed: int
+) -> tuple[dict[str, Array], list[Array]]:
+    """A feed that the Keras model accepts, and what it answers."""
+    refusal: Exception | None = None
+    for feed in _feeds(model, signature, data, batch, seed):
+        try:
+            return feed, _run_keras(model, signature, feed)
+        except Exception as error:
+            refusal = error
+    raise ConversionError(
+        f"the Keras model {model.name!r} itself fails on sample inputs {signature} "
+        f"({type(refusal).__name__}: {str(refusal).strip().splitlines()[0]}); "
+        "give samples that it accepts with --data"
+    ) from refusal
+
+
+def _feeds(
+    model: Any, signature: KerasSignature, data: Any, batch: int, seed: int
+) -> Iterator[dict[str, Array]]:
+    if data is None:
+        yield from sample_feeds(model, signature, batch, seed)
+        return
+    samples: Iterable[Any] = Dataset.open(data, inputs=signature.inputs).batches(batch)
+    for found in islice(samples, 1):
+        yield dict(found.feed)
+
+
+def _run_keras(model: Any, signature: KerasSignature, feed: dict[str, Array]) -> list[Array]:
+    import keras
+
+    tensors = [keras.ops.convert_to_tensor(feed[spec.name]) for spec in signature.inputs]
+    outputs = model(signature.pack(tensors), training=False)
+    return [np.asarray(tensor) for tensor in keras.tree.flatten(outputs)]
+
+
+def _same_form(name: str, reference: Array, actual: Array) -> None:
+    if reference.shape != actual.shape:
+        raise ConversionError(
+            f"output {name!r} of the exported model has the shape {actual.shape}, and Keras "
+            f"gives {reference.shape}. This is a defect of the export; please report it"
+        )
+    if reference.dtype != actual.dtype and reference.dtype.kind not in "OSU":
+        raise ConversionError(
+            f"output {name!r} of the exported model is {actual.dtype}, and Keras gives "
+            f"{reference.dtype}. This is a defect of the export; please report it"
+        )
+
+
+def _max_error(name: str, reference: Array, actual: Array) -> float:
+    """Largest absolute difference; infinite where NaN, infinity or a discrete value differs."""
+    if reference.dtype.kind in "OSU":
+        same = [_text(a) == _text(b) for a, b in zip(reference.flat, actual.flat, strict=True)]
+        return 0.0 if all(same) else float("inf")
+    wide, other = reference.astype(np.float64), actual.astype(np.float64)
+    finite = np.isfinite(wide)
+    if not np.array_equal(finite, np.isfinite(other)) or not np.array_equal(
+        wide[~finite], other[~finite], equal_nan=True
+    ):
+        return float("inf")
+    return float(np.max(np.abs(wide[finite] - other[finite]), initial=0.0))
+
+
+def _allowed(reference: Array) -> float:
+    if reference.dtype.kind not in "fV" or reference.size == 0:  # V: bfloat16 and its like
+        return 0.0
+    wide = np.abs(reference.astype(np.float64))
+    scale = float(np.max(wide, where=np.isfinite(wide), initial=0.0))
+    return max(_RELATIVE.get(reference.dtype.name, 1e-4) * scale, _ABSOLUTE_FLOOR)
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _noise(
+    model: Any,
+    signature: KerasSignature,
+    feed: dict[str, Array],
+    expected: list[Array],
+    index: int,
+) -> float:
+    """How far the output moves when every float input moves by two ulps.
+
+    A network that amplifies rounding does so in every runtime: its own noise bounds what any
+    other runtime can be asked for.
+    """
+    moved = {
+        name: (values * values.dtype.type(1 + 2 * np.finfo(values.dtype).eps)).astype(values.dtype)
+        if values.dtype.kind == "f"
+        else values
+        for name, values in feed.items()
+    }
+    outputs = _run_keras(model, signature, moved)
+    difference = outputs[index].astype(np.float64) - expected[index].astype(np.float64)
+    return float(np.nanmax(np.abs(difference), initial=0.0))

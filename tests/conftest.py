@@ -1,0 +1,83 @@
+"""Fixtures that several parts share: small trained models, made once a session."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Training and test samples of scikit-learn's digits, as the demo uses them."""
+    from converter.demo import load_digits
+
+    return load_digits(seed=0)
+
+
+@pytest.fixture(scope="session")
+def keras() -> Any:
+    """Keras on TensorFlow, without start-up noise."""
+    from runtimes.keras_files import import_keras
+
+    return import_keras()
+
+
+@pytest.fixture(scope="session")
+def digits_model(keras: Any, digits: tuple[dict[str, Any], dict[str, Any]]) -> Any:
+    """A small convolutional network with BatchNormalization, trained for some seconds."""
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    inputs = keras.Input((16, 16, 1), name="image")
+    x = layers.Conv2D(12, 3, strides=2, padding="same", use_bias=False)(inputs)
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    y = layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
+    y = layers.ReLU(6.0)(layers.BatchNormalization()(y))
+    y = layers.Conv2D(12, 1)(y)
+    x = layers.Add()([x, layers.BatchNormalization()(y)])
+    x = layers.ReLU()(layers.Conv2D(24, 3, strides=2)(x))
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, layers.Dense(10, name="digit")(x), name="small_digits")
+    model.compile(
+        keras.optimizers.Adam(5e-3),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    train = digits[0]
+    model.fit(train["image"], train["labels"], batch_size=64, epochs=6, verbose=0)
+    return model
+
+
+@pytest.fixture(scope="session")
+def digits_files(
+    digits_model: Any,
+    digits: tuple[dict[str, Any], dict[str, Any]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A folder with ``model.keras``, ``train.npz`` and ``test.npz``; not to be written to."""
+    folder = tmp_path_factory.mktemp("digits")
+    digits_model.save(folder / "model.keras")
+    for name, samples in zip(("train", "test"), digits, strict=True):
+        np.savez(folder / f"{name}.npz", **samples)
+    return folder
+
+
+@pytest.fixture
+def kilnx(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command line in this process: exit code, standard output, standard error."""
+    from converter.cli import app
+    from converter.console import run_cli
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = run_cli(app, [str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
