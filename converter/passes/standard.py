@@ -1,0 +1,61 @@
+"""The standard sequence of passes, for every model that kilnx exports or quantizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from converter.passes.base import Refusal, RewritePass, RewriteResult
+from converter.passes.clean import Clean
+from converter.passes.constants import FoldConstants
+from converter.passes.dedupe import DeduplicateInitializers
+from converter.passes.fold_after import FoldAffineIntoPrecedingLinear
+
+_MAX_ROUNDS = 10
+# Below this a duplicate costs nothing, and sharing would tie unrelated layers together.
+_DEDUPLICATE_FROM_BYTES = 1 << 16
+
+
+def optimize(model: ir.Model) -> ir.Model:
+    """Simplify ``model`` in place without changing what it computes, and give it back.
+
+    Running it again changes nothing; equal models give equal results. Inputs and outputs
+    keep their names, types and order.
+    """
+    Optimize()(model)
+    return model
+
+
+class Optimize(ir.passes.InPlacePass):
+    """The standard sequence as one pass; its result lists what stayed and why."""
+
+    def __repr__(self) -> str:
+        return f"Optimize({', '.join(map(repr, _sequence()))})"
+
+    def call(self, model: ir.Model) -> RewriteResult:
+        """Run the sequence until a whole round changes nothing."""
+        modified = False
+        refusals: tuple[Refusal, ...] = ()
+        for _ in range(_MAX_ROUNDS):
+            changed, refusals = _round(model, _sequence())
+            modified = modified or changed
+            if not changed:
+                break
+        last = DeduplicateInitializers(min_bytes=_DEDUPLICATE_FROM_BYTES)(model)
+        return RewriteResult(model, modified or last.modified, refusals)
+
+
+def _sequence() -> tuple[RewritePass, ...]:
+    return (Clean(), FoldConstants(), FoldAffineIntoPrecedingLinear())
+
+
+def _round(model: ir.Model, passes: Sequence[RewritePass]) -> tuple[bool, tuple[Refusal, ...]]:
+    modified = False
+    refusals: list[Refusal] = []
+    for step in passes:
+        result = step(model)
+        assert isinstance(result, RewriteResult)
+        modified = modified or result.modified
+        refusals += result.refusals
+    return modified, tuple(refusals)
