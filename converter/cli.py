@@ -6,7 +6,6 @@ command that starts from an ONNX file never loads TensorFlow.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -228,7 +227,7 @@ def dedupe(
 
     report = run(models if len(models) > 1 else models[0], output, force=force)
     if json:
-        print_json({**asdict(report), "saved_bytes": report.saved_bytes})
+        print_json(report.to_dict())
         return
     print_rows(
         [
@@ -237,7 +236,7 @@ def dedupe(
                 "also stored as": ", ".join(merge.replaced),
                 "bytes saved": f"{merge.saved_bytes:,}",
             }
-            for merge in report.merges
+            for merge in report.merged
         ]
     )
     before, after = report.weight_bytes_before, report.weight_bytes_after

@@ -17,7 +17,7 @@ INTERRUPTED = 130
 
 def run_cli(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     """Run ``app`` and return its exit code: 0 done, 1 failed, 2 bad input, 3 no such runtime."""
-    import click
+    import typer
 
     from runtimes.errors import KilnxError
 
@@ -32,12 +32,9 @@ def run_cli(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
             raise
         complain(str(error))
         return error.exit_code
-    except click.exceptions.Exit as stop:
+    except typer.Exit as stop:
         return stop.exit_code
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         if debug:
             raise
         complain("interrupted; nothing was written")
@@ -46,6 +43,13 @@ def run_cli(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
         # The reader of our output went away: keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        # Typer's usage errors know how to show themselves; their class is not public.
+        show = getattr(error, "show", None)
+        if show is None:
+            raise
+        show()
+        return 2
 
 
 def complain(message: str) -> None:

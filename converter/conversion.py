@@ -9,9 +9,10 @@ from typing import Any
 import onnx_ir as ir
 
 from converter.export import DEFAULT_OPSET, export
-from converter.sources import KerasSource, SignatureSpec, load_source
+from converter.sources import SignatureSpec, load_source
 from converter.verify import OutputProof, prove
 from runtimes.files import atomic_file, refuse_existing
+from runtimes.keras_files import KerasSource
 from runtimes.keras_signature import KerasSignature
 from runtimes.modelfile import file_bytes, model_outputs, write_model
 

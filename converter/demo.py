@@ -91,16 +91,16 @@ def _residual_network(keras: Any) -> Any:
         shortcut = x
         if stride != 1 or x.shape[-1] != filters:
             shortcut = layers.Conv2D(filters, 1, strides=stride, use_bias=False)(x)
-            shortcut = layers.BatchNormalization()(shortcut)
+            shortcut = layers.BatchNormalization(momentum=0.9)(shortcut)
         x = layers.Conv2D(filters, 3, strides=stride, padding="same", use_bias=False)(x)
-        x = layers.ReLU()(layers.BatchNormalization()(x))
+        x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
         x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
-        x = layers.BatchNormalization()(x)
+        x = layers.BatchNormalization(momentum=0.9)(x)
         return layers.ReLU()(layers.Add()([x, shortcut]))
 
     inputs = keras.Input((16, 16, 1), name="image")
     x = layers.Conv2D(16, 3, padding="same", use_bias=False)(inputs)
-    x = layers.ReLU()(layers.BatchNormalization()(x))
+    x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
     for filters, stride in ((16, 1), (32, 2), (64, 2)):
         x = block(x, filters, stride)
         x = block(x, filters, 1)

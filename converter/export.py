@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from converter.interface import dress, interim_names
 from converter.lowering import custom_handlers
+from converter.naming import name_after_layers
 from converter.scopes import layer_of
 from converter.trace import STAND_IN_ABOVE_BYTES, TracedModel, trace
 from runtimes.errors import ConversionError, KilnxError, UnsupportedOperator
@@ -66,7 +67,9 @@ def export(
             failures.append(error)
             continue
         dress(converted, signature, traced, name=model.name)
-        return optimize(converted)
+        optimize(converted)
+        name_after_layers(converted, traced.layers)
+        return converted
     raise _most_telling(failures, model)
 
 
@@ -95,6 +98,8 @@ def _to_onnx(traced: TracedModel, opset: int, *, lenient: bool) -> ir.Model:
                 )
 
         graph = convert_graph()
+        # Some of tf2onnx's handlers leave the node that they replaced behind, unused.
+        graph.delete_unused_nodes(graph.outputs)
         _refuse_unsupported(graph, traced)
         graph = _run_optimizers(graph, convert_graph, optimizer)
         proto = graph.make_model("kilnx")

@@ -1,4 +1,4 @@
-"""The converted graph under the names of its Keras model: inputs, outputs, weights, layers."""
+"""The interface of the converted graph: its weights attached, inputs and outputs named."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from converter.scopes import layer_of
 from converter.trace import TracedModel
 from runtimes.errors import ConversionError
 from runtimes.keras_signature import KerasSignature, named_dims
-
-LAYER_KEY = "kilnx.layer"
-"""Metadata key of an ONNX node: the path of the Keras layer that it came from."""
 
 
 def interim_names(kind: str, tensors: Sequence[str]) -> dict[str, str]:
@@ -21,7 +17,7 @@ def interim_names(kind: str, tensors: Sequence[str]) -> dict[str, str]:
 
 
 def dress(model: ir.Model, signature: KerasSignature, traced: TracedModel, *, name: str) -> None:
-    """Attach the weights, and give interface and nodes their Keras names, in place."""
+    """Attach the weights and give the interface its Keras names and shapes, in place."""
     graph = model.graph
     by_name = {value.name: value for value in graph.inputs}
     for stand_in, (path, values) in traced.weights.items():
@@ -32,7 +28,7 @@ def dress(model: ir.Model, signature: KerasSignature, traced: TracedModel, *, na
         value.name = path
         value.const_value = ir.tensor(values, name=value.name)
         value.dtype = value.const_value.dtype
-        value.shape = value.const_value.shape
+        value.shape = ir.Shape(values.shape)
         graph.register_initializer(value)
     inputs = [by_name[interim] for interim in interim_names("input", traced.inputs).values()]
     extra = [value.name for value in graph.inputs if value not in inputs]
@@ -49,10 +45,6 @@ def dress(model: ir.Model, signature: KerasSignature, traced: TracedModel, *, na
     for value, shape in zip(graph.outputs, traced.output_shapes, strict=True):
         if shape is not None:
             value.shape = ir.Shape(_output_dims(str(value.name), shape, batches))
-    for node in ir.traversal.RecursiveGraphIterator(graph):
-        layer = layer_of(node.name or "", traced.layers)
-        if layer is not None:
-            node.metadata_props[LAYER_KEY] = layer
     graph.name = name
     model.producer_name = "kilnx"
     model.producer_version = None

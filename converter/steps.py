@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import onnx_ir as ir
 
-from converter.passes.dedupe import Merge, merge_equal_initializers
+from converter.passes.dedupe import deduplicate
 from quantizers import QuantizeOptions, quantize_model
 from runtimes.dataset import Dataset
 
@@ -37,15 +37,11 @@ Step = Callable[[ir.Model, StepContext], Outcome]
 
 def _dedupe(model: ir.Model, context: StepContext) -> Outcome:
     candidate = model.clone()
-    merges = merge_equal_initializers(candidate)
-    if not merges:
+    found = deduplicate(candidate)
+    if not found.merged:
         return Outcome(None, "no two weights are equal")
-    copies = sum(len(merge.replaced) for merge in merges)
-    return Outcome(candidate, f"{copies} weights were copies of others", _describe(merges))
-
-
-def _describe(merges: Sequence[Merge]) -> dict[str, Any]:
-    return {"merged": [asdict(merge) for merge in merges]}
+    copies = sum(len(merge.replaced) for merge in found.merged)
+    return Outcome(candidate, f"{copies} weights were copies of others", found.to_dict())
 
 
 def _quantize(model: ir.Model, context: StepContext) -> Outcome:
@@ -54,8 +50,7 @@ def _quantize(model: ir.Model, context: StepContext) -> Outcome:
     int8 = sum(1 for operator in found.operators if operator.precision == "int8")
     if not int8:
         return Outcome(None, "no operator can run in INT8", found.to_dict())
-    merges = merge_equal_initializers(candidate)
-    details = {**found.to_dict(), **_describe(merges)}
+    details = {**found.to_dict(), "dedupe": deduplicate(candidate).to_dict()}
     return Outcome(candidate, f"{int8} of {len(found.operators)} operators in INT8", details)
 
 

@@ -69,19 +69,19 @@ def prove(
             actual = runtime.run(feed)
             for index, (name, reference) in enumerate(zip(output_names, expected, strict=True)):
                 _same_form(name, reference, actual[name])
-                error = _max_error(name, reference, actual[name])
+                found = _max_error(name, reference, actual[name])
                 allowed = _allowed(reference)
-                if error > allowed:
+                if found > allowed:
                     noise = _noise(model, signature, feed, expected, index)
                     allowed = max(allowed, _NOISE_MULTIPLE * noise)
-                if error > allowed:
+                if found > allowed:
                     raise ConversionError(
                         f"the exported model is not the Keras model {model.name!r}: output "
-                        f"{name!r} differs by {error:.3g} at batch {batch}, and {allowed:.3g} is "
+                        f"{name!r} differs by {found:.3g} at batch {batch}, and {allowed:.3g} is "
                         "what rounding explains. This is a defect of the export; please report it "
                         "with the model"
                     )
-                proofs.append(OutputProof(name, batch, error, allowed))
+                proofs.append(OutputProof(name, batch, found, allowed))
     return tuple(proofs)
 
 

@@ -37,11 +37,11 @@ def digits_model(keras: Any, digits: tuple[dict[str, Any], dict[str, Any]]) -> A
     layers = keras.layers
     inputs = keras.Input((16, 16, 1), name="image")
     x = layers.Conv2D(12, 3, strides=2, padding="same", use_bias=False)(inputs)
-    x = layers.ReLU()(layers.BatchNormalization()(x))
+    x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
     y = layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
-    y = layers.ReLU(6.0)(layers.BatchNormalization()(y))
+    y = layers.ReLU(6.0)(layers.BatchNormalization(momentum=0.9)(y))
     y = layers.Conv2D(12, 1)(y)
-    x = layers.Add()([x, layers.BatchNormalization()(y)])
+    x = layers.Add()([x, layers.BatchNormalization(momentum=0.9)(y)])
     x = layers.ReLU()(layers.Conv2D(24, 3, strides=2)(x))
     x = layers.GlobalAveragePooling2D()(x)
     model = keras.Model(inputs, layers.Dense(10, name="digit")(x), name="small_digits")
@@ -50,7 +50,7 @@ def digits_model(keras: Any, digits: tuple[dict[str, Any], dict[str, Any]]) -> A
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     train = digits[0]
-    model.fit(train["image"], train["labels"], batch_size=64, epochs=6, verbose=0)
+    model.fit(train["image"], train["labels"], batch_size=64, epochs=10, verbose=0)
     return model
 
 

@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 
 from converter import convert
-from converter.interface import LAYER_KEY
+from converter.naming import LAYER_KEY
 from runtimes.errors import ConversionError, DataError, ModelError
 
 
@@ -214,3 +214,9 @@ def test_a_wrong_graph_never_gets_a_name(
     with pytest.raises(ConversionError, match="'digit' differs"):
         convert(digits_model, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_model_gives_the_same_bytes(digits_model: Any, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        convert(digits_model, tmp_path / f"{name}.onnx")
+    assert (tmp_path / "first.onnx").read_bytes() == (tmp_path / "second.onnx").read_bytes()
