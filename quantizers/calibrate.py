@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from quantizers.observers import MinMaxObserver, Observer
+from quantizers.observers import Observer
 from quantizers.options import DEFAULT_OPTIONS, QuantizeOptions
 from runtimes.base import Array
 from runtimes.dataset import Batch, Dataset
@@ -25,26 +25,24 @@ from runtimes.ort import OrtRuntime
 def calibrate(
     model: ir.Model,
     data: Dataset,
-    names: Sequence[str],
+    observers: Mapping[str, Observer],
     *,
-    observer: Callable[[], Observer] = MinMaxObserver,
     options: QuantizeOptions = DEFAULT_OPTIONS,
     progress: Callable[[int], None] | None = None,
-) -> tuple[dict[str, Observer], int]:
-    """Observe the float values called ``names`` of ``model``'s main graph while it runs ``data``.
+) -> int:
+    """Let ``observers`` watch float values of ``model``'s main graph while it runs ``data``.
 
-    ``data`` is bound to the model's inputs. ``progress`` is called with the number of samples
-    of each batch done. Returns the observers and the number of samples. Raises ``DataError``
-    when there are no samples and when a value is NaN or infinite, naming the first node that
-    computed one.
+    ``observers`` go by the names of the values; ``data`` is bound to the model's inputs.
+    ``progress`` is called with the number of samples of each batch done. Returns the number of
+    samples. Raises ``DataError`` when there are no samples and when an observer refuses a
+    value (NaN, infinity), naming the first node that computed one.
     """
     producers = {
         str(value.name): node for node in model.graph for value in node.outputs if value.name
     }
     inputs = {spec.name for spec in model_inputs(model)}
     order = {name: index for index, name in enumerate([*inputs, *producers])}
-    names = sorted(dict.fromkeys(names), key=lambda name: order[name])
-    observers = {name: observer() for name in names}
+    names = sorted(observers, key=lambda name: order[name])
     computed = [name for name in names if name not in inputs]
     fed = [name for name in names if name in inputs]
     chunks, batch_size = _fit_memory(model, data, computed, options)
@@ -61,7 +59,7 @@ def calibrate(
                 samples += len(batch) if index == 0 else 0
                 if progress is not None:
                     progress(len(batch))
-    return observers, samples
+    return samples
 
 
 def _update(
@@ -98,7 +96,7 @@ def _fit_memory(
     model: ir.Model, data: Dataset, names: Sequence[str], options: QuantizeOptions
 ) -> tuple[list[list[str]], int]:
     """Split ``names`` so that a run of a batch stays inside the memory, and size the batch."""
-    sizes = _bytes_per_sample(model, data, names)
+    sizes = bytes_per_sample(model, data, names)
     fixed = fixed_batch(model_inputs(model))
     limit = options.memory_bytes
     if fixed is not None:
@@ -119,7 +117,7 @@ def _chunks(sizes: Mapping[str, int], limit: int) -> Iterator[list[str]]:
     yield chunk
 
 
-def _bytes_per_sample(model: ir.Model, data: Dataset, names: Sequence[str]) -> dict[str, int]:
+def bytes_per_sample(model: ir.Model, data: Dataset, names: Sequence[str]) -> dict[str, int]:
     """Bytes of each value for the first sample, found without holding the values.
 
     The shapes come out of the graph through Shape nodes, so dynamic dimensions are right.

@@ -107,7 +107,10 @@ def _decide(
     report: QuantizationReport, parity: ParityReport, latency: ProfileReport
 ) -> QuantizationReport:
     ratios = ", ".join(f"{found.ratio:.2f}× at batch {found.batch}" for found in latency.batches)
-    smaller = latency.size_bytes / (latency.against_size_bytes or latency.size_bytes)
+    float_bytes, int8_bytes = latency.against_size_bytes, latency.size_bytes
+    assert float_bytes is not None
+    assert int8_bytes is not None
+    smaller = int8_bytes / float_bytes
     gain = f"{ratios} as fast as float, {smaller:.2f}× the size"
     if not parity.passed:
         kept, reason = False, f"INT8 is outside the budget: {parity.reason}"
@@ -123,6 +126,6 @@ def _decide(
         reason=reason,
         parity=parity.to_dict(),
         latency=latency.to_dict(),
-        float_bytes=latency.against_size_bytes,
-        int8_bytes=latency.size_bytes,
+        float_bytes=float_bytes,
+        int8_bytes=int8_bytes,
     )

@@ -25,7 +25,7 @@ class Range:
 
 
 class Observer(Protocol):
-    """A streaming statistic of one tensor that ends in a range."""
+    """A streaming statistic of one tensor."""
 
     def update(self, batch: Array) -> None:
         """Take in one batch, of any shape; an empty one changes nothing."""
@@ -34,6 +34,10 @@ class Observer(Protocol):
     def merge(self, other: Self) -> Self:
         """A new observer that has seen what both have seen."""
         ...
+
+
+class RangeObserver(Observer, Protocol):
+    """An observer that ends in a range."""
 
     def range(self) -> Range:
         """The range so far; raises ``DataError`` when nothing was seen."""
@@ -70,6 +74,35 @@ class MinMaxObserver:
         if self._low > self._high:
             raise DataError("no values were seen; calibrate with at least one sample")
         return Range(self._low, self._high)
+
+
+class ChannelMeanObserver:
+    """The mean of every channel along ``axis`` over all other axes, float64 ``[channels]``."""
+
+    def __init__(self, axis: int, total: Array | float = 0.0, count: int = 0) -> None:
+        self._axis = axis
+        self._total = total
+        self._count = count
+
+    def update(self, batch: Array) -> None:
+        """Take in one batch, float, any shape that has the axis."""
+        channels = batch.shape[self._axis]
+        if channels and batch.size:
+            axes = tuple(d for d in range(batch.ndim) if d != self._axis % batch.ndim)
+            self._total = self._total + batch.sum(axis=axes, dtype=np.float64)
+            self._count += batch.size // channels
+
+    def merge(self, other: ChannelMeanObserver) -> ChannelMeanObserver:
+        """The observer of both halves."""
+        return ChannelMeanObserver(
+            self._axis, self._total + other._total, self._count + other._count
+        )
+
+    def mean(self) -> Array:
+        """The mean of every channel; raises ``DataError`` when nothing was seen."""
+        if not self._count:
+            raise DataError("no values were seen; calibrate with at least one sample")
+        return np.asarray(self._total / self._count)
 
 
 def describe_not_finite(batch: Array) -> str:

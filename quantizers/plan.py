@@ -20,8 +20,9 @@ from quantizers.policy import RULES, Rule, clip_bounds, is_foldable_activation
 class Unit:
     """An operator together with what is absorbed into its kernel.
 
-    ``absorbed``: the addition of a MatMul's bias and the activation, in order. ``ceiling``:
-    upper bound of the absorbed activation (infinite where there is none).
+    ``absorbed``: the addition of a MatMul's bias and the activation, in order. ``sum``: what
+    the kernel accumulates, bias included, before the activation. ``ceiling``: upper bound of
+    the absorbed activation (infinite where there is none).
     """
 
     node: ir.Node
@@ -30,6 +31,7 @@ class Unit:
     weight: ir.Value | None
     bias: ir.Value | None
     absorbed: tuple[ir.Node, ...]
+    sum: ir.Value
     output: ir.Value
     ceiling: float
     has_activation: bool
@@ -38,6 +40,16 @@ class Unit:
     def name(self) -> str:
         """Name of the operator's node."""
         return str(self.node.name)
+
+    @property
+    def takes_bias(self) -> bool:
+        """Whether the kernel adds a bias by the channel, or could."""
+        return self.bias is not None or self.rule.bias is not None
+
+    @property
+    def channel_axis(self) -> int:
+        """The axis of ``sum`` that the bias runs along."""
+        return 1 if self.node.op_type == "Conv" else -1
 
     def reads(self, node: ir.Node, index: int) -> bool:
         """Whether input ``index`` of ``node`` is an activation that this unit takes in."""
@@ -146,6 +158,7 @@ def _make_unit(node: ir.Node, keep_float: Mapping[str, str] | Set[str]) -> Unit:
         if add is not None and vector is not None and add.name not in keep_float:
             bias, output = vector, add.outputs[0]
             absorbed.append(add)
+    accumulated = output
     ceiling, has_activation = math.inf, False
     if rule.kind in ("compute", "arithmetic"):
         follower = only_user(output)
@@ -161,6 +174,7 @@ def _make_unit(node: ir.Node, keep_float: Mapping[str, str] | Set[str]) -> Unit:
         weight=_input(node, rule.weight),
         bias=bias,
         absorbed=tuple(absorbed),
+        sum=accumulated,
         output=output,
         ceiling=ceiling,
         has_activation=has_activation,

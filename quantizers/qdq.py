@@ -8,6 +8,7 @@ https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import onnx_ir as ir
@@ -19,10 +20,16 @@ from quantizers.weights import bias_scale, quantize_bias, quantize_weight, weigh
 from runtimes.base import Array
 
 
-def place(graph: ir.Graph, plan: Plan, grids: Mapping[ir.Value, Grid]) -> None:
+def place(
+    graph: ir.Graph,
+    plan: Plan,
+    grids: Mapping[ir.Value, Grid],
+    bias_shifts: Mapping[str, Array] = MappingProxyType({}),
+) -> None:
     """Put ``plan`` into effect on ``graph``, in place.
 
-    ``grids`` holds the grid of each value in ``plan.quantized_values()``. Float weights and
+    ``grids`` holds the grid of each value in ``plan.quantized_values()``; ``bias_shifts`` what
+    is added to the bias of a unit, by its name (float ``[channels]``). Float weights and
     biases that nothing reads any more leave the graph, and so do activations whose clipping
     the grid of their only reader does.
     """
@@ -38,7 +45,7 @@ def place(graph: ir.Graph, plan: Plan, grids: Mapping[ir.Value, Grid]) -> None:
         _quantize_activation(writer, value, grids[value], uses)
     for unit in plan.units:
         if unit.weight is not None:
-            _quantize_constants(writer, unit, grids[unit.data[0]])
+            _quantize_constants(writer, unit, grids[unit.data[0]], bias_shifts.get(unit.name))
         if unit.has_activation:
             _remove_clipped_activation(unit)
 
@@ -129,31 +136,42 @@ def _quantize_activation(
     quantize.replace_input_with(0, value)
 
 
-def _quantize_constants(writer: _Writer, unit: Unit, grid: Grid) -> None:
+def _quantize_constants(writer: _Writer, unit: Unit, grid: Grid, bias_shift: Array | None) -> None:
     weight, bias = constant(unit.weight), constant(unit.bias)
     assert unit.weight is not None
     assert weight is not None
+    if bias_shift is not None:
+        bias = (bias_shift if bias is None else bias + bias_shift).astype(np.float32)
     axis = unit.rule.weight_axis(unit.node)
     scale = weight_scale(weight, axis, bias=bias, input_scale=grid.scale)
+    name = str(unit.weight.name)
     inputs = [
-        writer.constant(f"{unit.weight.name}_q", quantize_weight(weight, scale, axis).codes),
-        writer.constant(f"{unit.weight.name}_s", scale),
+        writer.constant(f"{name}_q", quantize_weight(weight, scale, axis).codes),
+        writer.constant(f"{name}_s", scale),
     ]
     if unit.rule.weight_zero_point:
         zero_points = np.zeros(scale.shape, dtype=np.int8)
         inputs.append(writer.constant("weight_zero_points", zero_points))
-    result = writer.dequantized(str(unit.weight.name), inputs, axis, unit.node)
+    result = writer.dequantized(name, inputs, axis, unit.node)
     unit.node.replace_input_with(_index(unit.node, unit.weight), result)
-    if unit.bias is not None and bias is not None:
+    if bias is not None:
+        name = f"{name}_bias" if unit.bias is None else str(unit.bias.name)
         step = bias_scale(grid.scale, scale)
         inputs = [
-            writer.constant(f"{unit.bias.name}_q", quantize_bias(bias, step)),
-            writer.constant(f"{unit.bias.name}_s", step),
+            writer.constant(f"{name}_q", quantize_bias(bias, step)),
+            writer.constant(f"{name}_s", step),
         ]
-        result = writer.dequantized(str(unit.bias.name), inputs, 0, unit.node)
-        reader = next(node for node in (unit.node, *unit.absorbed) if unit.bias in node.inputs)
-        reader.replace_input_with(_index(reader, unit.bias), result)
+        _set_bias(unit, writer.dequantized(name, inputs, 0, unit.node))
     drop_if_unused([unit.weight, unit.bias])
+
+
+def _set_bias(unit: Unit, bias: ir.Value) -> None:
+    if unit.bias is not None:
+        reader = next(node for node in (unit.node, *unit.absorbed) if unit.bias in node.inputs)
+        reader.replace_input_with(_index(reader, unit.bias), bias)
+    elif unit.rule.bias is not None:
+        unit.node.resize_inputs(max(len(unit.node.inputs), unit.rule.bias + 1))
+        unit.node.replace_input_with(unit.rule.bias, bias)
 
 
 def _remove_clipped_activation(unit: Unit) -> None:

@@ -7,15 +7,17 @@ from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 
+from quantizers.bias_correction import measure_bias_shifts
 from quantizers.calibrate import calibrate
 from quantizers.fusion import Fusion, examine_fusion
 from quantizers.grids import assign_grids, observed_values
-from quantizers.observers import Range
+from quantizers.observers import MinMaxObserver, Range
 from quantizers.options import DEFAULT_OPTIONS, QuantizeOptions
 from quantizers.plan import Plan, is_float, make_plan
 from quantizers.prepare import prepare
 from quantizers.qdq import place
 from quantizers.report import OperatorReport, QuantizationReport
+from runtimes.base import Array
 from runtimes.dataset import Dataset
 from runtimes.errors import ModelError
 from runtimes.modelfile import model_inputs, weight_bytes
@@ -47,25 +49,29 @@ def quantize_model(
     data = data.bind(model_inputs(source))
     keep_float = _requested(source.graph, options.keep_float)
     ranges: dict[str, Range] = {}
+    shifts: dict[str, Array] | None = None if options.bias_correction else {}
     samples = 0
     while True:
         result = source.clone()
         plan = make_plan(result.graph, keep_float)
         if not any(unit.rule.kind == "compute" for unit in plan.units):
             return source, _report(source, source, plan, None, samples=samples, ranges={})
-        missing = [str(v.name) for v in observed_values(plan) if v.name not in ranges]
+        watched = [str(value.name) for value in observed_values(plan)]
+        missing = {name: MinMaxObserver() for name in watched if name not in ranges}
         if missing:
-            observers, samples = calibrate(
-                source, data, missing, options=options, progress=progress
-            )
-            ranges.update({name: observer.range() for name, observer in observers.items()})
-        used = {str(v.name): ranges[str(v.name)] for v in observed_values(plan)}
-        place(result.graph, plan, assign_grids(plan, used))
+            samples = calibrate(source, data, missing, options=options, progress=progress)
+            ranges.update({name: observer.range() for name, observer in missing.items()})
+        used = {name: ranges[name] for name in watched}
+        place(result.graph, plan, assign_grids(plan, used), shifts or {})
         _forget_inferred_types(result.graph)
         fusion = examine_fusion(result, plan)
-        if not fusion.unfused:
+        if fusion.unfused:
+            keep_float.update(fusion.unfused)
+            shifts = None if options.bias_correction else {}
+        elif shifts is None:
+            shifts = measure_bias_shifts(source, result, plan, data, options=options)
+        else:
             return result, _report(source, result, plan, fusion, samples=samples, ranges=used)
-        keep_float.update(fusion.unfused)
 
 
 def _forget_inferred_types(graph: ir.Graph) -> None:
