@@ -60,8 +60,6 @@ class Dataset:
         wanted = {spec.name for spec in self._inputs or ()}
         arrays = [c for c in source.columns if not is_label(c.name) or c.name in wanted]
         labels = [c for c in source.columns if c not in arrays]
-        if not arrays:
-            raise DataError(f"{source.name} holds labels only, no inputs")
         for label in labels:
             if label.dtype.kind not in "biuf":
                 raise DataError(
@@ -70,6 +68,8 @@ class Dataset:
                 )
         self._labels = {c.name: c.name.removeprefix("labels").removeprefix(":") for c in labels}
         casts: list[str] = []
+        if not arrays and self._inputs is not None:
+            raise DataError(f"{source.name} holds labels only, no inputs")
         if self._inputs is None:
             self._arrays = {c.name: c.name for c in arrays}
         else:
@@ -119,8 +119,6 @@ class Dataset:
             if self._indices is not None:
                 indices = self._indices[position : position + count]
             position += count
-            if not columns.keys() >= {*self._arrays.values(), *self._labels}:
-                raise DataError(f"{self.name}: from sample {indices[0]} on, arrays are missing")
             yield self._batch(columns, indices)
         if position == 0:
             raise DataError(f"{self.name} holds no samples")

@@ -21,7 +21,7 @@ from runtimes.base import Array
 from runtimes.errors import DataError
 from runtimes.samples import ArraySource, Columns, Source, StreamSource
 
-_CHUNK_BYTES = 4 << 20
+_CHUNK_BYTES = 1 << 20
 _LOCAL_HEADER = struct.Struct("<26xHH")  # lengths of name and extra field, at byte 26 of 30
 
 

@@ -131,7 +131,7 @@ class OrtRuntime:
             try:
                 return ort.InferenceSession(source, options, providers=[provider])
             except self._errors as error:
-                raise ModelError(f"{self.name} does not load: {explain(error)}") from error
+                raise ModelError(f"{self.name} does not load: {explain(error, graph)}") from error
 
     def _spec(self, node: Any) -> TensorSpec:
         kind = re.fullmatch(r"tensor\((\w+)\)", node.type)
@@ -154,8 +154,11 @@ def is_quantized(model: ir.Model) -> bool:
     )
 
 
-def explain(error: Exception) -> str:
-    """ONNX Runtime's message in one line, the node that it is about first."""
+def explain(error: Exception, model: ir.Model | None = None) -> str:
+    """ONNX Runtime's message in one line, the node that it is about first.
+
+    Some messages name the operator only; then the node is the first of its kind in ``model``.
+    """
     text = re.sub(r"\s+", " ", str(error)).strip()
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
     text = re.sub(r"(?:/[\w.+-]+)+\.(?:cc|h):\d+ ", "", text)  # where in ORT's own source
@@ -168,6 +171,11 @@ def explain(error: Exception) -> str:
         found = re.search(pattern, text)
         if found:
             return f"node {found['name']!r} ({found['op']}): {text[:500]}"
+    found = re.search(r"(?P<domain>[\w.]*):(?P<op>\w+)\(-?\d+\) is not a registered", text)
+    for graph in model.graphs() if found and model else ():
+        for node in graph:
+            if found and (node.domain, node.op_type) == (found["domain"], found["op"]):
+                return f"node {node.name!r} ({node.op_type}): {text[:500]}"
     return text[:500]
 
 

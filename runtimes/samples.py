@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -109,17 +109,24 @@ def regroup(
     """
     pending: list[Columns] = []
     gathered = position = picked = 0
+    names: Collection[str] | None = None
     for chunk in chunks:
         count = common_length(name, chunk)
-        rows = chunk
+        names = chunk.keys() if names is None else names
+        if chunk.keys() != names:
+            raise DataError(
+                f"{name}: from sample {position} on, the arrays are {', '.join(chunk)} "
+                f"instead of {', '.join(names)}"
+            )
+        rows, end = chunk, position + count
         if indices is not None:
-            stop = int(np.searchsorted(indices, position + count))
+            stop = int(np.searchsorted(indices, end))
             chosen = indices[picked:stop] - position
-            picked = stop
+            picked, count = stop, len(chosen)
             rows = {key: array[chosen] for key, array in chunk.items()}
-            count, position = len(chosen), position + count
+        position = end
         if count and pending and _shapes(pending[0]) != _shapes(rows):
-            yield _joined(pending, name)
+            yield _joined(pending)
             pending, gathered = [], 0
         start = 0
         while start < count:
@@ -128,12 +135,12 @@ def regroup(
             gathered += stop - start
             start = stop
             if gathered == batch_size:
-                yield _joined(pending, name)
+                yield _joined(pending)
                 pending, gathered = [], 0
         if indices is not None and picked == len(indices):
             break
     if pending:
-        yield _joined(pending, name)
+        yield _joined(pending)
     if indices is not None and picked < len(indices):
         raise DataError(
             f"{name} ended after {position} samples, but had more when it was read before"
@@ -173,11 +180,9 @@ def common_length(source: str, arrays: Columns) -> int:
     return length
 
 
-def _joined(pieces: list[Columns], name: str) -> Columns:
+def _joined(pieces: list[Columns]) -> Columns:
     if len(pieces) == 1:
         return pieces[0]
-    if any(piece.keys() != pieces[0].keys() for piece in pieces):
-        raise DataError(f"{name}: batches hold different arrays")
     return {key: np.concatenate([piece[key] for piece in pieces]) for key in pieces[0]}
 
 

@@ -1,0 +1,73 @@
+"""Folders of images, where Pillow is installed, and the way out where it is not."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runtimes import DataError, Dataset
+
+
+@pytest.fixture
+def image() -> Any:
+    return pytest.importorskip("PIL.Image", reason="needs Pillow")
+
+
+def test_without_pillow_the_message_says_how(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(DataError, match="needs Pillow: pip install pillow"):
+        Dataset.open(tmp_path)
+
+
+def test_images_come_in_order_of_path(tmp_path: Path, image: Any) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 6, 4, 3), np.uint8)
+    for i, one in enumerate(pixels):
+        image.fromarray(one).save(tmp_path / f"{i}.png")
+    (tmp_path / "notes.txt").write_text("not an image")
+    data = Dataset.open(tmp_path)
+    assert data.num_samples == 5
+    found = np.concatenate([batch.feed["data"] for batch in data.batches(2)])
+    np.testing.assert_array_equal(found, pixels)
+    part, _ = data.split(0.4)
+    batch = next(part.batches(9))
+    np.testing.assert_array_equal(batch.feed["data"], pixels[batch.indices])
+
+
+def test_subfolders_are_classes(tmp_path: Path, image: Any) -> None:
+    for name, gray in (("dog", 7), ("cat", 9)):
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            image.new("L", (4, 4), gray).save(tmp_path / name / f"{i}.png")
+    batch = next(Dataset.open(tmp_path).batches(9))
+    assert batch.labels[""].tolist() == [0, 0, 1, 1]
+    assert batch.feed["data"].shape == (4, 4, 4, 1)
+    assert batch.feed["data"][:, 0, 0, 0].tolist() == [9, 9, 7, 7]
+    image.new("L", (4, 4)).save(tmp_path / "stray.png")
+    with pytest.raises(DataError, match=r"in subfolders \(classes\) and beside them \(stray\.png"):
+        Dataset.open(tmp_path)
+
+
+def test_images_that_cannot_be_batched(tmp_path: Path, image: Any) -> None:
+    image.new("L", (4, 4)).save(tmp_path / "0.png")
+    image.new("L", (5, 4)).save(tmp_path / "1.png")
+    with pytest.raises(DataError, match=r"1\.png is 5×4 pixels and .*0\.png is 4×4"):
+        list(Dataset.open(tmp_path).batches(2))
+    image.new("RGB", (4, 4)).save(tmp_path / "1.png")
+    with pytest.raises(DataError, match=r"1\.png has colours and .*0\.png is gray"):
+        list(Dataset.open(tmp_path).batches(2))
+    (tmp_path / "1.png").write_bytes(b"not an image")
+    with pytest.raises(DataError, match=r"1\.png is not an image that can be read"):
+        list(Dataset.open(tmp_path).batches(2))
+    raw = (tmp_path / "0.png").read_bytes()
+    (tmp_path / "1.png").write_bytes(raw[:50])
+    with pytest.raises(DataError, match=r"1\.png"):
+        list(Dataset.open(tmp_path).batches(2))
+
+
+def test_a_folder_without_images(tmp_path: Path, image: Any) -> None:
+    with pytest.raises(DataError, match="holds no images"):
+        Dataset.open(tmp_path)
