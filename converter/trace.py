@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from converter.lowering.layers import marked_layers
 from converter.scopes import layer_scopes
 from runtimes.base import Array
 from runtimes.errors import ConversionError
@@ -79,7 +80,7 @@ def trace(
         return function.get_concrete_function(input_specs, weight_specs)
 
     try:
-        with tf.device("/cpu:0"), layer_scopes() as layers:
+        with tf.device("/cpu:0"), layer_scopes() as layers, marked_layers():
             try:
                 function = traced(autograph=False)
             except tf.errors.OperatorNotAllowedInGraphError:
@@ -157,11 +158,12 @@ def _simplify(graph_def: Any, inputs: list[str], outputs: list[str]) -> Any:
     from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
     from tensorflow.python.grappler import tf_optimizer
 
-    # Keras compiles some layers with XLA (grouped convolutions): a compiled call is opaque.
-    for function in graph_def.library.function:
-        function.attr.pop("_XlaMustCompile", None)
-    for node in graph_def.node:
-        node.attr.pop("_XlaMustCompile", None)
+    # Keras compiles some layers with XLA (grouped convolutions): a compiled call is opaque, and
+    # TensorFlow forbids to inline it.
+    nested = (n for function in graph_def.library.function for n in function.node_def)
+    for holder in (*graph_def.library.function, *graph_def.node, *nested):
+        holder.attr.pop("_XlaMustCompile", None)
+        holder.attr.pop("_noinline", None)
     config = config_pb2.ConfigProto()
     config.graph_options.infer_shapes = True
     rewrites = config.graph_options.rewrite_options

@@ -1,7 +1,8 @@
-"""Handlers for operators that tf2onnx lacks or lowers badly, one file an operator family.
+"""Lowerings of what tf2onnx lacks or lowers badly, one file an operator or layer family.
 
-They are given to tf2onnx through its custom-handler interface and build nodes on its graph
-(the ``ctx`` argument), so they import neither tf2onnx nor TensorFlow.
+Operators have handlers, given to tf2onnx through its custom-handler interface; they build
+nodes on its graph (the ``ctx`` argument), so they import neither tf2onnx nor TensorFlow. Whole
+layers are marked while tracing, see ``converter.lowering.markers``.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from converter.lowering.layers import lower_marker
+
 Handler = tuple[Callable[..., None], list[Any]]
 
 
 def custom_handlers() -> dict[str, Handler]:
     """Handlers by TensorFlow operator name, as tf2onnx takes them."""
-    return {}
+    return {"PyFunc": (lower_marker, [])}

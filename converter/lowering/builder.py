@@ -1,0 +1,102 @@
+"""ONNX nodes in the place of one TensorFlow operator, written on tf2onnx's graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+Shape = list[int] | None
+"""A shape as tf2onnx has it: -1 for a dynamic dimension, ``None`` where the rank is unknown."""
+
+
+class Builder:
+    """Writes nodes named after ``node`` into ``ctx``, tf2onnx's graph of tensors by name.
+
+    The name of a node is how its Keras layer is found later, so all that replaces an operator
+    is written through one builder.
+    """
+
+    def __init__(self, ctx: Any, node: Any) -> None:
+        self._ctx = ctx
+        self._node = node
+
+    @property
+    def opset(self) -> int:
+        """Version of the standard operators that is being written."""
+        return int(self._ctx.opset)
+
+    def op(self, op_type: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node with one output and return the name of that output.
+
+        An empty name stands for an optional input that is left out.
+        """
+        return self.ops(op_type, 1, *inputs, **attributes)[0]
+
+    def ops(self, op_type: str, count: int, *inputs: str, **attributes: Any) -> list[str]:
+        """Add a node with ``count`` outputs and return their names."""
+        node = self._ctx.make_node(
+            op_type,
+            list(inputs),
+            attr=attributes,
+            output_count=count,
+            name=self._name(op_type),
+        )
+        return list(node.output)
+
+    def constant(self, values: Any, dtype: Any = np.int64) -> str:
+        """Add a constant and return its name; integers unless ``dtype`` says otherwise."""
+        array = np.asarray(values, dtype=dtype)
+        return str(self._ctx.make_const(self._name("constant"), array).output[0])
+
+    def scalar(self, value: float, like: str) -> str:
+        """A constant scalar of the element type of the tensor ``like``."""
+        return self.constant(value, ir.DataType(self.dtype(like)).numpy())
+
+    def zeros(self, size: int, like: str) -> str:
+        """A constant vector of zeros of the element type of the tensor ``like``."""
+        return self.constant([0] * size, ir.DataType(self.dtype(like)).numpy())
+
+    def unsqueeze(self, tensor: str, *axes: int) -> str:
+        """Insert dimensions of size one."""
+        return self.op("Unsqueeze", tensor, self.constant(axes))
+
+    def squeeze(self, tensor: str, *axes: int) -> str:
+        """Take out dimensions of size one."""
+        return self.op("Squeeze", tensor, self.constant(axes))
+
+    def reshape(self, tensor: str, shape: Sequence[int]) -> str:
+        """Reshape; 0 keeps a dimension of the input, one -1 takes what is left."""
+        return self.op("Reshape", tensor, self.constant(shape))
+
+    def reduce(self, op_type: str, tensor: str, axis: int) -> str:
+        """Reduce one axis away; its place among the inputs or attributes depends on the opset."""
+        if op_type == "ReduceSum" or self.opset >= 18:
+            return self.op(op_type, tensor, self.constant([axis]), keepdims=0)
+        return self.op(op_type, tensor, axes=[axis], keepdims=0)
+
+    def shape(self, tensor: str) -> Shape:
+        """Shape of a tensor with -1 for dynamic dimensions."""
+        shape = self._ctx.get_shape(tensor)
+        return None if shape is None else [int(dim) for dim in shape]
+
+    def dtype(self, tensor: str) -> int:
+        """ONNX element type of a tensor."""
+        return int(self._ctx.get_dtype(tensor))
+
+    def replace(self, outputs: Sequence[str], shapes: Sequence[Shape]) -> None:
+        """Let ``outputs`` stand for the outputs of the operator, and remove the operator."""
+        for old, new, shape in zip(list(self._node.output), outputs, shapes, strict=True):
+            if shape is not None:
+                self._ctx.set_shape(new, shape)
+            self._ctx.replace_all_inputs(old, new)
+        self._ctx.remove_node(self._node.name)
+
+    def _name(self, what: str) -> str:
+        """A name that nothing in the graph has, in the scope of the operator."""
+        own = str(self._node.name)
+        number = str(self._node.child_name())[len(own) :]
+        scope, slash, _ = own.rpartition("/")
+        return f"{scope}{slash}{what}{number}"
