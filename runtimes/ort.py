@@ -166,6 +166,7 @@ def explain(error: Exception, model: ir.Model | None = None) -> str:
         r"while running (?P<op>[\w.]+) node\. Name:'(?P<name>[^']*)'",
         r"find an implementation for (?P<op>[\w.]+)\(\d+\) node with name '(?P<name>[^']*)'",
         r"In Node, \(\"(?P<name>[^\"]*)\", (?P<op>[\w.]+),",
+        r"operator \((?P<op>[\w.]+)\) in node \((?P<name>[^)]*)\)",
         r"Node \((?P<name>[^)]*)\) Op \((?P<op>[\w.]+)\)",
     ):
         found = re.search(pattern, text)
