@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 from converter.lowering.layers import lower_marker
+from converter.lowering.operators import operator_handlers
 
 Handler = tuple[Callable[..., None], list[Any]]
 
 
 def custom_handlers() -> dict[str, Handler]:
     """Handlers by TensorFlow operator name, as tf2onnx takes them."""
-    return {"PyFunc": (lower_marker, [])}
+    return {**operator_handlers(), "PyFunc": (lower_marker, [])}

@@ -1,0 +1,53 @@
+"""Handlers for single TensorFlow operators, by name, in the form that tf2onnx takes.
+
+A lowering is a function of the builder that writes its nodes and of the operator, tf2onnx's
+``Node``; it returns the names of the outputs. It raises ``NoForm`` where the operator, as it is
+used, has no right ONNX form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from converter.lowering.builder import Builder
+
+OperatorLowering = Callable[[Builder, Any], Sequence[str]]
+
+
+class NoForm(Exception):
+    """An operator cannot be written as it is used; the message says why.
+
+    ``node`` is its name and ``operator`` its type, for the export to name the layer.
+    """
+
+    def __init__(self, node: Any, reason: str) -> None:
+        super().__init__(reason)
+        self.node = str(node.name)
+        self.operator = str(node.type)
+
+
+def handler_of(lowering: OperatorLowering) -> tuple[Callable[..., None], list[Any]]:
+    """tf2onnx's form of a lowering."""
+
+    def handler(ctx: Any, node: Any, _name: str, _args: Any) -> None:
+        build = Builder(ctx, node)
+        outputs = list(node.output)
+        shapes = [build.shape(output) for output in outputs]
+        build.replace(lowering(build, node), shapes)
+
+    return handler, []
+
+
+def operator_handlers() -> dict[str, tuple[Callable[..., None], list[Any]]]:
+    """Every operator that kilnx writes itself."""
+    from converter.lowering import convolution, elementwise
+
+    lowerings: dict[str, OperatorLowering] = {
+        "Conv2DBackpropInput": convolution.transposed,
+        "Conv3D": convolution.grouped_3d,
+        "Conv3DBackpropInputV2": convolution.transposed,
+        "Erfc": elementwise.erfc,
+        "Expm1": elementwise.expm1,
+    }
+    return {name: handler_of(lowering) for name, lowering in lowerings.items()}
