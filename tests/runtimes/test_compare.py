@@ -1,0 +1,202 @@
+"""check and evaluate on models that differ in known ways."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from runtimes import DataError, ModelError, RuntimeUnavailable, check, evaluate, open_runtime
+
+Graph = Callable[[str], ir.Model]
+Scaled = Callable[[float], ir.Model]
+
+
+def labelled(scores: np.ndarray, wrong: int = 0) -> dict[str, np.ndarray]:
+    labels = scores.argmax(axis=1)
+    labels[:wrong] = (labels[:wrong] + 1) % scores.shape[1]
+    return {"x": scores, "labels": labels}
+
+
+def test_a_model_is_itself(scaled: Scaled, saved: Callable[..., Path], scores: Any) -> None:
+    report = check(saved(scaled(1)), scaled(1), scores, batch_size=7)
+    assert report.passed
+    assert report.samples == 40
+    (output,) = report.outputs
+    assert (output.output, output.provider) == ("y", "cpu")
+    assert (output.max_abs_error, output.agreement) == (0, 1)
+    document = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert document["passed"] is True
+    assert document["outputs"][0]["sqnr_db"] is None  # infinite
+    (row,) = report.rows()
+    assert row["SQNR"] == "inf dB"
+    assert row["agreement"] == "100.00%"
+
+
+def test_a_small_change_is_found_and_judged(scaled: Scaled, scores: Any) -> None:
+    report = check(scaled(1), scaled(1.01), scores)
+    assert not report.passed
+    assert report.outputs[0].max_abs_error == pytest.approx(0.04, rel=1e-4)
+    assert report.outputs[0].sqnr_db == pytest.approx(40, abs=0.01)
+    assert "largest error 0.04 > 0.0004" in report.reason
+    assert check(scaled(1), scaled(1.01), scores, rtol=0.02).passed
+    assert not check(scaled(1), scaled(1.01), scores, rtol=0.005).passed
+    assert check(scaled(1), scaled(1.01), scores, atol=0.05).passed
+    assert check(scaled(1), scaled(1.01), scores, min_sqnr=39).passed
+    assert not check(scaled(1), scaled(1.01), scores, min_sqnr=41).passed
+    assert check(scaled(1), scaled(1.01), scores, min_agreement=1).passed
+
+
+def test_a_metric_is_what_counts_where_it_is_asked_for(scaled: Scaled, scores: Any) -> None:
+    data = labelled(scores, wrong=4)
+    report = check(scaled(1), scaled(-1), data, metric="top1", max_drop=0.1)
+    assert not report.passed
+    (metric,) = report.metrics
+    assert (metric.reference, metric.name) == (0.9, "top1")
+    assert metric.drop == pytest.approx(metric.reference - metric.candidate)
+    assert f"drop {metric.drop:.4f} > 0.1" in report.reason
+    assert check(scaled(1), scaled(3), data, metric="top1", max_drop=0).passed
+    # Without a limit the metric is shown, and the outputs decide.
+    report = check(scaled(1), scaled(3), data, metric="top1")
+    assert not report.passed
+    assert report.metrics[0].drop == 0
+
+
+def test_a_metric_where_less_is_better(scaled: Scaled, scores: Any) -> None:
+    data = {"x": scores, "labels": scores}
+    report = check(scaled(1), scaled(1.5), data, metric="mae", max_drop=1)
+    assert report.metrics[0].reference == 0
+    assert report.metrics[0].drop == pytest.approx(report.metrics[0].candidate)
+    assert not report.passed
+
+
+def test_a_quantized_candidate_gets_the_floors(graph: Graph, scaled: Scaled, scores: Any) -> None:
+    def rounded(step: float) -> ir.Model:
+        return graph(
+            "q (float[batch, 4] x) => (float[batch, 4] y)"
+            f"<float s = {{{step}}}, uint8 z = {{128}}>"
+            "{ q = QuantizeLinear(x, s, z)\n y = DequantizeLinear(q, s, z) }"
+        )
+
+    fine = check(scaled(1), rounded(0.3), scores)
+    assert fine.passed
+    assert fine.reason.startswith("y: agreement 100.00% ≥ 99.00%, SQNR")
+    coarse = check(scaled(1), rounded(4.5), scores)
+    assert not coarse.passed
+    assert "< 20 dB" in coarse.reason
+
+
+def test_nan_of_the_candidate_fails_with_its_place(graph: Graph, scaled: Scaled) -> None:
+    model = graph("g (float[batch, 4] x) => (float[batch, 4] y) { y = Sqrt(x) }")
+    x = np.ones((50, 4), np.float32)
+    x[37, 2] = -1
+    report = check(scaled(1), model, {"x": x, "labels": np.zeros(50, int)}, metric="top1")
+    assert (report.passed, report.reason) == (False, "y: NaN at sample 37, element [2]")
+    assert report.metrics == ()
+    with pytest.raises(ModelError, match="output 'y' is NaN at sample 37"):
+        evaluate(model, {"x": x, "labels": np.zeros(50, int)}, "top1")
+
+
+def test_another_shape_or_dtype_fails(graph: Graph, scaled: Scaled, scores: Any) -> None:
+    flat = graph("g (float[batch, 4] x) => (float[n] y) <int64[1] s = {-1}> { y = Reshape(x, s) }")
+    report = check(scaled(1), flat, scores)
+    assert not report.passed
+    assert "shape [128] instead of [32, 4] from sample 0 on" in report.reason
+    double = graph("g (float[batch, 4] x) => (double[batch, 4] y) { y = Cast<to = 11>(x) }")
+    assert "dtype float64 instead of float32" in check(scaled(1), double, scores).reason
+
+
+def test_other_names_are_matched_by_place_and_said(
+    graph: Graph, scaled: Scaled, scores: Any
+) -> None:
+    renamed = graph("g (float[n, 4] data) => (float[n, 4] logits) { logits = Identity(data) }")
+    report = check(scaled(1), renamed, scores)
+    assert report.passed
+    assert "inputs matched by position: 'x' is 'data'" in report.notes
+    assert "outputs matched by position: 'y' is 'logits'" in report.notes
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("(float[n, 4] x, float[n] z) => (float[n, 4] y) { y = Mul(x, x) }", "further input 'z'"),
+        ("(double[n, 4] x) => (double[n, 4] y) { y = Mul(x, x) }", "take different inputs"),
+        ("(float[n, 5] x) => (float[n, 5] y) { y = Mul(x, x) }", r"\[batch, 4\], g x: .*\[n, 5\]"),
+        ("(float[n, 4] x) => (float[n, 4] a, float[n, 4] b) { a = Neg(x)\n b = Neg(x) }",
+         "g has no output 'y' that scaled has; it has 'a', 'b'"),
+    ],
+)  # fmt: skip
+def test_other_interfaces_are_refused(
+    graph: Graph, scaled: Scaled, scores: Any, text: str, message: str
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        check(scaled(1), graph(f"g {text}"), scores)
+
+
+def test_further_outputs_of_the_candidate_are_noted(
+    graph: Graph, scaled: Scaled, scores: Any
+) -> None:
+    more = graph(
+        "g (float[n, 4] x) => (float[n, 4] y, float[n, 4] z) { y = Add(x, x)\n z = Neg(x) }"
+    )
+    report = check(scaled(2), more, scores)
+    assert report.passed
+    assert report.notes == ("outputs of the candidate that the reference lacks: z",)
+
+
+def test_fixed_batches_on_either_side(graph: Graph, scaled: Scaled, scores: Any) -> None:
+    fixed = graph("g (float[16, 4] x) => (float[16, 4] y) { y = Add(x, x) }")
+    for reference, candidate in ((fixed, scaled(2)), (scaled(2), fixed)):
+        report = check(reference, candidate, scores, batch_size=100)
+        assert report.passed
+        assert report.samples == 40
+
+
+def test_open_runtimes_are_used_and_left_open(scaled: Scaled, scores: Any) -> None:
+    with open_runtime(scaled(2)) as runtime:
+        assert check(runtime, scaled(2), scores).passed
+        assert evaluate(runtime, labelled(scores), "top1") == 1
+        assert check(scaled(2), runtime, scores).passed
+
+
+def test_keras_is_a_reference(digits_model: Any, digits: Any, graph: Graph) -> None:
+    test = {"image": digits[1]["image"][:40], "labels": digits[1]["labels"][:40]}
+    found = evaluate(digits_model, test, "top1")
+    expected = np.asarray(digits_model(test["image"])).argmax(-1) == test["labels"]
+    assert found == expected.mean()
+    zero = graph(
+        "g (float[batch, 16, 16, 1] image) => (float[batch, 10] digit)"
+        "<int64[2] axes = {1, 2}, int64[4] tiles = {1, 10, 1, 1}, int64[2] s = {0, -1}, float o = {0}>"
+        "{ a = ReduceMax<keepdims = 0>(image, axes)\n b = Mul(a, o)\n c = Concat<axis = 1>"
+        "(b, b, b, b, b, b, b, b, b, b)\n digit = Reshape(c, s) }"
+    )
+    report = check(digits_model, zero, test, metric="top1", max_drop=0.01)
+    assert not report.passed
+    assert report.reference == "small_digits"
+    assert report.metrics[0].candidate == (test["labels"] == 0).mean()
+
+
+def test_progress_is_told(scaled: Scaled, scores: Any) -> None:
+    seen: list[tuple[int, int | None]] = []
+
+    def progress(done: int, total: int | None) -> None:
+        seen.append((done, total))
+
+    check(scaled(1), scaled(1), scores, batch_size=16, progress=progress)
+    assert seen == [(16, 40), (32, 40), (40, 40)]
+
+
+def test_bad_arguments(scaled: Scaled, scores: Any) -> None:
+    with pytest.raises(DataError, match="max_drop is in the unit of a metric; say which one"):
+        check(scaled(1), scaled(1), scores, max_drop=0.01)
+    with pytest.raises(DataError, match="needs labels"):
+        check(scaled(1), scaled(1), scores, metric="top1")
+    with pytest.raises(DataError, match="sample 39 is 4, but must be a class index from 0 to 3"):
+        evaluate(scaled(1), {"x": scores, "labels": np.r_[np.zeros(39, int), 4]}, "top1")
+    with pytest.raises(RuntimeUnavailable, match="no provider 'moon'"):
+        check(scaled(1), scaled(1), scores, providers=("cpu", "moon"))
+    with pytest.raises(ValueError, match="at least one provider"):
+        check(scaled(1), scaled(1), scores, providers=())
