@@ -116,7 +116,7 @@ def _decide(
         kept, reason = False, f"INT8 is outside the budget: {parity.reason}"
     elif latency.slower(_NOISE):
         kept, reason = False, f"INT8 does not pay here: {gain}"
-    elif smaller >= 1.0 and not latency.faster(_NOISE):
+    elif smaller > 1.0 - _NOISE and not latency.faster(_NOISE):
         kept, reason = False, f"INT8 is neither smaller nor surely faster: {gain}"
     else:
         kept, reason = True, f"{gain}; {parity.reason}"

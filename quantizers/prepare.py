@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from quantizers.rewrites import FoldPadIntoConv, SpatialMeanToGlobalAveragePool
 from runtimes.errors import ModelError
 from runtimes.modelfile import weight_bytes
 
@@ -22,6 +23,8 @@ _QUANTIZED_OPERATORS = frozenset(
 def prepare(model: ir.Model) -> ir.Model:
     """A copy of ``model`` (weights shared) of opset 13 or later, every node and value named.
 
+    It computes the same; operators that have no INT8 kernel become others that have one.
+
     Raises ``ModelError`` for a model that is quantized already, and for one of an older opset
     that cannot be converted.
     """
@@ -29,6 +32,8 @@ def prepare(model: ir.Model) -> ir.Model:
     copy = raise_opset(model.clone(), MIN_OPSET)
     common.NameFixPass()(copy)
     common.ShapeInferencePass()(copy)
+    FoldPadIntoConv()(copy)
+    SpatialMeanToGlobalAveragePool()(copy)
     return copy
 
 

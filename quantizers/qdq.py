@@ -7,6 +7,7 @@ https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -53,7 +54,9 @@ def place(
 class _Writer:
     """Adds nodes and initializers under names that are unique; equal constants are one.
 
-    Names are short: in a network of many small layers they are a tenth of an INT8 file.
+    New names are numbers with a letter: in a network of many small layers, names made of
+    the names of what they belong to would be a twentieth of the INT8 file. Quantized constants
+    take over the name of the float constant.
     """
 
     def __init__(self, graph: ir.Graph) -> None:
@@ -62,63 +65,64 @@ class _Writer:
         self._names.update(graph.initializers)
         for node in graph.all_nodes():
             self._names.update(str(value.name) for value in node.outputs)
+        self._counts: Counter[str] = Counter()
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
         self._dequantized: dict[tuple[ir.Value, ...], ir.Value] = {}
 
-    def unique(self, name: str) -> str:
-        """``name``, or with a number behind it where it is taken."""
-        result, count = name, 0
-        while result in self._names:
-            count += 1
-            result = f"{name}_{count}"
-        self._names.add(result)
-        return result
+    def name(self, prefix: str) -> str:
+        """The next free name of the form ``q7``."""
+        while True:
+            self._counts[prefix] += 1
+            name = f"{prefix}{self._counts[prefix]}"
+            if name not in self._names:
+                self._names.add(name)
+                return name
 
-    def constant(self, name: str, array: Array) -> ir.Value:
+    def constant(self, prefix: str, array: Array) -> ir.Value:
         """An initializer that holds ``array``."""
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
-            tensor = ir.tensor(array, name=self.unique(name))
-            value = ir.Value(
-                name=tensor.name,
-                type=ir.TensorType(tensor.dtype),
-                shape=ir.Shape(array.shape),
-                const_value=tensor,
-            )
+            tensor = ir.tensor(array, name=self.name(prefix))
+            value = ir.Value(name=tensor.name, const_value=tensor)
             self.graph.register_initializer(value)
             self._constants[key] = value
         return self._constants[key]
 
     def node(
-        self, op_type: str, name: str, inputs: Sequence[ir.Value | None], axis: int | None = None
+        self, op_type: str, prefix: str, inputs: Sequence[ir.Value | None], axis: int | None = None
     ) -> ir.Node:
         """A node called like its output, not in the graph yet."""
-        name = self.unique(name)
+        name = self.name(prefix)
         attributes = [] if axis is None else [ir.AttrInt64("axis", axis)]
         return ir.Node("", op_type, inputs, attributes, outputs=[ir.Value(name=name)], name=name)
 
     def dequantized(
-        self, name: str, inputs: Sequence[ir.Value], axis: int | None, before: ir.Node
+        self, prefix: str, inputs: Sequence[ir.Value], axis: int | None, before: ir.Node
     ) -> ir.Value:
         """The float value of a quantized constant, by one node however many read it."""
         key = tuple(inputs)
         if key not in self._dequantized:
-            node = self.node("DequantizeLinear", f"{name}_dq", inputs, axis)
+            node = self.node("DequantizeLinear", prefix, inputs, axis)
             self.graph.insert_before(before, node)
             self._dequantized[key] = node.outputs[0]
         return self._dequantized[key]
+
+    def take_name(self, new: ir.Value, old: ir.Value) -> None:
+        """Drop ``old`` if nothing reads it any more, and give its name to ``new``."""
+        name = str(old.name)
+        drop_if_unused([old])
+        if name not in self.graph.initializers and new is not old:
+            new.name = name
 
 
 def _quantize_activation(
     writer: _Writer, value: ir.Value, grid: Grid, uses: Sequence[tuple[ir.Node, int]] | None
 ) -> None:
     """Send ``value`` through its grid for the inputs in ``uses``, or for all (None)."""
-    name = str(value.name)
-    zero_point = np.asarray(grid.zero_point, dtype=np.uint8)
-    scale = writer.constant(f"{name}_s", np.asarray(grid.scale, dtype=np.float32))
-    zero = writer.constant(f"zero_point_{grid.zero_point}", zero_point)
-    quantize = writer.node("QuantizeLinear", f"{name}_q", [None, scale, zero])
-    dequantize = writer.node("DequantizeLinear", f"{name}_dq", [quantize.outputs[0], scale, zero])
+    scale = writer.constant("s", np.asarray(grid.scale, dtype=np.float32))
+    zero = writer.constant("z", np.asarray(grid.zero_point, dtype=np.uint8))
+    quantize = writer.node("QuantizeLinear", "q", [None, scale, zero])
+    dequantize = writer.node("DequantizeLinear", "d", [quantize.outputs[0], scale, zero])
     result = dequantize.outputs[0]
     producer = value.producer()
     if producer is not None:
@@ -129,7 +133,7 @@ def _quantize_activation(
         was_output = value.is_graph_output()
         replace_value(value, result)
         if was_output:  # its name went to the dequantized value, the caller sees no change
-            value.name = writer.unique(f"{name}_float")
+            value.name = writer.name("f")
     else:
         for node, index in uses:
             node.replace_input_with(index, result)
@@ -144,25 +148,20 @@ def _quantize_constants(writer: _Writer, unit: Unit, grid: Grid, bias_shift: Arr
         bias = (bias_shift if bias is None else bias + bias_shift).astype(np.float32)
     axis = unit.rule.weight_axis(unit.node)
     scale = weight_scale(weight, axis, bias=bias, input_scale=grid.scale)
-    name = str(unit.weight.name)
-    inputs = [
-        writer.constant(f"{name}_q", quantize_weight(weight, scale, axis).codes),
-        writer.constant(f"{name}_s", scale),
-    ]
+    codes = writer.constant("w", quantize_weight(weight, scale, axis).codes)
+    inputs = [codes, writer.constant("s", scale)]
     if unit.rule.weight_zero_point:
-        zero_points = np.zeros(scale.shape, dtype=np.int8)
-        inputs.append(writer.constant("weight_zero_points", zero_points))
-    result = writer.dequantized(name, inputs, axis, unit.node)
+        inputs.append(writer.constant("z", np.zeros(scale.shape, dtype=np.int8)))
+    result = writer.dequantized("w", inputs, axis, unit.node)
     unit.node.replace_input_with(_index(unit.node, unit.weight), result)
+    writer.take_name(codes, unit.weight)
     if bias is not None:
-        name = f"{name}_bias" if unit.bias is None else str(unit.bias.name)
         step = bias_scale(grid.scale, scale)
-        inputs = [
-            writer.constant(f"{name}_q", quantize_bias(bias, step)),
-            writer.constant(f"{name}_s", step),
-        ]
-        _set_bias(unit, writer.dequantized(name, inputs, 0, unit.node))
-    drop_if_unused([unit.weight, unit.bias])
+        codes = writer.constant("b", quantize_bias(bias, step))
+        inputs = [codes, writer.constant("s", step)]
+        _set_bias(unit, writer.dequantized("b", inputs, 0, unit.node))
+        if unit.bias is not None:
+            writer.take_name(codes, unit.bias)
 
 
 def _set_bias(unit: Unit, bias: ir.Value) -> None:

@@ -76,10 +76,10 @@ def quantize_model(
 
 def _forget_inferred_types(graph: ir.Graph) -> None:
     """Leave out of the file what shape inference finds again: INT8 files are small."""
-    for node in graph:
-        for value in node.outputs:
-            if not value.is_graph_output():
-                value.type, value.shape = None, None
+    computed = (value for node in graph for value in node.outputs)
+    for value in (*computed, *graph.initializers.values()):
+        if not value.is_graph_output() and not value.is_graph_input():
+            value.type, value.shape = None, None
 
 
 def _requested(graph: ir.Graph, names: frozenset[str]) -> dict[str, str]:
