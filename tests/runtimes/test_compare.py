@@ -169,7 +169,7 @@ def test_keras_is_a_reference(digits_model: Any, digits: Any, graph: Graph) -> N
     assert found == expected.mean()
     zero = graph(
         "g (float[batch, 16, 16, 1] image) => (float[batch, 10] digit)"
-        "<int64[2] axes = {1, 2}, int64[4] tiles = {1, 10, 1, 1}, int64[2] s = {0, -1}, float o = {0}>"
+        "<int64[2] axes = {1, 2}, int64[2] s = {0, -1}, float o = {0}>"
         "{ a = ReduceMax<keepdims = 0>(image, axes)\n b = Mul(a, o)\n c = Concat<axis = 1>"
         "(b, b, b, b, b, b, b, b, b, b)\n digit = Reshape(c, s) }"
     )

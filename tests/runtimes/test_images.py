@@ -62,9 +62,11 @@ def test_images_that_cannot_be_batched(tmp_path: Path, image: Any) -> None:
     (tmp_path / "1.png").write_bytes(b"not an image")
     with pytest.raises(DataError, match=r"1\.png is not an image that can be read"):
         list(Dataset.open(tmp_path).batches(2))
-    raw = (tmp_path / "0.png").read_bytes()
+    noise = np.random.default_rng(0).integers(0, 256, (4, 4), np.uint8)
+    image.fromarray(noise).save(tmp_path / "1.png")
+    raw = (tmp_path / "1.png").read_bytes()
     (tmp_path / "1.png").write_bytes(raw[:50])
-    with pytest.raises(DataError, match=r"1\.png"):
+    with pytest.raises(DataError, match=r"1\.png is a damaged image"):
         list(Dataset.open(tmp_path).batches(2))
 
 
