@@ -73,7 +73,9 @@ class OrtRuntime:
         self._errors = _error_classes()
         graph = load_model(model)  # for a path as well: its checks come before ORT's parser
         self.quantized = is_quantized(graph)
-        self._session = self._open(ort, model, graph, options, execution_provider)
+        if not isinstance(model, ir.Model):
+            del graph  # ONNX Runtime reads the file by itself; two copies would be one too many
+        self._session = self._open(ort, model, options, execution_provider)
         self._session.disable_fallback()
         self.inputs = tuple(self._spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(self._spec(node) for node in self._session.get_outputs())
@@ -116,22 +118,21 @@ class OrtRuntime:
     ) -> None:
         self.close()
 
-    def _open(
-        self, ort: Any, model: ModelSource, graph: ir.Model, options: Any, provider: str
-    ) -> Any:
+    def _open(self, ort: Any, model: ModelSource, options: Any, provider: str) -> Any:
         with tempfile.TemporaryDirectory(prefix="kilnx-") as folder:
             source: str | bytes
             if not isinstance(model, ir.Model):
                 source = os.fspath(model)
-            elif _fits_in_memory(graph):
-                source = ir.to_proto(graph).SerializeToString()
+            elif _fits_in_memory(model):
+                source = ir.to_proto(model).SerializeToString()
             else:
                 source = str(Path(folder) / "model.onnx")
-                ir.save(graph, source, format="protobuf", external_data="model.onnx.data")
+                ir.save(model, source, format="protobuf", external_data="model.onnx.data")
             try:
                 return ort.InferenceSession(source, options, providers=[provider])
             except self._errors as error:
-                raise ModelError(f"{self.name} does not load: {explain(error, graph)}") from error
+                reason = explain(error, load_model(model))
+                raise ModelError(f"{self.name} does not load: {reason}") from error
 
     def _spec(self, node: Any) -> TensorSpec:
         kind = re.fullmatch(r"tensor\((\w+)\)", node.type)
