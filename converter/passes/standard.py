@@ -11,6 +11,11 @@ from converter.passes.clean import Clean
 from converter.passes.constants import FoldConstants
 from converter.passes.dedupe import DeduplicateInitializers
 from converter.passes.fold_after import FoldAffineIntoPrecedingLinear
+from converter.passes.layout import MoveTransposes
+from converter.passes.reshapes import MergeReshapes
+from converter.passes.shapes import InferShapes
+from converter.passes.static_shapes import FoldStaticShapes
+from converter.passes.transposes import MergeTransposes
 
 _MAX_ROUNDS = 10
 # Below this a duplicate costs nothing, and sharing would tie unrelated layers together.
@@ -47,7 +52,16 @@ class Optimize(ir.passes.InPlacePass):
 
 
 def _sequence() -> tuple[RewritePass, ...]:
-    return (Clean(), FoldConstants(), FoldAffineIntoPrecedingLinear())
+    return (
+        Clean(),
+        FoldConstants(),
+        InferShapes(),
+        FoldStaticShapes(),
+        MergeReshapes(),
+        MergeTransposes(),
+        MoveTransposes(),
+        FoldAffineIntoPrecedingLinear(),
+    )
 
 
 def _round(model: ir.Model, passes: Sequence[RewritePass]) -> tuple[bool, tuple[Refusal, ...]]:

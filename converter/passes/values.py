@@ -105,17 +105,30 @@ def all_nodes(model: ir.Model) -> Iterator[ir.Node]:
         yield from tuple(graph)
 
 
+class Names:
+    """Names of values in a graph, so that new ones can be told apart from them."""
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self._taken = {value.name for value in graph.inputs} | set(graph.initializers)
+        self._taken |= {output.name for node in graph for output in node.outputs}
+
+    def take(self, base: str) -> str:
+        """``base``, or ``base`` with the first number that makes it a new name."""
+        name, count = base, 0
+        while name in self._taken:
+            count += 1
+            name = f"{base}_{count}"
+        self._taken.add(name)
+        return name
+
+    def free(self, name: str) -> None:
+        """Let ``name`` be given again."""
+        self._taken.discard(name)
+
+
 def unused_name(graph: ir.Graph, base: str) -> str:
     """``base``, or ``base`` with the first number that makes it a new name in ``graph``."""
-    name, count = base, 0
-    while (
-        name in graph.initializers
-        or any(output.name == name for node in graph for output in node.outputs)
-        or any(value.name == name for value in graph.inputs)
-    ):
-        count += 1
-        name = f"{base}_{count}"
-    return name
+    return Names(graph).take(base)
 
 
 def add_initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:

@@ -1,0 +1,55 @@
+"""Merge Transposes that follow each other: two become one, or none where they cancel."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from converter.passes.base import Refuse, RewritePass
+from converter.passes.layout_rules import compose
+from converter.passes.values import all_nodes, can_be_output, is_op, rank, replace_value
+
+
+class MergeTransposes(RewritePass):
+    """Let a Transpose of a Transpose read the first one's input.
+
+    The first one stays as long as something else uses it. Two that cancel stay where the
+    graph's caller would notice: between an input and an output.
+    """
+
+    def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
+        """Merge in the main graph and its subgraphs, in graph order."""
+        modified = False
+        for node in all_nodes(model):
+            if is_op(node, "Transpose"):
+                modified = _merge(node) or modified
+        return modified
+
+
+def perm_of(node: ir.Node) -> tuple[int, ...] | None:
+    """The permutation of a Transpose; without the attribute it reverses a known rank."""
+    perm = node.attributes.get_ints("perm")
+    if perm is not None:
+        return tuple(perm)
+    length = rank(node.inputs[0])
+    return None if length is None else tuple(range(length))[::-1]
+
+
+def _merge(node: ir.Node) -> bool:
+    middle, graph = node.inputs[0], node.graph
+    first = middle.producer() if middle is not None else None
+    if middle is None or first is None or not is_op(first, "Transpose") or graph is None:
+        return False
+    source, one, two = first.inputs[0], perm_of(first), perm_of(node)
+    if source is None or one is None or two is None or first.graph is not graph:
+        return False
+    perm, output = compose(one, two), node.outputs[0]
+    cancel = perm == tuple(range(len(perm)))
+    if cancel and (not output.is_graph_output() or can_be_output(source, graph)):
+        replace_value(output, source)
+        graph.remove(node, safe=True)
+    else:
+        node.replace_input_with(0, source)
+        node.attributes.add(ir.AttrInt64s("perm", perm))
+    if not middle.uses() and not middle.is_graph_output():
+        graph.remove(first, safe=True)
+    return True
