@@ -41,7 +41,7 @@ def handler_of(lowering: OperatorLowering) -> tuple[Callable[..., None], list[An
 
 def operator_handlers() -> dict[str, tuple[Callable[..., None], list[Any]]]:
     """Every operator that kilnx writes itself."""
-    from converter.lowering import convolution, elementwise
+    from converter.lowering import convolution, elementwise, resizing
 
     lowerings: dict[str, OperatorLowering] = {
         "Conv2DBackpropInput": convolution.transposed,
@@ -49,5 +49,8 @@ def operator_handlers() -> dict[str, tuple[Callable[..., None], list[Any]]]:
         "Conv3DBackpropInputV2": convolution.transposed,
         "Erfc": elementwise.erfc,
         "Expm1": elementwise.expm1,
+        "ResizeArea": resizing.resized_by_area,
+        "ResizeBicubic": resizing.resized_bicubic,
+        "ScaleAndTranslate": resizing.scaled_and_translated,
     }
     return {name: handler_of(lowering) for name, lowering in lowerings.items()}
