@@ -250,6 +250,11 @@ class _Builder:
                     self._hand_over(value, gone)
         for node in reversed(chosen):
             self.graph.remove(node, safe=True)
+        for node in tuple(self.graph):
+            if is_op(node, "Transpose"):
+                output = node.outputs[0]
+                if not output.uses() and not output.is_graph_output():
+                    self.graph.remove(node, safe=True)
 
     def _stored(self, value: ir.Value | None) -> ir.Value:
         """The stored form of ``value``: there already, the source of a Transpose, or made."""
@@ -286,9 +291,8 @@ class _Builder:
             if is_op(use.node, "Transpose") and use.node.graph is self.graph:
                 self._hand_to_transpose(use.node, stored, compose(perm, _perm_of(use.node)))
         if value.is_graph_output() or any(use.node not in gone for use in value.uses()):
-            name, value.name = str(value.name), None
-            self.names.free(name)
-            replace_value(value, self._transpose(stored, perm, name, value))
+            self.names.free(str(value.name))
+            replace_value(value, self._transpose(stored, perm, str(value.name), value))
 
     def _hand_to_transpose(self, node: ir.Node, stored: ir.Value, perm: Perm) -> None:
         output = node.outputs[0]

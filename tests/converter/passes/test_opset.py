@@ -24,8 +24,12 @@ def build(opset: int) -> ir.Model:
     total.outputs[0].name = "y"
     total.outputs[0].dtype = ir.DataType.FLOAT
     graph = ir.Graph(
-        [x], [total.outputs[0]], nodes=[product, total], initializers=[weight, axes],
-        opset_imports={"": opset}, name="small",
+        [x],
+        [total.outputs[0]],
+        nodes=[product, total],
+        initializers=[weight, axes],
+        opset_imports={"": opset},
+        name="small",
     )
     return ir.Model(graph, ir_version=oldest_ir_version(opset))
 
