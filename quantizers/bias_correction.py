@@ -96,7 +96,7 @@ class _Stage:
 def _stages(model: ir.Model, plan: Plan) -> list[_Stage]:
     """Cut the graph at every sum of a kernel and at every rounding, in graph order."""
     units = {unit.sum: unit for unit in plan.units if unit.takes_bias}
-    stored: dict[ir.Value, None] = dict.fromkeys(model.graph.inputs)
+    stored = {value: value.dtype for value in model.graph.inputs}
     stages: list[_Stage] = []
     for node in model.graph:
         unit = units.get(node.outputs[0])
@@ -111,7 +111,7 @@ def _stages(model: ir.Model, plan: Plan) -> list[_Stage]:
             continue
         if target is None or result in stored:
             continue
-        inner = None if target in stored else _extract(model, list(stored), target)
+        inner = None if target in stored else _extract(model, stored, target)
         inputs = [target] if inner is None else inner.graph.inputs
         stages.append(
             _Stage(
@@ -123,7 +123,7 @@ def _stages(model: ir.Model, plan: Plan) -> list[_Stage]:
                 unit=unit,
             )
         )
-        stored[result] = None
+        stored[result] = ir.DataType.FLOAT if grid is None else ir.DataType.UINT8
     while stages and stages[-1].unit is None:  # nothing behind it is corrected
         stages.pop()
     return stages
@@ -136,16 +136,19 @@ def _grid(rounding: ir.Node) -> Grid:
     return Grid(float(scale), int(zero_point))
 
 
-def _extract(model: ir.Model, stored: Sequence[ir.Value], target: ir.Value) -> ir.Model:
+def _extract(
+    model: ir.Model, stored: Mapping[ir.Value, ir.DataType | None], target: ir.Value
+) -> ir.Model:
     """The part of ``model`` that computes ``target`` from what is stored, as a model."""
-    graph = ir.convenience.extract(model.graph, stored, [target])
+    graph = ir.convenience.extract(model.graph, list(stored), [target])
     graph.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+    dtypes = {value.name: dtype for value, dtype in stored.items()}
     for value in tuple(graph.inputs):
+        dtype = dtypes[value.name]
         if not value.uses():
             graph.inputs.remove(value)
-        elif value.type is None:  # it was rounded, or is a kernel's sum
-            rounded = any(use.node.op_type == "DequantizeLinear" for use in value.uses())
-            value.type = ir.TensorType(ir.DataType.UINT8 if rounded else ir.DataType.FLOAT)
+        elif dtype is not None:
+            value.type = ir.TensorType(dtype)
     functions = [function.clone() for function in model.functions.values()]
     return ir.Model(graph, ir_version=model.ir_version, functions=functions)
 

@@ -35,8 +35,9 @@ class Rule:
     ``bias``: indices of the constant inputs, or None. ``weight_axis`` gives the channel axis
     of the weight. ``int8_output``: the kernel has to round its output to the grid; without it
     the output is float, and rounded only where an INT8 operator reads it. ``shared_grid``:
-    the inputs may be put on the output's grid, which saves one rounding. ``refuse`` gives the
-    reason why a certain node cannot run in INT8, or None.
+    the inputs may be put on the output's grid, which saves one rounding. ``on_bytes``: works on
+    the codes themselves, because ONNX Runtime does not fuse it between Q/DQ nodes. ``refuse``
+    gives the reason why a certain node cannot run in INT8, or None.
     """
 
     kind: Kind
@@ -47,6 +48,7 @@ class Rule:
     weight_zero_point: bool = False
     int8_output: bool = True
     shared_grid: bool = False
+    on_bytes: bool = False
     refuse: Callable[[ir.Node], str | None] = lambda node: None
 
 
@@ -93,6 +95,14 @@ def _refuse_constant_operand(node: ir.Node) -> str | None:
 def _refuse_resize(node: ir.Node) -> str | None:
     if node.attributes.get_string("mode", "nearest") != "nearest":
         return "ONNX Runtime interpolates in float only"
+    return None
+
+
+def _refuse_pad(node: ir.Node) -> str | None:
+    if len(node.inputs) > 2 and node.inputs[2] is not None:
+        fill = constant(node.inputs[2])
+        if fill is None or fill.any():
+            return "it does not pad with zeros"
     return None
 
 
@@ -150,6 +160,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "GlobalAveragePool": Rule("arithmetic"),
         "Concat": Rule("arithmetic", data=None, shared_grid=True, refuse=_refuse_constant_operand),
         "MaxPool": Rule("movement", refuse=_refuse_max_pool),
+        "Pad": Rule("movement", on_bytes=True, refuse=_refuse_pad),
         "Resize": Rule("movement", refuse=_refuse_resize),
         "Gather": Rule("movement", refuse=_refuse_gather),
         "Reshape": _MOVEMENT,

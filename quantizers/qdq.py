@@ -49,6 +49,8 @@ def place(
             _quantize_constants(writer, unit, grids[unit.data[0]], bias_shifts.get(unit.name))
         if unit.has_activation:
             _remove_clipped_activation(unit)
+        if unit.rule.on_bytes:
+            _put_on_bytes(writer, unit, grids[unit.output])
 
 
 class _Writer:
@@ -183,6 +185,24 @@ def _remove_clipped_activation(unit: Unit) -> None:
     reader.replace_input_with(0, before)
     if activation.graph is not None:
         activation.graph.remove(activation, safe=True)
+
+
+def _put_on_bytes(writer: _Writer, unit: Unit, grid: Grid) -> None:
+    """Let ``unit`` move codes: the Q/DQ around it goes, and a Pad pads with the zero point."""
+    node, result = unit.node, unit.node.outputs[0]
+    before = node.inputs[0].producer() if node.inputs[0] is not None else None
+    after = only_user(result)
+    assert before is not None
+    assert after is not None
+    node.replace_input_with(0, before.inputs[0])
+    if node.attributes.get_string("mode", "constant") == "constant":
+        zero = writer.constant("z", np.asarray(grid.zero_point, dtype=np.uint8))
+        node.resize_inputs(max(len(node.inputs), 3))
+        node.replace_input_with(2, zero)
+    after.outputs[0].replace_all_uses_with(result)
+    writer.graph.remove(after, safe=True)
+    if not (before.outputs[0].uses() or before.outputs[0].is_graph_output()):
+        writer.graph.remove(before, safe=True)
 
 
 def _index(node: ir.Node, value: ir.Value) -> int:

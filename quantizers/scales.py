@@ -35,13 +35,13 @@ class Grid:
 
     @property
     def low(self) -> float:
-        """The smallest value on the grid."""
-        return -self.zero_point * self.scale
+        """The smallest value on the grid, as float32 arithmetic gives it."""
+        return float(np.float32(-self.zero_point) * np.float32(self.scale))
 
     @property
     def high(self) -> float:
-        """The largest value on the grid."""
-        return (LEVELS - self.zero_point) * self.scale
+        """The largest value on the grid, as float32 arithmetic gives it."""
+        return float(np.float32(LEVELS - self.zero_point) * np.float32(self.scale))
 
 
 def grid_for(span: Range, ceiling: float = math.inf) -> Grid:
