@@ -122,6 +122,8 @@ def convert(
             for proof in report.proofs
         ]
     )
+    for note in report.notes:
+        print_line(f"note: {note}")
 
 
 @app.command()

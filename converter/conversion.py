@@ -30,6 +30,7 @@ class ConversionReport:
     parameters: int
     size_bytes: int
     proofs: tuple[OutputProof, ...]
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The report in plain JSON types."""
@@ -73,6 +74,7 @@ def convert(
             parameters=live.count_params(),
             size_bytes=file_bytes(path),
             proofs=proofs,
+            notes=(keras_signature.note,) if keras_signature.note else (),
         )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runtimes.errors import DataError
+from runtimes.errors import ConversionError, DataError
 from runtimes.keras_files import KerasSource, import_keras, load_keras_model
 from runtimes.keras_signature import KerasSignature, keras_signature
 
@@ -55,25 +56,63 @@ def given_signature(model: Any, signature: SignatureSpec) -> KerasSignature:
         name: keras.KerasTensor(tuple(shape), dtype=dtype, name=name)
         for name, (shape, dtype) in signature.items()
     }
-    try:
-        own: KerasSignature | None = keras_signature(model)
-    except Exception:
-        own = None
-    if own is not None:
-        names = [spec.name for spec in own.inputs]
-        if set(names) != set(tensors):
-            raise DataError(
-                f"the signature names {sorted(tensors)}, and the model's inputs are {own}"
-            )
-        for spec in own.inputs:
-            if not spec.accepts(tensors[spec.name].shape):
-                raise DataError(
-                    f"the signature gives {spec.name} the shape {tensors[spec.name].shape}, "
-                    f"which does not fit the model's {spec}"
-                )
-        structure = keras.tree.pack_sequence_as(own.structure, [tensors[n] for n in names])
-        declared = own.declared_outputs
+    own = _own_signature(model)
+    if own is None:
+        parameters = inspect.signature(model.call).parameters
+        keywords = len(tensors) > 1 and set(tensors) <= set(parameters)
+        single = len(tensors) == 1
+        structure = next(iter(tensors.values())) if single else dict(tensors)
+        stated = KerasSignature.of(structure, keywords=keywords)
     else:
-        structure = next(iter(tensors.values())) if len(tensors) == 1 else dict(tensors)
-        declared = ()
-    return KerasSignature.of(structure, declared)
+        structure = keras.tree.pack_sequence_as(own.structure, _fitted(own, tensors))
+        stated = KerasSignature.of(structure, own.declared_outputs, keywords=own.keywords)
+    _build(model, stated)
+    return stated
+
+
+def _own_signature(model: Any) -> KerasSignature | None:
+    """The model's own signature, unless it is a subclassed one that is bound to no shape."""
+    try:
+        own = keras_signature(model)
+    except ConversionError:
+        return None
+    return None if own.note is not None and not own.keywords else own
+
+
+def _fitted(own: KerasSignature, tensors: Mapping[str, Any]) -> list[Any]:
+    """The stated tensors in the order of the model's inputs, if they fit."""
+    if len(own.inputs) == len(tensors) == 1:
+        tensors = {own.inputs[0].name: next(iter(tensors.values()))}
+    names = [spec.name for spec in own.inputs]
+    if set(names) != set(tensors):
+        raise DataError(f"the signature names {sorted(tensors)}, and the model's inputs are {own}")
+    for spec in own.inputs:
+        stated = tensors[spec.name]
+        rank = 0 if spec.shape is None else len(spec.shape)
+        fits = spec.shape is None or (
+            len(stated.shape) == rank
+            and all(
+                not isinstance(want, int) or want == have
+                for want, have in zip(spec.shape, stated.shape, strict=True)
+            )
+        )
+        if not fits and own.note is None:
+            raise DataError(
+                f"the signature gives {spec.name} the shape {tuple(stated.shape)}, which does "
+                f"not fit the model's {spec}"
+            )
+    return [tensors[name] for name in names]
+
+
+def _build(model: Any, signature: KerasSignature) -> None:
+    """Make the variables of a model that was never called, symbolically."""
+    keras = import_keras()
+    if model.built and not isinstance(model, keras.Sequential):
+        return
+    try:
+        signature.call(model, keras.tree.flatten(signature.structure))
+    except Exception as error:
+        raise ConversionError(
+            f"the model {model.name!r} cannot be called on the signature {signature}: "
+            f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        ) from error

@@ -63,7 +63,7 @@ def trace(
         mapping = [(v, tf.constant(values, dtype=v.value.dtype)) for v, values in constants]
         mapping += zip(large, weights, strict=True)
         with keras.StatelessScope(state_mapping=mapping):
-            outputs = model(signature.pack(inputs), training=False)
+            outputs = signature.call(model, inputs)
         names[:] = signature.output_names(outputs)
         return [tf.identity(tensor) for tensor in keras.tree.flatten(outputs)]
 

@@ -139,7 +139,7 @@ def _run_keras(model: Any, signature: KerasSignature, feed: dict[str, Array]) ->
     import keras
 
     tensors = [keras.ops.convert_to_tensor(feed[spec.name]) for spec in signature.inputs]
-    outputs = model(signature.pack(tensors), training=False)
+    outputs = signature.call(model, tensors)
     return [np.asarray(tensor) for tensor in keras.tree.flatten(outputs)]
 
 

@@ -113,7 +113,7 @@ class KerasRuntime:
         """
         import tensorflow as tf
 
-        model, pack, flatten = self._model, self._signature.pack, self._keras.tree.flatten
+        model, signed, flatten = self._model, self._signature, self._keras.tree.flatten
         signature = [
             tf.TensorSpec(
                 None if spec.shape is None else _dynamic(spec.shape),
@@ -122,7 +122,7 @@ class KerasRuntime:
             for spec in self.inputs
         ]
         return tf.function(
-            lambda *tensors: flatten(model(pack(tensors), training=False)),
+            lambda *tensors: flatten(signed.call(model, tensors)),
             input_signature=signature,
         )
 
@@ -136,7 +136,7 @@ class KerasRuntime:
             for spec in self.inputs
         ]
         try:
-            result = self._model.compute_output_spec(self._signature.pack(symbolic), training=False)
+            result = self._signature.call(self._model, symbolic)
         except Exception as error:
             raise ModelError(
                 f"{self.name} cannot be called on {self._signature}: {_first_line(error)}"

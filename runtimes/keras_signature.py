@@ -21,14 +21,27 @@ _SPATIAL = {3: ("length",), 4: ("height", "width"), 5: ("depth", "height", "widt
 
 @dataclass(frozen=True)
 class KerasSignature:
-    """Flat inputs in Keras' order, and the structure that ``model.call`` wants them in."""
+    """Flat inputs in Keras' order, and the structure that ``model.call`` wants them in.
+
+    With ``keywords`` the structure is a dict whose entries are arguments of ``call``; otherwise
+    it is the first argument. ``note`` says what a user should know of where shapes come from.
+    """
 
     inputs: tuple[TensorSpec, ...]
     structure: Any
     declared_outputs: tuple[str, ...] = ()
+    keywords: bool = False
+    note: str | None = None
 
     @classmethod
-    def of(cls, structure: Any, declared_outputs: tuple[str, ...] = ()) -> KerasSignature:
+    def of(
+        cls,
+        structure: Any,
+        declared_outputs: tuple[str, ...] = (),
+        *,
+        keywords: bool = False,
+        note: str | None = None,
+    ) -> KerasSignature:
         """From a nest of KerasTensors; inputs are named after dict keys, else after tensors."""
         import keras
 
@@ -43,7 +56,14 @@ class KerasSignature:
             TensorSpec(name, _numpy_dtype(tensor.dtype), named_dims(tensor.shape))
             for name, (_, tensor) in zip(names, paths, strict=True)
         )
-        return cls(inputs, structure, declared_outputs)
+        return cls(inputs, structure, declared_outputs, keywords, note)
+
+    def call(self, model: Any, tensors: Sequence[Any]) -> Any:
+        """Call ``model`` on flat ``tensors`` as at inference."""
+        packed = self.pack(tensors)
+        if self.keywords:
+            return model(**packed, training=False)
+        return model(packed, training=False)
 
     def pack(self, tensors: Sequence[Any]) -> Any:
         """Arrange flat tensors as the model's first argument."""
@@ -73,12 +93,16 @@ class KerasSignature:
 
 
 def keras_signature(model: Any) -> KerasSignature:
-    """Read the signature of a built functional or sequential Keras model.
+    """Read the signature of a built Keras model.
 
     A dynamic batch is called ``batch``, other dynamic dimensions ``length``, ``height``,
-    ``width``, … by rank. Raises ``ConversionError`` for a model that does not know its inputs.
+    ``width``, … by rank. A subclassed model knows only the shapes of its first call: its batch
+    is taken as dynamic, the rest as it was, and ``note`` says so. Raises ``ConversionError``
+    for a model that does not know its inputs.
     """
     structure = _input_structure(model)
+    if structure is None and (recorded := _recorded_call(model)) is not None:
+        return recorded
     if structure is None:
         raise ConversionError(
             f"the model {model.name!r} does not know the shape of its inputs; give it: "
@@ -125,6 +149,34 @@ def _input_structure(model: Any) -> Any:
     if isinstance(structure, (list, tuple)) and len(structure) == 1:
         return structure[0]
     return structure
+
+
+def _recorded_call(model: Any) -> KerasSignature | None:
+    """The shapes that a subclassed model was first called with or built for."""
+    import keras
+
+    recorded = getattr(model, "_build_shapes_dict", None)
+    if not recorded or not model.built:
+        return None
+
+    def tensors(name: str, shapes: Any) -> Any:
+        if isinstance(shapes, dict):
+            return {key: tensors(str(key), value) for key, value in shapes.items()}
+        if all(dim is None or isinstance(dim, int) for dim in shapes):
+            return keras.KerasTensor((None, *shapes[1:]), dtype=model.input_dtype, name=name)
+        return [tensors(f"{name}_{index}", shape) for index, shape in enumerate(shapes)]
+
+    arguments = {
+        key.removesuffix("_shape"): tensors(key.removesuffix("_shape"), shapes)
+        for key, shapes in recorded.items()
+    }
+    note = (
+        f"{model.name!r} is a subclassed model: its input shapes are those of its first call; "
+        "give a signature for others, or for dynamic ones"
+    )
+    keywords = len(arguments) > 1
+    structure = arguments if keywords else next(iter(arguments.values()))
+    return KerasSignature.of(structure, keywords=keywords, note=note)
 
 
 def _last_layer(model: Any) -> list[str]:
