@@ -200,6 +200,7 @@ def _put_on_bytes(writer: _Writer, unit: Unit, grid: Grid) -> None:
         node.resize_inputs(max(len(node.inputs), 3))
         node.replace_input_with(2, zero)
     after.outputs[0].replace_all_uses_with(result)
+    result.type = ir.TensorType(ir.DataType.UINT8)
     writer.graph.remove(after, safe=True)
     if not (before.outputs[0].uses() or before.outputs[0].is_graph_output()):
         writer.graph.remove(before, safe=True)

@@ -116,7 +116,12 @@ def residual_model() -> ir.Model:
     return _graph(RESIDUAL, _weights())
 
 
-def sqnr(reference: Array, found: Array) -> float:
-    """Signal to quantization noise, dB."""
-    noise = np.square(reference.astype(np.float64) - found).sum()
-    return float(10 * np.log10(np.square(reference.astype(np.float64)).sum() / noise))
+@pytest.fixture
+def sqnr() -> Callable[[Array, Array], float]:
+    """Signal to quantization noise of a result against the reference, dB."""
+
+    def decibels(reference: Array, found: Array) -> float:
+        noise = np.square(reference.astype(np.float64) - found).sum()
+        return float(10 * np.log10(np.square(reference.astype(np.float64)).sum() / noise))
+
+    return decibels
