@@ -46,6 +46,19 @@ class Builder:
         )
         return list(node.output)
 
+    def ml_op(self, op_type: str, tensor: str, dtype: int, **attributes: Any) -> str:
+        """Add a node of the ai.onnx.ml domain that gives each element another of ``dtype``."""
+        node = self._ctx.make_node(
+            op_type,
+            [tensor],
+            attr=attributes,
+            name=self._name(op_type),
+            domain="ai.onnx.ml",
+            shapes=[self._ctx.get_shape(tensor)],
+            dtypes=[dtype],
+        )
+        return str(node.output[0])
+
     def constant(self, values: Any, dtype: Any = np.int64) -> str:
         """Add a constant and return its name; integers unless ``dtype`` says otherwise."""
         array = np.asarray(values, dtype=dtype)
@@ -55,9 +68,9 @@ class Builder:
         """A constant scalar of the element type of the tensor ``like``."""
         return self.constant(value, ir.DataType(self.dtype(like)).numpy())
 
-    def zeros(self, size: int, like: str) -> str:
-        """A constant vector of zeros of the element type of the tensor ``like``."""
-        return self.constant([0] * size, ir.DataType(self.dtype(like)).numpy())
+    def filled(self, value: float, shape: Sequence[int], like: str) -> str:
+        """A constant of one value everywhere, of the element type of the tensor ``like``."""
+        return self.constant(np.full(shape, value), ir.DataType(self.dtype(like)).numpy())
 
     def unsqueeze(self, tensor: str, *axes: int) -> str:
         """Insert dimensions of size one."""
@@ -71,11 +84,14 @@ class Builder:
         """Reshape; 0 keeps a dimension of the input, one -1 takes what is left."""
         return self.op("Reshape", tensor, self.constant(shape))
 
-    def reduce(self, op_type: str, tensor: str, axis: int) -> str:
-        """Reduce one axis away; its place among the inputs or attributes depends on the opset."""
+    def reduce(
+        self, op_type: str, tensor: str, axes: Sequence[int], *, keepdims: bool = False
+    ) -> str:
+        """Reduce over ``axes``, an input or an attribute depending on operator and opset."""
+        keep, axes = int(keepdims), list(axes)
         if op_type == "ReduceSum" or self.opset >= 18:
-            return self.op(op_type, tensor, self.constant([axis]), keepdims=0)
-        return self.op(op_type, tensor, axes=[axis], keepdims=0)
+            return self.op(op_type, tensor, self.constant(axes), keepdims=keep)
+        return self.op(op_type, tensor, axes=axes, keepdims=keep)
 
     def shape(self, tensor: str) -> Shape:
         """Shape of a tensor with -1 for dynamic dimensions."""

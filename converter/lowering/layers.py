@@ -5,22 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from converter.lowering.markers import Lowering, marker_handler, replaced
-from converter.lowering.recurrent import KIND as RECURRENT
+from converter.lowering.activations import activation_lowerings, activation_replacements
+from converter.lowering.functions import function_replacements
+from converter.lowering.markers import marker_handler, replaced
+from converter.lowering.normalization import normalization_lowerings, normalization_replacements
 from converter.lowering.recurrent import recurrent_replacements
-from converter.lowering.recurrent_nodes import lower_recurrent
+from converter.lowering.recurrent_nodes import recurrent_lowerings
 from converter.lowering.time_distributed import time_distributed_replacements
+from converter.lowering.upsampling import upsampling_lowerings, upsampling_replacements
 
-_LOWERINGS: dict[str, Lowering] = {
-    RECURRENT: lower_recurrent,
-}
-
-lower_marker = marker_handler(_LOWERINGS)
+lower_marker = marker_handler(
+    {
+        **activation_lowerings(),
+        **normalization_lowerings(),
+        **recurrent_lowerings(),
+        **upsampling_lowerings(),
+    }
+)
 """The tf2onnx handler of the operator that markers are."""
 
 
 @contextmanager
 def marked_layers() -> Iterator[None]:
     """Let the layers that have a lowering of their own put markers into what is traced."""
-    with replaced([*recurrent_replacements(), *time_distributed_replacements()]):
+    replacements = [
+        *activation_replacements(),
+        *function_replacements(),
+        *normalization_replacements(),
+        *recurrent_replacements(),
+        *time_distributed_replacements(),
+        *upsampling_replacements(),
+    ]
+    with replaced(replacements):
         yield

@@ -22,13 +22,13 @@ _PREFIX = "kilnx:"
 
 @dataclass(frozen=True)
 class Replacement:
-    """A method of a Keras class and what stands in for it while tracing.
+    """A method of a class, or function of a module, and what stands in for it while tracing.
 
-    ``function`` takes what the method takes and returns what it returns, or ``NotImplemented``
-    where it does not fit: then the method itself is called.
+    ``function`` takes what the original takes and returns what it returns, or
+    ``NotImplemented`` where it does not fit: then the original is called.
     """
 
-    owner: type
+    owner: Any
     method: str
     function: Callable[..., Any]
 
@@ -76,11 +76,11 @@ def mark(
 
 @contextmanager
 def replaced(replacements: Sequence[Replacement]) -> Iterator[None]:
-    """Let ``replacements`` stand in for the methods of Keras' classes, and put these back.
+    """Let ``replacements`` stand in for what they replace, and put that back.
 
     The caller makes sure that one thread at a time is in here.
     """
-    originals: list[tuple[type, str, Any]] = []
+    originals: list[tuple[Any, str, Any]] = []
     try:
         for replacement in replacements:
             original = vars(replacement.owner)[replacement.method]
@@ -101,11 +101,11 @@ def _wrap(original: Any, function: Callable[..., Any]) -> Any:
 
     # Keras reads the signature of ``call`` where a layer is made inside another's call.
     @functools.wraps(original)
-    def method(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        result = function(layer, *args, **kwargs)
-        return original(layer, *args, **kwargs) if result is NotImplemented else result
+    def replacement(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        return original(*args, **kwargs) if result is NotImplemented else result
 
-    return method
+    return replacement
 
 
 def marker_handler(lowerings: Mapping[str, Lowering]) -> Callable[..., None]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from converter.lowering.builder import Builder
-from converter.lowering.markers import Marker
+from converter.lowering.markers import Lowering, Marker
+from converter.lowering.recurrent import KIND
 
 # Gates of a Keras kernel by their place in the ONNX weight: Keras has those of an LSTM as input,
 # forget, cell, output and ONNX as input, output, forget, cell; those of a GRU are alike.
@@ -29,7 +30,12 @@ class _Steps:
     total: str
 
 
-def lower_recurrent(b: Builder, marker: Marker) -> list[str]:
+def recurrent_lowerings() -> dict[str, Lowering]:
+    """What writes the nodes of these markers."""
+    return {KIND: _lower_recurrent}
+
+
+def _lower_recurrent(b: Builder, marker: Marker) -> list[str]:
     """Write the nodes; returns outputs and final states as ``recurrent`` marked them."""
     config, inputs = marker.config, marker.inputs
     steps = _count_steps(b, inputs["mask"]) if "mask" in inputs else None
@@ -64,7 +70,7 @@ def _count_steps(b: Builder, mask: str) -> _Steps:
         mask,
         b.op("CumSum", ones, axis),
         b.op("CumSum", ones, axis, exclusive=1),
-        b.reduce("ReduceSum", ones, 1),
+        b.reduce("ReduceSum", ones, [1]),
     )
 
 
@@ -146,10 +152,12 @@ def _bias(b: Builder, marker: Marker, bias: str | None) -> str:
     units, gates = marker.config["units"], len(_GATES[marker.config["operator"]])
     like = marker.inputs["kernel_0"]
     if bias is None:
-        return b.zeros(2 * gates * units, like)
+        return b.filled(0, [2 * gates * units], like)
     if marker.config["reset_after"]:
         return b.reshape(bias, [2 * gates * units])
-    return b.op("Concat", _gates_in_order(b, marker, bias), b.zeros(gates * units, like), axis=0)
+    return b.op(
+        "Concat", _gates_in_order(b, marker, bias), b.filled(0, [gates * units], like), axis=0
+    )
 
 
 def _directions_apart(b: Builder, marker: Marker, tensor: str, axis: int) -> list[str]:
@@ -168,7 +176,7 @@ def _merged(b: Builder, marker: Marker, tensor: str, axis: int) -> list[str]:
         return _directions_apart(b, marker, tensor, axis)
     if merge != "concat":
         reduction = {"sum": "ReduceSum", "ave": "ReduceMean", "mul": "ReduceProd"}[merge]
-        return [b.reduce(reduction, tensor, axis)]
+        return [b.reduce(reduction, tensor, [axis])]
     width = marker.config["units"] * len(marker.config["directions"])
     leading = list(range(axis))
     beside = b.op("Transpose", tensor, perm=[*leading, axis + 1, axis, axis + 2])

@@ -1,0 +1,46 @@
+"""Functions that Keras calls, in fewer operators than TensorFlow needs.
+
+TensorFlow's tensordot reshapes both sides to matrices, and its gather wants indices from zero
+up; ONNX' MatMul takes leading dimensions as they are, and its Gather counts from the end too.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from converter.lowering.markers import Replacement
+
+
+def function_replacements() -> list[Replacement]:
+    """The functions that are replaced while tracing."""
+    import tensorflow as tf
+
+    backend = importlib.import_module("keras.src.backend.tensorflow.numpy")
+    return [
+        Replacement(backend, "take", _take),
+        Replacement(tf, "tensordot", _tensordot),
+    ]
+
+
+def _take(x: Any, indices: Any, axis: int | None = None) -> Any:
+    """``keras.ops.take`` without its correction of negative indices, which ONNX does itself."""
+    import keras
+    import tensorflow as tf
+
+    x = keras.ops.convert_to_tensor(x)
+    if axis is None or not isinstance(indices, tf.Tensor):
+        return NotImplemented
+    return tf.gather(x, indices, axis=axis)
+
+
+def _tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Any:
+    """A contraction of the last axis of ``a`` with the first of a matrix ``b``."""
+    import tensorflow as tf
+
+    a, b = tf.convert_to_tensor(a), tf.convert_to_tensor(b)
+    rank = a.shape.rank
+    if rank is None or rank < 2 or b.shape.rank != 2:
+        return NotImplemented
+    last_with_first = axes in (1, [[-1], [0]], [[rank - 1], [0]])
+    return tf.linalg.matmul(a, b) if last_with_first else NotImplemented

@@ -1,0 +1,53 @@
+"""PReLU is one operator, and GELU becomes one in ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime
+import pytest
+
+
+def features(*shape: int) -> list[list[Any]]:
+    rng = np.random.default_rng(0)
+    return [[rng.normal(0.0, 3.0, (batch, *shape)).astype(np.float32)] for batch in (1, 3)]
+
+
+@pytest.mark.parametrize(("approximate", "count"), [(False, 5), (True, 8)])
+def test_gelu(keras: Any, parity: Any, approximate: bool, count: int) -> None:
+    tensor = keras.Input((4, 8))
+    output = keras.ops.gelu(tensor, approximate=approximate)
+    operators = parity(keras.Model(tensor, output), features(4, 8))
+    assert operators.total() == count
+    assert operators["Erf"] == (0 if approximate else 1)
+
+
+def test_onnx_runtime_fuses_gelu(keras: Any, tmp_path: Path) -> None:
+    from converter.export import export
+
+    tensor = keras.Input((4, 8))
+    exported = export(keras.Model(tensor, keras.ops.gelu(tensor, approximate=False)))
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(
+        ir.to_proto(exported).SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    optimized = ir.load(tmp_path / "optimized.onnx")
+    assert [node.op_type for node in optimized.graph] == ["Gelu"]
+
+
+@pytest.mark.parametrize("shared", [None, [1, 2]])
+def test_prelu(keras: Any, parity: Any, shared: Any) -> None:
+    tensor = keras.Input((4, 5, 3))
+    model = keras.Model(tensor, keras.layers.PReLU(shared_axes=shared)(tensor))
+    assert parity(model, features(4, 5, 3)) == {"PRelu": 1}
+
+
+def test_prelu_of_dynamic_size(keras: Any, parity: Any) -> None:
+    tensor = keras.Input((None, None, 3))
+    model = keras.Model(tensor, keras.layers.PReLU(shared_axes=[1, 2])(tensor))
+    assert parity(model, [*features(4, 5, 3), *features(2, 2, 3)]) == {"PRelu": 1}

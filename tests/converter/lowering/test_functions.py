@@ -1,0 +1,51 @@
+"""Contractions and look-ups without reshapes or index arithmetic around them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+
+def features(*shape: int) -> Any:
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(8,), (6, 8), (None, 8), (None, None, 8)])
+def test_dense_of_any_rank_is_a_matmul(keras: Any, parity: Any, shape: Any) -> None:
+    tensor = keras.Input(shape)
+    model = keras.Model(tensor, keras.layers.Dense(5)(tensor))
+    sizes = [5 if dim is None else dim for dim in shape]
+    operators = parity(model, [[features(1, *sizes)], [features(3, *sizes)]])
+    assert operators in ({"MatMul": 1, "Add": 1}, {"Gemm": 1})
+
+
+def test_other_contractions_stay(keras: Any, parity: Any) -> None:
+    tensor = keras.Input((3, 4))
+    products = [
+        keras.ops.tensordot(tensor, keras.ops.ones((4, 2, 2)), axes=1),
+        keras.ops.tensordot(tensor, keras.ops.ones((3, 4, 2)), axes=2),
+        keras.ops.matmul(tensor, keras.ops.ones((4,))),
+    ]
+    parity(keras.Model(tensor, products), [[features(2, 3, 4)]])
+
+
+def test_embedding_is_a_gather(keras: Any, parity: Any) -> None:
+    tensor = keras.Input((6,), dtype="int32")
+    model = keras.Model(tensor, keras.layers.Embedding(9, 4)(tensor))
+    ids = np.random.default_rng(0).integers(-9, 9, (3, 6)).astype(np.int32)
+    assert parity(model, [[ids], [ids[:1]]]) == {"Gather": 1}
+
+
+def test_take_along_axes_and_from_constants(keras: Any, parity: Any) -> None:
+    tensor = keras.Input((4, 5))
+    ids = keras.Input((2,), dtype="int32")
+    outputs = [
+        keras.ops.take(tensor, [0, -1], axis=1),
+        keras.ops.take(keras.ops.arange(7), ids, axis=0),
+        keras.ops.take(keras.ops.arange(7), ids),
+    ]
+    feed = [features(2, 4, 5), np.array([[0, -2], [6, 3]], np.int32)]
+    operators = parity(keras.Model([tensor, ids], outputs), [feed])
+    assert operators["Gather"] >= 3
