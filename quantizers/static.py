@@ -55,7 +55,7 @@ def quantize_model(
         result = source.clone()
         plan = make_plan(result.graph, keep_float)
         if not any(unit.rule.kind == "compute" for unit in plan.units):
-            return source, _report(source, source, plan, None, samples=samples, ranges={})
+            return source, _report(source, source, plan, None, samples=samples, ranges={}, notes=[])
         watched = [str(value.name) for value in observed_values(plan)]
         missing = {name: MinMaxObserver() for name in watched if name not in ranges}
         if missing:
@@ -71,7 +71,13 @@ def quantize_model(
         elif shifts is None:
             shifts = measure_bias_shifts(source, result, plan, data, options=options)
         else:
-            return result, _report(source, result, plan, fusion, samples=samples, ranges=used)
+            notes = []
+            if options.bias_correction and not shifts:
+                notes.append("biases are not corrected: a few samples' activations exceed memory")
+            report = _report(
+                source, result, plan, fusion, samples=samples, ranges=used, notes=notes
+            )
+            return result, report
 
 
 def _forget_inferred_types(graph: ir.Graph) -> None:
@@ -100,6 +106,7 @@ def _report(
     *,
     samples: int,
     ranges: Mapping[str, Range],
+    notes: list[str],
 ) -> QuantizationReport:
     units = {unit.name: unit for unit in plan.units}
     parts = {str(node.name): unit for unit in plan.units for node in unit.absorbed}
@@ -115,11 +122,10 @@ def _report(
             reason = plan.float_reasons[name]
             operators.append(OperatorReport(name, node.op_type, "float32", None, reason))
     compute = [unit for unit in plan.units if unit.rule.kind == "compute"]
-    notes: tuple[str, ...] = ()
     if compute and samples < _FEW_SAMPLES:
-        notes = (
+        notes.append(
             f"calibrated on {samples} samples only: ranges may be too narrow; "
-            f"{_FEW_SAMPLES} or more are better",
+            f"{_FEW_SAMPLES} or more are better"
         )
     return QuantizationReport(
         kept=bool(compute),
@@ -132,5 +138,5 @@ def _report(
         int8_weight_bytes=weight_bytes(result),
         optimized_operators=dict(sorted(fusion.operators.items())) if fusion else {},
         ranges={name: (span.low, span.high) for name, span in ranges.items()},
-        notes=notes,
+        notes=tuple(notes),
     )
