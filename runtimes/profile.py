@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,13 @@ from runtimes.errors import ModelError
 from runtimes.feed import fixed_batch
 from runtimes.inputs import made_up_inputs, sampled_inputs
 from runtimes.modelfile import file_bytes, model_bytes
-from runtimes.open import borrow, is_keras
+from runtimes.open import borrow, is_keras, is_runtime
 from runtimes.reporting import plain
-from runtimes.timing import interleave, median_ratio
+from runtimes.timing import interleave, ratio_of_medians
+
+_LAUNCHES = 5
+_MIN_LAUNCHES = 2
+_MIN_ROUNDS = 2  # a launch; ten in all
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,8 @@ class Latency:
 class BatchProfile:
     """One batch size.
 
-    ``ratio`` is the speed-up over the other model: its median latency over this model's, with
-    the 95% bootstrap interval ``ratio_low`` … ``ratio_high``.
+    ``ratio`` is the speed-up over the other model: its median latency over this model's, the mean
+    of several launches, with the 95% interval ``ratio_low`` … ``ratio_high``.
     """
 
     batch: int
@@ -134,57 +138,108 @@ def profile(
 ) -> ProfileReport:
     """Time a model, interleaved with ``against`` where given.
 
-    Both are warmed up, then run in pairs whose order is drawn at random, so that drift of the
-    machine's speed hits both alike. Each batch size takes ``min_time`` to ``max_time`` seconds.
+    Both are loaded anew for each of five launches, warmed up, and run in pairs whose order is
+    drawn at random, so that drift of the machine's speed hits both alike; see
+    ``runtimes.timing`` for why. Each batch size is timed for ``min_time`` seconds, for slow
+    models up to ``max_time``, or as long as two launches of two runs take.
     Inputs are the first samples of ``data`` (what ``Dataset.open`` takes), else random numbers
     of ``seed``; dynamic dimensions other than the batch need ``data`` or are set to 1, noted.
-    A model whose batch is fixed is timed at that size alone, noted.
-    ``progress`` is called with the number of batch sizes done and of all.
+    A model whose batch is fixed is timed at that size alone, noted. Keras models and runtimes
+    that are open already are not loaded anew.
+    ``progress`` is called with the number of launches done and of all.
     Raises ``ModelError`` where the two take other inputs.
     """
     if not batch or any(size < 1 for size in batch):
         raise ValueError(f"batch must hold sizes of at least 1, not {list(batch)}")
+    models = [model] if against is None else [model, against]
+    with ExitStack() as stack:
+        # Tracing a Keras model takes longer than timing it, and is not what varies.
+        models = [
+            stack.enter_context(borrow(one)) if is_runtime(one) or is_keras(one) else one
+            for one in models
+        ]
+        with _opened(models, provider, threads) as runtimes:
+            names = [runtime.name for runtime in runtimes]
+            workload = _workload(runtimes, batch, data, seed)
+        seconds: dict[int, list[Array]] = {size: [] for size in workload.feeds}
+        order = list(range(len(models)))
+        shuffle = np.random.default_rng(seed).shuffle
+        for launch in range(_LAUNCHES):
+            shuffle(order)  # what is loaded first lies elsewhere in memory
+            with _opened(models, provider, threads, order) as runtimes:
+                for size, feed in workload.feeds.items():
+                    spent = sum(float(timed.sum()) for timed in seconds[size])
+                    if launch >= _MIN_LAUNCHES and spent > max_time:
+                        continue
+                    calls = [one.prepare(_renamed(feed, runtimes[0], one)) for one in runtimes]
+                    timed = interleave(
+                        calls,
+                        min_time=min_time / _LAUNCHES,
+                        max_time=max_time / _LAUNCHES,
+                        min_rounds=_MIN_ROUNDS,
+                        seed=seed + launch,
+                    )
+                    seconds[size].append(timed)
+            if progress:
+                progress(launch + 1, _LAUNCHES)
+    return ProfileReport(
+        model=names[0],
+        against=None if against is None else names[1],
+        provider=provider,
+        threads=threads,
+        size_bytes=_size(model),
+        against_size_bytes=None if against is None else _size(against),
+        batches=tuple(_summary(size, launches) for size, launches in seconds.items()),
+        notes=workload.notes,
+    )
+
+
+@dataclass(frozen=True)
+class _Workload:
+    """What is run: a feed for each batch size."""
+
+    feeds: dict[int, dict[str, Array]]
+    notes: tuple[str, ...]
+
+
+def _workload(runtimes: Sequence[Runtime], batch: Sequence[int], data: Any, seed: int) -> _Workload:
+    inputs = runtimes[0].inputs
+    samples = None if data is None else Dataset.open(data, inputs=inputs)
+    notes = list(samples.notes) if samples else []
+    feeds = {}
+    for size in _sizes(runtimes, batch, notes):
+        if samples is None:
+            made = made_up_inputs(inputs, size, seed)
+        else:
+            made = sampled_inputs(samples, inputs, size)
+        notes += [note for note in made.notes if note not in notes]
+        feeds[size] = made.feed
+    if samples is None and any(spec.dtype.kind in "iu" for spec in inputs):
+        notes.append("integer inputs were 0 and 1; give data for values that you use")
+    return _Workload(feeds, tuple(notes))
+
+
+@contextmanager
+def _opened(
+    models: Sequence[Any], provider: str, threads: int | None, order: Sequence[int] | None = None
+) -> Iterator[list[Runtime]]:
+    """The models as runtimes, loaded in that order."""
     # Threads that spin after a run would take the cores from the other model's run.
     config = {"session.force_spinning_stop": "1"}
-    notes: list[str] = []
     with ExitStack() as stack:
-        runtimes = [
-            stack.enter_context(borrow(one, provider, threads=threads, config=config))
-            for one in (model, against)
-            if one is not None
-        ]
-        first = runtimes[0]
-        samples = None if data is None else Dataset.open(data, inputs=first.inputs)
-        sizes = _sizes(runtimes, batch, notes)
-        profiles = []
-        for done, size in enumerate(sizes, 1):
-            if samples is None:
-                inputs = made_up_inputs(first.inputs, size, seed)
-            else:
-                inputs = sampled_inputs(samples, first.inputs, size)
-            notes += [note for note in inputs.notes if note not in notes]
-            calls = [one.prepare(_renamed(inputs.feed, first, one)) for one in runtimes]
-            seconds = interleave(calls, min_time=min_time, max_time=max_time, seed=seed)
-            profiles.append(_summary(seconds, size, seed))
-            if progress:
-                progress(done, len(sizes))
-        if samples is None and any(spec.dtype.kind in "iu" for spec in first.inputs):
-            notes.append("integer inputs were 0 and 1; give data for values that you use")
-        return ProfileReport(
-            model=first.name,
-            against=None if against is None else runtimes[1].name,
-            provider=provider,
-            threads=threads,
-            size_bytes=_size(model),
-            against_size_bytes=None if against is None else _size(against),
-            batches=tuple(profiles),
-            notes=(*(samples.notes if samples else ()), *notes),
-        )
+        opened = {
+            place: stack.enter_context(
+                borrow(models[place], provider, threads=threads, config=config)
+            )
+            for place in order or range(len(models))
+        }
+        yield [opened[place] for place in range(len(models))]
 
 
-def _summary(seconds: Array, size: int, seed: int) -> BatchProfile:
+def _summary(size: int, launches: Sequence[Array]) -> BatchProfile:
+    seconds = np.concatenate(launches, axis=1)
     paired = len(seconds) > 1
-    ratio = median_ratio(seconds[1], seconds[0], seed=seed) if paired else None
+    ratio = ratio_of_medians([(timed[1], timed[0]) for timed in launches]) if paired else None
     return BatchProfile(
         batch=size,
         model=_latency(seconds[0], size),

@@ -1,16 +1,19 @@
 """Timing functions against each other on a machine that is not quiet.
 
-Pairs in random order, medians and a bootstrap interval: after Kalibera and Jones, Rigorous
-Benchmarking in Reasonable Time, ISMM 2013.
+The method of Kalibera and Jones, Rigorous Benchmarking in Reasonable Time, ISMM 2013: repeat at
+the level where the variation arises. Where a session's memory happens to lie moves its speed by
+half a percent for as long as it lives, so a model has to be loaded anew several times, and the
+interval comes from the differences between these launches.
 """
 
 from __future__ import annotations
 
 import gc
+import math
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,14 +22,15 @@ from runtimes.base import Array
 Clock = Callable[[], float]
 """Seconds from an arbitrary start."""
 
-_MIN_ROUNDS = 10
 _WARM_UP_ROUNDS = 3
-_RESAMPLES = 1000
+
+# 97.5% quantiles of Student's t for 1, 2, … degrees of freedom.
+_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its confidence interval."""
+    """An estimate with its 95% confidence interval."""
 
     value: float
     low: float
@@ -38,23 +42,24 @@ def interleave(
     *,
     min_time: float,
     max_time: float,
+    min_rounds: int = 10,
     seed: int = 0,
     clock: Clock = time.perf_counter,
 ) -> Array:
     """Call the functions in rounds and give the seconds of each call, [functions, rounds].
 
     A round calls each function once, in an order drawn at random, so that drift hits all alike.
-    At least three rounds, or a tenth of ``min_time``, warm up and do not count. Then rounds go on
-    for ``min_time`` seconds and at least ten; after ``max_time`` seconds in all the round that
-    is under way is the last, however few there are.
+    Three rounds, or a tenth of ``min_time``, warm up and do not count. Then rounds go on for
+    ``min_time`` seconds and at least ``min_rounds``. After half of ``max_time`` the warm-up ends,
+    and after all of it the measurement, with the round that is under way and at least one.
     """
     rng = np.random.default_rng(seed)
     begin = clock()
     seconds: list[list[float]] = []
-    rounds = 0
     collecting = gc.isenabled()
     gc.disable()  # a collection would be charged to whichever function it falls into
     try:
+        rounds = 0
         while rounds < _WARM_UP_ROUNDS or clock() - begin < min_time / 10:
             for function in functions:
                 function()
@@ -70,7 +75,7 @@ def interleave(
                 row[place] = clock() - before
             seconds.append(row)
             now = clock()
-            if now - begin > max_time or (now - start >= min_time and len(seconds) >= _MIN_ROUNDS):
+            if now - begin > max_time or (now - start >= min_time and len(seconds) >= min_rounds):
                 break
     finally:
         if collecting:
@@ -78,28 +83,16 @@ def interleave(
     return np.array(seconds).T
 
 
-def median_ratio(
-    numerator: Array, denominator: Array, *, seed: int = 0, confidence: float = 0.95
-) -> Interval:
-    """The ratio of the medians of paired samples, with a percentile bootstrap interval.
+def ratio_of_medians(launches: Sequence[tuple[Array, Array]]) -> Interval:
+    """How many times longer the first of two functions takes, over several launches.
 
-    Runs of neighbouring pairs are drawn together (moving blocks, Künsch 1989), because slow
-    phases of a machine last longer than one call and neighbours are not independent.
+    ``launches`` holds the seconds of both functions for each launch, 2 to 11 of them. The value is
+    the geometric mean of the launches' ratios of medians; the interval is Student's, on the
+    logarithm of the ratio, so that a against b is the inverse of b against a.
     """
-    count = len(numerator)
-    if count != len(denominator) or count == 0:
-        raise ValueError("a ratio of medians needs as many samples on both sides, and at least one")
-    ratio = float(np.median(numerator) / np.median(denominator))
-    rng = np.random.default_rng(seed)
-    block = max(1, round(count ** (1 / 3)))
-    blocks = -(-count // block)
-    offsets = np.arange(block)
-    ratios: Any = np.empty(_RESAMPLES)
-    for i in range(_RESAMPLES):
-        starts = rng.integers(0, count - block + 1, blocks)
-        drawn = (starts[:, None] + offsets).reshape(-1)[:count]
-        ratios[i] = np.median(numerator[drawn]) / np.median(denominator[drawn])
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(ratios, [tail, 1 - tail])
-    # Few samples can leave the estimate outside of its own percentile interval.
-    return Interval(ratio, min(float(low), ratio), max(float(high), ratio))
+    logs = [math.log(np.median(one) / np.median(other)) for one, other in launches]
+    if not 2 <= len(logs) <= len(_STUDENT) + 1:
+        raise ValueError(f"an interval needs 2 to {len(_STUDENT) + 1} launches, not {len(logs)}")
+    mean = statistics.fmean(logs)
+    half = _STUDENT[len(logs) - 2] * statistics.stdev(logs) / math.sqrt(len(logs))
+    return Interval(math.exp(mean), math.exp(mean - half), math.exp(mean + half))

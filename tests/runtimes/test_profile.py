@@ -1,6 +1,7 @@
 """Profiles: what is timed, what is said about it; never how long it took."""
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -41,10 +42,9 @@ def test_a_model_against_another(scaled: Any, saved: Saved) -> None:
     report = profile(
         path, against=scaled(2), batch=(1, 2), progress=lambda *a: seen.append(a), **QUICK
     )
-    assert seen == [(1, 2), (2, 2)]
+    assert seen == [(done, 5) for done in range(1, 6)]
     for one in report.batches:
         assert one.against is not None
-        assert one.ratio == pytest.approx(one.against.p50_ms / one.model.p50_ms)
         assert one.ratio_low <= one.ratio <= one.ratio_high
     document = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert document["batches"][1]["against"]["runs"] == report.batches[1].model.runs
@@ -52,6 +52,45 @@ def test_a_model_against_another(scaled: Any, saved: Saved) -> None:
     assert [row["model"] for row in rows] == [str(path), "scaled"] * 2
     assert rows[0]["speed-up"].endswith(")")
     assert rows[1]["speed-up"] == "–"
+
+
+@pytest.fixture
+def pretended(monkeypatch: pytest.MonkeyPatch) -> Callable[[float, float], list[int]]:
+    """Let every run of the first and the second model take so many seconds; counts launches."""
+
+    def pretend(one: float, other: float) -> list[int]:
+        launches = []
+
+        def interleave(calls: list[Any], **options: Any) -> np.ndarray:
+            launches.append(len(calls))
+            return np.array([[one] * 4, [other] * 4])
+
+        monkeypatch.setattr(sys.modules["runtimes.profile"], "interleave", interleave)
+        return launches
+
+    return pretend
+
+
+def test_the_ratio_is_the_speed_up_of_the_model(scaled: Any, pretended: Any) -> None:
+    launches = pretended(0.002, 0.006)
+    report = profile(scaled(1), against=scaled(2), batch=(4,))
+    (one,) = report.batches
+    assert launches == [2] * 5
+    assert (one.ratio, one.ratio_low, one.ratio_high) == pytest.approx((3, 3, 3))
+    assert one.model.p50_ms == pytest.approx(2)
+    assert one.model.throughput == pytest.approx(2000)
+    assert one.model.runs == 20
+    assert one.against is not None
+    assert one.against.p50_ms == pytest.approx(6)
+    assert report.faster(1.9)
+    assert not report.slower()
+
+
+def test_slow_models_get_two_launches(scaled: Any, pretended: Any) -> None:
+    launches = pretended(3.0, 4.0)
+    report = profile(scaled(1), against=scaled(2), max_time=5)
+    assert len(launches) == 2
+    assert report.batches[0].ratio == pytest.approx(4 / 3)
 
 
 def test_the_data_of_the_user_are_what_is_run(graph: Graph) -> None:
