@@ -15,8 +15,9 @@ import onnx_ir as ir
 
 from converter.interface import dress, interim_names
 from converter.lowering import custom_handlers
+from converter.lowering.operators import NoForm
 from converter.naming import name_after_layers
-from converter.scopes import layer_of
+from converter.refusals import refusal_of, refuse_unsupported
 from converter.trace import STAND_IN_ABOVE_BYTES, TracedModel, trace
 from runtimes.errors import ConversionError, KilnxError, UnsupportedOperator
 from runtimes.keras_signature import KerasSignature, keras_signature
@@ -93,14 +94,15 @@ def _to_onnx(traced: TracedModel, opset: int, *, lenient: bool) -> ir.Model:
                     opset=opset,
                     input_names=[*traced.inputs, *traced.weights],
                     output_names=list(traced.outputs),
-                    custom_op_handlers=custom_handlers(),
+                    custom_op_handlers=custom_handlers(traced.tables),
                     tensors_to_rename=names,
                 )
 
-        graph = convert_graph()
-        # Some of tf2onnx's handlers leave the node that they replaced behind, unused.
-        graph.delete_unused_nodes(graph.outputs)
-        _refuse_unsupported(graph, traced)
+        try:
+            graph = convert_graph()
+        except NoForm as error:
+            raise refusal_of(error, traced.layers) from error
+        refuse_unsupported(graph, traced.layers)
         graph = _run_optimizers(graph, convert_graph, optimizer)
         proto = graph.make_model("kilnx")
     return ir.serde.deserialize_model(proto)
@@ -148,27 +150,6 @@ def _guarded(name: str, make: Callable[[], Any], failed: list[str]) -> Callable[
         return instance
 
     return factory
-
-
-def _refuse_unsupported(graph: Any, traced: TracedModel) -> None:
-    """tf2onnx logs an operator that it lacks and writes it all the same; here it is an error."""
-    import onnx.defs
-
-    pending = [graph]
-    while pending:
-        current = pending.pop()
-        for node in current.get_nodes():
-            pending.extend((node.get_body_graphs() or {}).values())
-            if node.is_graph_input() or node.is_const():
-                continue
-            if node.domain in ("", "ai.onnx") and not onnx.defs.has(node.type):
-                layer = layer_of(node.name, traced.layers)
-                where = f"the layer {layer!r}" if layer else f"the operator {node.name!r}"
-                raise UnsupportedOperator(
-                    f"{where} uses the TensorFlow operator {node.type}, which has no ONNX form; "
-                    "replace the layer by one without it, or move it out of the model into the "
-                    "code that prepares the data"
-                )
 
 
 def _most_telling(failures: list[Exception], model: Any) -> KilnxError:

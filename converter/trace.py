@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from converter.lookup_tables import read_tables
 from converter.lowering.layers import marked_layers
 from converter.scopes import layer_scopes
 from runtimes.base import Array
@@ -29,6 +30,7 @@ class TracedModel:
 
     ``weights`` maps the tensor name of a stand-in placeholder to ``(name, array)``: the Keras
     path of the weight and its values, which share memory with the Keras model.
+    ``tables`` holds keys and values of lookup tables by shared name.
     ``output_shapes`` are static shapes with ``None`` for a dynamic dimension; ``layers`` holds
     the paths of the layers that were called, the scopes that operators are named after.
     """
@@ -39,6 +41,7 @@ class TracedModel:
     output_names: tuple[str, ...]
     output_shapes: tuple[tuple[int | None, ...] | None, ...]
     weights: dict[str, tuple[str, Array]]
+    tables: dict[str, tuple[Array, Array]]
     layers: frozenset[str]
 
 
@@ -104,9 +107,17 @@ def trace(
     )
     graph_def, outputs = _freeze(function, outputs)
     weights.update(_embed_captures(function, graph_def, stand_in_above))
+    tables = read_tables(function, graph_def)
     graph_def = _simplify(graph_def, [*inputs, *weights], outputs)
     return TracedModel(
-        graph_def, tuple(inputs), tuple(outputs), tuple(names), shapes, weights, frozenset(layers)
+        graph_def,
+        tuple(inputs),
+        tuple(outputs),
+        tuple(names),
+        shapes,
+        weights,
+        tables,
+        frozenset(layers),
     )
 
 

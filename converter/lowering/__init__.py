@@ -7,7 +7,7 @@ layers are marked while tracing, see ``converter.lowering.markers``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from converter.lowering.layers import lower_marker
@@ -16,6 +16,9 @@ from converter.lowering.operators import operator_handlers
 Handler = tuple[Callable[..., None], list[Any]]
 
 
-def custom_handlers() -> dict[str, Handler]:
-    """Handlers by TensorFlow operator name, as tf2onnx takes them."""
-    return {**operator_handlers(), "PyFunc": (lower_marker, [])}
+def custom_handlers(tables: Mapping[str, tuple[Any, Any]]) -> dict[str, Handler]:
+    """Handlers by TensorFlow operator name, as tf2onnx takes them.
+
+    ``tables`` are the lookup tables of the graph by shared name, as keys and values.
+    """
+    return {**operator_handlers(tables), "PyFunc": (lower_marker, [])}

@@ -7,7 +7,7 @@ used, has no right ONNX form.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from converter.lowering.builder import Builder
@@ -39,16 +39,27 @@ def handler_of(lowering: OperatorLowering) -> tuple[Callable[..., None], list[An
     return handler, []
 
 
-def operator_handlers() -> dict[str, tuple[Callable[..., None], list[Any]]]:
-    """Every operator that kilnx writes itself."""
-    from converter.lowering import convolution, elementwise, resizing
+def operator_handlers(
+    tables: Mapping[str, tuple[Any, Any]],
+) -> dict[str, tuple[Callable[..., None], list[Any]]]:
+    """Every operator that kilnx writes itself; ``tables`` are lookup tables by shared name."""
+    from converter.lowering import convolution, counting, einsum, elementwise, resizing
+    from converter.lowering import tables as lookup
 
     lowerings: dict[str, OperatorLowering] = {
+        "Bincount": counting.bincount,
+        "Bucketize": counting.bucketize,
         "Conv2DBackpropInput": convolution.transposed,
         "Conv3D": convolution.grouped_3d,
         "Conv3DBackpropInputV2": convolution.transposed,
+        "DenseBincount": counting.bincount,
+        "Einsum": einsum.einsum,
+        "Equal": lookup.equal,
         "Erfc": elementwise.erfc,
         "Expm1": elementwise.expm1,
+        "LookupTableFindV2": lookup.find(tables),
+        "LookupTableSizeV2": lookup.size(tables),
+        "NotEqual": lookup.not_equal,
         "ResizeArea": resizing.resized_by_area,
         "ResizeBicubic": resizing.resized_bicubic,
         "ScaleAndTranslate": resizing.scaled_and_translated,

@@ -1,0 +1,59 @@
+"""What is in the lookup tables that a traced model uses.
+
+A table is a resource of the running TensorFlow, which the graph only refers to: its contents
+are read while they can be, and travel beside the graph under the table's shared name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runtimes.base import Array
+
+_USES = ("LookupTableFindV2", "LookupTableSizeV2")
+
+
+def read_tables(function: Any, graph_def: Any) -> dict[str, tuple[Array, Array]]:
+    """Read the tables that ``function`` captured and name them in its ``graph_def``, in place.
+
+    Returns keys and values by the shared name that the table has in ``graph_def`` afterwards;
+    strings are ``bytes``. A table that holds nothing yet comes out empty.
+    """
+    import tensorflow as tf
+
+    captured = {
+        inner.op.name: outer
+        for outer, inner in function.graph.captures
+        if outer.dtype == tf.resource
+    }
+    types = _types_of_tables(graph_def)
+    tables: dict[str, tuple[Array, Array]] = {}
+    for node in graph_def.node:
+        if node.op != "Placeholder" or node.name not in captured or node.name not in types:
+            continue
+        key, value = types[node.name]
+        keys, values = tf.raw_ops.LookupTableExportV2(
+            table_handle=captured[node.name], Tkeys=key, Tvalues=value
+        )
+        name = f"kilnx_table_{len(tables)}"
+        tables[name] = (keys.numpy(), values.numpy())
+        node.op = "HashTableV2"
+        node.ClearField("attr")
+        node.attr["key_dtype"].type = key
+        node.attr["value_dtype"].type = value
+        node.attr["shared_name"].s = name.encode()
+    return tables
+
+
+def _types_of_tables(graph_def: Any) -> dict[str, tuple[int, int]]:
+    """Key and value types of each table, as the operators that use it state them."""
+    sources = {node.name: node.input[0] for node in graph_def.node if node.op == "Identity"}
+    types: dict[str, tuple[int, int]] = {}
+    for node in graph_def.node:
+        if node.op not in _USES or "Tin" not in node.attr:
+            continue
+        table = node.input[0].split(":")[0]
+        while table in sources:
+            table = sources[table].split(":")[0]
+        types[table] = node.attr["Tin"].type, node.attr["Tout"].type
+    return types
