@@ -1,0 +1,111 @@
+"""What ONNX Runtime really runs in INT8."""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import ShapeInferencePass
+
+from quantizers import QuantizeOptions, quantize_model
+from quantizers.fusion import examine_fusion
+from quantizers.plan import make_plan
+from runtimes import Dataset
+from runtimes.base import Array
+
+Graph = Callable[..., ir.Model]
+Bound = Callable[..., Dataset]
+
+
+def test_a_placed_graph_is_fused_from_end_to_end(
+    residual_model: ir.Model, images: Array, bound: Bound
+) -> None:
+    _, report = quantize_model(residual_model, bound(residual_model, image=images))
+    assert report.optimized_operators == {
+        **{"QuantizeLinear": 1, "QLinearConv": 3, "QLinearAdd": 1},
+        **{"QLinearGlobalAveragePool": 1, "Flatten": 1, "QGemm": 1},
+    }
+    assert all(operator.fused for operator in report.operators)
+
+
+def test_a_float_graph_is_not_taken_for_a_fused_one(residual_model: ir.Model) -> None:
+    model = ShapeInferencePass()(residual_model).model
+    found = examine_fusion(model, make_plan(model.graph))
+    assert set(found.unfused) == {"first", "depthwise", "project", "residual", "pool", "dense"}
+    assert "Conv in float" in found.unfused["first"]
+
+
+def test_an_activation_between_a_conv_and_its_rounding_is_noticed(
+    residual_model: ir.Model, images: Array, bound: Bound
+) -> None:
+    result, _ = quantize_model(residual_model, bound(residual_model, image=images))
+    plan = make_plan(ShapeInferencePass()(residual_model).model.graph)
+    conv = next(node for node in result.graph if node.name == "first")
+    rounding = next(iter(conv.outputs[0].uses())).node
+    between = ir.node("LeakyRelu", [conv.outputs[0]], name="between")
+    between.outputs[0].name = "between"
+    rounding.replace_input_with(0, between.outputs[0])
+    result.graph.insert_after(conv, between)
+    assert list(examine_fusion(result, plan).unfused) == ["first"]
+
+
+def test_what_does_not_fuse_goes_back_to_float(
+    residual_model: ir.Model, images: Array, bound: Bound, monkeypatch
+) -> None:
+    from quantizers import static
+
+    rounds = []
+
+    def doubting(model: ir.Model, plan):
+        found = examine_fusion(model, plan)
+        rounds.append([unit.name for unit in plan.units])
+        if len(rounds) == 1:
+            return type(found)({"project": "as a test wants it"}, found.operators)
+        return found
+
+    monkeypatch.setattr(static, "examine_fusion", doubting)
+    result, report = quantize_model(
+        residual_model,
+        bound(residual_model, image=images),
+        options=QuantizeOptions(bias_correction=False),
+    )
+    assert "project" in rounds[0]
+    assert "project" not in rounds[1]
+    told = {operator.name: operator for operator in report.operators}
+    assert told["project"].precision == told["residual"].precision == "float32"
+    assert told["project"].reason == "as a test wants it"
+    conv = next(node for node in result.graph if node.name == "project")
+    assert conv.inputs[1].const_value.dtype == ir.DataType.FLOAT
+    # Its input stays rounded: the operator before it is in INT8 still.
+    assert conv.inputs[0].producer().op_type == "DequantizeLinear"
+
+
+def test_a_dense_layer_on_sequences_becomes_one_kernel(graph: Graph, bound: Bound) -> None:
+    """Without a quantized bias ONNX Runtime makes a float Gemm of MatMul and Add."""
+    rng = np.random.default_rng(0)
+    model = graph(
+        """g (float[n, 7, 8] x, float[8, 8] a, float[8] b) => (float[n, 7, 8] y)
+        { p = MatMul (x, a)
+          y = Add (p, b) }""",
+        {
+            "a": rng.normal(size=(8, 8)).astype(np.float32),
+            "b": rng.normal(size=8).astype(np.float32),
+        },
+    )
+    x = rng.normal(size=(64, 7, 8)).astype(np.float32)
+    _, report = quantize_model(model, bound(model, x=x))
+    assert report.kept
+    assert not {"Gemm", "MatMul"} & set(report.optimized_operators)
+
+
+def test_a_matmul_of_stacked_matrices_has_one_scale(
+    graph: Graph, bound: Bound, run: Callable[..., Array], sqnr: Callable[..., float]
+) -> None:
+    rng = np.random.default_rng(0)
+    model = graph(
+        "g (float[n, 3, 5, 8] x, float[3, 8, 4] a) => (float[n, 3, 5, 4] y) { y = MatMul (x, a) }",
+        {"a": rng.normal(size=(3, 8, 4)).astype(np.float32)},
+    )
+    x = rng.normal(size=(64, 3, 5, 8)).astype(np.float32)
+    result, report = quantize_model(model, bound(model, x=x))
+    assert report.kept
+    assert sqnr(run(model, x=x), run(result, x=x)) > 30
