@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from converter.passes.base import Refuse, RewritePass
 from converter.passes.layout_rules import compose
-from converter.passes.values import all_nodes, can_be_output, is_op, rank, replace_value
+from converter.passes.values import can_be_output, is_op, rank, replace_value
 
 
 class MergeTransposes(RewritePass):
@@ -19,10 +19,18 @@ class MergeTransposes(RewritePass):
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
         """Merge in the main graph and its subgraphs, in graph order."""
         modified = False
-        for node in all_nodes(model):
-            if is_op(node, "Transpose"):
-                modified = _merge(node) or modified
+        for graph in tuple(model.graphs()):
+            modified = merge_transposes(graph) or modified
         return modified
+
+
+def merge_transposes(graph: ir.Graph) -> bool:
+    """Merge in one graph; return whether anything was merged."""
+    modified = False
+    for node in tuple(graph):
+        if is_op(node, "Transpose"):
+            modified = _merge(node) or modified
+    return modified
 
 
 def perm_of(node: ir.Node) -> tuple[int, ...] | None:
