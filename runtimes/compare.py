@@ -15,6 +15,7 @@ from runtimes.errors import DataError, ModelError
 from runtimes.feed import fixed_batch, run_padded
 from runtimes.metrics import Metric, drop, open_metric
 from runtimes.open import borrow
+from runtimes.ort import NO_SPINNING
 from runtimes.parity import OutputParity, ParityAccumulator
 from runtimes.reporting import plain
 from runtimes.verdict import MetricParity, Rules, judge
@@ -87,8 +88,8 @@ def check(
     ``rtol``/``atol`` (each element within atol + rtol·|reference|); ``min_agreement`` (0…1)
     and ``min_sqnr`` (dB); else for a float candidate ``verdict.float_tolerance``, for a
     quantized one agreement ≥ 99% and SQNR ≥ 20 dB. NaN, infinity where the reference has none
-    and other shapes or dtypes always fail. Raises ``DataError`` for data that do not fit and
-    ``ModelError`` where the models have other inputs or outputs.
+    and other shapes or dtypes always fail. Raises ``DataError`` for data that do not fit, and
+    ``ModelError`` where the models have other inputs or outputs or the reference gives NaN.
     """
     if max_drop is not None and metric is None:
         raise DataError("max_drop is in the unit of a metric; say which one: --metric top1")
@@ -96,11 +97,11 @@ def check(
         raise ValueError("providers must name at least one provider")
     notes: list[str] = []
     with ExitStack() as stack:
-        first = stack.enter_context(borrow(reference, threads=threads))
-        others = [
-            _Candidate(provider, stack.enter_context(borrow(candidate, provider, threads=threads)))
-            for provider in providers
-        ]
+        first, *rest = (
+            stack.enter_context(borrow(model, provider, threads=threads, config=NO_SPINNING))
+            for model, provider in [(reference, "cpu"), *((candidate, p) for p in providers)]
+        )
+        others = [_Candidate(p, runtime) for p, runtime in zip(providers, rest, strict=True)]
         for other in others:
             notes += [note for note in other.match(first) if note not in notes]
         samples = Dataset.open(data, inputs=first.inputs)
@@ -114,6 +115,7 @@ def check(
         count = 0
         for batch in samples.batches(size):
             expected = run_padded(first, batch.feed)
+            _refuse_nan(expected, batch, first)
             if reference_metric:
                 reference_metric.update(expected, batch.labels, batch.indices)
             for other in others:
@@ -158,7 +160,7 @@ def evaluate(
 
     Raises ``DataError`` for data without fitting labels and ``ModelError`` where an output is NaN.
     """
-    with borrow(model, provider, threads=threads) as runtime:
+    with borrow(model, provider, threads=threads, config=NO_SPINNING) as runtime:
         samples = Dataset.open(data, inputs=runtime.inputs)
         names = [spec.name for spec in runtime.outputs]
         state = open_metric(metric, names, samples.label_names)
@@ -287,5 +289,6 @@ def _refuse_nan(outputs: Mapping[str, Array], batch: Batch, runtime: Runtime) ->
         if values.dtype.kind == "f" and np.isnan(values).any():
             row = int(np.isnan(values).reshape(len(values), -1).any(axis=1).argmax())
             raise ModelError(
-                f"{runtime.name}: the output {name!r} is NaN at sample {batch.indices[row]}"
+                f"{runtime.name}: the output {name!r} is NaN at sample {batch.indices[row]}; "
+                "look for NaN in its weights, or for values that it cannot take"
             )

@@ -92,6 +92,27 @@ def file_bytes(path: str | os.PathLike[str]) -> int:
     return path.stat().st_size + sum(p.stat().st_size for p in beside)
 
 
+def refuse_nan_weights(model: ir.Model, name: str = "the model") -> None:
+    """Raise ``ModelError`` naming the first initializer that holds NaN, subgraphs included.
+
+    Infinities pass: masks use them. Weights in external data are read through, not kept.
+    """
+    for graph in model.graphs():
+        for key, value in graph.initializers.items():
+            tensor = value.const_value
+            if tensor is None or not tensor.dtype.is_floating_point():
+                continue
+            bad = np.isnan(tensor.numpy())
+            if bad.any():
+                place = [int(i) for i in np.unravel_index(int(bad.argmax()), bad.shape)]
+                users = [f"{node.name!r} ({node.op_type})" for node in value.consumers()]
+                raise ModelError(
+                    f"{name}: the weights {key!r} hold NaN at {place}"
+                    + (f", used by node {users[0]}" if users else "")
+                    + "; training has diverged, take an earlier checkpoint"
+                )
+
+
 def model_bytes(model: ir.Model) -> int:
     """Size of the file that ``save_model`` would write, external data included, bytes."""
     stripped = sum(

@@ -22,6 +22,7 @@ from runtimes.errors import DataError
 from runtimes.samples import ArraySource, Columns, Source, StreamSource
 
 _CHUNK_BYTES = 1 << 20
+_WHOLE_BYTES = 1 << 30
 _LOCAL_HEADER = struct.Struct("<26xHH")  # lengths of name and extra field, at byte 26 of 30
 
 
@@ -66,6 +67,13 @@ def open_npz(path: Path) -> Source:
                     raise DataError(f"{path}: the array {key!r} is encrypted")
                 with archive.open(info) as member:
                     header = _read_header(member, f"{path}: the array {key!r}")
+                compressed = info.compress_type != zipfile.ZIP_STORED
+                if compressed and header.fortran and header.data_bytes > _WHOLE_BYTES:
+                    raise DataError(
+                        f"{path}: the array {key!r} is large, compressed and in Fortran order, "
+                        "so that its samples cannot be streamed; save it from "
+                        "numpy.ascontiguousarray(array), or with numpy.savez"
+                    )
                 if info.file_size != header.length + header.data_bytes:
                     raise DataError(f"{path}: the array {key!r} is truncated; save the file again")
                 headers[key] = (info, header)

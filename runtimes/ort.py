@@ -24,6 +24,9 @@ Optimization = Literal["disabled", "basic", "extended", "all"]
 PROVIDERS = {"cpu": "CPUExecutionProvider"}
 """The providers that kilnx knows, by the names that users give them."""
 
+NO_SPINNING = {"session.intra_op.allow_spinning": "0"}
+"""For sessions that take turns with other work: threads that spin would slow that down."""
+
 # A protobuf message cannot exceed 2 GiB: larger models reach the session through files.
 _IN_MEMORY_BELOW_BYTES = 1_500_000_000
 _FATAL = 4  # every error is raised as an exception as well: printing it too is noise

@@ -100,6 +100,12 @@ def test_nan_of_the_candidate_fails_with_its_place(graph: Graph, scaled: Scaled)
         evaluate(model, {"x": x, "labels": np.zeros(50, int)}, "top1")
 
 
+def test_a_reference_that_gives_nan_judges_nothing(graph: Graph, scaled: Scaled) -> None:
+    model = graph("g (float[batch, 4] x) => (float[batch, 4] y) { y = Sqrt(x) }")
+    with pytest.raises(ModelError, match="g: the output 'y' is NaN at sample 0; look for NaN in"):
+        check(model, scaled(1), np.full((3, 4), -1, np.float32))
+
+
 def test_another_shape_or_dtype_fails(graph: Graph, scaled: Scaled, scores: Any) -> None:
     flat = graph("g (float[batch, 4] x) => (float[n] y) <int64[1] s = {-1}> { y = Reshape(x, s) }")
     report = check(scaled(1), flat, scores)

@@ -9,7 +9,14 @@ import onnx_ir as ir
 import pytest
 
 from runtimes import DataError, ModelError, load_model, modelfile, open_runtime, save_model
-from runtimes.modelfile import file_bytes, model_bytes, model_inputs, model_outputs, weight_bytes
+from runtimes.modelfile import (
+    file_bytes,
+    model_bytes,
+    model_inputs,
+    model_outputs,
+    refuse_nan_weights,
+    weight_bytes,
+)
 
 Graph = Callable[[str], ir.Model]
 
@@ -73,6 +80,20 @@ def test_the_interface_is_read_from_the_graph(graph: Graph) -> None:
     model = graph(TEXT)
     assert [str(spec) for spec in model_inputs(model)] == ["x: float32[n, 2]"]
     assert [str(spec) for spec in model_outputs(model)] == ["y: float32[n, 3]"]
+
+
+def test_nan_in_weights_is_named_and_infinity_is_not(graph: Graph) -> None:
+    model = graph(TEXT.replace("{ y =", "{ [dense] y ="))
+    weights = np.ones((2, 3), np.float32)
+    weights[1, 2] = np.inf
+    model.graph.initializers["w"].const_value = ir.tensor(weights.copy(), name="w")
+    refuse_nan_weights(model)
+    weights[1, 0] = np.nan
+    model.graph.initializers["w"].const_value = ir.tensor(weights, name="w")
+    with pytest.raises(
+        ModelError, match=r"m\.onnx: the weights 'w' hold NaN at \[1, 0\], used by node 'dense' "
+    ):
+        refuse_nan_weights(model, "m.onnx")
 
 
 def test_files_that_are_no_models(tmp_path: Path) -> None:

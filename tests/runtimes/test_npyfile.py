@@ -62,6 +62,18 @@ def test_what_numpy_saved_is_what_is_read(
     np.testing.assert_array_equal(found["labels"], labels)
 
 
+def test_a_large_fortran_array_is_refused_only_where_it_cannot_be_streamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(npyfile, "_WHOLE_BYTES", 100)
+    array = np.asfortranarray(np.arange(60.0).reshape(20, 3))
+    np.savez(tmp_path / "plain.npz", x=array)
+    np.testing.assert_array_equal(whole(open_npz(tmp_path / "plain.npz"))["x"], array)
+    np.savez_compressed(tmp_path / "small.npz", x=array)
+    with pytest.raises(DataError, match=r"Fortran order.*numpy\.ascontiguousarray"):
+        open_npz(tmp_path / "small.npz")
+
+
 def test_an_npy_file_is_mapped(tmp_path: Path) -> None:
     array = np.arange(60, dtype=np.float32).reshape(20, 3)
     np.save(tmp_path / "x.npy", array)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtimes import parity
 from runtimes.parity import OutputParity, ParityAccumulator
 
 
@@ -40,6 +41,20 @@ def test_numbers_are_those_of_the_whole(count: int, batch: int, seed: int) -> No
     assert found.outside == (error > 0.05 + 0.1 * np.abs(wide)).sum()
     assert error[found.worst_sample].max() == error.max()
     assert found.problem is None
+
+
+def test_large_outputs_are_compared_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    reference = rng.standard_normal((20, 30)).astype(np.float32)
+    candidate = reference + rng.standard_normal((20, 30)).astype(np.float32)
+    whole = accumulate(reference, candidate, 20, rtol=1)
+    for elements in (1, 70, 10**6):
+        monkeypatch.setattr(parity, "_CHUNK_ELEMENTS", elements)
+        found = accumulate(reference, candidate, 20, rtol=1)
+        assert found.sqnr_db == pytest.approx(whole.sqnr_db)
+        assert found.mean_abs_error == pytest.approx(whole.mean_abs_error)
+        exact = ("elements", "max_abs_error", "agreement", "worst_sample", "outside")
+        assert all(getattr(found, name) == getattr(whole, name) for name in exact)
 
 
 def test_identical_outputs() -> None:
