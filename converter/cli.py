@@ -7,7 +7,7 @@ command that starts from an ONNX file never loads TensorFlow.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -77,7 +77,13 @@ def _main(
 def convert(
     model: Annotated[Path, typer.Argument(help="A .keras or HDF5 file.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
-    opset: Annotated[int | None, typer.Option(help="ONNX opset.", min=13)] = None,
+    opset: Annotated[int | None, typer.Option(help="ONNX opset; 18 otherwise.")] = None,
+    target_ort: Annotated[
+        str | None, typer.Option(help="Oldest ONNX Runtime that must open it, such as 1.16.")
+    ] = None,
+    layout: Annotated[
+        Literal["nhwc", "nchw"], typer.Option(help="Channels of image inputs last or first.")
+    ] = "nhwc",
     signature: Signature = None,
     data: Annotated[
         Path | None, typer.Option(help="Samples to compare on; random ones otherwise.")
@@ -97,6 +103,8 @@ def convert(
             output,
             signature=_signature(signature),
             opset=opset,
+            target_ort=target_ort,
+            layout=layout,
             data=data,
             custom_objects=_custom(custom),
             unsafe=unsafe,

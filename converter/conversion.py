@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 import onnx_ir as ir
 
-from converter.export import DEFAULT_OPSET, export
+from converter.export import Layout, export
 from converter.sources import SignatureSpec, load_source
+from converter.targets import DEFAULT_OPSET, choose_opset
 from converter.verify import OutputProof, prove
+from runtimes.errors import DataError
 from runtimes.files import atomic_file, refuse_existing
 from runtimes.keras_files import KerasSource
 from runtimes.keras_signature import KerasSignature
-from runtimes.modelfile import file_bytes, model_outputs, write_model
+from runtimes.modelfile import file_bytes, model_inputs, model_outputs, write_model
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ def convert(
     *,
     signature: SignatureSpec | None = None,
     opset: int | None = None,
+    target_ort: str | None = None,
+    layout: Layout = "nhwc",
     data: Any = None,
     custom_objects: dict[str, Any] | None = None,
     unsafe: bool = False,
@@ -51,24 +55,31 @@ def convert(
     """Convert a Keras model to an ONNX file that has run and matched Keras.
 
     ``model``: a live model, or the path of a ``.keras`` or HDF5 file. ``signature`` maps input
-    names to ``(shape, dtype)`` for models that do not know theirs. ``data`` (what
+    names to ``(shape, dtype)`` for models that do not know theirs. ``opset`` is 18 unless given
+    or too new for ``target_ort``, the ONNX Runtime release that must open the file, such as
+    ``1.16``. ``layout="nchw"`` makes image inputs channels first. ``data`` (what
     ``Dataset.open`` takes) are samples for the comparison; random ones otherwise.
     ``unsafe`` lets code inside the file run. An existing ``output`` is replaced with ``force``.
 
     Raises ``UnsupportedOperator``, ``ConversionError``, ``ModelError`` or ``DataError``; then no
     file is written.
     """
+    version = choose_opset(opset, target_ort)
+    if layout not in get_args(Layout):
+        raise DataError(f"there is no layout {layout!r}; choose one of {get_args(Layout)}")
     refuse_existing(output, force=force)
     live, keras_signature = load_source(
         model, signature=signature, custom_objects=custom_objects, unsafe=unsafe
     )
     with atomic_file(output, force=force) as path:
-        graph, proofs = export_to(path, live, keras_signature, opset=opset, data=data)
+        graph, proofs = export_to(
+            path, live, keras_signature, opset=version, layout=layout, data=data
+        )
         return ConversionReport(
             source=live.name if live is model else str(model),
             output=str(output),
             opset=graph.opset_imports[""],
-            inputs=tuple(str(spec) for spec in keras_signature.inputs),
+            inputs=tuple(str(spec) for spec in model_inputs(graph)),
             outputs=tuple(str(spec) for spec in model_outputs(graph)),
             nodes=sum(1 for _ in ir.traversal.RecursiveGraphIterator(graph.graph)),
             parameters=live.count_params(),
@@ -83,11 +94,12 @@ def export_to(
     model: Any,
     signature: KerasSignature,
     *,
-    opset: int | None = None,
+    opset: int = DEFAULT_OPSET,
+    layout: Layout = "nhwc",
     data: Any = None,
 ) -> tuple[ir.Model, tuple[OutputProof, ...]]:
     """Export a live model to ``path`` and prove the file; the graph and the proofs."""
-    graph = export(model, signature, opset=opset or DEFAULT_OPSET)
+    graph = export(model, signature, opset=opset, layout=layout)
     write_model(graph, path)
     names = tuple(str(value.name) for value in graph.graph.outputs)
     return graph, prove(path, model, signature, names, data=data)

@@ -9,20 +9,21 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import onnx_ir as ir
 
 from converter.interface import dress, interim_names
+from converter.layout import channels_first
 from converter.lowering import custom_handlers
 from converter.lowering.operators import NoForm
 from converter.naming import name_after_layers
+from converter.passes.opset import convert_opset
 from converter.refusals import refusal_of, refuse_unsupported
+from converter.targets import DEFAULT_OPSET, NEWEST_CONVERTED_OPSET
 from converter.trace import STAND_IN_ABOVE_BYTES, TracedModel, trace
 from runtimes.errors import ConversionError, KilnxError, UnsupportedOperator
 from runtimes.keras_signature import KerasSignature, keras_signature
-
-DEFAULT_OPSET = 18
 
 # Left out of tf2onnx's own optimizers: einsum's search does not end on some equations, and the
 # two that move quantization nodes undo what a quantization-aware model says.
@@ -30,6 +31,10 @@ _SKIPPED_OPTIMIZERS = ("einsum_optimizer", "q_dq_optimizer", "const_dequantize_o
 
 # A GraphDef cannot exceed 2 GB; beyond this no conversion with weights as constants is tried.
 _CONSTANTS_LIMIT_BYTES = 1_500_000_000
+
+
+Layout = Literal["nhwc", "nchw"]
+"""Where image inputs have their channels: last as in Keras, or first."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +46,17 @@ class _Attempt:
 
 
 def export(
-    model: Any, signature: KerasSignature | None = None, *, opset: int = DEFAULT_OPSET
+    model: Any,
+    signature: KerasSignature | None = None,
+    *,
+    opset: int = DEFAULT_OPSET,
+    layout: Layout = "nhwc",
 ) -> ir.Model:
     """Export a live Keras model as it behaves at inference (``training=False``).
 
     Inputs and outputs carry their Keras names; a dynamic batch is called ``batch``; every node
-    names its Keras layer in ``metadata_props["kilnx.layer"]``. Weights are shared with the Keras
+    names its Keras layer in ``metadata_props["kilnx.layer"]``. With the layout ``nchw`` image
+    inputs are channels first. Weights are shared with the Keras
     model, not copied. The result has passed no check yet: ``convert`` does that.
 
     Raises ``UnsupportedOperator`` naming layer and operator, or ``ConversionError``.
@@ -63,14 +73,18 @@ def export(
     for attempt in attempts:
         traced = trace(model, signature, stand_in_above=attempt.stand_in_above)
         try:
-            converted = _to_onnx(traced, opset, lenient=attempt.lenient)
+            converted = _to_onnx(
+                traced, min(opset, NEWEST_CONVERTED_OPSET), lenient=attempt.lenient
+            )
         except Exception as error:
             failures.append(error)
             continue
         dress(converted, signature, traced, name=model.name)
+        if layout == "nchw":
+            channels_first(converted)
         optimize(converted)
         name_after_layers(converted, traced.layers)
-        return converted
+        return convert_opset(converted, opset)
     raise _most_telling(failures, model)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from converter.layout import to_channels_first
 from converter.samples import fixed_batch, sample_feeds
 from runtimes import Dataset
-from runtimes.base import Array
+from runtimes.base import Array, TensorSpec
 from runtimes.errors import ConversionError, KilnxError
 from runtimes.keras_signature import KerasSignature
 from runtimes.modelfile import file_bytes
@@ -69,7 +70,7 @@ def prove(
     with runtime:
         for batch in batches:
             feed, expected = _expected(model, signature, data, batch, seed)
-            actual = runtime.run(feed)
+            actual = runtime.run(_turned(feed, signature, runtime.inputs))
             for index, (name, reference) in enumerate(zip(output_names, expected, strict=True)):
                 _same_form(name, reference, actual[name])
                 found = _max_error(name, reference, actual[name])
@@ -141,6 +142,21 @@ def _run_keras(model: Any, signature: KerasSignature, feed: dict[str, Array]) ->
     tensors = [keras.ops.convert_to_tensor(feed[spec.name]) for spec in signature.inputs]
     outputs = signature.call(model, tensors)
     return [np.asarray(tensor) for tensor in keras.tree.flatten(outputs)]
+
+
+def _turned(
+    feed: dict[str, Array], signature: KerasSignature, inputs: Sequence[TensorSpec]
+) -> dict[str, Array]:
+    """The feed as the exported model wants it: images channels first where it has turned them."""
+    turned = dict(feed)
+    own = {spec.name: spec.shape for spec in signature.inputs}
+    for spec in inputs:
+        shape = own[spec.name]
+        if shape is not None and shape != spec.shape and len(shape) > 2:
+            turned[spec.name] = np.ascontiguousarray(
+                feed[spec.name].transpose(to_channels_first(len(shape)))
+            )
+    return turned
 
 
 def _same_form(name: str, reference: Array, actual: Array) -> None:

@@ -1,0 +1,51 @@
+"""Image inputs moved to channels first, for callers that hold their images so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+_IMAGE_RANKS = (4, 5)
+
+
+def channels_first(model: ir.Model) -> tuple[str, ...]:
+    """Turn the image inputs (rank 4 or 5) of a channels-last model to channels first, in place.
+
+    Each gets a Transpose back, which later passes cancel against the one that leads into the
+    first convolution. The names of the inputs that were turned.
+    """
+    turned = []
+    for value in model.graph.inputs:
+        shape = value.shape
+        if value.is_initializer() or shape is None or len(shape) not in _IMAGE_RANKS:
+            continue
+        rank = len(shape)
+        uses = list(value.uses())
+        back = _to_channels_last(model.graph, value, shape)
+        back.outputs[0].name = f"{value.name}_channels_last"
+        back.outputs[0].dtype, back.outputs[0].shape = value.dtype, shape
+        value.shape = ir.Shape([shape[axis] for axis in to_channels_first(rank)])
+        for node, index in uses:
+            node.replace_input_with(index, back.outputs[0])
+        model.graph.insert_before(model.graph[0], back)
+        turned.append(str(value.name))
+    return tuple(turned)
+
+
+def _to_channels_last(graph: ir.Graph, value: ir.Value, shape: ir.Shape) -> ir.Node:
+    """A Transpose; a Reshape where one channel moves, as exports write that and can merge it."""
+    inner = [dim for dim in shape[1:] if isinstance(dim, int)]
+    if shape[-1] != 1 or len(inner) != len(shape) - 1:
+        perm = [0, *range(2, len(shape)), 1]
+        return ir.node("Transpose", [value], {"perm": perm}, name=f"{value.name}_layout")
+    target = ir.tensor(np.array([-1, *inner], np.int64), name=f"{value.name}_layout_shape")
+    constant = ir.Value(name=target.name, const_value=target)
+    graph.register_initializer(constant)
+    return ir.node("Reshape", [value, constant], name=f"{value.name}_layout")
+
+
+def to_channels_first(rank: int) -> Sequence[int]:
+    """The permutation from channels last to channels first."""
+    return [0, rank - 1, *range(1, rank - 1)]
