@@ -30,7 +30,7 @@ from runtimes.modelfile import model_inputs
 from runtimes.ort import OrtRuntime
 
 # The mean over samples and positions is known well long before the range is.
-_MOST_SAMPLES = 128
+_MOST_SAMPLES = 64
 _LEAST_SAMPLES = 8
 
 
@@ -67,9 +67,11 @@ def measure_bias_shifts(
                 mean.update(values)
             shift = float_means[stage.unit.name] - mean.mean()
             shifts[stage.unit.name] = shift
-            results = [_add(values, shift, stage.unit.channel_axis) for values in results]
+            for values in results:
+                _add_in_place(values, shift, stage.unit.channel_axis)
         if stage.grid is not None:
-            results = [quantize_array(values, stage.grid) for values in results]
+            for batch, values in enumerate(results):  # one after the other: the floats are large
+                results[batch] = quantize_array(values, stage.grid)
         store[stage.result_name] = results
         for name in [name for name in store if last_use.get(name, -1) <= index]:
             del store[name]
@@ -155,7 +157,7 @@ def _extract(
 
 def _run(stage: _Stage, store: Mapping[str, list[Array]], options: QuantizeOptions) -> list[Array]:
     if stage.model is None:
-        return store[stage.target_name]
+        return list(store[stage.target_name])
     for value in stage.model.graph.inputs:
         if value.shape is None:  # ONNX Runtime shows an unknown rank like a scalar's
             value.shape = ir.Shape([None] * store[str(value.name)][0].ndim)
@@ -221,7 +223,7 @@ def _read_inputs(
     return store
 
 
-def _add(values: Array, shift: Array, axis: int) -> Array:
+def _add_in_place(values: Array, shift: Array, axis: int) -> None:
     shape = [1] * values.ndim
     shape[axis] = -1
-    return np.asarray(values + shift.astype(np.float32).reshape(shape))
+    values += shift.astype(np.float32).reshape(shape)

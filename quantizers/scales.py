@@ -66,8 +66,11 @@ def grid_for(span: Range, ceiling: float = math.inf) -> Grid:
 
 def quantize_array(values: Array, grid: Grid) -> Array:
     """Round ``values`` (float, any shape) to the grid: uint8, half to even as ONNX does."""
-    codes = np.rint(values / np.float32(grid.scale)) + grid.zero_point
-    return np.asarray(np.clip(codes, 0, LEVELS).astype(np.uint8))
+    codes = np.asarray(values, dtype=np.float32) / np.float32(grid.scale)
+    np.rint(codes, out=codes)
+    codes += np.float32(grid.zero_point)
+    np.clip(codes, 0, LEVELS, out=codes)
+    return np.asarray(codes.astype(np.uint8))
 
 
 def dequantize_array(codes: Array, grid: Grid) -> Array:
