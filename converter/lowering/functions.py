@@ -2,6 +2,7 @@
 
 TensorFlow's tensordot reshapes both sides to matrices, and its gather wants indices from zero
 up; ONNX' MatMul takes leading dimensions as they are, and its Gather counts from the end too.
+Keras writes some contractions out, with a Transpose more than they need.
 """
 
 from __future__ import annotations
@@ -18,9 +19,22 @@ def function_replacements() -> list[Replacement]:
 
     backend = importlib.import_module("keras.src.backend.tensorflow.numpy")
     return [
+        Replacement(backend, "einsum", _einsum),
         Replacement(backend, "take", _take),
         Replacement(tf, "tensordot", _tensordot),
     ]
+
+
+def _einsum(subscripts: str, *operands: Any, **kwargs: Any) -> Any:
+    """``keras.ops.einsum`` as one operator, for which ``converter.lowering.einsum`` has a form."""
+    import keras
+    import tensorflow as tf
+
+    tensors = [keras.ops.convert_to_tensor(operand) for operand in operands]
+    dtypes = {tensor.dtype for tensor in tensors}
+    if kwargs or len(dtypes) > 1 or not tensors[0].dtype.is_floating:
+        return NotImplemented
+    return tf.einsum(subscripts, *tensors)
 
 
 def _take(x: Any, indices: Any, axis: int | None = None) -> Any:

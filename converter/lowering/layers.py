@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from converter.lowering.activations import activation_lowerings, activation_replacements
+from converter.lowering.attention import attention_replacements
 from converter.lowering.functions import function_replacements
 from converter.lowering.markers import marker_handler, replaced
 from converter.lowering.normalization import normalization_lowerings, normalization_replacements
@@ -30,6 +31,7 @@ def marked_layers() -> Iterator[None]:
     """Let the layers that have a lowering of their own put markers into what is traced."""
     replacements = [
         *activation_replacements(),
+        *attention_replacements(),
         *function_replacements(),
         *normalization_replacements(),
         *recurrent_replacements(),

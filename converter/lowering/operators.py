@@ -43,7 +43,7 @@ def operator_handlers(
     tables: Mapping[str, tuple[Any, Any]],
 ) -> dict[str, tuple[Callable[..., None], list[Any]]]:
     """Every operator that kilnx writes itself; ``tables`` are lookup tables by shared name."""
-    from converter.lowering import convolution, counting, einsum, elementwise, resizing
+    from converter.lowering import convolution, counting, einsum, elementwise, resizing, selection
     from converter.lowering import tables as lookup
 
     lowerings: dict[str, OperatorLowering] = {
@@ -63,5 +63,7 @@ def operator_handlers(
         "ResizeArea": resizing.resized_by_area,
         "ResizeBicubic": resizing.resized_bicubic,
         "ScaleAndTranslate": resizing.scaled_and_translated,
+        "Select": selection.select,
+        "SelectV2": selection.select,
     }
     return {name: handler_of(lowering) for name, lowering in lowerings.items()}
