@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from converter.freeze import bytes_of, freeze, values_of
 from converter.lookup_tables import read_tables
 from converter.lowering.layers import marked_layers
 from converter.scopes import layer_scopes
@@ -57,9 +58,9 @@ def trace(
     import tensorflow as tf
 
     variables = list({id(v): v for v in model.variables}.values())
-    large = [v for v in variables if _bytes_of(v) > stand_in_above]
-    small = [v for v in variables if _bytes_of(v) <= stand_in_above]
-    constants = [(v, _values(v)) for v in small]
+    large = [v for v in variables if bytes_of(v.value) > stand_in_above]
+    small = [v for v in variables if bytes_of(v.value) <= stand_in_above]
+    constants = [(v, values_of(v.value)) for v in small]
     names: list[str] = []
 
     def call(inputs: Sequence[Any], weights: Sequence[Any]) -> list[Any]:
@@ -99,14 +100,14 @@ def trace(
     outputs = [tensor.name for tensor in function.outputs]
     stand_ins = [t.name for t in function.inputs[len(input_specs) : len(input_specs) + len(large)]]
     weights = {
-        name: (variable.path, _values(variable))
+        name: (variable.path, values_of(variable.value))
         for name, variable in zip(stand_ins, large, strict=True)
     }
     shapes = tuple(
         None if t.shape.rank is None else tuple(t.shape.as_list()) for t in function.outputs
     )
-    graph_def, outputs = _freeze(function, outputs)
-    weights.update(_embed_captures(function, graph_def, stand_in_above))
+    graph_def, captured = freeze(function, stand_in_above=stand_in_above)
+    weights = _used(weights, graph_def) | captured
     tables = read_tables(function, graph_def)
     graph_def = _simplify(graph_def, [*inputs, *weights], outputs)
     return TracedModel(
@@ -121,46 +122,10 @@ def trace(
     )
 
 
-def _freeze(function: Any, outputs: list[str]) -> tuple[Any, list[str]]:
-    """Inline functions and freeze the variables that Keras does not know of."""
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2,
-    )
-
-    frozen = convert_variables_to_constants_v2(
-        function, lower_control_flow=False, aggressive_inlining=True
-    )
-    return frozen.graph.as_graph_def(add_shapes=True), [t.name for t in frozen.outputs]
-
-
-def _embed_captures(
-    function: Any, graph_def: Any, stand_in_above: int
-) -> dict[str, tuple[str, Array]]:
-    """Make the eager tensors that the function captured constants instead of inputs.
-
-    The small ones become Const nodes, the large ones stand-ins like the weights.
-    """
-    import tensorflow as tf
-
-    captured = {
-        inner.op.name: outer
-        for outer, inner in function.graph.captures
-        if outer.dtype not in (tf.resource, tf.variant)
-    }
-    stand_ins: dict[str, tuple[str, Array]] = {}
-    for node in graph_def.node:
-        if node.op != "Placeholder" or node.name not in captured:
-            continue
-        values = captured[node.name].numpy()
-        if values.nbytes > stand_in_above:
-            stand_ins[f"{node.name}:0"] = (node.name, values)
-            continue
-        dtype = node.attr["dtype"].type
-        node.op = "Const"
-        node.ClearField("attr")
-        node.attr["dtype"].type = dtype
-        node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(values, dtype))
-    return stand_ins
+def _used(weights: dict[str, tuple[str, Array]], graph_def: Any) -> dict[str, tuple[str, Array]]:
+    """Without the stand-ins that nothing reads: a SavedModel inside reads its own variables."""
+    read = {source.split(":")[0] for node in graph_def.node for source in node.input}
+    return {name: weight for name, weight in weights.items() if name.split(":")[0] in read}
 
 
 def _simplify(graph_def: Any, inputs: list[str], outputs: list[str]) -> Any:
@@ -188,25 +153,6 @@ def _simplify(graph_def: Any, inputs: list[str], outputs: list[str]) -> Any:
     fetched.node_list.value.extend([*inputs, *outputs])
     meta_graph.collection_def["train_op"].CopyFrom(fetched)
     return tf_optimizer.OptimizeGraph(config, meta_graph)
-
-
-def _bytes_of(variable: Any) -> int:
-    import numpy as np
-
-    return int(np.prod(variable.shape, dtype=np.int64)) * int(variable.value.dtype.size)
-
-
-def _values(variable: Any) -> Array:
-    """The values of a Keras variable, where NumPy knows the type without a copy."""
-    import numpy as np
-
-    tensor = variable.value.value()
-    try:
-        # An EagerTensor speaks the buffer protocol; TensorFlow copies on write, not on read.
-        return np.asarray(memoryview(tensor))
-    except ValueError:  # bfloat16 and the float8 types are not in the buffer protocol
-        values: Array = tensor.numpy()
-        return values
 
 
 def _static(shape: Sequence[int | str | None] | None) -> list[int | None] | None:
