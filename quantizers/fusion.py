@@ -27,6 +27,8 @@ _INT8_KERNELS = {
     "AveragePool": {"QLinearAveragePool"},
     "GlobalAveragePool": {"QLinearGlobalAveragePool"},
     "Concat": {"QLinearConcat"},
+    "LeakyRelu": {"QLinearLeakyRelu"},
+    "Sigmoid": {"QLinearSigmoid"},
 }
 
 

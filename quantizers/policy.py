@@ -158,6 +158,10 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "Mul": Rule("arithmetic", data=None, refuse=_refuse_constant_operand),
         "AveragePool": Rule("arithmetic", refuse=_refuse_average_pool),
         "GlobalAveragePool": Rule("arithmetic"),
+        # Both are tables of 256 bytes in INT8; between DequantizeLinear and QuantizeLinear they
+        # and the Mul of a swish cost more than the convolutions gain.
+        "LeakyRelu": Rule("arithmetic"),
+        "Sigmoid": Rule("arithmetic"),
         "Concat": Rule("arithmetic", data=None, shared_grid=True, refuse=_refuse_constant_operand),
         "MaxPool": Rule("movement", refuse=_refuse_max_pool),
         "Pad": Rule("movement", on_bytes=True, refuse=_refuse_pad),

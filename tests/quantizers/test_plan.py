@@ -80,6 +80,22 @@ def test_only_what_the_edge_of_a_grid_can_do_is_absorbed(
     assert ("activation" in found.float_reasons) is not absorbed
 
 
+def test_a_swish_between_convolutions_is_int8_and_one_at_the_tail_float(graph: Graph) -> None:
+    model = graph(
+        """g (float[n, 4, 8, 8] x, float[4, 4, 1, 1] w) => (float[n, 4, 8, 8] y)
+        { [conv] a = Conv (x, w)
+          [sigmoid] s = Sigmoid (a)
+          [swish] m = Mul (a, s)
+          [conv2] b = Conv (m, w)
+          [sigmoid2] t = Sigmoid (b)
+          [swish2] y = Mul (b, t) }""",
+        {"w": W},
+    )
+    found = plan(model)
+    assert names(found) == ["conv", "sigmoid", "swish", "conv2"]
+    assert found.float_reasons["sigmoid2"] == "no INT8 operator reads its result"
+
+
 def test_arithmetic_pays_only_between_int8_operators(graph: Graph) -> None:
     model = graph(
         """g (float[n, 4, 8, 8] x, float[4, 4, 1, 1] w) => (float[n, 4, 8, 8] y)
