@@ -65,6 +65,8 @@ def quantize(
     calibration, evaluation, notes = _split(simplified, data, evaluate_on, seed)
     options = QuantizeOptions(keep_float=frozenset(keep_float), threads=threads)
     quantized, report = quantize_model(simplified, calibration, options=options, progress=progress)
+    if metric is None and evaluation.label_names:
+        notes = (*notes, "no metric was named: the labels are not used, agreement and SQNR judge")
     report = replace(report, notes=(*notes, *report.notes))
     if report.kept:
         parity = check(

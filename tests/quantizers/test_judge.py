@@ -138,6 +138,8 @@ def test_a_labelled_metric_is_the_budget_where_it_is_named(
     assert report.kept, report.reason
     assert "top1" in report.reason
     assert report.parity["metrics"][0]["reference"] == 1.0
+    unnamed = quantize(heavy, None, {"image": image, "labels": labels})
+    assert any("labels are not used" in note for note in unnamed.notes)
 
 
 def test_a_model_with_nothing_to_quantize_is_written_as_it_is(graph: Graph, tmp_path: Path) -> None:
