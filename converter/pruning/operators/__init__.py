@@ -1,0 +1,1 @@
+"""How channels move through operators: one rule an operator, in ``table.RULES``."""
