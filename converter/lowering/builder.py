@@ -102,6 +102,14 @@ class Builder:
         """ONNX element type of a tensor."""
         return int(self._ctx.get_dtype(tensor))
 
+    def consumers(self, tensor: str) -> list[Any]:
+        """The nodes that take a tensor; those not converted yet are TensorFlow's."""
+        return list(self._ctx.find_output_consumers(tensor))
+
+    def is_output(self, tensor: str) -> bool:
+        """Whether a tensor is an output of the graph."""
+        return tensor in self._ctx.outputs
+
     def replace(self, outputs: Sequence[str], shapes: Sequence[Shape]) -> None:
         """Let ``outputs`` stand for the outputs of the operator, and remove the operator."""
         for old, new, shape in zip(list(self._node.output), outputs, shapes, strict=True):

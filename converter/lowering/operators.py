@@ -12,6 +12,8 @@ from typing import Any
 
 from converter.lowering.builder import Builder
 
+_COMPLEX = (14, 15)  # complex64 and complex128
+
 OperatorLowering = Callable[[Builder, Any], Sequence[str]]
 
 
@@ -33,7 +35,10 @@ def handler_of(lowering: OperatorLowering) -> tuple[Callable[..., None], list[An
     def handler(ctx: Any, node: Any, _name: str, _args: Any) -> None:
         build = Builder(ctx, node)
         outputs = list(node.output)
-        shapes = [build.shape(output) for output in outputs]
+        # Complex tensors are real ones of another shape, see converter.lowering.fourier.
+        shapes = [
+            None if build.dtype(output) in _COMPLEX else build.shape(output) for output in outputs
+        ]
         build.replace(lowering(build, node), shapes)
 
     return handler, []
@@ -43,12 +48,23 @@ def operator_handlers(
     tables: Mapping[str, tuple[Any, Any]],
 ) -> dict[str, tuple[Callable[..., None], list[Any]]]:
     """Every operator that kilnx writes itself; ``tables`` are lookup tables by shared name."""
-    from converter.lowering import convolution, counting, einsum, elementwise, resizing, selection
+    from converter.lowering import (
+        convolution,
+        counting,
+        einsum,
+        elementwise,
+        fourier,
+        resizing,
+        selection,
+    )
     from converter.lowering import tables as lookup
 
     lowerings: dict[str, OperatorLowering] = {
         "Bincount": counting.bincount,
         "Bucketize": counting.bucketize,
+        "Complex": fourier.joined,
+        "ComplexAbs": fourier.absolute,
+        "Conj": fourier.conjugate,
         "Conv2DBackpropInput": convolution.transposed,
         "Conv3D": convolution.grouped_3d,
         "Conv3DBackpropInputV2": convolution.transposed,
@@ -57,9 +73,18 @@ def operator_handlers(
         "Equal": lookup.equal,
         "Erfc": elementwise.erfc,
         "Expm1": elementwise.expm1,
+        "FFT": fourier.fft,
+        "FFT2D": fourier.fft_2d,
+        "IFFT": fourier.ifft,
+        "IFFT2D": fourier.ifft_2d,
+        "IRFFT": fourier.irfft,
+        "Imag": fourier.imaginary,
         "LookupTableFindV2": lookup.find(tables),
         "LookupTableSizeV2": lookup.size(tables),
         "NotEqual": lookup.not_equal,
+        "RFFT": fourier.rfft,
+        "RFFT2D": fourier.rfft_2d,
+        "Real": fourier.real,
         "ResizeArea": resizing.resized_by_area,
         "ResizeBicubic": resizing.resized_bicubic,
         "ScaleAndTranslate": resizing.scaled_and_translated,
