@@ -1,0 +1,101 @@
+"""Which Keras layers export right: the case table of tests/converter/layers, as a report.
+
+    python benchmarks/layers.py [--only REGEX] [--json layers.json]
+
+Prints right / refused / wrong by family and every case that is not right. Exits with 1 when a
+case is wrong, refused without being expected to, or right although a refusal was expected.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import re
+import sys
+import time
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "converter" / "layers")]
+
+STATUSES = ("right", "refused", "wrong", "absent")
+PACKAGES = ("keras", "tensorflow", "tf2onnx", "onnx", "onnx-ir", "onnxruntime", "numpy")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", default="", help="cases whose id matches this regular expression")
+    parser.add_argument("--json", type=Path, help="write the outcomes here")
+    parser.add_argument("--quiet", action="store_true", help="only the table")
+    options = parser.parse_args()
+
+    from runtimes.keras_files import import_keras
+
+    import_keras()
+    rows = list(outcomes(options.only, progress=not options.quiet))
+    print(table(rows))
+    for row in rows:
+        if row["status"] != "right" and not options.quiet:
+            print(f"{row['status']:8} {row['case']}\n         {row['detail'][:400]}")
+    if options.json:
+        options.json.write_text(json.dumps(report(rows), indent=1) + "\n")
+    return int(any(not row["as_expected"] for row in rows))
+
+
+def outcomes(only: str = "", *, progress: bool = False) -> Any:
+    """One row a case: what came of it, and whether that was expected."""
+    from layer_cases.table import FAMILIES, attempt
+
+    for family in FAMILIES:
+        for case in family.cases():
+            if not re.search(only, case.id):
+                continue
+            begin = time.perf_counter()
+            try:
+                outcome = attempt(case)
+                status, detail, nodes = outcome.status, outcome.detail, outcome.nodes
+            except Exception as error:
+                status, detail, nodes = "wrong", f"case: {type(error).__name__}: {error}", 0
+            expected = {"refused", "absent"} if case.refused else {"right", "absent"}
+            row = {
+                "family": family.__name__.split(".")[-1],
+                "layer": case.layer,
+                "case": case.id,
+                "status": status,
+                "as_expected": status in expected,
+                "detail": detail,
+                "nodes": nodes,
+                "seconds": round(time.perf_counter() - begin, 2),
+            }
+            if progress:
+                print(f"{status:8} {row['seconds']:5.1f} s  {case.id}", file=sys.stderr)
+            yield row
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Right, refused, wrong and absent by family."""
+    families = list(dict.fromkeys(row["family"] for row in rows))
+    lines = [f"{'family':16}" + "".join(f"{status:>9}" for status in STATUSES)]
+    for family in [*families, "total"]:
+        counts = Counter(r["status"] for r in rows if family in ("total", r["family"]))
+        lines.append(f"{family:16}" + "".join(f"{counts[status]:9}" for status in STATUSES))
+    return "\n".join(lines)
+
+
+def report(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What ``--json`` writes: versions, machine, totals and rows."""
+    return {
+        "versions": {package: version(package) for package in PACKAGES},
+        "machine": f"{platform.machine()} {platform.system()}",
+        "layers": len({row["layer"] for row in rows}),
+        "totals": dict(Counter(row["status"] for row in rows)),
+        "cases": rows,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
