@@ -1,7 +1,8 @@
-"""PReLU as the operator that ONNX has for it, and GELU in five operators or eight."""
+"""Activations as the operators that ONNX has for them, and GELU in five operators or eight."""
 
 from __future__ import annotations
 
+import importlib
 import math
 from typing import Any
 
@@ -10,19 +11,24 @@ from converter.lowering.markers import Lowering, Marker, Replacement, mark
 
 
 def activation_replacements() -> list[Replacement]:
-    """``PReLU.call``, and TensorFlow's GELU, which Keras and users call alike."""
+    """``PReLU.call``, Keras' activation functions, and the GELU of TensorFlow beneath them."""
     import tensorflow as tf
     from keras import layers
 
+    backend = importlib.import_module("keras.src.backend.tensorflow.nn")
     return [
         Replacement(layers.PReLU, "call", _prelu),
         Replacement(tf.nn, "gelu", _gelu),
+        Replacement(backend, "hard_sigmoid", _hard_sigmoid),
+        Replacement(backend, "hard_silu", _hard_silu),
+        Replacement(backend, "elu", _elu),
+        Replacement(backend, "celu", _celu),
     ]
 
 
 def activation_lowerings() -> dict[str, Lowering]:
     """What writes the nodes of these markers."""
-    return {"prelu": _lower_prelu, "gelu": _lower_gelu}
+    return {"activation": _lower_activation, "prelu": _lower_prelu, "gelu": _lower_gelu}
 
 
 def _prelu(layer: Any, inputs: Any) -> Any:
@@ -45,6 +51,40 @@ def _gelu(features: Any, approximate: bool = False, name: str | None = None) -> 
         return NotImplemented
     (output,) = mark("gelu", {"x": x}, [(x.shape, x.dtype)], approximate=bool(approximate))
     return output
+
+
+def _hard_sigmoid(x: Any) -> Any:
+    return _mark(x, "HardSigmoid", alpha=1 / 6, beta=0.5)
+
+
+def _hard_silu(x: Any) -> Any:
+    return _mark(x, "HardSwish")
+
+
+def _elu(x: Any, alpha: float = 1.0) -> Any:
+    return _mark(x, "Elu", alpha=float(alpha))
+
+
+def _celu(x: Any, alpha: float = 1.0) -> Any:
+    return _mark(x, "Celu", alpha=float(alpha))
+
+
+def _mark(x: Any, operator: str, **attributes: float) -> Any:
+    import tensorflow as tf
+
+    x = tf.convert_to_tensor(x)
+    if x.dtype != tf.float32 or x.shape.rank is None:
+        return NotImplemented
+    outputs = [(x.shape, x.dtype)]
+    (output,) = mark("activation", {"x": x}, outputs, operator=operator, attributes=attributes)
+    return output
+
+
+def _lower_activation(b: Builder, marker: Marker) -> list[str]:
+    x, operator = marker.inputs["x"], marker.config["operator"]
+    if operator == "HardSwish" and b.opset < 14:
+        return [b.op("Mul", x, b.op("HardSigmoid", x, alpha=1 / 6, beta=0.5))]
+    return [b.op(operator, x, **marker.config["attributes"])]
 
 
 def _lower_prelu(b: Builder, marker: Marker) -> list[str]:

@@ -10,18 +10,22 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+import numpy as np
+
 from converter.lowering.markers import Replacement
 
 
 def function_replacements() -> list[Replacement]:
-    """The functions that are replaced while tracing."""
+    """The functions that are replaced while tracing, and one layer that is hardly more."""
     import tensorflow as tf
+    from keras import layers
 
     backend = importlib.import_module("keras.src.backend.tensorflow.numpy")
     return [
         Replacement(backend, "einsum", _einsum),
         Replacement(backend, "take", _take),
         Replacement(tf, "tensordot", _tensordot),
+        Replacement(layers.RepeatVector, "call", _repeat_vector),
     ]
 
 
@@ -54,7 +58,14 @@ def _tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Any:
 
     a, b = tf.convert_to_tensor(a), tf.convert_to_tensor(b)
     rank = a.shape.rank
-    if rank is None or rank < 2 or b.shape.rank != 2:
+    if rank is None or rank < 2 or b.shape.rank != 2 or isinstance(axes, tf.Tensor):
         return NotImplemented
-    last_with_first = axes in (1, [[-1], [0]], [[rank - 1], [0]])
+    pair = [axes] if isinstance(axes, int) else np.reshape(axes, -1).tolist()
+    last_with_first = pair in ([1], [-1, 0], [rank - 1, 0], [-1, -2], [rank - 1, -2])
     return tf.linalg.matmul(a, b) if last_with_first else NotImplemented
+
+
+def _repeat_vector(layer: Any, inputs: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.tile(tf.expand_dims(inputs, 1), [1, layer.n, 1])

@@ -27,6 +27,8 @@ def _time_distributed(
     import tensorflow as tf
 
     inner = layer.layer
+    if _is_elementwise(inner):
+        return inner.call(inputs)
     steps = inputs.shape[1]
     # A layer of the user's own may mix the samples of a batch, and Keras' own loop shows how;
     # for a dynamic number of steps there is no loop that could be exported.
@@ -62,6 +64,14 @@ def _merge_axes(tensor: Any) -> Any:
     both = None if batch is None or steps is None else batch * steps
     merged.set_shape([both, *rest])
     return merged
+
+
+def _is_elementwise(layer: Any) -> bool:
+    """Whether the layer looks at no axis but the last, so that steps need not be told apart."""
+    import keras
+
+    known = (keras.layers.Dense, keras.layers.Dropout, keras.layers.Embedding, keras.layers.ReLU)
+    return type(layer) in known
 
 
 def _carries_state(layer: Any) -> bool:

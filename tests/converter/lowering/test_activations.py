@@ -51,3 +51,34 @@ def test_prelu_of_dynamic_size(keras: Any, parity: Any) -> None:
     tensor = keras.Input((None, None, 3))
     model = keras.Model(tensor, keras.layers.PReLU(shared_axes=[1, 2])(tensor))
     assert parity(model, [*features(4, 5, 3), *features(2, 2, 3)]) == {"PRelu": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "operator"),
+    [
+        ("hard_sigmoid", {}, "HardSigmoid"),
+        ("hard_silu", {}, "HardSwish"),
+        ("elu", {"alpha": 0.5}, "Elu"),
+        ("celu", {"alpha": 0.5}, "Celu"),
+    ],
+)
+def test_functions_that_are_operators(
+    keras: Any, parity: Any, name: str, options: Any, operator: str
+) -> None:
+    function = getattr(keras.activations, name)
+    tensor = keras.Input((4, 8))
+    layer = keras.layers.Activation(lambda x: function(x, **options))
+    assert parity(keras.Model(tensor, layer(tensor)), features(4, 8)) == {operator: 1}
+
+
+def test_hard_silu_of_old_opsets(keras: Any, parity: Any) -> None:
+    tensor = keras.Input((4, 8))
+    model = keras.Model(tensor, keras.layers.Activation("hard_silu")(tensor))
+    assert parity(model, features(4, 8), opset=13) == {"HardSigmoid": 1, "Mul": 1}
+
+
+def test_half_precision_keeps_keras_own_formula(keras: Any, parity: Any) -> None:
+    tensor = keras.Input((4, 8))
+    layer = keras.layers.Activation("hard_sigmoid", dtype="float16")
+    operators = parity(keras.Model(tensor, layer(tensor)), features(4, 8), tolerance=1e-3)
+    assert "HardSigmoid" not in operators

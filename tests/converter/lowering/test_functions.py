@@ -49,3 +49,30 @@ def test_take_along_axes_and_from_constants(keras: Any, parity: Any) -> None:
     feed = [features(2, 4, 5), np.array([[0, -2], [6, 3]], np.int32)]
     operators = parity(keras.Model([tensor, ids], outputs), [feed])
     assert operators["Gather"] >= 3
+
+
+def test_repeat_vector(keras: Any, parity: Any) -> None:
+    tensor = keras.Input((6,))
+    model = keras.Model(tensor, keras.layers.RepeatVector(4)(tensor))
+    assert parity(model, [[features(3, 6)]]) == {"Unsqueeze": 1, "Tile": 1}
+
+
+def test_axes_of_tensordot(keras: Any, parity: Any) -> None:
+    import tensorflow as tf
+
+    class Products(keras.layers.Layer):  # type: ignore[misc]
+        def call(self, x: Any) -> Any:
+            square, cube = tf.ones((3, 3)), tf.ones((3, 3, 2))
+            return [
+                tf.tensordot(x, tf.reshape(tf.range(9.0), (3, 3)), axes=[[2], [0]]),
+                tf.tensordot(x, square, axes=np.array([[2], [1]])),
+                tf.tensordot(x, cube, axes=[[1, 2], [0, 1]]),
+                tf.tensordot(x, square, axes=2),
+            ]
+
+        def compute_output_spec(self, x: Any) -> Any:
+            shapes = [(None, 3, 3), (None, 3, 3), (None, 2), (None,)]
+            return [keras.KerasTensor(shape, dtype="float32") for shape in shapes]
+
+    tensor = keras.Input((3, 3))
+    parity(keras.Model(tensor, Products()(tensor)), [[features(2, 3, 3)]])

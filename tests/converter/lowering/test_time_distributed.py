@@ -27,6 +27,13 @@ def test_one_call_for_all_steps(keras: Any, parity: Any, steps: int | None) -> N
     assert "Loop" not in operators
 
 
+@pytest.mark.parametrize("steps", [6, None])
+def test_a_dense_layer_needs_no_telling_apart(keras: Any, parity: Any, steps: int | None) -> None:
+    tensor = keras.Input((steps, 5))
+    output = keras.layers.TimeDistributed(keras.layers.Dense(3))(tensor)
+    assert parity(keras.Model(tensor, output), [[features(2, 6, 5)]]) == {"MatMul": 1, "Add": 1}
+
+
 def test_dynamic_size_inside(keras: Any, parity: Any) -> None:
     tensor = keras.Input((None, None, 5))
     output = keras.layers.TimeDistributed(keras.layers.Conv1D(4, 3, padding="same"))(tensor)
