@@ -32,13 +32,12 @@ def run_cli(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
             raise
         complain(str(error))
         return error.exit_code
-    except typer.Exit as stop:
-        return stop.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        if debug:
-            raise
-        complain("interrupted; nothing was written")
-        return INTERRUPTED
+    except (KeyboardInterrupt, typer.Abort, typer.Exit) as stop:
+        # Typer turns Ctrl-C into an exit with 130 before it gets here.
+        code = stop.exit_code if isinstance(stop, typer.Exit) else INTERRUPTED
+        if code == INTERRUPTED:
+            complain("interrupted; nothing was written")
+        return code
     except BrokenPipeError:
         # The reader of our output went away: keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
