@@ -6,6 +6,7 @@ https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 from __future__ import annotations
 
 import math
+import mmap
 import struct
 import zipfile
 import zlib
@@ -44,11 +45,11 @@ def open_npy(path: Path, key: str) -> Source:
     try:
         with path.open("rb") as file:
             header = _read_header(file, f"{path}")
-        if path.stat().st_size < header.length + header.data_bytes:
-            raise DataError(f"{path} is truncated; copy it again")
+        mapping = _Mapping(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    return ArraySource(str(path), {key: _mapped(path, header, header.length)})
+    array = mapping.array(header, header.length, str(path))
+    return ArraySource(str(path), {key: array}, mapping.release)
 
 
 def open_npz(path: Path) -> Source:
@@ -78,13 +79,16 @@ def open_npz(path: Path) -> Source:
                     raise DataError(f"{path}: the array {key!r} is truncated; save the file again")
                 headers[key] = (info, header)
             if all(info.compress_type == zipfile.ZIP_STORED for info, _ in headers.values()):
-                return ArraySource(
-                    str(path),
-                    {
-                        key: _mapped(path, header, _offset(path, info) + header.length)
-                        for key, (info, header) in headers.items()
-                    },
-                )
+                mapping = _Mapping(path)
+                arrays = {
+                    key: mapping.array(
+                        header,
+                        _offset(path, info) + header.length,
+                        f"{path}: the array {key!r}",
+                    )
+                    for key, (info, header) in headers.items()
+                }
+                return ArraySource(str(path), arrays, mapping.release)
     except _BROKEN as error:
         raise _broken(path, error) from error
     shapes = {key: header.shape for key, (_, header) in headers.items()}
@@ -173,10 +177,26 @@ def _offset(path: Path, info: zipfile.ZipInfo) -> int:
     return info.header_offset + _LOCAL_HEADER.size + int(name) + int(extra)
 
 
-def _mapped(path: Path, header: _Header, offset: int) -> Array:
-    if header.data_bytes == 0:  # an empty range cannot be mapped
-        return np.empty(header.shape, header.dtype)
-    if offset + header.data_bytes > path.stat().st_size:
-        raise DataError(f"{path} is truncated; copy it again")
-    order: Any = "F" if header.fortran else "C"
-    return np.memmap(path, header.dtype, "r", offset, header.shape, order)
+class _Mapping:
+    """A file mapped into memory once, for all the arrays in it."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def array(self, header: _Header, offset: int, where: str) -> Array:
+        """The array whose bytes begin at ``offset``; read-only."""
+        if header.data_bytes == 0:
+            return np.empty(header.shape, header.dtype)
+        if offset + header.data_bytes > len(self._map):
+            raise DataError(f"{where} is truncated; copy the file again")
+        order: Any = "F" if header.fortran else "C"
+        return np.ndarray(header.shape, header.dtype, self._map, offset, order=order)
+
+    def release(self) -> None:
+        """Give back the pages read so far, or a pass would hold the whole file at its end.
+
+        What still refers to them reads them again from the file.
+        """
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)

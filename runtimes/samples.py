@@ -36,12 +36,18 @@ class Source(Protocol):
 
 
 class ArraySource:
-    """Arrays in memory or memory-mapped, first axis the sample."""
+    """Arrays in memory or memory-mapped, first axis the sample.
+
+    ``release`` is called after each batch, to let go of what was mapped to read it.
+    """
 
     num_samples: int
 
-    def __init__(self, name: str, arrays: Columns) -> None:
+    def __init__(
+        self, name: str, arrays: Columns, release: Callable[[], None] | None = None
+    ) -> None:
         self.name = name
+        self._release = release
         self._arrays = dict(arrays)
         self.columns = tuple(column(name, key, array) for key, array in arrays.items())
         self.num_samples = common_length(name, arrays)
@@ -55,6 +61,8 @@ class ArraySource:
             stop = min(start + batch_size, total)
             rows = slice(start, stop) if indices is None else indices[start:stop]
             yield {key: np.ascontiguousarray(array[rows]) for key, array in self._arrays.items()}
+            if self._release:
+                self._release()
 
 
 class StreamSource:

@@ -114,3 +114,11 @@ def test_batches_with_other_arrays_are_refused() -> None:
 def test_arrays_that_are_no_samples(arrays: dict[str, np.ndarray], message: str) -> None:
     with pytest.raises(DataError, match=message):
         ArraySource("the data", {key: np.asarray(value) for key, value in arrays.items()})
+
+
+def test_mapped_pages_are_let_go_after_each_batch() -> None:
+    released = []
+    source = ArraySource("mapped", {"x": np.arange(10)}, lambda: released.append(len(released)))
+    for number, _ in enumerate(source.read(None, 4)):
+        assert len(released) == number  # not while the batch is in use
+    assert len(released) == 3
