@@ -26,18 +26,17 @@ def run_cli(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         result = app(arguments, prog_name="kilnx", standalone_mode=False)
+        if result == INTERRUPTED:  # what Typer makes of Ctrl-C
+            complain("interrupted; nothing was written")
         return result if isinstance(result, int) else 0
     except KilnxError as error:
         if debug:
             raise
         complain(str(error))
         return error.exit_code
-    except (KeyboardInterrupt, typer.Abort, typer.Exit) as stop:
-        # Typer turns Ctrl-C into an exit with 130 before it gets here.
-        code = stop.exit_code if isinstance(stop, typer.Exit) else INTERRUPTED
-        if code == INTERRUPTED:
-            complain("interrupted; nothing was written")
-        return code
+    except (KeyboardInterrupt, typer.Abort):
+        complain("interrupted; nothing was written")
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away: keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
