@@ -29,6 +29,9 @@ from runtimes.keras_signature import KerasSignature, keras_signature
 # two that move quantization nodes undo what a quantization-aware model says.
 _SKIPPED_OPTIMIZERS = ("einsum_optimizer", "q_dq_optimizer", "const_dequantize_optimizer")
 
+# Wrong where the body of a loop reads what it moves: a reversed mask lost its reversal.
+_WRONG_AROUND_LOOPS = ("optimize_transpose",)
+
 # A GraphDef cannot exceed 2 GB; beyond this no conversion with weights as constants is tried.
 _CONSTANTS_LIMIT_BYTES = 1_500_000_000
 
@@ -128,10 +131,12 @@ def _run_optimizers(graph: Any, convert_graph: Callable[[], Any], optimizer: Any
     That copy is how tf2onnx survives an optimizer that fails; here the graph is converted
     again without the one that failed.
     """
+    loops = any(node.get_body_graphs() for node in graph.get_nodes())
+    skipped = (*_SKIPPED_OPTIMIZERS, *(_WRONG_AROUND_LOOPS if loops else ()))
     factories = {
         name: factory
         for name, factory in optimizer._get_optimizers().items()
-        if name not in _SKIPPED_OPTIMIZERS
+        if name not in skipped
     }
     while factories:
         failed: list[str] = []
