@@ -108,7 +108,7 @@ def check(
         names = [spec.name for spec in first.outputs]
         reference_metric = open_metric(metric, names, samples.label_names) if metric else None
         for other in others:
-            other.start(names, rtol or 0.0, atol or 0.0)
+            other.start(names, rtol, atol)
             if metric:
                 other.metric = open_metric(metric, names, samples.label_names)
         size = min(_batch_size(r, batch_size) for r in (first, *(o.runtime for o in others)))
@@ -205,7 +205,7 @@ class _Candidate:
             if surplus:
                 yield f"{kind}s of the candidate that the reference lacks: {', '.join(surplus)}"
 
-    def start(self, outputs: Sequence[str], rtol: float, atol: float) -> None:
+    def start(self, outputs: Sequence[str], rtol: float | None, atol: float | None) -> None:
         self.parity = {
             name: ParityAccumulator(name, self.provider, rtol=rtol, atol=atol) for name in outputs
         }

@@ -23,8 +23,9 @@ class OutputParity:
     axis (of equal values where the output is not a float), None where that means nothing.
     ``distribution``: each row of the reference is non-negative and sums to 1.
     ``reference_peak`` is the largest magnitude of the reference. ``outside`` of ``elements``
-    elements lie beyond the rtol/atol that was asked for. ``worst_sample`` holds the largest
-    error. ``problem`` says what cannot be compared: NaN, another shape or dtype, with its place.
+    elements lie beyond the rtol/atol that was asked for, None where none was. ``worst_sample``
+    holds the largest error. ``problem`` says what cannot be compared: NaN, another shape or
+    dtype, with its place.
     """
 
     output: str
@@ -38,15 +39,19 @@ class OutputParity:
     distribution: bool
     reference_peak: float
     worst_sample: int | None
-    outside: int
+    outside: int | None
     problem: str | None
 
 
 class ParityAccumulator:
     """Adds up what ``OutputParity`` holds, in memory that does not grow with the samples."""
 
-    def __init__(self, output: str, provider: str, *, rtol: float = 0.0, atol: float = 0.0) -> None:
-        self._output, self._provider, self._rtol, self._atol = output, provider, rtol, atol
+    def __init__(
+        self, output: str, provider: str, *, rtol: float | None = None, atol: float | None = None
+    ) -> None:
+        self._output, self._provider = output, provider
+        self._rtol, self._atol = rtol or 0.0, atol or 0.0
+        self._bounded = rtol is not None or atol is not None
         self._elements = self._outside = self._rows = self._agreeing = 0
         self._sum_abs = self._signal = self._noise = 0.0
         self._max_abs = self._max_relative = self._peak = 0.0
@@ -89,7 +94,7 @@ class ParityAccumulator:
             distribution=self._distribution and self._is_float and self._rows > 0,
             reference_peak=self._peak,
             worst_sample=self._worst,
-            outside=self._outside,
+            outside=self._outside if self._bounded else None,
             problem=self.problem,
         )
 

@@ -20,10 +20,12 @@ from runtimes.inputs import made_up_inputs, sampled_inputs
 from runtimes.modelfile import file_bytes, model_bytes
 from runtimes.open import borrow, is_keras, is_runtime
 from runtimes.reporting import plain
-from runtimes.timing import interleave, ratio_of_medians
+from runtimes.timing import Interval, interleave, ratio_of_medians
 
 _LAUNCHES = 5
 _MIN_LAUNCHES = 2
+_MAX_LAUNCHES = 11
+_WIDE = 1.1  # an interval whose ends differ more than this gets further launches
 _MIN_ROUNDS = 2  # a launch; ten in all
 
 
@@ -140,8 +142,9 @@ def profile(
 
     Both are loaded anew for each of five launches, warmed up, and run in pairs whose order is
     drawn at random, so that drift of the machine's speed hits both alike; see
-    ``runtimes.timing`` for why. Each batch size is timed for ``min_time`` seconds, for slow
-    models up to ``max_time``, or as long as two launches of two runs take.
+    ``runtimes.timing`` for why. Up to eleven launches are made where the interval of the ratio
+    stays wider than 10%. Each batch size is timed for ``min_time`` seconds, for slow models
+    or on a busy machine up to ``max_time``, or as long as two launches of two runs take.
     Inputs are the first samples of ``data`` (what ``Dataset.open`` takes), else random numbers
     of ``seed``; dynamic dimensions other than the batch need ``data`` or are set to 1, noted.
     A model whose batch is fixed is timed at that size alone, noted. Keras models and runtimes
@@ -164,13 +167,14 @@ def profile(
         seconds: dict[int, list[Array]] = {size: [] for size in workload.feeds}
         order = list(range(len(models)))
         shuffle = np.random.default_rng(seed).shuffle
-        for launch in range(_LAUNCHES):
+        for launch in range(_MAX_LAUNCHES):
+            pending = [size for size, timed in seconds.items() if _unsure(timed, max_time)]
+            if not pending:
+                break
             shuffle(order)  # what is loaded first lies elsewhere in memory
             with _opened(models, provider, threads, order) as runtimes:
-                for size, feed in workload.feeds.items():
-                    spent = sum(float(timed.sum()) for timed in seconds[size])
-                    if launch >= _MIN_LAUNCHES and spent > max_time:
-                        continue
+                for size in pending:
+                    feed = workload.feeds[size]
                     calls = [one.prepare(_renamed(feed, runtimes[0], one)) for one in runtimes]
                     timed = interleave(
                         calls,
@@ -181,7 +185,7 @@ def profile(
                     )
                     seconds[size].append(timed)
             if progress:
-                progress(launch + 1, _LAUNCHES)
+                progress(launch + 1, max(launch + 1, _LAUNCHES))
     return ProfileReport(
         model=names[0],
         against=None if against is None else names[1],
@@ -236,14 +240,31 @@ def _opened(
         yield [opened[place] for place in range(len(models))]
 
 
+def _unsure(launches: Sequence[Array], max_time: float) -> bool:
+    """Whether a further launch is wanted."""
+    if len(launches) < _MIN_LAUNCHES:
+        return True
+    if sum(float(timed.sum()) for timed in launches) > max_time:
+        return False
+    if len(launches) < _LAUNCHES:
+        return True
+    ratio = _ratio(launches)
+    return ratio is not None and ratio.high > ratio.low * _WIDE
+
+
+def _ratio(launches: Sequence[Array]) -> Interval | None:
+    if len(launches[0]) == 1:
+        return None
+    return ratio_of_medians([(against, model) for model, against in launches])
+
+
 def _summary(size: int, launches: Sequence[Array]) -> BatchProfile:
     seconds = np.concatenate(launches, axis=1)
-    paired = len(seconds) > 1
-    ratio = ratio_of_medians([(timed[1], timed[0]) for timed in launches]) if paired else None
+    ratio = _ratio(launches)
     return BatchProfile(
         batch=size,
         model=_latency(seconds[0], size),
-        against=_latency(seconds[1], size) if paired else None,
+        against=_latency(seconds[1], size) if ratio else None,
         ratio=ratio.value if ratio else None,
         ratio_low=ratio.low if ratio else None,
         ratio_high=ratio.high if ratio else None,

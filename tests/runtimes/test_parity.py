@@ -57,6 +57,14 @@ def test_large_outputs_are_compared_in_parts(monkeypatch: pytest.MonkeyPatch) ->
         assert all(getattr(found, name) == getattr(whole, name) for name in exact)
 
 
+def test_elements_outside_are_counted_only_against_a_tolerance() -> None:
+    reference, candidate = np.ones((3, 2)), np.full((3, 2), 1.5)
+    assert accumulate(reference, candidate).outside is None
+    assert accumulate(reference, candidate, atol=0.4).outside == 6
+    assert accumulate(reference, candidate, rtol=0.0).outside == 6
+    assert accumulate(reference, candidate, rtol=0.5).outside == 0
+
+
 def test_identical_outputs() -> None:
     found = accumulate(np.ones((3, 2)), np.ones((3, 2)))
     assert (found.max_abs_error, found.max_relative_error, found.sqnr_db) == (0, 0, math.inf)
