@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from converter.passes.affine import IDENTITY, Affine, affine_of
 from converter.passes.base import Refuse, Refused, RewritePass
-from converter.passes.channels import Channel
+from converter.passes.channels import Channel, Commutes, commutes
 from converter.passes.linear import (
     Linear,
     bias_of,
@@ -38,8 +38,9 @@ from converter.passes.values import (
 class FoldAffineIntoPrecedingLinear(RewritePass):
     """Fold Mul, Add, Sub, Div and BatchNormalization after a linear operator into it.
 
-    Chains fold as a whole, through Transpose, Squeeze and Unsqueeze, computed in float64
-    and rounded once to the type of the weight. MatMul has no bias: there one Add remains.
+    Chains fold as a whole, through Transpose, Squeeze, Unsqueeze and pooling, computed in
+    float64 and rounded once to the type of the weight. MatMul has no bias: there one Add
+    remains.
 
     Refused: a weight that other nodes use, a result that is used elsewhere or is an output,
     constants that are not one number a channel along the channel axis, weights that are not
@@ -83,6 +84,7 @@ def _chain(linear: Linear, refuse: Refuse) -> _Chain:
     value, channel = linear.node.outputs[0], _output_channel(linear)
     nodes: list[ir.Node] = []
     total = IDENTITY
+    keeps_order = False
     while True:
         user = only_user(value)
         if user is None or user.graph is not linear.node.graph:
@@ -95,12 +97,15 @@ def _chain(linear: Linear, refuse: Refuse) -> _Chain:
         moved = channel.after(user)
         if moved is not None:
             channel, value = moved, user.outputs[0]
+            keeps_order = keeps_order or commutes(user) is Commutes.NOT_NEGATIVE
             continue
         try:
             found = affine_of(user, channel.rank)
             if found is None:
                 return _Chain(tuple(nodes), total)
             check_fit(found[1], channel, linear.output_channels)
+            if keeps_order and np.any(found[1].scale < 0):
+                raise Refused("its scale is negative in a channel, and a maximum is in between")
         except Refused as reason:
             refuse(user, str(reason))
             return _Chain(tuple(nodes), total)
@@ -169,10 +174,10 @@ def _fold(linear: Linear, chain: _Chain) -> None:
         if np.any(bias) or len(node.inputs) > linear.bias:
             write_bias(linear, bias, graph)
     elif np.any(bias):
-        _add_after(node, bias if linear.output_axis == -1 else bias[:, None], graph)
+        insert_add_after(node, bias if linear.output_axis == -1 else bias[:, None], graph)
 
 
-def _add_after(node: ir.Node, offset: Array, graph: ir.Graph) -> None:
+def insert_add_after(node: ir.Node, offset: Array, graph: ir.Graph) -> None:
     """Insert an Add of ``offset`` between ``node`` and all that uses it."""
     value = node.outputs[0]
     uses, is_output, name = value.uses(), value.is_graph_output(), value.name

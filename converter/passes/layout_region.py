@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
+from converter.passes.flatten import takes_any_order
 from converter.passes.layout_rules import Mover, Perm, inverse, mover
 from converter.passes.transposes import perm_of
 from converter.passes.values import is_constant, is_op, rank
@@ -215,6 +216,8 @@ def _ends(value: ir.Value, graph: ir.Graph, region: Region) -> set[Hashable]:
     for node in value.consumers():
         if node.graph is graph and is_op(node, "Transpose"):
             # One that links is no end, and one that does not takes either order.
+            continue
+        if node.graph is graph and takes_any_order(node):
             continue
         free = node.graph is graph and node in region.movers
         ends.add(node if free else region.orders[value])

@@ -1,4 +1,8 @@
-"""Merge chains of nodes that only rename dimensions: Reshape, Flatten, Squeeze, Unsqueeze."""
+"""Merge chains of nodes that only rename dimensions.
+
+Reshape, Flatten, Squeeze and Unsqueeze do, and so does a Transpose that only moves dimensions
+of size one.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import onnx_ir as ir
 from converter.passes.base import Refuse, RewritePass
 from converter.passes.shape_data import dimensions
 from converter.passes.static_shapes import reshape_target
+from converter.passes.transposes import perm_of
 from converter.passes.values import (
     add_initializer,
     all_nodes,
@@ -23,7 +28,8 @@ class MergeReshapes(RewritePass):
 
     Needs shapes: run ``InferShapes`` before. Left alone is a pair whose first result is used
     elsewhere too, and one whose result has two dimensions that are known at run time only
-    and that stand at other places than in the input.
+    and that stand at other places than in the input. Two Transposes in a row are the
+    business of ``MergeTransposes``.
     """
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
@@ -36,7 +42,13 @@ class MergeReshapes(RewritePass):
         return modified
 
 
-def _renames(node: ir.Node | None) -> bool:
+def _renames(node: ir.Node) -> bool:
+    if is_op(node, "Transpose"):
+        perm, dims = perm_of(node), dimensions(node.inputs[0]) if node.inputs[0] else None
+        if perm is None or dims is None or len(perm) != len(dims):
+            return False
+        wide = [axis for axis in perm if dims[axis] != 1]
+        return wide == sorted(wide)
     return is_op(node, "Reshape", "Flatten", "Squeeze", "Unsqueeze")
 
 
@@ -46,7 +58,8 @@ def _merge(node: ir.Node) -> bool:
     if middle is None or first is None or not _renames(first) or not isinstance(graph, ir.Graph):
         return False
     source, output = first.inputs[0], node.outputs[0]
-    if source is None or first.graph is not graph:
+    both_transpose = is_op(first, "Transpose") and is_op(node, "Transpose")
+    if source is None or first.graph is not graph or both_transpose:
         return False
     have, want = dimensions(source), dimensions(output)
     if have is None or want is None:

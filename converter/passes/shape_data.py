@@ -18,9 +18,13 @@ _LIMIT = 64
 
 @dataclass(frozen=True)
 class Dimension:
-    """A dimension that is known by name only; equal names mean equal sizes."""
+    """A dimension that is known by name only; equal names mean equal sizes.
+
+    One that has no name in the model gets one that tells it from all others.
+    """
 
     name: str
+    has_name: bool = True
 
 
 Element = int | Dimension | None
@@ -46,7 +50,9 @@ def dimensions(value: ir.Value) -> tuple[int | Dimension, ...] | None:
     return tuple(
         dim
         if isinstance(dim, int)
-        else Dimension(dim.value if dim.value is not None else f"{value.name}[{axis}]")
+        else Dimension(dim.value)
+        if dim.value is not None
+        else Dimension(f"{value.name}[{axis}]", has_name=False)
         for axis, dim in enumerate(value.shape)
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 
 import onnx
 import onnx_ir as ir
@@ -78,14 +79,18 @@ def _without_bytes(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
 
 
 def _forget_invented_names(model: ir.Model) -> None:
+    """Drop names of an earlier call: the next one may give them to other dimensions."""
+    kept = {
+        dim.value
+        for value in model.graph.inputs
+        for dim in value.shape or ()
+        if not isinstance(dim, int)
+    }
     for graph in model.graphs():
         for node in graph:
             for value in node.outputs:
                 if value.shape is not None and not value.is_graph_output():
-                    value.shape = ir.Shape(
-                        None if not isinstance(d, int) and _INVENTED.fullmatch(d.value or "") else d
-                        for d in value.shape
-                    )
+                    value.shape = _public(value.shape, kept)
 
 
 def _merge(model: ir.Model, inferred: ir.Model) -> None:
@@ -103,12 +108,17 @@ def _merge(model: ir.Model, inferred: ir.Model) -> None:
                 )
 
 
-def _public(shape: ir.Shape | None) -> ir.Shape | None:
+def _public(shape: ir.Shape | None, kept: Set[str | None] = frozenset()) -> ir.Shape | None:
     """A shape without invented names: those are not for callers to see."""
     if shape is None:
         return None
     return ir.Shape(
-        None if not isinstance(d, int) and _INVENTED.fullmatch(d.value or "") else d for d in shape
+        None
+        if not isinstance(dim, int)
+        and dim.value not in kept
+        and _INVENTED.fullmatch(dim.value or "")
+        else dim
+        for dim in shape
     )
 
 

@@ -10,8 +10,13 @@ from converter.passes.base import Refusal, RewritePass, RewriteResult
 from converter.passes.clean import Clean
 from converter.passes.constants import FoldConstants
 from converter.passes.dedupe import DeduplicateInitializers
+from converter.passes.dense import UnwrapMatMul
+from converter.passes.flatten import FoldFlattenedTransposes
 from converter.passes.fold_after import FoldAffineIntoPrecedingLinear
+from converter.passes.fold_before import FoldAffineIntoFollowingLinear
 from converter.passes.layout import MoveTransposes
+from converter.passes.merge_affine import MergeAffine
+from converter.passes.pads import FoldPads
 from converter.passes.reshapes import MergeReshapes
 from converter.passes.shapes import InferShapes
 from converter.passes.static_shapes import FoldStaticShapes
@@ -58,9 +63,14 @@ def _sequence() -> tuple[RewritePass, ...]:
         InferShapes(),
         FoldStaticShapes(),
         MergeReshapes(),
+        UnwrapMatMul(),
         MergeTransposes(),
         MoveTransposes(),
+        FoldFlattenedTransposes(),
+        FoldPads(),
         FoldAffineIntoPrecedingLinear(),
+        FoldAffineIntoFollowingLinear(),
+        MergeAffine(),
     )
 
 

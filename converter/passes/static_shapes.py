@@ -6,6 +6,7 @@ batch known that is Reshape to (0, 128), where 0 means "as in the input".
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,8 @@ from converter.passes.values import (
     drop_if_unused,
     is_constant,
     is_op,
+    refine_shape,
+    small_ints,
 )
 
 _DTYPES = {ir.DataType.INT64: np.int64, ir.DataType.INT32: np.int32}
@@ -38,7 +41,7 @@ class FoldStaticShapes(RewritePass):
         modified = False
         for node in all_nodes(model):
             if is_op(node, "Reshape") and len(node.inputs) == 2:
-                modified = _fix_target(node, data, refuse) or modified
+                modified = _fix_target(node, data, refuse) or _copy_dimension(node) or modified
             elif len(node.outputs) == 1 and _is_computed(node):
                 contents = data.contents(node.outputs[0])
                 modified = _make_constant(node, contents) or modified
@@ -84,8 +87,46 @@ def _fix_target(node: ir.Node, data: ShapeData, refuse: Refuse) -> bool:
     if numbers is None:
         refuse(node, "its target has two dimensions that are known at run time only")
         return False
+    _remember_names(node.outputs[0], wanted)
     name = f"{node.outputs[0].name}_shape"
     node.replace_input_with(1, add_initializer(graph, name, np.array(numbers, np.int64)))
+    drop_if_unused([target])
+    return True
+
+
+def _remember_names(output: ir.Value, wanted: Sequence[Element]) -> None:
+    """Keep on ``output`` the names that the target had and its constant will not have."""
+    if -1 in wanted:
+        return
+    dims = [
+        e if isinstance(e, int) else e.name if e is not None and e.has_name else None
+        for e in wanted
+    ]
+    refine_shape(output, ir.Shape(dims))
+
+
+def _copy_dimension(node: ir.Node) -> bool:
+    """Write the -1 of a constant target as 0 where it can only mean the input's dimension.
+
+    Shape inference then keeps the name of the dimension.
+    """
+    source, target = node.inputs
+    numbers = small_ints(target)
+    dims = dimensions(source) if source is not None else None
+    if numbers is None or dims is None or node.attributes.get_int("allowzero", 0) != 0:
+        return False
+    open_places = [place for place, dim in enumerate(dims) if not isinstance(dim, int)]
+    if len(open_places) != 1 or numbers.count(-1) != 1 or 0 in numbers:
+        return False
+    place = open_places[0]
+    static = math.prod(dim for dim in dims if isinstance(dim, int))
+    if numbers.index(-1) != place or static == 0 or static != -math.prod(numbers):
+        return False
+    new = [0 if number == -1 else number for number in numbers]
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)
+    name = f"{node.outputs[0].name}_shape"
+    node.replace_input_with(1, add_initializer(graph, name, np.array(new, np.int64)))
     drop_if_unused([target])
     return True
 

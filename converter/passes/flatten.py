@@ -1,0 +1,114 @@
+"""Flatten without a Transpose: reorder the rows of the Dense weight instead.
+
+A Dense layer after Flatten sees height, width and channels in TensorFlow's order, while the
+convolution before it computes channels first: x.transpose.flatten @ W = x.flatten @ W', where
+W' holds the rows of W in the order in which x is stored.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import onnx_ir as ir
+
+from converter.passes.base import Refuse, Refused, RewritePass
+from converter.passes.layout_rules import inverse
+from converter.passes.linear import Linear, linear_of, write_weight
+from converter.passes.transposes import perm_of
+from converter.passes.values import all_nodes, is_op, only_user, static_shape
+
+
+class FoldFlattenedTransposes(RewritePass):
+    """Fold a Transpose into the MatMul or Gemm that follows it through a Reshape.
+
+    Needs shapes: run ``InferShapes`` before. Refused: a Transpose that moves the batch or a
+    dimension of unknown size, results that are used elsewhere too, and a shared weight.
+    """
+
+    def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
+        """Fold in the main graph and its subgraphs."""
+        modified = False
+        for node in all_nodes(model):
+            reshape = (
+                _producer(node, "Reshape", "Flatten") if is_op(node, "MatMul", "Gemm") else None
+            )
+            transpose = _producer(reshape, "Transpose") if reshape is not None else None
+            if reshape is None or transpose is None:
+                continue
+            try:
+                linear = linear_of(node)
+                if linear is None or linear.data != 0:
+                    continue
+                _fold(transpose, reshape, linear)
+                modified = True
+            except Refused as reason:
+                refuse(transpose, f"not folded into {node.name!r}: {reason}")
+        return modified
+
+
+def _producer(node: ir.Node, *op_types: str) -> ir.Node | None:
+    value = node.inputs[0]
+    producer = value.producer() if value is not None else None
+    same = producer is not None and producer.graph is node.graph
+    return producer if same and is_op(producer, *op_types) else None
+
+
+def takes_any_order(reshape: ir.Node) -> bool:
+    """Whether a Transpose before this node could be folded into a weight after it."""
+    source = reshape.inputs[0] if is_op(reshape, "Reshape", "Flatten") else None
+    user = only_user(reshape.outputs[0]) if source is not None else None
+    if source is None or user is None or not is_op(user, "MatMul", "Gemm"):
+        return False
+    try:
+        linear = linear_of(user)
+        if linear is None or linear.data != 0:
+            return False
+        _sample_shape(source, reshape, linear)
+    except Refused:
+        return False
+    return True
+
+
+def _sample_shape(source: ir.Value, reshape: ir.Node, linear: Linear) -> tuple[int, ...]:
+    """Shape of one sample before it is flattened; ``Refused`` if the weight cannot follow it."""
+    flat, weight = reshape.outputs[0], linear.weight_value
+    if only_user(source) is not reshape or only_user(flat) is not linear.node:
+        raise Refused("its result is used elsewhere too")
+    if weight.const_value is None or len(weight.const_value.shape) != 2 or linear.input_axis != -1:
+        raise Refused("the weight is not a matrix on the right")
+    if len(weight.uses()) > 1 or weight.is_graph_output():
+        raise Refused(f"the weight {weight.name!r} is shared with another node")
+    dims = _flattened(source, flat)
+    if dims is None or math.prod(dims) != linear.input_channels:
+        raise Refused("what follows flattens something else than the sample")
+    return dims
+
+
+def _fold(transpose: ir.Node, reshape: ir.Node, linear: Linear) -> None:
+    perm, weight = perm_of(transpose), linear.weight_value
+    if perm is None or perm[0] != 0:
+        raise Refused("it moves the batch")
+    dims = _sample_shape(transpose.outputs[0], reshape, linear)
+    assert weight.const_value is not None
+    rows = weight.const_value.numpy()
+    if linear.transposed:
+        rows = rows.T
+    rows = rows.reshape(*dims, linear.output_channels)
+    back = inverse([axis - 1 for axis in perm[1:]])
+    rows = np.transpose(rows, (*back, len(dims))).reshape(linear.input_channels, -1)
+    graph = linear.node.graph
+    assert isinstance(graph, ir.Graph)
+    write_weight(linear, np.ascontiguousarray(rows.T if linear.transposed else rows), graph)
+    reshape.replace_input_with(0, transpose.inputs[0])
+    graph.remove(transpose, safe=True)
+
+
+def _flattened(middle: ir.Value, flat: ir.Value) -> tuple[int, ...] | None:
+    """The dimensions of a sample, if ``flat`` is (batch, all of them)."""
+    if middle.shape is None or flat.shape is None or len(flat.shape) != 2:
+        return None
+    sample = static_shape(ir.Value(shape=ir.Shape(middle.shape[1:])))
+    if sample is None or flat.shape[1] != math.prod(sample):
+        return None
+    return sample
