@@ -11,7 +11,7 @@ from converter.pipeline import Progress, compress
 from converter.report import Report
 from runtimes.errors import RuntimeUnavailable
 from runtimes.files import refuse_existing
-from runtimes.keras_files import import_keras
+from runtimes.keras_files import import_keras, make_deterministic
 
 
 def demo(
@@ -33,6 +33,7 @@ def demo(
     progress("loading TensorFlow")
     keras = import_keras()
     keras.utils.set_random_seed(seed)
+    make_deterministic()
     model = _residual_network(keras)
     model.compile(
         keras.optimizers.Adam(2e-3),

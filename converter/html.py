@@ -29,6 +29,12 @@ rect.bar { fill: var(--bar); } .scroll { overflow-x: auto; }
 def to_html(report: Report) -> str:
     """Render ``report`` as an HTML page that needs no network and no other file."""
     steps = _models(report)
+    sizes = [(name, found.size_bytes / 1024, "KiB") for name, found, _ in steps if found]
+    latencies = [
+        (name, found.latency_ms, "ms")
+        for name, found, _ in steps
+        if found is not None and found.latency_ms is not None
+    ]
     reasons = "".join(
         f"<tr><td>{escape(step.name)}</td>"
         f'<td class="text {"kept" if step.kept else "rolled"}">'
@@ -57,8 +63,8 @@ def to_html(report: Report) -> str:
 <th class="text"></th></tr></thead>
 <tbody>{"".join(_row(name, found, note, report) for name, found, note in steps)}</tbody></table>
 </div>
-<h2>Size</h2>{_bars([(name, found.size_bytes / 1024, "KiB") for name, found, _ in steps])}
-<h2>Latency</h2>{_bars([(n, f.latency_ms, "ms") for n, f, _ in steps if f.latency_ms is not None])}
+<h2>Size</h2>{_bars(sizes)}
+<h2>Latency</h2>{_bars(latencies)}
 <h2>Why</h2><div class="scroll"><table><thead><tr><th>step</th><th class="text">decision</th>
 <th class="text">reason</th></tr></thead><tbody>{reasons}</tbody></table></div>
 {f"<h2>Notes</h2><ul>{notes}</ul>" if notes else ""}
@@ -96,14 +102,20 @@ def table_rows(report: Report) -> list[dict[str, str]]:
     ]
 
 
-def _models(report: Report) -> list[tuple[str, Measured, str]]:
+def _models(report: Report) -> list[tuple[str, Measured | None, str]]:
+    """Rows of the table: name, measurement where there is one, verdict."""
     steps = [
-        (step.name, step.measured, "kept" if step.kept else "not kept") for step in report.steps
+        (
+            step.name,
+            step.measured if step.tried else None,
+            ("kept" if step.kept else "not kept") if step.tried else "nothing to do",
+        )
+        for step in report.steps
     ]
     return [("fp32", report.baseline, ""), *steps, ("result", report.result, "")]
 
 
-def _row(name: str, found: Measured, note: str, report: Report) -> str:
+def _row(name: str, found: Measured | None, note: str, report: Report) -> str:
     kind = "kept" if note == "kept" else "rolled"
     return (
         f"<tr><td>{escape(name)}</td>"
@@ -112,7 +124,9 @@ def _row(name: str, found: Measured, note: str, report: Report) -> str:
     )
 
 
-def _cells(found: Measured, report: Report) -> list[str]:
+def _cells(found: Measured | None, report: Report) -> list[str]:
+    if found is None:
+        return [""] * 6
     share = found.size_bytes / max(report.baseline.size_bytes, 1)
     return [
         f"{found.size_bytes / 1024:,.1f} KiB",

@@ -25,7 +25,7 @@ def channels_first(model: ir.Model) -> tuple[str, ...]:
         uses = list(value.uses())
         back = _to_channels_last(model.graph, value, shape)
         back.outputs[0].name = f"{value.name}_channels_last"
-        back.outputs[0].dtype, back.outputs[0].shape = value.dtype, shape
+        back.outputs[0].type, back.outputs[0].shape = value.type, shape
         value.shape = ir.Shape([shape[axis] for axis in to_channels_first(rank)])
         for node, index in uses:
             node.replace_input_with(index, back.outputs[0])

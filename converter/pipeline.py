@@ -124,7 +124,7 @@ def _try_step(
 ) -> tuple[_Candidate, StepReport]:
     """Measure what a step made of ``best`` and decide between the two."""
     if outcome.model is None:
-        return best, StepReport(name, False, outcome.reason, best.measured, outcome.details)
+        return best, StepReport(name, False, outcome.reason, best.measured, False, outcome.details)
     path = best.path.with_name(f"{name}.onnx.tmp")
     write_model(outcome.model, path)
     parity = judge.parity(path)
@@ -140,7 +140,7 @@ def _try_step(
                 f"{parity.reason}"
             )
         kept, reason = replay[name], "as decided in the report that is replayed"
-    report = StepReport(name, kept, reason, measured, outcome.details)
+    report = StepReport(name, kept, reason, measured, True, outcome.details)
     if not kept:
         path.unlink()
         return best, report
@@ -188,7 +188,10 @@ def _data(
     calibration = Dataset.open(data, inputs=specs)
     if evaluate_on is not None:
         evaluation = Dataset.open(evaluate_on, inputs=specs)
-        notes = [f"calibrated on {calibration.name}, evaluated on {evaluation.name}"]
+        notes = [
+            f"calibrated on {calibration.num_samples or 'the'} samples of {calibration.name}, "
+            f"evaluated on {evaluation.num_samples or 'those'} of {evaluation.name}"
+        ]
         return calibration, evaluation, (*notes, *calibration.notes, *evaluation.notes)
     first, second = calibration.split(_CALIBRATION_SHARE, seed)
     note = (

@@ -64,17 +64,26 @@ class Measured:
 
 @dataclass(frozen=True)
 class StepReport:
-    """One step of the pipeline: what it would have given, and why it was kept or not."""
+    """One step of the pipeline: what it would have given, and why it was kept or not.
+
+    Where there was nothing to try, ``tried`` is false and ``measured`` is the model before.
+    """
 
     name: str
     kept: bool
     reason: str
     measured: Measured
+    tried: bool = True
     details: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, the measurement side by side with the decision."""
-        own = {"name": self.name, "kept": self.kept, "reason": self.reason}
+        own = {
+            "name": self.name,
+            "tried": self.tried,
+            "kept": self.kept,
+            "reason": self.reason,
+        }
         return {**own, **asdict(self.measured), "details": self.details}
 
 

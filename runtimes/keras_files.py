@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from runtimes.errors import ConversionError, DataError, ModelError, RuntimeUnavailable
+from runtimes.saved_model import is_saved_model, load_saved_model
 
 KerasSource = Any
-"""A path to a ``.keras`` or HDF5 file, or a live ``keras.Model``."""
+"""A path to a ``.keras`` or HDF5 file or a SavedModel folder, or a live ``keras.Model``."""
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -70,22 +71,39 @@ def _no_native_stderr() -> Iterator[None]:
         os.close(saved)
 
 
+def make_deterministic() -> None:
+    """Let training give the same weights on every run: by default sums follow the threads."""
+    from tensorflow.config import experimental
+
+    experimental.enable_op_determinism()
+
+
 def load_keras_model(
     source: KerasSource,
     *,
     custom_objects: Mapping[str, Any] | None = None,
     unsafe: bool = False,
+    signature_key: str | None = None,
 ) -> Any:
     """Return the live Keras model behind ``source``, without its optimizer.
 
-    ``custom_objects`` maps the names that the file uses to classes or functions. Raises
-    ``ModelError`` for a file that is missing, truncated or not a Keras model, and
-    ``ConversionError`` where a custom class, or leave to run code from the file, is wanting.
+    ``custom_objects`` maps the names that the file uses to classes or functions.
+    ``signature_key`` chooses a signature of a SavedModel (see ``load_saved_model``). Raises
+    ``ModelError`` for a file that is missing, truncated or not a Keras model, ``DataError`` for
+    a signature that is not there, and ``ConversionError`` where a custom class, or leave to run
+    code from the file, is wanting.
     """
     keras = import_keras()
+    if not isinstance(source, keras.Model) and _is_path(source) and is_saved_model(source):
+        return load_saved_model(source, signature_key=signature_key, unsafe=unsafe)
+    if signature_key is not None:
+        raise DataError(
+            f"signature_key={signature_key!r} chooses a signature of a SavedModel folder, and "
+            "this model is none; leave it out"
+        )
     if isinstance(source, keras.Model):
         return source
-    if not isinstance(source, (str, os.PathLike)):
+    if not _is_path(source):
         raise ModelError(
             f"a {type(source).__name__} is not a Keras model; "
             "give a keras.Model, or the path of a .keras or HDF5 file"
@@ -104,6 +122,10 @@ def load_keras_model(
     except Exception as error:
         raise _explain(path, error) from error
     return model
+
+
+def _is_path(source: KerasSource) -> bool:
+    return isinstance(source, str | os.PathLike)
 
 
 def load_custom_objects(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -135,7 +157,10 @@ def _kind_of(path: Path) -> str:
     if not path.exists():
         raise ModelError(f"{path}: no such file")
     if path.is_dir():
-        raise ModelError(f"{path} is a folder; give a .keras or HDF5 file")
+        raise ModelError(
+            f"{path} is a folder without a saved_model.pb; give a .keras or HDF5 file, or the "
+            "folder of a SavedModel"
+        )
     try:
         with path.open("rb") as file:
             head = file.read(8)

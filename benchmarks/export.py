@@ -1,0 +1,283 @@
+"""Does kilnx export better than Keras itself? All applications, side by side.
+
+    python benchmarks/export.py [--models ResNet50,NASNetMobile] [--json results.json]
+
+Each export runs in a process of its own: CPU seconds from after the imports and the building of
+the model to the written file, and the peak of resident memory above what stood before. kilnx's
+seconds include its proof (two batch sizes in ONNX Runtime and in Keras), Keras' export proves
+nothing. The file of Keras is then simplified by onnxslim, in a virtual environment of its own.
+Node counts, agreement with Keras, and latency (interleaved, one thread) follow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+from typing import Any
+
+APPLICATIONS = (
+    "MobileNet",
+    "MobileNetV2",
+    "MobileNetV3Small",
+    "EfficientNetB0",
+    "EfficientNetV2B0",
+    "ResNet50",
+    "ResNet50V2",
+    "DenseNet121",
+    "InceptionV3",
+    "Xception",
+    "NASNetMobile",
+    "ConvNeXtTiny",
+    "VGG16",
+)
+DILATED = "39 dilated Conv1D"
+TIMEOUT_SECONDS = 900
+
+
+def build(name: str) -> Any:
+    """The model with statistics as if it were trained: BatchNormalization is no identity."""
+    import keras
+    import numpy as np
+
+    keras.utils.set_random_seed(0)
+    if name == DILATED:
+        layers = [
+            keras.layers.Conv1D(78, 3, dilation_rate=2 ** (i % 8), padding="causal")
+            for i in range(39)
+        ]
+        steps = [keras.Input((None, 40), name="audio")]
+        for layer in layers:
+            steps += [layer, keras.layers.ReLU()]
+        model = keras.Sequential([*steps, keras.layers.Dense(10)])
+    else:
+        model = getattr(keras.applications, name)(weights=None)
+    random = np.random.default_rng(0)
+    for variable in model.variables:
+        values = {
+            "gamma": lambda shape: random.uniform(0.7, 1.3, shape),
+            "beta": lambda shape: random.normal(0, 0.1, shape),
+            "moving_mean": lambda shape: random.normal(0, 0.1, shape),
+            "moving_variance": lambda shape: random.uniform(0.7, 1.3, shape),
+            "bias": lambda shape: random.normal(0, 0.05, shape),
+        }.get(variable.name)
+        if values is not None:
+            variable.assign(values(variable.shape))
+    return model
+
+
+def export_once(tool: str, name: str, output: str) -> None:
+    """In a process of its own: export and print what it took as one JSON line."""
+    import resource
+    import time
+
+    from runtimes.keras_files import import_keras
+
+    import_keras()
+    import tf2onnx  # noqa: F401  # what both tools import is not what is measured
+
+    model = build(name)
+    # Keras refuses to export a functional model that was never called.
+    import numpy as np
+
+    model(np.zeros(sample_shape(model, 1), np.float32))
+    reset_peak()
+    before = resident("VmRSS")
+    start = time.process_time()
+    if tool == "kilnx":
+        from converter import convert
+
+        convert(model, output)
+    elif tool == "kilnx without proof":
+        from converter.export import export
+        from runtimes.modelfile import write_model
+
+        write_model(export(model), output)
+    else:
+        model.export(output, format="onnx", verbose=False)
+    seconds = time.process_time() - start
+    print(
+        json.dumps(
+            {
+                "cpu_seconds": round(seconds, 2),
+                "peak_above_mb": round(resident("VmHWM") - before),
+                "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+                "weights_mb": round(model.count_params() * 4 / 2**20),
+            }
+        )
+    )
+
+
+def sample_shape(model: Any, batch: int) -> list[int]:
+    """The input's shape with every dynamic size at 224."""
+    _, *sizes = model.inputs[0].shape
+    return [batch, *(224 if size is None else size for size in sizes)]
+
+
+def reset_peak() -> None:
+    """Let VmHWM start anew (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def resident(field: str) -> float:
+    """``VmRSS`` or ``VmHWM`` of this process in MB."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"no {field} in /proc/self/status")
+
+
+def child(*arguments: str) -> dict[str, Any]:
+    """Run this script for one export and read its line; ``{"failed": why}`` where it fails."""
+    try:
+        done = subprocess.run(
+            [sys.executable, __file__, "--child", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return {"failed": f"not finished after {TIMEOUT_SECONDS} s"}
+    if done.returncode:
+        return {"failed": (done.stderr.strip().splitlines() or ["killed"])[-1][:200]}
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
+
+
+def slim_environment(folder: Path) -> Path:
+    """A virtual environment with onnxslim, made once in ``folder``; its command."""
+    command = folder / "bin" / "onnxslim"
+    if not command.exists():
+        venv.create(folder, with_pip=True)
+        subprocess.run([folder / "bin" / "pip", "install", "-q", "onnxslim"], check=True)
+    return command
+
+
+def compare(name: str, folder: Path, slim: Path | None) -> dict[str, Any]:
+    """Everything about one model."""
+    row: dict[str, Any] = {"model": name}
+    files = {"kilnx": folder / "kilnx.onnx", "keras": folder / "keras.onnx"}
+    for tool, path in files.items():
+        row[tool] = child(tool, name, str(path))
+    row["kilnx without proof"] = child("kilnx without proof", name, str(folder / "unproven.onnx"))
+    slimmed = folder / "keras-slim.onnx"
+    if slim is not None and files["keras"].exists():
+        subprocess.run([slim, files["keras"], slimmed], capture_output=True, check=False)
+    row.update(child("judge", name, str(folder)))
+    return row
+
+
+def judge(name: str, folder: Path) -> dict[str, Any]:
+    """Node counts, agreement with Keras and latency of the files in ``folder``."""
+    import numpy as np
+    import onnx_ir as ir
+
+    from runtimes import open_runtime, profile
+    from runtimes.keras_files import import_keras
+
+    import_keras()
+    model = build(name)
+    images = np.random.default_rng(1).standard_normal(sample_shape(model, 2)).astype(np.float32)
+    expected = np.asarray(model(images, training=False))
+    result: dict[str, Any] = {"nodes": {}, "relative_error": {}}
+    usable = []
+    for tool in ("kilnx", "keras", "keras-slim"):
+        path = folder / f"{tool}.onnx"
+        if not path.exists():
+            continue
+        graph = ir.load(path).graph
+        result["nodes"][tool] = sum(1 for _ in ir.traversal.RecursiveGraphIterator(graph))
+        try:
+            with open_runtime(path) as runtime:
+                (got,) = runtime.run({runtime.inputs[0].name: images}).values()
+        except Exception as error:
+            result["relative_error"][tool] = str(error).splitlines()[0][:160]
+            continue
+        scale = float(np.abs(expected).max())
+        result["relative_error"][tool] = float(np.abs(got - expected).max()) / scale
+        usable.append(tool)
+    peer = next((tool for tool in ("keras-slim", "keras") if tool in usable), None)
+    if "kilnx" in usable and peer is not None:
+        found = profile(
+            folder / "kilnx.onnx", against=folder / f"{peer}.onnx", threads=1, max_time=20.0
+        ).batches[0]
+        result["speed_over"] = {
+            "peer": peer,
+            "ratio": found.ratio,
+            "low": found.ratio_low,
+            "high": found.ratio_high,
+        }
+    return result
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "| model | CPU s kilnx (unproven) / Keras | peak MB above start kilnx / Keras "
+        "| nodes kilnx / Keras → slim | relative error kilnx / Keras | latency Keras ÷ kilnx |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        kilnx, keras, bare = row["kilnx"], row["keras"], row["kilnx without proof"]
+        nodes, errors = row.get("nodes", {}), row.get("relative_error", {})
+        speed = row.get("speed_over")
+        cells = [
+            row["model"],
+            f"{kilnx.get('cpu_seconds', '–')} ({bare.get('cpu_seconds', '–')}) / "
+            f"{keras.get('cpu_seconds', '–')}",
+            f"{kilnx.get('peak_above_mb', '–')} / {keras.get('peak_above_mb', '–')}",
+            f"{nodes.get('kilnx', '–')} / {nodes.get('keras', '–')} → "
+            f"{nodes.get('keras-slim', '–')}",
+            f"{short(errors.get('kilnx'))} / {short(errors.get('keras'))}",
+            "–"
+            if speed is None
+            else f"{speed['ratio']:.2f} ({speed['low']:.2f}…{speed['high']:.2f})",
+        ]
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def short(error: Any) -> str:
+    if isinstance(error, float):
+        return f"{error:.1e}"
+    return "–" if error is None else "does not run"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", default=",".join([*APPLICATIONS, DILATED]))
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--no-slim", action="store_true", help="leave onnxslim out")
+    parser.add_argument("--peers", type=Path, default=Path(tempfile.gettempdir()) / "kilnx-slim")
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if arguments.child:
+        tool, name, place = arguments.child
+        if tool == "judge":
+            print(json.dumps(judge(name, Path(place))))
+        else:
+            export_once(tool, name, place)
+        return
+    from converter.report import describe_machine
+
+    slim = None if arguments.no_slim else slim_environment(arguments.peers)
+    rows = []
+    for name in arguments.models.split(","):
+        with tempfile.TemporaryDirectory() as folder:
+            rows.append(compare(name, Path(folder), slim))
+        print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    print(table(rows))
+    if arguments.json:
+        document = {"machine": describe_machine(), "rows": rows}
+        arguments.json.write_text(json.dumps(document, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

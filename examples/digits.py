@@ -1,0 +1,48 @@
+"""Train a small network on scikit-learn's digits and save what the tour of the README uses.
+
+    python examples/digits.py
+
+Writes digits.keras, train.npz and test.npz: a Keras model, and samples under the name of its input
+with their labels.
+"""
+
+import keras
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+keras.utils.set_random_seed(0)
+digits = load_digits()
+images = (digits.images / 16.0).astype("float32")[..., np.newaxis]
+train_x, test_x, train_y, test_y = train_test_split(
+    images, digits.target, test_size=0.4, random_state=0
+)
+
+layers = keras.layers
+model = keras.Sequential(
+    [
+        keras.Input((8, 8, 1), name="image"),
+        layers.Conv2D(64, 3, padding="same", use_bias=False),
+        layers.BatchNormalization(momentum=0.9),
+        layers.ReLU(),
+        layers.Conv2D(128, 3, padding="same", use_bias=False),
+        layers.BatchNormalization(momentum=0.9),
+        layers.ReLU(),
+        layers.Conv2D(128, 3, use_bias=False),
+        layers.BatchNormalization(momentum=0.9),
+        layers.ReLU(),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(10, name="digit"),
+    ],
+    name="digits",
+)
+model.compile(
+    "adam",
+    keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    metrics=["accuracy"],
+)
+model.fit(train_x, train_y, epochs=8, batch_size=32, verbose=2, validation_data=(test_x, test_y))
+
+model.save("digits.keras")
+np.savez("train.npz", image=train_x, labels=train_y)
+np.savez("test.npz", image=test_x, labels=test_y)
