@@ -74,6 +74,9 @@ def export(
         attempts += [_Attempt(total + 1, lenient=False), _Attempt(total + 1, lenient=True)]
     failures: list[Exception] = []
     for attempt in attempts:
+        if attempt.lenient and any(isinstance(each, UnsupportedOperator) for each in failures):
+            # tf2onnx would leave the operator as it is, and ONNX may have another of that name.
+            break
         traced = trace(model, signature, stand_in_above=attempt.stand_in_above)
         try:
             converted = _to_onnx(

@@ -14,7 +14,7 @@ from converter.lowering.builder import Builder
 
 
 @dataclass(frozen=True)
-class _Window:
+class Window:
     """One spatial axis: sizes of the two sides (-1 where dynamic) and how the kernel moves."""
 
     small: int
@@ -25,6 +25,7 @@ class _Window:
 
     @property
     def extent(self) -> int:
+        """How many elements the dilated kernel covers."""
         return (self.kernel - 1) * self.dilation + 1
 
 
@@ -35,36 +36,40 @@ def transposed(build: Builder, node: Any) -> Sequence[str]:
     of the operator: output sizes, kernel of shape (..., out, in), the tensor, perhaps a bias.
     """
     sizes, kernel, x, *bias = node.input
-    layout = _Layout(build, node, x)
+    layout = _Layout(node)
     windows = layout.windows(build, node, small=x, large=node.output[0], kernel=kernel)
-    pads = [
-        _cut(build, window, node, axis, padding)
-        for axis, (window, padding) in enumerate(
-            zip(windows, layout.paddings(node), strict=True), start=layout.first
-        )
-    ]
+    same = _text(node, "padding") == "SAME"
+    pads: list[tuple[int, int] | None] = []
+    for axis, window, explicit in zip(
+        range(layout.first, layout.first + layout.spatial),
+        windows,
+        layout.paddings(node),
+        strict=True,
+    ):
+        tied = None if explicit else _affine(build, node.inputs[0], axis)
+        cut = pads_of_transposed(window, same, tied)
+        pads.append((explicit[0], sum(cut) - explicit[0]) if explicit and cut else cut)
     attributes: dict[str, Any] = {
         "strides": [window.stride for window in windows],
         "dilations": [window.dilation for window in windows],
     }
-    known = all(pad is not None for pad in pads)
-    if known:
-        cut = [pad for pad in pads if pad is not None]
-        attributes["pads"] = [max(p[0], 0) for p in cut] + [max(p[1], 0) for p in cut]
-        attributes["output_padding"] = [max(-p[1], 0) for p in cut]
+    known = [pad for pad in pads if pad is not None]
+    if known == pads:
+        attributes["pads"] = [max(p[0], 0) for p in known] + [max(p[1], 0) for p in known]
+        attributes["output_padding"] = [max(-p[1], 0) for p in known]
     rank = layout.spatial + 2
     # ONNX wants (in, out, ...); TensorFlow has (..., out, in).
     weights = build.op("Transpose", kernel, perm=[rank - 1, rank - 2, *range(rank - 2)])
     out = build.op("ConvTranspose", layout.to_first(build, x), weights, *bias, **attributes)
-    if not known:
-        out = _resized(build, out, sizes, layout, same=_text(node, "padding") == "SAME")
+    if known != pads:
+        out = _resized(build, out, sizes, layout, same=same)
     return [layout.from_first(build, out)]
 
 
 def grouped_3d(build: Builder, node: Any) -> Sequence[str]:
     """Conv3D; tf2onnx leaves its groups out."""
     x, kernel, *bias = node.input
-    layout = _Layout(build, node, x)
+    layout = _Layout(node)
     windows = layout.windows(build, node, small=node.output[0], large=x, kernel=kernel)
     attributes: dict[str, Any] = {
         "strides": [window.stride for window in windows],
@@ -72,8 +77,8 @@ def grouped_3d(build: Builder, node: Any) -> Sequence[str]:
     }
     if _text(node, "padding") == "SAME":
         pads = [_same_pads(window) for window in windows]
-        if all(pad is not None for pad in pads):
-            known = [pad for pad in pads if pad is not None]
+        known = [pad for pad in pads if pad is not None]
+        if known == pads:
             attributes["pads"] = [pad[0] for pad in known] + [pad[1] for pad in known]
         else:
             attributes["auto_pad"] = "SAME_UPPER"
@@ -92,11 +97,9 @@ def grouped_3d(build: Builder, node: Any) -> Sequence[str]:
 class _Layout:
     """Where the channels of a convolution's tensors are."""
 
-    def __init__(self, build: Builder, node: Any, x: str) -> None:
+    def __init__(self, node: Any) -> None:
         self.channels_last = not _text(node, "data_format").startswith("NC")
-        self.spatial = (
-            len(build.shape(node.output[0]) or build.shape(x) or node.get_attr_value("strides")) - 2
-        )
+        self.spatial = len(node.get_attr_value("strides")) - 2
         self.first = 1 if self.channels_last else 2
         self.channels = self.spatial + 1 if self.channels_last else 1
 
@@ -105,13 +108,13 @@ class _Layout:
 
     def windows(
         self, build: Builder, node: Any, *, small: str, large: str, kernel: str
-    ) -> list[_Window]:
+    ) -> list[Window]:
         unknown = [-1] * (self.spatial + 2)
         sides = [self.spatial_part(build.shape(t) or unknown) for t in (small, large)]
         strides = self.spatial_part(node.get_attr_value("strides"))
         dilations = self.spatial_part(node.get_attr_value("dilations") or [1] * len(unknown))
         kernels = (build.shape(kernel) or unknown)[: self.spatial]
-        return [_Window(*each) for each in zip(*sides, strides, dilations, kernels, strict=True)]
+        return [Window(*each) for each in zip(*sides, strides, dilations, kernels, strict=True)]
 
     def paddings(self, node: Any) -> list[tuple[int, int] | None]:
         """Explicit paddings of the spatial axes, None where TensorFlow chooses them."""
@@ -134,30 +137,29 @@ class _Layout:
         return build.op("Transpose", tensor, perm=[0, *range(2, self.spatial + 2), 1])
 
 
-def _cut(
-    build: Builder, window: _Window, node: Any, axis: int, explicit: tuple[int, int] | None
+def pads_of_transposed(
+    window: Window, same: bool, tied: tuple[int, int] | None
 ) -> tuple[int, int] | None:
     """What is cut off the full output at begin and end; less than nothing is added.
 
-    None where the sizes are dynamic and do not depend on each other in a known way.
+    ``tied``: ``(a, b)`` where a dynamic size of the output is ``a * n + b``. None where nothing
+    can be known of it. ``same`` is TensorFlow's padding SAME, which cuts at both ends.
     """
     if window.small > 0 and window.large > 0:
         total = (window.small - 1) * window.stride + window.extent - window.large
-    else:
-        scale, offset = _affine(build, node.inputs[0], axis)
-        if scale != window.stride or explicit:
-            return None
+    elif tied is not None and tied[0] == window.stride:
         # TensorFlow asks that the small side be what a convolution makes of the large one,
-        # which ties them: small = n + ceil(offset / stride) for large = stride * n + offset.
-        rest = offset if _text(node, "padding") == "SAME" else offset - window.extent + 1
+        # which ties them: small = n + ceil(rest / stride) for large = stride * n + offset.
+        offset = tied[1]
+        rest = offset if same else offset - window.extent + 1
         total = (math.ceil(rest / window.stride) - 1) * window.stride + window.extent - offset
-    if explicit:
-        return explicit[0], total - explicit[0]
-    begin = max(total, 0) // 2 if _text(node, "padding") == "SAME" else 0
+    else:
+        return None
+    begin = max(total, 0) // 2 if same else 0
     return begin, total - begin
 
 
-def _same_pads(window: _Window) -> tuple[int, int] | None:
+def _same_pads(window: Window) -> tuple[int, int] | None:
     if window.small < 0 or window.large < 0:
         # Without strides the padding does not depend on the size.
         total = window.extent - 1 if window.stride == 1 else None

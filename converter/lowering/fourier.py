@@ -22,7 +22,7 @@ _MATRIX_LIMIT_BYTES = 2 * 1024 * 1024
 
 # What may be done with a complex tensor; anything else would not know of the two halves.
 _CONSUMERS = {
-    *("Real", "Imag", "ComplexAbs", "Conj", "Identity"),
+    *("Real", "Imag", "ComplexAbs", "Conj"),
     *("FFT", "IFFT", "IRFFT", "FFT2D", "IFFT2D"),
 }
 
@@ -194,9 +194,17 @@ def _complex_size(build: Builder, node: Any) -> int:
 
 
 def _check_consumers(build: Builder, node: Any) -> None:
-    others = {consumer.type for consumer in build.consumers(node.output[0])} - _CONSUMERS
-    if build.is_output(node.output[0]):
-        others.add("an output of the model")
+    others: set[str] = set()
+    pending = [str(node.output[0])]
+    while pending:
+        tensor = pending.pop()
+        if build.is_output(tensor):
+            others.add("an output of the model")
+        for consumer in build.consumers(tensor):
+            if consumer.type == "Identity":
+                pending.extend(consumer.output)
+            elif consumer.type not in _CONSUMERS:
+                others.add(consumer.type)
     if others:
         raise NoForm(node, f"its complex numbers go into {', '.join(sorted(others))}")
 
