@@ -91,8 +91,11 @@ def _name_of(value: Any, placeholder: str) -> str:
 
 def _conversion(function: Any, kept: set[str]) -> Any:
     """TensorFlow's plan to freeze all that was captured but ``kept``; it inlines at once."""
+    import tensorflow as tf
     from tensorflow.python.framework import convert_to_constants
 
+    # Tables are long initialised: Keras leaves an entry here that TensorFlow warns about.
+    function.graph.clear_collection(tf.compat.v1.GraphKeys.TABLE_INITIALIZERS)
     return convert_to_constants._FunctionConverterDataInEager(
         func=function,
         lower_control_flow=False,

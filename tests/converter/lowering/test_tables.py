@@ -37,6 +37,11 @@ def test_words_to_numbers_and_back(keras: Any) -> None:
     assert found.tolist() == [["größe", "[UNK]", "wind"]]
 
 
+def test_tables_bring_no_warnings(keras: Any, caplog: pytest.LogCaptureFixture) -> None:
+    run(lookup(keras, keras.layers.StringLookup(vocabulary=WORDS)), np.array([WORDS], object))
+    assert caplog.records == []
+
+
 def test_two_tables_do_not_mix(keras: Any) -> None:
     tensor = keras.Input((None,), dtype="string")
     first = keras.layers.StringLookup(vocabulary=WORDS)
