@@ -118,16 +118,16 @@ def _cast(node: ir.Node, arrays: list[Array]) -> Array | None:
         info = np.iinfo(target)
         numbers = array.astype(np.float64)
         # Out of range the result is the machine's choice: better not to fix it here.
-        if not np.all((numbers > float(info.min) - 1) & (numbers < float(info.max))):
-            return None
+        if not np.all((numbers > float(info.min) - 1) & (numbers < float(info.max) + 1)):
+            raise ValueError(f"a number does not fit {to.name}")
     with np.errstate(over="ignore"):
         return array.astype(target)
 
 
-def _integer_division(left: Array, right: Array) -> Array | None:
+def _integer_division(left: Array, right: Array) -> Array:
     """ONNX divides integers towards zero, numpy towards minus infinity."""
     if not np.all(right != 0):
-        return None
+        raise ValueError("integers are divided by zero")
     quotient: Array = np.floor_divide(left, right)
     inexact = quotient * right != left
     toward_zero = (inexact & ((left < 0) != (right < 0))).astype(quotient.dtype)
@@ -135,11 +135,11 @@ def _integer_division(left: Array, right: Array) -> Array | None:
     return corrected
 
 
-def _divide(left: Array, right: Array) -> Array | None:
+def _divide(left: Array, right: Array) -> Array:
     return _integer_division(left, right) if left.dtype.kind in "iu" else np.divide(left, right)
 
 
-_ELEMENTWISE: dict[str, Callable[..., Array | None]] = {
+_ELEMENTWISE: dict[str, Callable[..., Array]] = {
     "Add": np.add,
     "Sub": np.subtract,
     "Mul": np.multiply,

@@ -27,9 +27,12 @@ def graph() -> Callable[..., ir.Model]:
     ) -> ir.Model:
         text = f'<ir_version: {ir_version}, opset_import: ["" : {opset}]> g {signature} {{{body}}}'
         model = ir.from_onnx_text(text)
-        names = {v.name: v for v in _without_producer(model)}
+        loose = _without_producer(model)
         for name, array in arrays.items():
-            value = names[name]
+            # In text, each subgraph that mentions a name has a value of its own for it.
+            value, *others = [v for v in loose if v.name == name]
+            for other in others:
+                other.replace_all_uses_with(value)
             value.const_value = ir.tensor(np.asarray(array), name=name)
             value.type = ir.TensorType(value.const_value.dtype)
             value.shape = ir.Shape(np.shape(array))

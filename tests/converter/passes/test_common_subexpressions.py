@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from converter.passes.common_subexpressions import MergeCommonSubexpressions
+
+MERGE = MergeCommonSubexpressions()
+
+
+def test_equal_nodes_become_one_and_so_do_their_users(graph, check_pass, ops):
+    model = graph(
+        "(float[N, 4] x) => (float[N, 4] y)",
+        """a = LeakyRelu<alpha = 0.1>(x) b = LeakyRelu<alpha = 0.1>(x)
+        c = Neg(a) d = Neg(b) y = Add(c, d)""",
+    )
+    assert check_pass(MERGE, model).modified
+    assert ops(model) == ["LeakyRelu", "Neg", "Add"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "a = LeakyRelu<alpha = 0.1>(x) b = LeakyRelu<alpha = 0.2>(x) y = Add(a, b)",
+        "a = Relu(x) b = Neg(x) y = Add(a, b)",
+        "a = Sub(x, two) b = Sub(two, x) y = Add(a, b)",
+        "a = com.other.Op(x) b = com.other.Op(x) y = Add(a, b)",
+        "a = RandomNormalLike(x) b = RandomNormalLike(x) y = Add(a, b)",
+        "c = Sigmoid(x) a = Bernoulli(c) b = Bernoulli(c) y = Add(a, b)",
+    ],
+)
+def test_near_misses_stay(graph, body):
+    arrays = {"two": np.float32(2)} if "two" in body else {}
+    if "com.other" in body:
+        model = ir.from_onnx_text(
+            '<ir_version: 9, opset_import: ["" : 18, "com.other" : 1]>'
+            f"g (float[N] x) => (float[N] y) {{{body}}}"
+        )
+    else:
+        model = graph("(float[N] x) => (float[N] y)", body, **arrays)
+    assert not MERGE(model).modified
+
+
+def test_two_outputs_need_two_values(graph, check_pass):
+    model = graph("(float[N] x) => (float[N] a, float[N] b)", "a = Relu(x) b = Relu(x)")
+    assert not check_pass(MERGE, model).modified
+
+
+def test_one_output_takes_the_value_of_both(graph, check_pass, ops):
+    model = graph("(float[N] x) => (float[N] b, float[N] y)",
+                  "a = Relu(x) b = Relu(x) y = Add(a, b)")  # fmt: skip
+    assert check_pass(MERGE, model).modified
+    assert ops(model) == ["Relu", "Add"]
+
+
+def test_branches_are_judged_on_their_own(graph, check_pass):
+    model = graph(
+        "(float[N] x, bool c) => (float[N] y)",
+        """a = Relu(x) y = If (c) <
+          then_branch = t () => (float[N] u) { p = Relu(x) q = Relu(x) u = Add(p, q) },
+          else_branch = e () => (float[N] v) { v = Neg(a) }
+        >""",
+    )
+    assert check_pass(MERGE, model).modified
+    assert [len(g) for g in model.graphs()] == [2, 2, 1]
+
+
+def test_zero_and_minus_zero_differ(graph, check_pass):
+    model = graph(
+        "(float[N] x) => (float[N] y)",
+        "c = Elu<alpha = 0.0>(x) d = Elu<alpha = -0.0>(x) y = Add(c, d)",
+    )
+    assert not check_pass(MERGE, model).modified
