@@ -75,7 +75,9 @@ def _main(
 
 @app.command()
 def convert(
-    model: Annotated[Path, typer.Argument(help="A .keras or HDF5 file.")],
+    model: Annotated[
+        Path, typer.Argument(help="A .keras or HDF5 file, or the folder of a SavedModel.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
     opset: Annotated[int | None, typer.Option(help="ONNX opset; 18 otherwise.")] = None,
     target_ort: Annotated[
@@ -90,6 +92,9 @@ def convert(
     ] = None,
     custom: Custom = None,
     unsafe: Unsafe = False,
+    signature_key: Annotated[
+        str | None, typer.Option(help="Which signature of a SavedModel, if not its default.")
+    ] = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -108,6 +113,7 @@ def convert(
             data=data,
             custom_objects=_custom(custom),
             unsafe=unsafe,
+            signature_key=signature_key,
             force=force,
         )
     if json:

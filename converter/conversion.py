@@ -50,11 +50,13 @@ def convert(
     data: Any = None,
     custom_objects: dict[str, Any] | None = None,
     unsafe: bool = False,
+    signature_key: str | None = None,
     force: bool = False,
 ) -> ConversionReport:
     """Convert a Keras model to an ONNX file that has run and matched Keras.
 
-    ``model``: a live model, or the path of a ``.keras`` or HDF5 file. ``signature`` maps input
+    ``model``: a live model, or the path of a ``.keras`` or HDF5 file or of a SavedModel folder,
+    of which ``signature_key`` chooses a signature other than the default. ``signature`` maps input
     names to ``(shape, dtype)`` for models that do not know theirs. ``opset`` is 18 unless given
     or too new for ``target_ort``, the ONNX Runtime release that must open the file, such as
     ``1.16``. ``layout="nchw"`` makes image inputs channels first. ``data`` (what
@@ -69,7 +71,11 @@ def convert(
         raise DataError(f"there is no layout {layout!r}; choose one of {get_args(Layout)}")
     refuse_existing(output, force=force)
     live, keras_signature = load_source(
-        model, signature=signature, custom_objects=custom_objects, unsafe=unsafe
+        model,
+        signature=signature,
+        custom_objects=custom_objects,
+        unsafe=unsafe,
+        signature_key=signature_key,
     )
     with atomic_file(output, force=force) as path:
         graph, proofs = export_to(

@@ -21,6 +21,7 @@ def load_source(
     signature: SignatureSpec | None = None,
     custom_objects: Mapping[str, Any] | None = None,
     unsafe: bool = False,
+    signature_key: str | None = None,
 ) -> tuple[Any, KerasSignature]:
     """Return the live model and its signature.
 
@@ -28,7 +29,9 @@ def load_source(
     dimensions that are dynamic in the model. Raises what ``load_keras_model`` does, and
     ``DataError`` for a signature that does not fit the model's own.
     """
-    model = load_keras_model(source, custom_objects=custom_objects, unsafe=unsafe)
+    model = load_keras_model(
+        source, custom_objects=custom_objects, unsafe=unsafe, signature_key=signature_key
+    )
     if signature is None:
         return model, keras_signature(model)
     return model, given_signature(model, signature)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from converter.call_scopes import strip_calls
 from converter.freeze import bytes_of, freeze, values_of
 from converter.lookup_tables import read_tables
 from converter.lowering.layers import marked_layers
@@ -20,6 +21,7 @@ from converter.scopes import layer_scopes
 from runtimes.base import Array
 from runtimes.errors import ConversionError
 from runtimes.keras_signature import KerasSignature
+from runtimes.saved_model import NETWORK_NAME
 
 # Above this many bytes a weight travels beside the graph instead of in it.
 STAND_IN_ABOVE_BYTES = 64 * 1024
@@ -109,6 +111,11 @@ def trace(
     graph_def, captured = freeze(function, stand_in_above=stand_in_above)
     weights = _used(weights, graph_def) | captured
     tables = read_tables(function, graph_def)
+    interface = [*inputs, *weights, *outputs]
+    layers |= strip_calls(
+        graph_def, layers, fixed=[name.split(":")[0] for name in interface], whole=NETWORK_NAME
+    )
+    layers.discard(NETWORK_NAME)
     graph_def = _simplify(graph_def, [*inputs, *weights], outputs)
     return TracedModel(
         graph_def,

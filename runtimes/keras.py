@@ -15,14 +15,20 @@ from runtimes.errors import ConversionError, ModelError
 from runtimes.feed import check_feed, check_outputs
 from runtimes.keras_files import import_keras, load_keras_model
 from runtimes.keras_signature import KerasSignature, keras_signature
+from runtimes.saved_model import is_saved_model
 
 _FILE_HEADS = (b"\x89HDF\r\n\x1a\n", b"PK\x03\x04")
 _FILE_ENDINGS = {".keras", ".h5", ".hdf5"}
 
 
 def is_keras_file(path: str | os.PathLike[str]) -> bool:
-    """Whether ``path`` is a .keras or HDF5 file: by content, or by ending where it is damaged."""
+    """Whether ``path`` is a .keras or HDF5 file or a SavedModel folder.
+
+    By content, or by the ending of the file where it is damaged.
+    """
     path = Path(path)
+    if is_saved_model(path):
+        return True
     if path.suffix.lower() in _FILE_ENDINGS:
         return True
     try:
