@@ -44,12 +44,15 @@ def _dot_product_attention(  # noqa: PLR0917 - the signature is Keras' own
     import tensorflow as tf
 
     query, key, value = (tf.convert_to_tensor(tensor) for tensor in (query, key, value))
-    same = query.dtype == key.dtype == value.dtype == tf.float32
+    same = query.dtype == key.dtype == value.dtype in (tf.float32, tf.float16, tf.bfloat16)
     heads, key_heads = query.shape[2:3], key.shape[2:3]
     known = isinstance(scale, (int, float)) and not flash_attention
     if not same or not known or len(query.shape) != 4 or heads != key_heads:
         return NotImplemented
-    scores = tf.einsum("BTNH,BSNH->BNTS", query * tf.cast(scale, query.dtype), key)
+    if query.dtype == tf.float32:
+        scores = tf.einsum("BTNH,BSNH->BNTS", query * tf.constant(scale, tf.float32), key)
+    else:
+        scores = tf.cast(tf.einsum("BTNH,BSNH->BNTS", query, key), tf.float32) * scale
     if bias is not None:
         scores += tf.cast(bias, scores.dtype)
     if is_causal:
@@ -57,7 +60,8 @@ def _dot_product_attention(  # noqa: PLR0917 - the signature is Keras' own
         mask = causal if mask is None else tf.logical_and(mask, causal)
     if mask is not None:
         scores = tf.where(mask, scores, tf.constant(_MASKED, scores.dtype))
-    return tf.einsum("BNTS,BSNH->BTNH", tf.nn.softmax(scores), value)
+    weights = tf.cast(tf.nn.softmax(scores), value.dtype)
+    return tf.einsum("BNTS,BSNH->BTNH", weights, value)
 
 
 def _causal_mask(scores: Any) -> Any:

@@ -2,7 +2,8 @@
 
 TensorFlow's tensordot reshapes both sides to matrices, and its gather wants indices from zero
 up; ONNX' MatMul takes leading dimensions as they are, and its Gather counts from the end too.
-Keras writes some contractions out, with a Transpose more than they need.
+Keras writes some contractions out, with a Transpose more than they need. Repeating along an
+axis of known size is a Gather, where TensorFlow expands, tiles and reshapes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import numpy as np
 
 from converter.lowering.markers import Replacement
 
+# Beyond this the indices of a Gather would be a weight of their own.
+_LONGEST_REPETITION = 4096
+
 
 def function_replacements() -> list[Replacement]:
     """The functions that are replaced while tracing, and one layer that is hardly more."""
@@ -24,6 +28,7 @@ def function_replacements() -> list[Replacement]:
     return [
         Replacement(backend, "einsum", _einsum),
         Replacement(backend, "take", _take),
+        Replacement(tf, "repeat", _repeat),
         Replacement(tf, "tensordot", _tensordot),
         Replacement(layers.RepeatVector, "call", _repeat_vector),
     ]
@@ -63,6 +68,18 @@ def _tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Any:
     pair = [axes] if isinstance(axes, int) else np.reshape(axes, -1).tolist()
     last_with_first = pair in ([1], [-1, 0], [rank - 1, 0], [-1, -2], [rank - 1, -2])
     return tf.linalg.matmul(a, b) if last_with_first else NotImplemented
+
+
+def _repeat(input: Any, repeats: Any, axis: int | None = None, name: str | None = None) -> Any:
+    import tensorflow as tf
+
+    tensor = tf.convert_to_tensor(input)
+    if axis is None or not isinstance(repeats, int) or tensor.shape.rank is None:
+        return NotImplemented
+    size = tensor.shape[axis]
+    if size is None or size * repeats > _LONGEST_REPETITION:
+        return NotImplemented
+    return tf.gather(tensor, np.repeat(np.arange(size, dtype=np.int32), repeats), axis=axis)
 
 
 def _repeat_vector(layer: Any, inputs: Any) -> Any:

@@ -57,6 +57,14 @@ def test_repeat_vector(keras: Any, parity: Any) -> None:
     assert parity(model, [[features(3, 6)]]) == {"Unsqueeze": 1, "Tile": 1}
 
 
+def test_repeating_along_a_known_axis(keras: Any, parity: Any) -> None:
+    tensor = keras.Input((None, 4))
+    outputs = [keras.ops.repeat(tensor, 3, axis=-1), keras.ops.repeat(tensor, 2, axis=1)]
+    operators = parity(keras.Model(tensor, outputs[0]), [[features(3, 5, 4)]])
+    assert operators == {"Gather": 1}
+    parity(keras.Model(tensor, outputs), [[features(3, 5, 4)]])
+
+
 def test_axes_of_tensordot(keras: Any, parity: Any) -> None:
     import tensorflow as tf
 
