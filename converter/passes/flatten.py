@@ -12,10 +12,9 @@ import math
 import numpy as np
 import onnx_ir as ir
 
+from converter.passes.axis_order import order_of
 from converter.passes.base import Refuse, Refused, RewritePass
-from converter.passes.layout_rules import inverse
 from converter.passes.linear import Linear, linear_of, write_weight
-from converter.passes.transposes import perm_of
 from converter.passes.values import all_nodes, is_op, only_user, static_shape
 
 
@@ -86,8 +85,8 @@ def _sample_shape(source: ir.Value, reshape: ir.Node, linear: Linear) -> tuple[i
 
 
 def _fold(transpose: ir.Node, reshape: ir.Node, linear: Linear) -> None:
-    perm, weight = perm_of(transpose), linear.weight_value
-    if perm is None or perm[0] != 0:
+    order, weight = order_of(transpose), linear.weight_value
+    if order is None or order.places[0] != 0:
         raise Refused("it moves the batch")
     dims = _sample_shape(transpose.outputs[0], reshape, linear)
     assert weight.const_value is not None
@@ -95,7 +94,9 @@ def _fold(transpose: ir.Node, reshape: ir.Node, linear: Linear) -> None:
     if linear.transposed:
         rows = rows.T
     rows = rows.reshape(*dims, linear.output_channels)
-    back = inverse([axis - 1 for axis in perm[1:]])
+    sample = order.without([0])
+    assert sample is not None
+    back = sample.carry(range(len(dims)), 0)
     rows = np.transpose(rows, (*back, len(dims))).reshape(linear.input_channels, -1)
     graph = linear.node.graph
     assert isinstance(graph, ir.Graph)

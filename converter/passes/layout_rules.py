@@ -1,8 +1,8 @@
-"""How operators behave when the axes of their data are stored in another order.
+"""How operators compute when their data are in another form: axes reordered, or more of them.
 
-A permutation P relates a value v to its stored form s by ``v = Transpose(s, perm=P)``: axis i
-of v is axis P[i] of s. For each operator here, computing on stored forms with remapped
-attributes gives the stored form of the result.
+A form s of a value v holds the same numbers; an ``AxisOrder`` says where the axes of v lie in
+s. For each operator here, computing on such forms with remapped attributes gives that form of
+the result.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from converter.passes.axis_order import AxisOrder
 from converter.passes.values import (
     Array,
     add_initializer,
@@ -21,45 +22,6 @@ from converter.passes.values import (
     rank,
     small_ints,
 )
-
-Perm = tuple[int, ...]
-
-
-def inverse(perm: Sequence[int]) -> Perm:
-    """The permutation that undoes ``perm``."""
-    result = [0] * len(perm)
-    for place, axis in enumerate(perm):
-        result[axis] = place
-    return tuple(result)
-
-
-def compose(first: Sequence[int], second: Sequence[int]) -> Perm:
-    """Perm of ``Transpose(Transpose(x, first), second)``."""
-    return tuple(first[axis] for axis in second)
-
-
-@dataclass(frozen=True)
-class Mover:
-    """A node that can compute on stored forms.
-
-    ``data`` are the positions of the inputs that are stored in another order, all with the
-    same permutation. ``output`` gives the permutation of the outputs for that of the data,
-    ``source`` that of the data for that of the outputs, or ``None`` where it does not follow.
-    ``remap`` says what to change for a permutation of the data and one of the outputs.
-    """
-
-    node: ir.Node
-    data: tuple[int, ...]
-    output: Callable[[Perm], Perm]
-    source: Callable[[Perm], Perm | None]
-    remap: Callable[[Perm, Perm], Changes]
-
-    def fits(self, perm: Perm, output: Perm) -> bool:
-        """Whether data stored by ``perm`` can give outputs stored by ``output``."""
-        if self.node.op_type == "Unsqueeze":
-            # A new axis may be stored at any place.
-            return self.source(output) == perm
-        return self.output(perm) == output
 
 
 @dataclass(frozen=True)
@@ -73,6 +35,33 @@ class Changes:
 _NOTHING = Changes({}, {})
 
 
+@dataclass(frozen=True)
+class Mover:
+    """A node that can compute on other forms of its data.
+
+    ``data`` are the positions of the inputs that change form, all in the same way.
+    ``output`` gives the order of the outputs for that of the data, ``source`` that of the
+    data for that of the outputs, or ``None`` where it does not follow. ``remap`` says what
+    to change for the order of the data and that of the outputs, or ``None`` where the node
+    cannot compute on that form.
+    """
+
+    node: ir.Node
+    data: tuple[int, ...]
+    output: Callable[[AxisOrder], AxisOrder | None]
+    source: Callable[[AxisOrder], AxisOrder | None]
+    remap: Callable[[AxisOrder, AxisOrder], Changes | None]
+
+    def fits(self, order: AxisOrder, output: AxisOrder) -> bool:
+        """Whether data in this form can give outputs in that one."""
+        if self.node.op_type == "Unsqueeze":
+            # A new axis may lie at any place.
+            agree = self.source(output) == order
+        else:
+            agree = self.output(order) == output
+        return agree and self.remap(order, output) is not None
+
+
 def mover(node: ir.Node) -> Mover | None:
     """The rule for ``node``, or ``None`` where it depends on the order of the axes."""
     if node.domain != "" or not node.inputs or node.inputs[0] is None:
@@ -82,13 +71,18 @@ def mover(node: ir.Node) -> Mover | None:
 
 
 def rebuild(
-    found: Mover, perm: Perm, output: Perm, stored: Mapping[int, ir.Value], graph: ir.Graph
+    found: Mover,
+    order: AxisOrder,
+    output: AxisOrder,
+    forms: Mapping[int, ir.Value],
+    graph: ir.Graph,
 ) -> ir.Node:
-    """The node that computes on ``stored`` (by position); it is not yet part of ``graph``."""
+    """The node that computes on ``forms`` (by position); it is not yet part of ``graph``."""
     node = found.node
-    changes = found.remap(perm, output)
+    changes = found.remap(order, output)
+    assert changes is not None
     inputs: list[ir.Value | None] = list(node.inputs)
-    for position, value in stored.items():
+    for position, value in forms.items():
         inputs[position] = value
     for position, array in changes.constants.items():
         old = node.inputs[position]
@@ -114,31 +108,25 @@ def rebuild(
     )
     for new, old in zip(result.outputs, node.outputs, strict=True):
         new.type = old.type
-        new.shape = stored_shape(old.shape, output)
+        new.shape = output.shape(old.shape)
     return result
 
 
-def stored_shape(shape: ir.Shape | None, perm: Perm) -> ir.Shape | None:
-    """Shape of the stored form of a value of ``shape``."""
-    if shape is None or len(shape) != len(perm):
-        return None
-    return ir.Shape(shape[axis] for axis in inverse(perm))
+def _same(order: AxisOrder) -> AxisOrder:
+    return order
 
 
-def _same(perm: Perm) -> Perm:
-    return perm
-
-
-def _stored_constant(value: ir.Value, perm: Perm) -> Array | None:
-    """A constant operand broadcast to the rank of ``perm`` and stored like the data.
-
-    ``None`` for a single number, which is the same in any order.
-    """
-    array = constant(value)
-    if array is None or array.size == 1:
-        return None
-    wide = array.reshape((1,) * (len(perm) - array.ndim) + array.shape)
-    return np.ascontiguousarray(np.transpose(wide, inverse(perm)))
+def _remapped(order: AxisOrder, constants: Mapping[int, ir.Value]) -> Changes | None:
+    """Changes that carry constant operands over, broadcast as the data are."""
+    new: dict[int, Array] = {}
+    for place, value in constants.items():
+        array = constant(value)
+        moved = order.array(array) if array is not None else None
+        if array is None or moved is None:
+            return None
+        if moved is not array:
+            new[place] = moved
+    return Changes({}, new)
 
 
 def _operands(node: ir.Node) -> tuple[tuple[int, ...], dict[int, ir.Value]] | None:
@@ -162,9 +150,8 @@ def _elementwise(node: ir.Node) -> Mover | None:
         return None
     data, constants = operands
 
-    def remap(perm: Perm, output: Perm) -> Changes:
-        stored = {p: _stored_constant(v, perm) for p, v in constants.items()}
-        return Changes({}, {p: array for p, array in stored.items() if array is not None})
+    def remap(order: AxisOrder, output: AxisOrder) -> Changes | None:
+        return _remapped(order, constants)
 
     return Mover(node, data, _same, _same, remap)
 
@@ -179,14 +166,15 @@ def _concat(node: ir.Node) -> Mover | None:
         return None
     axis = node.attributes.get_int("axis", 0) % full
 
-    def remap(perm: Perm, output: Perm) -> Changes:
+    def remap(order: AxisOrder, output: AxisOrder) -> Changes | None:
+        place = order.places[axis]
         arrays = {p: constant(v) for p, v in constants.items()}
-        stored = {
-            p: np.ascontiguousarray(np.transpose(array, inverse(perm)))
-            for p, array in arrays.items()
-            if array is not None
-        }
-        return Changes({"axis": perm[axis]}, stored)
+        # Concat does not broadcast: a single number needs its axes too.
+        moved = {p: order.reordered(a) for p, a in arrays.items() if a is not None}
+        found = {p: a for p, a in moved.items() if a is not None}
+        if place is None or len(found) != len(constants):
+            return None
+        return Changes({"axis": place}, found)
 
     return Mover(node, data, _same, _same, remap)
 
@@ -199,7 +187,12 @@ def _by_axis(default: int) -> Callable[[ir.Node], Mover | None]:
         if full is None or any(rank(output) != full for output in node.outputs):
             return None
         axis = node.attributes.get_int("axis", default) % full
-        return Mover(node, (0,), _same, _same, lambda perm, _: Changes({"axis": perm[axis]}, {}))
+
+        def remap(order: AxisOrder, output: AxisOrder) -> Changes | None:
+            place = order.places[axis]
+            return None if place is None else Changes({"axis": place}, {})
+
+        return Mover(node, (0,), _same, _same, remap)
 
     return rule
 
@@ -223,27 +216,25 @@ def _with_axes(node: ir.Node, place: int, axes: Sequence[int]) -> Changes:
     return Changes({"axes": list(axes)}, {})
 
 
-def _without(perm: Perm, axes: Sequence[int]) -> Perm:
-    """What remains of ``perm`` when these axes of the value go, renumbered."""
-    left = [perm[axis] for axis in range(len(perm)) if axis not in axes]
-    order = sorted(left)
-    return tuple(order.index(axis) for axis in left)
-
-
 def _reduce(node: ir.Node) -> Mover | None:
     full = rank(node.inputs[0])
     axes = None if full is None else _axes_of(node, 1, full)
     if full is None or not axes:
         return None
-    named = bool(node.attributes.get_ints("axes", ())) or len(node.inputs) > 1
     kept = bool(node.attributes.get_int("keepdims", 1))
+    named = bool(node.attributes.get_ints("axes", ())) or len(node.inputs) > 1
 
-    def remap(perm: Perm, output: Perm) -> Changes:
-        return _with_axes(node, 1, [perm[axis] for axis in axes]) if named else _NOTHING
+    def remap(order: AxisOrder, output: AxisOrder) -> Changes | None:
+        moved = order.axes(axes)
+        if moved is None:
+            return None
+        if not named:
+            return _NOTHING if order.rank == full else None
+        return _with_axes(node, 1, moved)
 
     if kept:
         return Mover(node, (0,), _same, _same, remap)
-    return Mover(node, (0,), lambda perm: _without(perm, axes), lambda perm: None, remap)
+    return Mover(node, (0,), lambda order: order.without(axes), lambda order: None, remap)
 
 
 def _squeeze(node: ir.Node) -> Mover | None:
@@ -252,10 +243,11 @@ def _squeeze(node: ir.Node) -> Mover | None:
     if not axes:
         return None
 
-    def remap(perm: Perm, output: Perm) -> Changes:
-        return _with_axes(node, 1, [perm[axis] for axis in axes])
+    def remap(order: AxisOrder, output: AxisOrder) -> Changes | None:
+        moved = order.axes(axes)
+        return None if moved is None else _with_axes(node, 1, moved)
 
-    return Mover(node, (0,), lambda perm: _without(perm, axes), lambda perm: None, remap)
+    return Mover(node, (0,), lambda order: order.without(axes), lambda order: None, remap)
 
 
 def _unsqueeze(node: ir.Node) -> Mover | None:
@@ -267,16 +259,20 @@ def _unsqueeze(node: ir.Node) -> Mover | None:
     axes = [axis % full for axis in places]
     old = [axis for axis in range(full) if axis not in axes]
 
-    def output(perm: Perm) -> Perm:
-        result = list(range(full))
-        for place, axis in zip(old, perm, strict=True):
-            result[place] = old[axis]
-        return tuple(result)
+    def output(order: AxisOrder) -> AxisOrder | None:
+        """Without a reason to do otherwise, new axes lie where the value has them."""
+        if order.rank != before or None in order.places:
+            return None
+        result: list[int | None] = list(range(full))
+        for place, axis in zip(old, order.places, strict=True):
+            result[place] = None if axis is None else old[axis]
+        return AxisOrder(tuple(result), full)
 
-    def remap(perm: Perm, output: Perm) -> Changes:
-        return Changes({}, {1: np.array([output[axis] for axis in axes], np.int64)})
+    def remap(order: AxisOrder, output: AxisOrder) -> Changes | None:
+        moved = output.axes(axes)
+        return None if moved is None else Changes({}, {1: np.array(moved, np.int64)})
 
-    return Mover(node, (0,), output, lambda perm: _without(perm, axes), remap)
+    return Mover(node, (0,), output, lambda order: order.without(axes), remap)
 
 
 def _pad(node: ir.Node) -> Mover | None:
@@ -285,9 +281,11 @@ def _pad(node: ir.Node) -> Mover | None:
     if full is None or pads is None or len(pads) != 2 * full or len(node.inputs) > 3:
         return None
 
-    def remap(perm: Perm, output: Perm) -> Changes:
-        back = inverse(perm)
-        moved = [pads[side * full + axis] for side in (0, 1) for axis in back]
+    def remap(order: AxisOrder, output: AxisOrder) -> Changes | None:
+        padded = [axis for axis in range(full) if pads[axis] or pads[axis + full]]
+        if order.axes(padded) is None:
+            return None
+        moved = [*order.carry(pads[:full], 0), *order.carry(pads[full:], 0)]
         return Changes({}, {1: np.array(moved, np.int64)})
 
     return Mover(node, (0,), _same, _same, remap)
@@ -301,8 +299,9 @@ def _slice(node: ir.Node) -> Mover | None:
     if axes is None:
         return None
 
-    def remap(perm: Perm, output: Perm) -> Changes:
-        return Changes({}, {3: np.array([perm[axis % full] for axis in axes], np.int64)})
+    def remap(order: AxisOrder, output: AxisOrder) -> Changes | None:
+        moved = order.axes([axis % full for axis in axes])
+        return None if moved is None else Changes({}, {3: np.array(moved, np.int64)})
 
     return Mover(node, (0,), _same, _same, remap)
 
@@ -313,8 +312,11 @@ def _tile(node: ir.Node) -> Mover | None:
     if full is None or repeats is None or len(repeats) != full:
         return None
 
-    def remap(perm: Perm, output: Perm) -> Changes:
-        return Changes({}, {1: np.array([repeats[axis] for axis in inverse(perm)], np.int64)})
+    def remap(order: AxisOrder, output: AxisOrder) -> Changes | None:
+        repeated = [axis for axis, times in enumerate(repeats) if times != 1]
+        if order.axes(repeated) is None:
+            return None
+        return Changes({}, {1: np.array(order.carry(repeats, 1), np.int64)})
 
     return Mover(node, (0,), _same, _same, remap)
 
@@ -327,8 +329,11 @@ def _quantize(node: ir.Node) -> Mover | None:
         return None
     axis = node.attributes.get_int("axis", 1) % full
 
-    def remap(perm: Perm, output: Perm) -> Changes:
-        return Changes({"axis": perm[axis]}, {}) if rank(scale) == 1 else _NOTHING
+    def remap(order: AxisOrder, output: AxisOrder) -> Changes | None:
+        place = order.places[axis]
+        if rank(scale) == 0:
+            return _NOTHING
+        return None if place is None else Changes({"axis": place}, {})
 
     return Mover(node, (0,), _same, _same, remap)
 

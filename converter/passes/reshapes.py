@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from converter.passes.axis_order import order_of
 from converter.passes.base import Refuse, RewritePass
 from converter.passes.shape_data import dimensions
 from converter.passes.static_shapes import reshape_target
-from converter.passes.transposes import perm_of
 from converter.passes.values import (
     add_initializer,
     all_nodes,
@@ -44,10 +44,10 @@ class MergeReshapes(RewritePass):
 
 def _renames(node: ir.Node) -> bool:
     if is_op(node, "Transpose"):
-        perm, dims = perm_of(node), dimensions(node.inputs[0]) if node.inputs[0] else None
-        if perm is None or dims is None or len(perm) != len(dims):
+        order, dims = order_of(node), dimensions(node.inputs[0]) if node.inputs[0] else None
+        if order is None or dims is None or order.rank != len(dims):
             return False
-        wide = [axis for axis in perm if dims[axis] != 1]
+        wide = [axis for axis in order.places if axis is not None and dims[axis] != 1]
         return wide == sorted(wide)
     return is_op(node, "Reshape", "Flatten", "Squeeze", "Unsqueeze")
 

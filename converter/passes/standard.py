@@ -14,7 +14,7 @@ from converter.passes.dense import UnwrapMatMul
 from converter.passes.flatten import FoldFlattenedTransposes
 from converter.passes.fold_after import FoldAffineIntoPrecedingLinear
 from converter.passes.fold_before import FoldAffineIntoFollowingLinear
-from converter.passes.layout import MoveTransposes
+from converter.passes.layout import MoveSqueezes, MoveTransposes
 from converter.passes.merge_affine import MergeAffine
 from converter.passes.pads import FoldPads
 from converter.passes.reshapes import MergeReshapes
@@ -66,6 +66,7 @@ def _sequence() -> tuple[RewritePass, ...]:
         UnwrapMatMul(),
         MergeTransposes(),
         MoveTransposes(),
+        MoveSqueezes(),
         FoldFlattenedTransposes(),
         FoldPads(),
         FoldAffineIntoPrecedingLinear(),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from converter.passes.axis_order import node_for, order_of
 from converter.passes.base import Refuse, RewritePass
-from converter.passes.layout_rules import compose
-from converter.passes.values import can_be_output, is_op, rank, replace_value
+from converter.passes.values import can_be_output, is_op, replace_value
 
 
 class MergeTransposes(RewritePass):
@@ -33,31 +33,21 @@ def merge_transposes(graph: ir.Graph) -> bool:
     return modified
 
 
-def perm_of(node: ir.Node) -> tuple[int, ...] | None:
-    """The permutation of a Transpose; without the attribute it reverses a known rank."""
-    perm = node.attributes.get_ints("perm")
-    if perm is not None:
-        return tuple(perm)
-    length = rank(node.inputs[0])
-    return None if length is None else tuple(range(length))[::-1]
-
-
 def _merge(node: ir.Node) -> bool:
     middle, graph = node.inputs[0], node.graph
     first = middle.producer() if middle is not None else None
     if middle is None or first is None or not is_op(first, "Transpose") or graph is None:
         return False
-    source, one, two = first.inputs[0], perm_of(first), perm_of(node)
+    source, one, two = first.inputs[0], order_of(first), order_of(node)
     if source is None or one is None or two is None or first.graph is not graph:
         return False
-    perm, output = compose(one, two), node.outputs[0]
-    cancel = perm == tuple(range(len(perm)))
-    if cancel and (not output.is_graph_output() or can_be_output(source, graph)):
+    order, output = two.after(one), node.outputs[0]
+    if order.is_identity() and (not output.is_graph_output() or can_be_output(source, graph)):
         replace_value(output, source)
         graph.remove(node, safe=True)
     else:
         node.replace_input_with(0, source)
-        node.attributes.add(ir.AttrInt64s("perm", perm))
+        node.attributes.add(ir.AttrInt64s("perm", node_for(order)[1]))
     if not middle.uses() and not middle.is_graph_output():
         graph.remove(first, safe=True)
     return True

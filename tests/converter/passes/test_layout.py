@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from converter.passes.clean import Clean
 from converter.passes.constants import FoldConstants
-from converter.passes.layout import MoveTransposes
+from converter.passes.layout import MoveSqueezes, MoveTransposes
 from converter.passes.shapes import InferShapes
 
 FIRST, LAST = "<perm = [0, 3, 1, 2]>", "<perm = [0, 2, 3, 1]>"
@@ -255,7 +255,10 @@ class Program:
             return []
         axes = self.constant(axis)
         flat = self.emit("Relu", self.emit("Squeeze", [value, axes]))
-        return [(self.emit("Unsqueeze", [*flat, axes])[0], shape)]
+        other = perm[0]
+        new = self.emit("Unsqueeze", [*flat, self.constant(other)])
+        left = [*shape[:axis], *shape[axis + 1 :]]
+        return [(new[0], (*left[:other], 1, *left[other:]))]
 
     def model(self):
         ends = [value for value, _ in self.values if not value.uses()]
@@ -295,6 +298,43 @@ STEPS = st.lists(
 )
 
 
+def test_what_follows_a_convolution_on_sequences_stays_next_to_it(graph, check_pass, ops):
+    model = graph(
+        "(float[N, 3, 1, 8] x) => (float[N, 4, 8] y)",
+        """c = Conv(x, w) s = Squeeze(c, two) m = Mul(s, k) r = Relu(m) p = Pad(r, pads)
+        u = Unsqueeze(p, two) d = Conv(u, v) t = Squeeze(d, two) a = Add(t, r) y = Relu(a)""",
+        w=normal(4, 3, 1, 1),
+        v=normal(4, 4, 1, 3),
+        k=normal(4, 8),
+        two=np.array([2]),
+        pads=np.array([0, 0, 2, 0, 0, 0]),
+    )
+    InferShapes()(model)
+    assert check_pass(MoveSqueezes(), model).modified
+    assert not check_pass(MoveSqueezes(), model).modified
+    Clean()(model)
+    assert ops(model) == ["Conv", "Mul", "Relu", "Pad", "Conv", "Add", "Squeeze", "Relu"]
+
+
+def test_an_activation_goes_to_its_convolution_at_equal_cost(graph, check_pass, ops):
+    model = graph("(float[N, 3, 8, 8] x) => (float[N, 8, 8, 4] y)",
+                  f"c = Conv(x, w) t = Transpose{LAST}(c) y = Relu(t)",
+                  w=normal(4, 3, 1, 1))  # fmt: skip
+    assert arrange(check_pass, model).modified
+    assert ops(model) == ["Conv", "Relu", "Transpose"]
+
+
+def test_a_flattened_sample_may_have_any_order(graph, check_pass, ops):
+    model = graph(
+        "(float[N, 3, 4, 4] x) => (float[N, 5] y)",
+        f"t = Transpose{LAST}(x) r = Exp(t) f = Reshape(r, shape) y = MatMul(f, w)",
+        shape=np.array([-1, 48]),
+        w=normal(48, 5),
+    )
+    assert arrange(check_pass, model).modified
+    assert ops(model) == ["Exp", "Transpose", "Reshape", "MatMul"]
+
+
 @settings(max_examples=150, deadline=None)
 @given(STEPS)
 def test_any_program_computes_the_same_with_no_more_transposes(check_pass, ops, steps):
@@ -308,3 +348,8 @@ def test_any_program_computes_the_same_with_no_more_transposes(check_pass, ops, 
     check_pass(MoveTransposes(), model)
     Clean()(model)
     assert ops(model).count("Transpose") <= before
+    InferShapes()(model)
+    before = sum(op in ("Squeeze", "Unsqueeze") for op in ops(model))
+    check_pass(MoveSqueezes(), model)
+    Clean()(model)
+    assert sum(op in ("Squeeze", "Unsqueeze") for op in ops(model)) <= before
