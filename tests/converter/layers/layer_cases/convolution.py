@@ -110,6 +110,24 @@ def _plain() -> list[Case]:
             variant="dynamic_dilated",
         ),
         case(
+            "Conv1D",
+            Given((None, 4), dynamic=(9,)),
+            filters=8,
+            kernel_size=3,
+            padding="same",
+            dilation_rate=2,
+            variant="dynamic_dilated",
+        ),
+        case(
+            "Conv3D",
+            Given((None, None, None, 4), dynamic=(7, 6, 5)),
+            filters=8,
+            kernel_size=2,
+            padding="same",
+            dilation_rate=2,
+            variant="dynamic_dilated",
+        ),
+        case(
             "Conv3D",
             Given((None, None, None, 4), dynamic=(7, 6, 5)),
             filters=8,
@@ -225,14 +243,30 @@ def _depthwise() -> list[Case]:
             {"strides": 2, "padding": "same"},
             {"dilation_rate": 2},
             {"dilation_rate": 2, "padding": "same"},
+            {"dilation_rate": 2, "strides": 3, "padding": "same"},
             {"depth_multiplier": 2},
             {"use_bias": False, "activation": "relu6"},
         ]
         found += [case(layer, shape, kernel_size=3, **v) for v in variants]
-        for v in ({}, {"padding": "same", "strides": 2}, {"depth_multiplier": 2}):
-            found.append(
-                case(layer, _first(shape), kernel_size=3, data_format="channels_first", **v)
+        first = _first(_image(dims, 4, 12))  # TensorFlow mistakes a side of 4 for the channels
+        for v in (
+            {},
+            {"padding": "same", "strides": 2},
+            {"padding": "same", "dilation_rate": 2},
+            {"depth_multiplier": 2},
+        ):
+            found.append(case(layer, first, kernel_size=3, data_format="channels_first", **v))
+    for layer, sizes in (("DepthwiseConv1D", (9,)), ("DepthwiseConv2D", (9, 8))):
+        found.append(
+            case(
+                layer,
+                Given((*[None] * len(sizes), 4), dynamic=sizes),
+                kernel_size=3,
+                padding="same",
+                dilation_rate=2,
+                variant="dynamic_dilated",
             )
+        )
     found.append(
         case(
             "DepthwiseConv2D",
@@ -264,7 +298,7 @@ def _separable() -> list[Case]:
             found.append(
                 case(
                     layer,
-                    _first(shape),
+                    _first(_image(dims, 4, 12)),
                     filters=6,
                     kernel_size=3,
                     data_format="channels_first",
