@@ -67,15 +67,19 @@ class Judge:
             threads=self.threads,
         )
 
-    def measure(self, path: Path, parity: ParityReport) -> Measured:
-        """Size, latency against the reference (interleaved), and what parity found."""
+    def measure(self, path: Path, parity: ParityReport, best: Measured) -> Measured:
+        """Size, latency against the reference (interleaved), and what parity found.
+
+        The latency is the reference's, which ``best`` implies, divided by the measured speed-up:
+        medians from different minutes of a shared machine would contradict the ratio.
+        """
         found = self._profile(path, self.reference).batches[0]
         sqnr = [out.sqnr_db for out in parity.outputs if out.sqnr_db is not None]
         agreement = [out.agreement for out in parity.outputs if out.agreement is not None]
         worst = min(sqnr, default=math.inf)
         return Measured(
             size_bytes=file_bytes(path),
-            latency_ms=found.model.p50_ms,
+            latency_ms=(best.latency_ms or 0.0) * (best.speedup or 1.0) / (found.ratio or 1.0),
             metric=parity.metrics[0].candidate if parity.metrics else min(agreement, default=None),
             sqnr_db=worst if math.isfinite(worst) else None,
             speedup=found.ratio,

@@ -128,7 +128,7 @@ def _try_step(
     path = best.path.with_name(f"{name}.onnx.tmp")
     write_model(outcome.model, path)
     parity = judge.parity(path)
-    measured = judge.measure(path, parity)
+    measured = judge.measure(path, parity, best.measured)
     challenger = _Candidate(outcome.model, path, measured)
     kept, reason = _decide(parity, challenger, best, judge)
     if outcome.reason:
