@@ -80,24 +80,28 @@ def _mark(x: Any, operator: str, **attributes: float) -> Any:
     return output
 
 
-def _lower_activation(b: Builder, marker: Marker) -> list[str]:
+def _lower_activation(build: Builder, marker: Marker) -> list[str]:
     x, operator = marker.inputs["x"], marker.config["operator"]
-    if operator == "HardSwish" and b.opset < 14:
-        return [b.op("Mul", x, b.op("HardSigmoid", x, alpha=1 / 6, beta=0.5))]
-    return [b.op(operator, x, **marker.config["attributes"])]
+    if operator == "HardSwish" and build.opset < 14:
+        return [build.op("Mul", x, build.op("HardSigmoid", x, alpha=1 / 6, beta=0.5))]
+    return [build.op(operator, x, **marker.config["attributes"])]
 
 
-def _lower_prelu(b: Builder, marker: Marker) -> list[str]:
-    return [b.op("PRelu", marker.inputs["x"], marker.inputs["slope"])]
+def _lower_prelu(build: Builder, marker: Marker) -> list[str]:
+    return [build.op("PRelu", marker.inputs["x"], marker.inputs["slope"])]
 
 
-def _lower_gelu(b: Builder, marker: Marker) -> list[str]:
+def _lower_gelu(build: Builder, marker: Marker) -> list[str]:
     """The formula in the form that ONNX Runtime fuses; ONNX has the operator from opset 20."""
     x = marker.inputs["x"]
-    one, half = b.scalar(1, like=x), b.scalar(0.5, like=x)
+    one, half = build.scalar(1, like=x), build.scalar(0.5, like=x)
     if not marker.config["approximate"]:
-        erf = b.op("Erf", b.op("Div", x, b.scalar(math.sqrt(2), like=x)))
-        return [b.op("Mul", b.op("Mul", x, b.op("Add", erf, one)), half)]
-    cubed = b.op("Mul", b.op("Pow", x, b.scalar(3, like=x)), b.scalar(0.044715, like=x))
-    inner = b.op("Mul", b.op("Add", x, cubed), b.scalar(math.sqrt(2 / math.pi), like=x))
-    return [b.op("Mul", b.op("Mul", x, half), b.op("Add", b.op("Tanh", inner), one))]
+        erf = build.op("Erf", build.op("Div", x, build.scalar(math.sqrt(2), like=x)))
+        return [build.op("Mul", build.op("Mul", x, build.op("Add", erf, one)), half)]
+    cubed = build.op(
+        "Mul", build.op("Pow", x, build.scalar(3, like=x)), build.scalar(0.044715, like=x)
+    )
+    inner = build.op("Mul", build.op("Add", x, cubed), build.scalar(math.sqrt(2 / math.pi), like=x))
+    return [
+        build.op("Mul", build.op("Mul", x, half), build.op("Add", build.op("Tanh", inner), one))
+    ]

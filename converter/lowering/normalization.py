@@ -113,84 +113,84 @@ def _mark(kind: str, x: Any, weights: dict[str, Any], *, half: bool = False, **c
     return tf.cast(output, dtype)
 
 
-def _lower_layer_normalization(b: Builder, marker: Marker) -> list[str]:
+def _lower_layer_normalization(build: Builder, marker: Marker) -> list[str]:
     """``(x - mean) / sqrt(variance + epsilon) * scale + bias`` over ``axes``."""
     x, config = marker.inputs["x"], marker.config
     axes, sizes = config["axes"], config["sizes"]
-    rank = len(b.shape(x) or ())
+    rank = len(build.shape(x) or ())
     first = rank - len(axes)
     kept = [axis for axis in range(rank) if axis not in axes]
     order = [*kept, *axes]
     trailing = order == list(range(rank))
     if not trailing:
-        x = b.op("Transpose", x, perm=order)
+        x = build.op("Transpose", x, perm=order)
     bias = marker.inputs.get("bias")
     scale = marker.inputs.get("scale")
-    if b.opset >= 17:
-        scale = scale or b.filled(1, sizes, like=x)
+    if build.opset >= 17:
+        scale = scale or build.filled(1, sizes, like=x)
         given = [scale] if bias is None else [scale, bias]
-        y = b.op("LayerNormalization", x, *given, axis=first, epsilon=config["epsilon"])
+        y = build.op("LayerNormalization", x, *given, axis=first, epsilon=config["epsilon"])
     else:
-        centred = b.op("Sub", x, _mean(b, x, range(first, rank)))
-        variance = _mean(b, b.op("Mul", centred, centred), range(first, rank))
-        y = b.op("Div", centred, _root(b, variance, config["epsilon"]))
-        y = y if scale is None else b.op("Mul", y, scale)
-        y = y if bias is None else b.op("Add", y, bias)
+        centred = build.op("Sub", x, _mean(build, x, range(first, rank)))
+        variance = _mean(build, build.op("Mul", centred, centred), range(first, rank))
+        y = build.op("Div", centred, _root(build, variance, config["epsilon"]))
+        y = y if scale is None else build.op("Mul", y, scale)
+        y = y if bias is None else build.op("Add", y, bias)
     if not trailing:
-        y = b.op("Transpose", y, perm=[order.index(axis) for axis in range(rank)])
+        y = build.op("Transpose", y, perm=[order.index(axis) for axis in range(rank)])
     return [y]
 
 
-def _lower_rms_normalization(b: Builder, marker: Marker) -> list[str]:
+def _lower_rms_normalization(build: Builder, marker: Marker) -> list[str]:
     """``x / sqrt(mean(x²) + epsilon) * scale``, in the form that ONNX Runtime fuses."""
     x, scale = marker.inputs["x"], marker.inputs.get("scale")
-    squared = b.op("Pow", x, b.scalar(2, like=x))
-    mean = _mean(b, squared, marker.config["axes"])
-    y = b.op("Div", x, _root(b, mean, marker.config["epsilon"]))
-    return [y if scale is None else b.op("Mul", y, scale)]
+    squared = build.op("Pow", x, build.scalar(2, like=x))
+    mean = _mean(build, squared, marker.config["axes"])
+    y = build.op("Div", x, _root(build, mean, marker.config["epsilon"]))
+    return [y if scale is None else build.op("Mul", y, scale)]
 
 
-def _lower_group_normalization(b: Builder, marker: Marker) -> list[str]:
+def _lower_group_normalization(build: Builder, marker: Marker) -> list[str]:
     """Groups of channels as the channels of an InstanceNormalization, then scale and bias."""
     x, config = marker.inputs["x"], marker.config
     groups, channels, axis = config["groups"], config["channels"], config["axis"]
-    shape = b.shape(x) or []
+    shape = build.shape(x) or []
     rank = len(shape)
     order = [0, axis, *(i for i in range(1, rank) if i != axis)]
     first = order == list(range(rank))
     if not first:
-        x = b.op("Transpose", x, perm=order)
-    ones, zeros = (b.filled(value, [groups], like=x) for value in (1, 0))
+        x = build.op("Transpose", x, perm=order)
+    ones, zeros = (build.filled(value, [groups], like=x) for value in (1, 0))
     scale, bias = marker.inputs.get("scale"), marker.inputs.get("bias")
     epsilon = config["epsilon"]
     if groups == channels:
-        y = b.op("InstanceNormalization", x, scale or ones, bias or zeros, epsilon=epsilon)
+        y = build.op("InstanceNormalization", x, scale or ones, bias or zeros, epsilon=epsilon)
     else:
-        grouped = b.reshape(x, [0, groups, -1])
-        y = b.op("InstanceNormalization", grouped, ones, zeros, epsilon=epsilon)
+        grouped = build.reshape(x, [0, groups, -1])
+        y = build.op("InstanceNormalization", grouped, ones, zeros, epsilon=epsilon)
         spatial = [shape[i] for i in order[2:]]
         if spatial.count(-1) > 1:
-            y = b.op("Reshape", y, b.op("Shape", x))
+            y = build.op("Reshape", y, build.op("Shape", x))
         else:
-            y = b.reshape(y, [0, channels, *spatial])
+            y = build.reshape(y, [0, channels, *spatial])
         along = list(range(1, rank - 1))
-        y = y if scale is None else b.op("Mul", y, b.unsqueeze(scale, *along))
-        y = y if bias is None else b.op("Add", y, b.unsqueeze(bias, *along))
+        y = y if scale is None else build.op("Mul", y, build.unsqueeze(scale, *along))
+        y = y if bias is None else build.op("Add", y, build.unsqueeze(bias, *along))
     if not first:
-        y = b.op("Transpose", y, perm=[order.index(i) for i in range(rank)])
+        y = build.op("Transpose", y, perm=[order.index(i) for i in range(rank)])
     return [y]
 
 
-def _lower_unit_normalization(b: Builder, marker: Marker) -> list[str]:
+def _lower_unit_normalization(build: Builder, marker: Marker) -> list[str]:
     """``x / max(norm(x), 1e-12)``, as Keras has it."""
     x = marker.inputs["x"]
-    norm = b.reduce("ReduceL2", x, marker.config["axes"], keepdims=True)
-    return [b.op("Div", x, b.op("Max", norm, b.scalar(1e-12, like=x)))]
+    norm = build.reduce("ReduceL2", x, marker.config["axes"], keepdims=True)
+    return [build.op("Div", x, build.op("Max", norm, build.scalar(1e-12, like=x)))]
 
 
-def _mean(b: Builder, x: str, axes: Sequence[int]) -> str:
-    return b.reduce("ReduceMean", x, axes, keepdims=True)
+def _mean(build: Builder, x: str, axes: Sequence[int]) -> str:
+    return build.reduce("ReduceMean", x, axes, keepdims=True)
 
 
-def _root(b: Builder, x: str, epsilon: float) -> str:
-    return b.op("Sqrt", b.op("Add", x, b.scalar(epsilon, like=x)))
+def _root(build: Builder, x: str, epsilon: float) -> str:
+    return build.op("Sqrt", build.op("Add", x, build.scalar(epsilon, like=x)))

@@ -57,7 +57,7 @@ def _upsampling(layer: Any, inputs: Any) -> Any:
     return tf.cast(output, inputs.dtype)
 
 
-def _lower_upsampling(b: Builder, marker: Marker) -> list[str]:
+def _lower_upsampling(build: Builder, marker: Marker) -> list[str]:
     """Resize with channels first, which runtimes are built for; a sequence is repeated as it is."""
     x, config = marker.inputs["x"], marker.config
     factors = config["factors"]
@@ -65,15 +65,15 @@ def _lower_upsampling(b: Builder, marker: Marker) -> list[str]:
     turned = config["channels_last"] and rank > 3
     if turned:
         factors = [*factors[:1], *factors[-1:], *factors[1:-1]]
-        x = b.op("Transpose", x, perm=[0, rank - 1, *range(1, rank - 1)])
-    scales = b.constant(factors, np.float32)
+        x = build.op("Transpose", x, perm=[0, rank - 1, *range(1, rank - 1)])
+    scales = build.constant(factors, np.float32)
     if config["interpolation"] == "nearest":
         kind = {"mode": "nearest", "nearest_mode": "floor"}
         coordinates = "asymmetric"
     else:
         kind = {"mode": "linear"}
         coordinates = "half_pixel"
-    y = b.op("Resize", x, "", scales, coordinate_transformation_mode=coordinates, **kind)
+    y = build.op("Resize", x, "", scales, coordinate_transformation_mode=coordinates, **kind)
     if turned:
-        y = b.op("Transpose", y, perm=[0, *range(2, rank), 1])
+        y = build.op("Transpose", y, perm=[0, *range(2, rank), 1])
     return [y]
