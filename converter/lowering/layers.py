@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from converter.lowering.activations import activation_lowerings, activation_replacements
 from converter.lowering.attention import attention_replacements
 from converter.lowering.dilation import dilation_replacements
+from converter.lowering.framing import framing_replacements
 from converter.lowering.functions import function_replacements
 from converter.lowering.markers import marker_handler, replaced
 from converter.lowering.normalization import normalization_lowerings, normalization_replacements
@@ -34,6 +35,7 @@ def marked_layers() -> Iterator[None]:
         *activation_replacements(),
         *attention_replacements(),
         *dilation_replacements(),
+        *framing_replacements(),
         *function_replacements(),
         *normalization_replacements(),
         *recurrent_replacements(),
