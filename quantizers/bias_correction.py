@@ -23,6 +23,7 @@ from quantizers.observers import ChannelMeanObserver
 from quantizers.options import DEFAULT_OPTIONS, QuantizeOptions
 from quantizers.plan import Plan, Unit
 from quantizers.scales import Grid, quantize_array
+from quantizers.statistics import spread
 from runtimes.base import Array
 from runtimes.dataset import Dataset
 from runtimes.feed import fixed_batch
@@ -54,7 +55,7 @@ def measure_bias_shifts(
     samples = min(_MOST_SAMPLES, options.memory_bytes // max(1, _peak(stages, sizes)))
     if samples < _LEAST_SAMPLES:
         return {}
-    data = _spread(data, samples)
+    data = spread(data, samples)
     float_means = _float_means(source, stages, data, options)
     store = _read_inputs(placed, data, options)
     last_use = {name: index for index, stage in enumerate(stages) for name in stage.inputs}
@@ -180,14 +181,6 @@ def _peak(stages: Sequence[_Stage], sizes: Mapping[str, int]) -> int:
         alive[stage.result_name] = floats if stage.grid is None else floats // 4
         alive = {name: size for name, size in alive.items() if last_use.get(name, -1) > index}
     return peak
-
-
-def _spread(data: Dataset, samples: int) -> Dataset:
-    """About ``samples`` of ``data``, from all over it: files are often sorted by class."""
-    total = data.num_samples
-    if total is None or total <= samples:
-        return data.take(samples)
-    return data.split(samples / total)[0]
 
 
 def _float_means(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from converter.passes.values import Names
 from quantizers.observers import Observer
 from quantizers.options import DEFAULT_OPTIONS, QuantizeOptions
 from runtimes.base import Array
@@ -129,9 +130,10 @@ def bytes_per_sample(model: ir.Model, data: Dataset, names: Sequence[str]) -> di
         return {}
     copy = _with_outputs(model, names)
     shapes = []
+    free = Names(copy.graph)
     for value in copy.graph.outputs:
-        node = ir.node("Shape", [value], name=f"{value.name}_shape")
-        node.outputs[0].name = f"{value.name}_shape"
+        node = ir.node("Shape", [value])
+        node.name = node.outputs[0].name = free.take(f"{value.name}_shape")
         node.outputs[0].dtype = ir.DataType.INT64
         copy.graph.append(node)
         shapes.append(node.outputs[0])
@@ -144,6 +146,6 @@ def bytes_per_sample(model: ir.Model, data: Dataset, names: Sequence[str]) -> di
         )
     itemsize = np.dtype(np.float32).itemsize
     return {
-        name: itemsize * int(np.prod(result[f"{name}_shape"], dtype=np.int64)) // size
-        for name in names
+        name: itemsize * int(np.prod(result[str(shape.name)], dtype=np.int64)) // size
+        for name, shape in zip(names, shapes, strict=True)
     }

@@ -7,13 +7,17 @@ calibrated apart and combined.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
 from runtimes.base import Array
 from runtimes.errors import DataError
+
+# Values are sorted into bins so many at a time: their places need no memory to speak of.
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -45,35 +49,109 @@ class RangeObserver(Observer, Protocol):
 
 
 class MinMaxObserver:
-    """The smallest and the largest value ever seen.
+    """The smallest and the largest value ever seen, and those of every channel along ``axis``.
 
-    Raises ``DataError`` for NaN and infinities: they have no place on an integer grid.
+    Raises ``DataError`` for NaN and infinities: they have no place on an integer grid. Where the
+    number of channels varies from batch to batch, only the range of the whole is kept.
     """
 
-    def __init__(self, low: float = np.inf, high: float = -np.inf) -> None:
-        self._low = low
-        self._high = high
+    def __init__(self, axis: int | None = None) -> None:
+        self._axis = axis
+        self._low: Array = np.asarray(np.inf)
+        self._high: Array = np.asarray(-np.inf)
 
     def update(self, batch: Array) -> None:
         """Take in one batch, float of any shape."""
         if batch.size == 0:
             return
+        low, high = self._reduce(batch, np.min), self._reduce(batch, np.max)
         # min and max carry a NaN through, so the two of them see every bad value.
-        low, high = float(batch.min()), float(batch.max())
-        if not (np.isfinite(low) and np.isfinite(high)):
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
             raise DataError(describe_not_finite(batch))
-        self._low = min(self._low, low)
-        self._high = max(self._high, high)
+        self._add(low, high)
 
     def merge(self, other: MinMaxObserver) -> MinMaxObserver:
         """The observer of both halves."""
-        return MinMaxObserver(min(self._low, other._low), max(self._high, other._high))
+        merged = MinMaxObserver(self._axis)
+        for half in (self, other):
+            if half.seen:
+                merged._add(half._low, half._high)
+        return merged
+
+    def scaled(self, factors: Array) -> MinMaxObserver:
+        """The observer of the same values, every channel multiplied by its positive factor."""
+        result = MinMaxObserver(self._axis)
+        result._low, result._high = self._low * factors, self._high * factors
+        return result
+
+    @property
+    def seen(self) -> bool:
+        """Whether there were any values."""
+        return bool(np.all(self._low <= self._high))
 
     def range(self) -> Range:
         """The smallest and the largest value seen."""
-        if self._low > self._high:
+        if not self.seen:
             raise DataError("no values were seen; calibrate with at least one sample")
-        return Range(self._low, self._high)
+        return Range(float(self._low.min()), float(self._high.max()))
+
+    def channels(self) -> tuple[Array, Array]:
+        """Smallest and largest value of every channel, ``[channels]``; ``[]`` where not kept."""
+        self.range()
+        return self._low, self._high
+
+    def _reduce(self, batch: Array, how: Callable[..., Any]) -> Array:
+        if self._axis is None or batch.ndim < 2:
+            return np.asarray(how(batch))
+        axes = tuple(d for d in range(batch.ndim) if d != self._axis % batch.ndim)
+        return np.asarray(how(batch, axis=axes))
+
+    def _add(self, low: Array, high: Array) -> None:
+        if self.seen and low.shape != self._low.shape:
+            self._axis = None
+            self._low, self._high = self._low.min(), self._high.max()
+            low, high = low.min(), high.max()
+        self._low = np.minimum(self._low, low)
+        self._high = np.maximum(self._high, high)
+
+
+class HistogramObserver:
+    """How often values fall into each of ``bins`` equal bins of a fixed interval.
+
+    The interval comes from a first pass (``MinMaxObserver``), so that counts of two halves add
+    up exactly. What lies outside is counted at the nearest edge.
+    """
+
+    def __init__(self, span: Range, bins: int = 2048) -> None:
+        self.span = span
+        self.counts: Array = np.zeros(bins, dtype=np.int64)
+        width = (span.high - span.low) / bins
+        self._per_unit = 1.0 / width if width > 0 else 0.0
+
+    def update(self, batch: Array) -> None:
+        """Take in one batch, float of any shape."""
+        flat = batch.reshape(-1)
+        bins = len(self.counts)
+        for start in range(0, flat.size, _CHUNK):
+            place = (flat[start : start + _CHUNK] - np.float32(self.span.low)) * np.float32(
+                self._per_unit
+            )
+            np.clip(place, 0, bins - 1, out=place)
+            self.counts += np.bincount(place.astype(np.int32), minlength=bins)
+
+    def merge(self, other: HistogramObserver) -> HistogramObserver:
+        """The observer of both halves; they must be of the same interval."""
+        if other.span != self.span or len(other.counts) != len(self.counts):
+            raise ValueError("only histograms of one interval and as many bins can be merged")
+        merged = HistogramObserver(self.span, len(self.counts))
+        merged.counts = self.counts + other.counts
+        return merged
+
+    def centers(self) -> Array:
+        """The middle of every bin, float64."""
+        bins = len(self.counts)
+        width = (self.span.high - self.span.low) / bins
+        return np.asarray(self.span.low + width * (np.arange(bins) + 0.5))
 
 
 class ChannelMeanObserver:

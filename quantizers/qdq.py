@@ -17,8 +17,16 @@ import onnx_ir as ir
 from converter.passes.values import constant, drop_if_unused, only_user, replace_value
 from quantizers.plan import Plan, Unit
 from quantizers.scales import Grid
-from quantizers.weights import bias_scale, quantize_bias, quantize_weight, weight_scale
+from quantizers.weights import (
+    QuantizedWeight,
+    bias_scale,
+    quantize_bias,
+    quantize_weight,
+    weight_scale,
+)
 from runtimes.base import Array
+
+_SAME_SCALE = 1.0 + 1e-5
 
 
 def place(
@@ -26,13 +34,15 @@ def place(
     plan: Plan,
     grids: Mapping[ir.Value, Grid],
     bias_shifts: Mapping[str, Array] = MappingProxyType({}),
+    weights: Mapping[str, QuantizedWeight] = MappingProxyType({}),
 ) -> None:
     """Put ``plan`` into effect on ``graph``, in place.
 
     ``grids`` holds the grid of each value in ``plan.quantized_values()``; ``bias_shifts`` what
-    is added to the bias of a unit, by its name (float ``[channels]``). Float weights and
-    biases that nothing reads any more leave the graph, and so do activations whose clipping
-    the grid of their only reader does.
+    is added to the bias of a unit, by its name (float ``[channels]``); ``weights`` the codes of
+    a unit's weight where they are not simply the nearest. Float weights and biases that nothing
+    reads any more leave the graph, and so do activations whose clipping the grid of their only
+    reader does.
     """
     writer = _Writer(graph)
     for value in plan.quantized_values():
@@ -46,7 +56,13 @@ def place(
         _quantize_activation(writer, value, grids[value], uses)
     for unit in plan.units:
         if unit.weight is not None:
-            _quantize_constants(writer, unit, grids[unit.data[0]], bias_shifts.get(unit.name))
+            _quantize_constants(
+                writer,
+                unit,
+                grids[unit.data[0]],
+                bias_shifts.get(unit.name),
+                weights.get(unit.name),
+            )
         if unit.has_activation:
             _remove_clipped_activation(unit)
         if unit.rule.on_bytes:
@@ -142,7 +158,13 @@ def _quantize_activation(
     quantize.replace_input_with(0, value)
 
 
-def _quantize_constants(writer: _Writer, unit: Unit, grid: Grid, bias_shift: Array | None) -> None:
+def _quantize_constants(
+    writer: _Writer,
+    unit: Unit,
+    grid: Grid,
+    bias_shift: Array | None,
+    given: QuantizedWeight | None,
+) -> None:
     weight, bias = constant(unit.weight), constant(unit.bias)
     assert unit.weight is not None
     assert weight is not None
@@ -150,7 +172,11 @@ def _quantize_constants(writer: _Writer, unit: Unit, grid: Grid, bias_shift: Arr
         bias = (bias_shift if bias is None else bias + bias_shift).astype(np.float32)
     axis = unit.rule.weight_axis(unit.node)
     scale = weight_scale(weight, axis, bias=bias, input_scale=grid.scale)
-    codes = writer.constant("w", quantize_weight(weight, scale, axis).codes)
+    if given is not None and not np.any(scale > given.scale * _SAME_SCALE):
+        scale, rounded = given.scale, given.codes
+    else:  # the bias of an (almost) empty channel needs a larger scale than its weights
+        rounded = quantize_weight(weight, scale, axis).codes
+    codes = writer.constant("w", rounded)
     inputs = [codes, writer.constant("s", scale)]
     if unit.rule.weight_zero_point:
         inputs.append(writer.constant("z", np.zeros(scale.shape, dtype=np.int8)))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-Precision = Literal["int8", "float32"]
+Precision = Literal["int8", "int8 dynamic", "int8 weights", "float32"]
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,24 @@
-"""Static quantization of a graph: plan, calibrate, place, and look whether it fused."""
+"""Static quantization of a graph: calibrate, repair what hurts, place, and report."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import onnx_ir as ir
 
-from quantizers.bias_correction import measure_bias_shifts
-from quantizers.calibrate import calibrate
-from quantizers.fusion import Fusion, examine_fusion
-from quantizers.grids import assign_grids, observed_values
-from quantizers.observers import MinMaxObserver, Range
+from quantizers.build import Basis, Build, build, score
+from quantizers.equalize import equalize_channels
+from quantizers.observers import Range
 from quantizers.options import DEFAULT_OPTIONS, QuantizeOptions
 from quantizers.plan import Plan, is_float, make_plan
 from quantizers.prepare import prepare
-from quantizers.qdq import place
+from quantizers.recurrent import find_weights_only
 from quantizers.report import OperatorReport, QuantizationReport
-from runtimes.base import Array
+from quantizers.statistics import Statistics, observe, observe_distributions, scaled
+from quantizers.weight_codes import observe_covariances
 from runtimes.dataset import Dataset
 from runtimes.errors import ModelError
 from runtimes.modelfile import model_inputs, weight_bytes
@@ -26,21 +27,26 @@ Progress = Callable[[int], None]
 
 _FEW_SAMPLES = 32
 
+# What a repair has to gain, dB, so that chance does not decide.
+_LEAST_GAIN_DB = 0.1
+
 
 def quantize_model(
     model: ir.Model,
     data: Dataset,
     *,
     options: QuantizeOptions = DEFAULT_OPTIONS,
+    statistics: Statistics | None = None,
     progress: Progress | None = None,
 ) -> tuple[ir.Model, QuantizationReport]:
     """Quantize ``model`` to INT8 in Q/DQ form; whether it is worth it, the caller judges.
 
     ``model`` (float32, BatchNorm folded) stays as it is; the result shares the weights that
-    stay in float. Activations are unsigned 8-bit per tensor with ranges from ``data``, weights
-    signed 8-bit per channel, biases INT32. Operators that ONNX Runtime then still runs in float
-    are returned to float, with the reason in the report. ``progress`` is called with the number
-    of samples done in each pass over the data.
+    stay in float. Activations are unsigned 8-bit per tensor with ranges from ``data`` (or from
+    ``statistics`` that were collected before), weights signed 8-bit per channel, biases INT32.
+    Operators that ONNX Runtime then still runs in float are returned to float, with the reason
+    in the report. ``progress`` is called with the number of samples done in each pass over
+    all of the data.
 
     Raises ``ModelError`` for a model that is quantized already or does not run, and
     ``DataError`` for data that do not fit, hold no samples, or lead to NaN or infinities.
@@ -48,44 +54,83 @@ def quantize_model(
     source = prepare(model)
     data = data.bind(model_inputs(source))
     keep_float = _requested(source.graph, options.keep_float)
-    ranges: dict[str, Range] = {}
-    shifts: dict[str, Array] | None = None if options.bias_correction else {}
-    samples = 0
-    while True:
-        result = source.clone()
-        plan = make_plan(result.graph, keep_float)
-        if not any(unit.rule.kind == "compute" for unit in plan.units):
-            return source, _report(source, source, plan, None, samples=samples, ranges={}, notes=[])
-        watched = [str(value.name) for value in observed_values(plan)]
-        missing = {name: MinMaxObserver() for name in watched if name not in ranges}
-        if missing:
-            samples = calibrate(source, data, missing, options=options, progress=progress)
-            ranges.update({name: observer.range() for name, observer in missing.items()})
-        used = {name: ranges[name] for name in watched}
-        place(result.graph, plan, assign_grids(plan, used), shifts or {})
-        _forget_inferred_types(result.graph)
-        fusion = examine_fusion(result, plan)
-        if fusion.unfused:
-            keep_float.update(fusion.unfused)
-            shifts = None if options.bias_correction else {}
-        elif shifts is None:
-            shifts = measure_bias_shifts(source, result, plan, data, options=options)
-        else:
-            notes = []
-            if options.bias_correction and not shifts:
-                notes.append("biases are not corrected: a few samples' activations exceed memory")
-            report = _report(
-                source, result, plan, fusion, samples=samples, ranges=used, notes=notes
-            )
-            return result, report
+    plan = make_plan(source.graph, keep_float)
+    weights_only = find_weights_only(source.graph, keep_float)
+    if not weights_only and not any(unit.rule.kind == "compute" for unit in plan.units):
+        return source, _report(source, None, plan, samples=0, notes=[])
+    if statistics is None:
+        statistics = observe(source, plan, data, options, progress)
+    best = _best(source, plan, statistics, keep_float, data, options)
+    if best is None:
+        return source, _report(source, None, plan, samples=statistics.samples, notes=[])
+    notes = []
+    if not best.corrected:
+        notes.append("biases are not corrected: a few samples' activations exceed memory")
+    if best.basis.equalized:
+        notes.append(f"channels of {best.basis.equalized} tensors were equalized")
+    return best.model, _report(source, best, best.plan, samples=statistics.samples, notes=notes)
 
 
-def _forget_inferred_types(graph: ir.Graph) -> None:
-    """Leave out of the file what shape inference finds again: INT8 files are small."""
-    computed = (value for node in graph for value in node.outputs)
-    for value in (*computed, *graph.initializers.values()):
-        if not value.is_graph_output() and not value.is_graph_input():
-            value.type, value.shape = None, None
+def _best(  # noqa: PLR0917
+    source: ir.Model,
+    plan: Plan,
+    statistics: Statistics,
+    keep_float: dict[str, str],
+    data: Dataset,
+    options: QuantizeOptions,
+) -> Build | None:
+    """Try each repair, and keep it where the whole model gets better by it."""
+    best: Build | None = None
+    reached = -math.inf
+
+    def attempt(basis: Basis) -> None:
+        nonlocal best, reached
+        found = build(basis, best.kept if best else keep_float, data, options)
+        if found is not None:
+            gained = score(source, found.model, data, options).sqnr_db
+            if best is None or gained >= reached + _LEAST_GAIN_DB:
+                best, reached = found, gained
+
+    candidates = _basis(source, plan, statistics, data, options)
+    for basis in candidates:
+        attempt(basis)
+    if best is None or not options.equalize:
+        return best
+    equal = source.clone()
+    factors = equalize_channels(equal, statistics.peaks())
+    if factors:
+        chosen = next(i for i, basis in enumerate(candidates) if basis is best.basis)
+        bases = _basis(
+            equal,
+            make_plan(equal.graph, keep_float),
+            scaled(statistics, factors),
+            data,
+            options,
+        )
+        attempt(replace(bases[min(chosen, len(bases) - 1)], equalized=len(factors)))
+    return best
+
+
+def _basis(
+    source: ir.Model, plan: Plan, statistics: Statistics, data: Dataset, options: QuantizeOptions
+) -> list[Basis]:
+    """The model with all of every range, and with the ranges of the least error."""
+    covariances = {}
+    if options.rounding != "nearest":
+        covariances = observe_covariances(source, plan, data, options)
+    distributions, narrowed = observe_distributions(source, statistics, data, options)
+    everything = {name: statistics.range(name) for name in statistics.observers}
+    everything.update(narrowed)
+    methods = dict.fromkeys(everything, "min-max")
+    methods.update(dict.fromkeys(narrowed, "min-max without a constant"))
+    first = Basis(source, statistics, everything, methods, covariances)
+    chosen = distributions.chosen()
+    cut = {name: one for name, one in chosen.items() if one.method != "min-max"}
+    if not cut or not options.choose_ranges:
+        return [first]
+    ranges: dict[str, Range] = {**everything, **{name: one.span for name, one in cut.items()}}
+    methods = {**methods, **{name: one.method for name, one in cut.items()}}
+    return [first, replace(first, ranges=ranges, methods=methods)]
 
 
 def _requested(graph: ir.Graph, names: frozenset[str]) -> dict[str, str]:
@@ -99,29 +144,26 @@ def _requested(graph: ir.Graph, names: frozenset[str]) -> dict[str, str]:
 
 
 def _report(
-    source: ir.Model,
-    result: ir.Model,
-    plan: Plan,
-    fusion: Fusion | None,
-    *,
-    samples: int,
-    ranges: Mapping[str, Range],
-    notes: list[str],
+    source: ir.Model, build: Build | None, plan: Plan, *, samples: int, notes: list[str]
 ) -> QuantizationReport:
-    units = {unit.name: unit for unit in plan.units}
-    parts = {str(node.name): unit for unit in plan.units for node in unit.absorbed}
+    units = {unit.name: unit for unit in plan.units} if build else {}
+    parts = {str(node.name): unit for unit in units.values() for node in unit.absorbed}
+    single = {one.name: one.form for one in build.weights_only} if build else {}
     operators = []
     for node in source.graph:
         name = str(node.name)
-        if name in units:
+        if name in single:
+            operators.append(OperatorReport(name, node.op_type, single[name], None, None))
+        elif name in units:
             operators.append(OperatorReport(name, node.op_type, "int8", True, None))
         elif name in parts:
             whole = f"part of {parts[name].node.op_type} {parts[name].name}"
             operators.append(OperatorReport(name, node.op_type, "int8", True, whole))
         elif any(is_float(output) for output in node.outputs):
-            reason = plan.float_reasons[name]
+            reason = plan.float_reasons.get(name, "nothing with weights is left in INT8")
             operators.append(OperatorReport(name, node.op_type, "float32", None, reason))
-    compute = [unit for unit in plan.units if unit.rule.kind == "compute"]
+    compute = [unit.name for unit in units.values() if unit.rule.kind == "compute"]
+    compute += list(single)
     if compute and samples < _FEW_SAMPLES:
         notes.append(
             f"calibrated on {samples} samples only: ranges may be too narrow; "
@@ -135,8 +177,10 @@ def _report(
         operators=tuple(operators),
         calibration_samples=samples,
         float_weight_bytes=weight_bytes(source),
-        int8_weight_bytes=weight_bytes(result),
-        optimized_operators=dict(sorted(fusion.operators.items())) if fusion else {},
-        ranges={name: (span.low, span.high) for name, span in ranges.items()},
+        int8_weight_bytes=weight_bytes(build.model if build else source),
+        optimized_operators=dict(sorted(build.fusion.operators.items())) if build else {},
+        ranges={name: (span.low, span.high) for name, span in build.ranges.items()}
+        if build
+        else {},
         notes=tuple(notes),
     )

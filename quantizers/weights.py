@@ -40,17 +40,23 @@ class QuantizedWeight:
 
 
 def weight_scale(
-    weight: Array, axis: int | None, *, bias: Array | None = None, input_scale: float = 1.0
+    weight: Array,
+    axis: int | None,
+    *,
+    bias: Array | None = None,
+    input_scale: float = 1.0,
+    levels: Array | float = WEIGHT_LEVELS,
 ) -> Array:
     """Scale a channel of ``weight`` along ``axis`` (``None``: one for all), float32.
 
-    The largest absolute value of the channel gets code 127. With a ``bias`` (``[channels]``)
-    the scale is raised where the bias would not fit into INT32 otherwise: a channel of (almost)
-    zero weights gets its scale from its bias and keeps it exact to 30 bits.
+    The largest absolute value of the channel gets the code ``levels`` (a number a channel).
+    With a ``bias`` (``[channels]``) the scale is raised where the bias would not fit into INT32
+    otherwise: a channel of (almost) zero weights gets its scale from its bias and keeps it exact
+    to 30 bits.
     """
     others = tuple(d for d in range(weight.ndim) if d != axis) if axis is not None else None
     largest = np.abs(weight.astype(np.float64)).max(axis=others, initial=0.0)
-    scale = np.asarray(largest / WEIGHT_LEVELS, dtype=np.float64)
+    scale = np.asarray(largest / levels, dtype=np.float64)
     if bias is not None:
         needed = np.abs(bias.astype(np.float64)) / (input_scale * BIAS_LEVELS)
         scale = np.maximum(scale, needed if axis is not None else needed.max(initial=0.0))

@@ -121,7 +121,7 @@ def test_an_activation_between_a_conv_and_its_rounding_is_noticed(
 def test_what_does_not_fuse_goes_back_to_float(
     residual_model: ir.Model, images: Array, bound: Bound, monkeypatch
 ) -> None:
-    from quantizers import static
+    from quantizers import build
 
     rounds = []
 
@@ -132,7 +132,7 @@ def test_what_does_not_fuse_goes_back_to_float(
             return type(found)({"project": "as a test wants it"}, found.operators)
         return found
 
-    monkeypatch.setattr(static, "examine_fusion", doubting)
+    monkeypatch.setattr(build, "examine_fusion", doubting)
     result, report = quantize_model(
         residual_model,
         bound(residual_model, image=images),

@@ -1,0 +1,149 @@
+"""Rounding weights so that errors cancel in what a layer computes, not in the weights.
+
+Rounding every weight to the nearest code is best only if inputs are uncorrelated. What counts
+is the error of the outputs, ``ΔW C ΔWᵀ`` with ``C`` the covariance of the inputs of a kernel
+(their mean is the bias correction's). Its minimum over codes is sought twice:
+
+- ``round_in_turn``: column after column, each error spread over the columns that are still to
+  come by the inverse of ``C`` (Frantar et al. 2023, GPTQ, arXiv:2210.17323). Cheap.
+- ``learn_rounding``: up or down for all weights at once, by Adam on a relaxation whose gates a
+  growing penalty drives to 0 and 1 (Nagel et al. 2020, AdaRound, arXiv:2004.10568). The layer's
+  loss is quadratic and known from ``C``, so no data are needed again and no autodiff.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from runtimes.base import Array
+
+# A share of the mean variance is added to all: inputs that never varied may vary yet.
+_DAMPING = 0.01
+
+_STEPS = 300
+_LEARNING_RATE = 0.03
+_PENALTY = 0.01
+_WARM_UP = 0.2
+
+# Rectified sigmoid of AdaRound: stretched so that 0 and 1 are reached.
+_ZETA, _GAMMA = 1.1, -0.1
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """A weight as matrices: codes' scale and all, float64.
+
+    ``weight`` ``[groups, outputs, inputs]`` and ``scale`` ``[groups, outputs, 1]``; ``levels``,
+    the largest code, ``[groups, outputs, 1]``; ``covariance`` of the inputs
+    ``[groups, inputs, inputs]``.
+    """
+
+    weight: Array
+    scale: Array
+    levels: Array
+    covariance: Array
+
+
+def output_error(layer: Grouped, codes: Array) -> float:
+    """Mean squared error that ``codes`` cause in the outputs (up to their mean)."""
+    difference = codes * layer.scale - layer.weight
+    return float(np.einsum("goi,gij,goj->", difference, layer.covariance, difference))
+
+
+def round_to_nearest(layer: Grouped) -> Array:
+    """The nearest code of every weight, float64."""
+    return np.clip(np.rint(layer.weight / layer.scale), -layer.levels, layer.levels)
+
+
+def round_in_turn(layer: Grouped) -> Array:
+    """Codes by columns of falling variance, each error made good by those that follow."""
+    groups, _, inputs = layer.weight.shape
+    variance = np.einsum("gii->gi", layer.covariance)
+    order = np.argsort(-variance, axis=1, kind="stable")
+    along = order[:, None, :]
+    weight = np.take_along_axis(layer.weight, np.broadcast_to(along, layer.weight.shape), axis=2)
+    damped = layer.covariance[np.arange(groups)[:, None, None], order[:, :, None], along]
+    damped = damped + _ridge(variance) * np.eye(inputs)
+    # Rows of this factor hold how an error at its column is best spread over the later ones.
+    factor = np.linalg.cholesky(np.linalg.inv(damped)).transpose(0, 2, 1)
+    codes = np.empty_like(weight)
+    block = 64
+    for start in range(0, inputs, block):
+        stop = min(start + block, inputs)
+        errors = np.empty((*weight.shape[:2], stop - start))
+        for column in range(start, stop):
+            exact = weight[:, :, column]
+            code = np.rint(exact / layer.scale[:, :, 0])
+            code = np.clip(code, -layer.levels[:, :, 0], layer.levels[:, :, 0])
+            error = exact - code * layer.scale[:, :, 0]
+            error = error / factor[:, column, column][:, None]
+            weight[:, :, column:stop] -= error[:, :, None] * factor[:, None, column, column:stop]
+            codes[:, :, column] = code
+            errors[:, :, column - start] = error
+        if stop < inputs:
+            weight[:, :, stop:] -= errors @ factor[:, start:stop, stop:]
+    back = np.argsort(order, axis=1, kind="stable")[:, None, :]
+    codes = np.take_along_axis(codes, np.broadcast_to(back, codes.shape), axis=2)
+    return _better(layer, codes, round_to_nearest(layer))
+
+
+def learn_rounding(layer: Grouped, *, steps: int = _STEPS) -> Array:
+    """Codes by gradient descent on the choice between the two nearest codes of every weight.
+
+    Starts from ``round_in_turn`` where that is one of the two, and is never worse than it.
+    """
+    start = round_in_turn(layer)
+    # Single precision: a gradient needs no more, and a matrix product takes half the time.
+    scale, weight = layer.scale.astype(np.float32), layer.weight.astype(np.float32)
+    exact = layer.weight / layer.scale
+    whole = np.clip(np.floor(exact), -layer.levels, layer.levels - 1)
+    floor = whole.astype(np.float32)
+    variance = np.einsum("gii->gi", layer.covariance)
+    damped = layer.covariance + _ridge(variance) * np.eye(layer.weight.shape[2])
+    # In units of the loss of a weight at the start: one learning rate suits all layers.
+    loss = max(output_error(layer, start) / start.size, 1e-30)
+    covariance = (damped / loss).astype(np.float32)
+    gate = np.clip(0.7 * np.clip(exact - whole, 0, 1) + 0.3 * (start - whole), 0.02, 0.98)
+    theta = _inverse_gate(gate).astype(np.float32)
+    first, second = np.zeros_like(theta), np.zeros_like(theta)
+    for step in range(1, steps + 1):
+        sigmoid = 1 / (1 + np.exp(-theta))
+        gate = np.clip(sigmoid * (_ZETA - _GAMMA) + _GAMMA, 0, 1)
+        slope = sigmoid * (1 - sigmoid) * (_ZETA - _GAMMA) * ((gate > 0) & (gate < 1))
+        difference = (floor + gate) * scale - weight
+        gradient = 2 * (difference @ covariance) * scale
+        rest = (step / steps - _WARM_UP) / (1 - _WARM_UP)
+        if rest > 0:
+            power = np.float32(19 - 18 * rest)
+            lean = 2 * gate - 1
+            pull = 2 * (power + 1) * np.abs(lean) ** power * np.sign(lean)
+            gradient = gradient - np.float32(_PENALTY) * pull
+        gradient = gradient * slope
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * np.square(gradient)
+        rate = np.float32(_LEARNING_RATE / (1 - 0.9**step) * np.sqrt(1 - 0.999**step))
+        theta -= rate * first / (np.sqrt(second) + np.float32(1e-8))
+    learned = np.clip(whole + (theta > 0), -layer.levels, layer.levels)
+    return _better(layer, learned, start)
+
+
+def _better(layer: Grouped, codes: Array, other: Array) -> Array:
+    """Row by row, the codes with the smaller error."""
+
+    def errors(found: Array) -> Array:
+        difference = found * layer.scale - layer.weight
+        return np.asarray(np.einsum("goi,goi->go", difference @ layer.covariance, difference))
+
+    return np.where((errors(codes) <= errors(other))[:, :, None], codes, other)
+
+
+def _ridge(variance: Array) -> Array:
+    mean = variance.mean(axis=1)[:, None, None]
+    return np.asarray(_DAMPING * np.where(mean > 0, mean, 1.0))
+
+
+def _inverse_gate(gate: Array) -> Array:
+    inner = (gate - _GAMMA) / (_ZETA - _GAMMA)
+    return np.asarray(np.log(inner / (1 - inner)))
