@@ -8,6 +8,8 @@ from typing import Any, get_args
 
 import onnx_ir as ir
 
+from converter.dimensions import share_dimension_names
+from converter.expectations import expectations
 from converter.export import Layout, export
 from converter.sources import SignatureSpec, load_source
 from converter.targets import DEFAULT_OPSET, choose_opset
@@ -105,7 +107,9 @@ def export_to(
     data: Any = None,
 ) -> tuple[ir.Model, tuple[OutputProof, ...]]:
     """Export a live model to ``path`` and prove the file; the graph and the proofs."""
+    expected = expectations(model, signature, data)
     graph = export(model, signature, opset=opset, layout=layout)
+    share_dimension_names(graph, signature, expected)
     write_model(graph, path)
-    names = tuple(str(value.name) for value in graph.graph.outputs)
-    return graph, prove(path, model, signature, names, data=data)
+    names = [str(value.name) for value in graph.graph.outputs]
+    return graph, prove(path, model, signature, names, expected)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,23 +16,37 @@ from runtimes.keras_signature import KerasSignature
 # input five times wants 32 and more, and some want what they were trained on.
 _SPATIAL_SIZES = (64, 96, 160, 224, 299)
 _LENGTHS = (16, 32, 64, 256)
+_SPATIAL_STEP, _LENGTH_STEP = 32, 4
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Inputs by name; ``independent`` where every dynamic dimension has a size of its own."""
+
+    feed: dict[str, Array]
+    independent: bool | None
 
 
 def sample_feeds(
     model: Any, signature: KerasSignature, batch: int, seed: int = 0
-) -> Iterator[dict[str, Array]]:
-    """Yield feeds of ``batch`` samples, each with other sizes for the dynamic dimensions.
+) -> Iterator[Sample]:
+    """Yield samples of ``batch`` rows, the most telling first, until the model accepts one.
 
-    Floats are standard normal; integers are drawn below the smallest vocabulary that a layer
-    of the model declares, because an index beyond it has no defined result.
+    First every dynamic dimension has another size, and another one for every ``batch``; then
+    equal axes of different inputs share theirs (two sequences that are added); then all are
+    equal (square images). Floats are standard normal; integers are drawn below the smallest
+    vocabulary that a layer of the model declares, because an index beyond it has no defined
+    result.
     """
     limit = _vocabulary(model)
-    for attempt in range(max(len(_SPATIAL_SIZES), len(_LENGTHS))):
+    attempts = range(max(len(_SPATIAL_SIZES), len(_LENGTHS)))
+    for attempt, sharing in product(attempts, ("none", "axes", "all")):
         random = np.random.default_rng([seed, batch, attempt])
-        yield {
-            spec.name: _array(spec, _shape(spec, batch, attempt), limit, random)
-            for spec in signature.inputs
+        feed = {
+            spec.name: _array(spec, _shape(spec, index, batch, attempt, sharing), limit, random)
+            for index, spec in enumerate(signature.inputs)
         }
+        yield Sample(feed, independent=sharing == "none")
         if all(_is_static(spec) for spec in signature.inputs):
             return
 
@@ -47,12 +63,18 @@ def _is_static(spec: TensorSpec) -> bool:
     return spec.shape is None or all(isinstance(dim, int) for dim in spec.shape[1:])
 
 
-def _shape(spec: TensorSpec, batch: int, attempt: int) -> tuple[int, ...]:
+def _shape(spec: TensorSpec, index: int, batch: int, attempt: int, sharing: str) -> tuple[int, ...]:
     dims = spec.shape or (None,)
-    sizes: Sequence[int] = _SPATIAL_SIZES if len(dims) >= 4 else _LENGTHS
-    size = sizes[min(attempt, len(sizes) - 1)]
-    free = [batch if axis == 0 else size for axis in range(len(dims))]
-    return tuple(dim if isinstance(dim, int) else free[axis] for axis, dim in enumerate(dims))
+    spatial = len(dims) >= 4
+    sizes = _SPATIAL_SIZES if spatial else _LENGTHS
+    step = _SPATIAL_STEP if spatial else _LENGTH_STEP
+    size = sizes[min(attempt, len(sizes) - 1)] + step * (batch - 1)
+    shape = []
+    for axis, dim in enumerate(dims):
+        offset = {"none": axis - 1 + 3 * index, "axes": axis - 1, "all": 0}[sharing]
+        dynamic = batch if axis == 0 else size + step * offset
+        shape.append(dim if isinstance(dim, int) else dynamic)
+    return tuple(shape)
 
 
 def _array(

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from converter.expectations import Expectation, run_keras
 from converter.layout import to_channels_first
-from converter.samples import fixed_batch, sample_feeds
-from runtimes import Dataset
 from runtimes.base import Array, TensorSpec
-from runtimes.errors import ConversionError, KilnxError
+from runtimes.errors import ConversionError, KilnxError, UnsupportedOperator
 from runtimes.keras_signature import KerasSignature
 from runtimes.modelfile import file_bytes
 from runtimes.ort import OrtRuntime
@@ -27,6 +25,9 @@ _RELATIVE = {"float64": 1e-9, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1
 # How much of the model's own rounding noise an error may be, where that is the larger bound.
 _NOISE_MULTIPLE = 16.0
 _ABSOLUTE_FLOOR = 1e-7
+
+# How ONNX Runtime says that an operator exists, but not for this element type.
+_NO_KERNEL = "Could not find an implementation"
 
 _PREPACK_BELOW_BYTES = 100_000_000
 
@@ -45,48 +46,51 @@ def prove(
     path: str | os.PathLike[str],
     model: Any,
     signature: KerasSignature,
-    output_names: tuple[str, ...],
-    *,
-    data: Any = None,
-    batches: tuple[int, ...] = (1, 3),
-    seed: int = 0,
+    output_names: Sequence[str],
+    expected: Sequence[Expectation],
 ) -> tuple[OutputProof, ...]:
-    """Check the ONNX file at ``path`` and run it against Keras on two batch sizes.
+    """Check the ONNX file at ``path`` and hold it against what Keras answered.
 
-    ``data`` (what ``Dataset.open`` takes) is used where given, else random samples. Raises
-    ``ConversionError`` when the checker, the runtime or the comparison says no.
+    Raises ``ConversionError`` when the checker, the runtime or the comparison says no.
     """
     _check_file(Path(path))
-    if (fixed := fixed_batch(signature)) is not None:
-        batches = (fixed,)
     proofs: list[OutputProof] = []
-    try:
-        runtime = OrtRuntime(path, config=_session_config(Path(path)))
-    except KilnxError as error:
-        raise ConversionError(
-            f"ONNX Runtime cannot load the model that was exported from {model.name!r}: {error}. "
-            "This is a defect of the export; please report it with the model"
-        ) from error
-    with runtime:
-        for batch in batches:
-            feed, expected = _expected(model, signature, data, batch, seed)
-            actual = runtime.run(_turned(feed, signature, runtime.inputs))
-            for index, (name, reference) in enumerate(zip(output_names, expected, strict=True)):
+    with _open(Path(path), model) as runtime:
+        for run in expected:
+            actual = runtime.run(_turned(run.feed, signature, runtime.inputs))
+            for index, name in enumerate(output_names):
+                reference = run.outputs[index]
                 _same_form(name, reference, actual[name])
                 found = _max_error(name, reference, actual[name])
                 allowed = _allowed(reference)
                 if found > allowed:
-                    noise = _noise(model, signature, feed, expected, index)
+                    noise = _noise(model, signature, run, index)
                     allowed = max(allowed, _NOISE_MULTIPLE * noise)
                 if found > allowed:
                     raise ConversionError(
                         f"the exported model is not the Keras model {model.name!r}: output "
-                        f"{name!r} differs by {found:.3g} at batch {batch}, and {allowed:.3g} is "
-                        "what rounding explains. This is a defect of the export; please report it "
-                        "with the model"
+                        f"{name!r} differs by {found:.3g} at batch {run.batch}, and "
+                        f"{allowed:.3g} is what rounding explains. This is a defect of the "
+                        "export; please report it with the model"
                     )
-                proofs.append(OutputProof(name, batch, found, allowed))
+                proofs.append(OutputProof(name, run.batch, found, allowed))
     return tuple(proofs)
+
+
+def _open(path: Path, model: Any) -> OrtRuntime:
+    try:
+        return OrtRuntime(path, config=_session_config(path))
+    except KilnxError as error:
+        if _NO_KERNEL in str(error):
+            raise UnsupportedOperator(
+                f"the model {model.name!r} is valid ONNX, but ONNX Runtime's CPU provider has no "
+                f"kernel for one of its element types: {error}. Convert it with the dtype policy "
+                "float32: keras.config.set_dtype_policy('float32') before it is built"
+            ) from error
+        raise ConversionError(
+            f"ONNX Runtime cannot load the model that was exported from {model.name!r}: {error}. "
+            "This is a defect of the export; please report it with the model"
+        ) from error
 
 
 def _session_config(path: Path) -> dict[str, str]:
@@ -106,42 +110,6 @@ def _check_file(path: Path) -> None:
             f"the exported graph is not valid ONNX: {str(error).strip().splitlines()[0]}. "
             "This is a defect of the export; please report it with the model"
         ) from error
-
-
-def _expected(
-    model: Any, signature: KerasSignature, data: Any, batch: int, seed: int
-) -> tuple[dict[str, Array], list[Array]]:
-    """A feed that the Keras model accepts, and what it answers."""
-    refusal: Exception | None = None
-    for feed in _feeds(model, signature, data, batch, seed):
-        try:
-            return feed, _run_keras(model, signature, feed)
-        except Exception as error:
-            refusal = error
-    raise ConversionError(
-        f"the Keras model {model.name!r} itself fails on sample inputs {signature} "
-        f"({type(refusal).__name__}: {str(refusal).strip().splitlines()[0]}); "
-        "give samples that it accepts with --data"
-    ) from refusal
-
-
-def _feeds(
-    model: Any, signature: KerasSignature, data: Any, batch: int, seed: int
-) -> Iterator[dict[str, Array]]:
-    if data is None:
-        yield from sample_feeds(model, signature, batch, seed)
-        return
-    samples: Iterable[Any] = Dataset.open(data, inputs=signature.inputs).batches(batch)
-    for found in islice(samples, 1):
-        yield dict(found.feed)
-
-
-def _run_keras(model: Any, signature: KerasSignature, feed: dict[str, Array]) -> list[Array]:
-    import keras
-
-    tensors = [keras.ops.convert_to_tensor(feed[spec.name]) for spec in signature.inputs]
-    outputs = signature.call(model, tensors)
-    return [np.asarray(tensor) for tensor in keras.tree.flatten(outputs)]
 
 
 def _turned(
@@ -198,13 +166,7 @@ def _text(value: object) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _noise(
-    model: Any,
-    signature: KerasSignature,
-    feed: dict[str, Array],
-    expected: list[Array],
-    index: int,
-) -> float:
+def _noise(model: Any, signature: KerasSignature, run: Expectation, index: int) -> float:
     """How far the output moves when every float input moves by two ulps.
 
     A network that amplifies rounding does so in every runtime: its own noise bounds what any
@@ -214,8 +176,8 @@ def _noise(
         name: (values * values.dtype.type(1 + 2 * np.finfo(values.dtype).eps)).astype(values.dtype)
         if values.dtype.kind == "f"
         else values
-        for name, values in feed.items()
+        for name, values in run.feed.items()
     }
-    outputs = _run_keras(model, signature, moved)
-    difference = outputs[index].astype(np.float64) - expected[index].astype(np.float64)
+    output = run_keras(model, signature, moved)[index]
+    difference = output.astype(np.float64) - run.outputs[index].astype(np.float64)
     return float(np.nanmax(np.abs(difference), initial=0.0))

@@ -52,8 +52,14 @@ class KerasSignature:
                 for path, tensor in paths
             ]
         )
+        shapes = [tuple(tensor.shape) for _, tensor in paths]
+        several = sum(None in shape[1:] for shape in shapes) > 1
         inputs = tuple(
-            TensorSpec(name, _numpy_dtype(tensor.dtype), named_dims(tensor.shape))
+            TensorSpec(
+                name,
+                _numpy_dtype(tensor.dtype),
+                named_dims(tensor.shape, prefix=f"{_identifier(name)}_" if several else ""),
+            )
             for name, (_, tensor) in zip(names, paths, strict=True)
         )
         return cls(inputs, structure, declared_outputs, keywords, note)
@@ -112,11 +118,26 @@ def keras_signature(model: Any) -> KerasSignature:
     return KerasSignature.of(structure, declared)
 
 
-def named_dims(shape: Sequence[int | None]) -> tuple[int | str | None, ...]:
-    """Name the dynamic dimensions of an input by their place, batch first."""
+def named_dims(shape: Sequence[int | None], prefix: str = "") -> tuple[int | str | None, ...]:
+    """Name the dynamic dimensions of an input by their place, batch first.
+
+    ``prefix`` goes before all but the batch, where several inputs have dynamic dimensions.
+    """
     spatial = _SPATIAL.get(len(shape), ())
     names = ["batch", *spatial, *(f"dim_{i}" for i in range(len(spatial) + 1, len(shape)))]
-    return tuple(name if dim is None else int(dim) for dim, name in zip(shape, names, strict=False))
+    return tuple(
+        (name if axis == 0 else f"{prefix}{name}") if dim is None else int(dim)
+        for axis, (dim, name) in enumerate(zip(shape, names, strict=False))
+    )
+
+
+def dimension_role(name: str) -> str:
+    """``length`` of ``left_length``: what a dimension is, without the input that it is of."""
+    return name.rpartition("_")[2]
+
+
+def _identifier(text: str) -> str:
+    return re.sub(r"\W", "_", text)
 
 
 def unique_names(
