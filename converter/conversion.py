@@ -10,7 +10,8 @@ import onnx_ir as ir
 
 from converter.dimensions import share_dimension_names
 from converter.expectations import expectations
-from converter.export import Layout, export
+from converter.export import export
+from converter.layout import Layout
 from converter.sources import SignatureSpec, load_source
 from converter.targets import DEFAULT_OPSET, choose_opset
 from converter.verify import OutputProof, prove
@@ -112,4 +113,4 @@ def export_to(
     share_dimension_names(graph, signature, expected)
     write_model(graph, path)
     names = [str(value.name) for value in graph.graph.outputs]
-    return graph, prove(path, model, signature, names, expected)
+    return graph, prove(path, model, signature, names, expected, layout=layout)

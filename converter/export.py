@@ -9,12 +9,12 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import onnx_ir as ir
 
 from converter.interface import dress, interim_names
-from converter.layout import channels_first
+from converter.layout import Layout, channels_first
 from converter.lowering import custom_handlers
 from converter.lowering.operators import NoForm
 from converter.naming import name_after_layers
@@ -34,10 +34,6 @@ _WRONG_AROUND_LOOPS = ("optimize_transpose",)
 
 # A GraphDef cannot exceed 2 GB; beyond this no conversion with weights as constants is tried.
 _CONSTANTS_LIMIT_BYTES = 1_500_000_000
-
-
-Layout = Literal["nhwc", "nchw"]
-"""Where image inputs have their channels: last as in Keras, or first."""
 
 
 @dataclass(frozen=True)

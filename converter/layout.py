@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
+
+Layout = Literal["nhwc", "nchw"]
+"""Where image inputs have their channels: last as in Keras, or first."""
 
 _IMAGE_RANKS = (4, 5)
 
@@ -19,7 +23,7 @@ def channels_first(model: ir.Model) -> tuple[str, ...]:
     turned = []
     for value in model.graph.inputs:
         shape = value.shape
-        if value.is_initializer() or shape is None or len(shape) not in _IMAGE_RANKS:
+        if value.is_initializer() or shape is None or not is_image(len(shape)):
             continue
         rank = len(shape)
         uses = list(value.uses())
@@ -44,6 +48,11 @@ def _to_channels_last(graph: ir.Graph, value: ir.Value, shape: ir.Shape) -> ir.N
     constant = ir.Value(name=target.name, const_value=target)
     graph.register_initializer(constant)
     return ir.node("Reshape", [value, constant], name=f"{value.name}_layout")
+
+
+def is_image(rank: int) -> bool:
+    """Whether an input of ``rank`` counts as images or volumes, channels last."""
+    return rank in _IMAGE_RANKS
 
 
 def to_channels_first(rank: int) -> Sequence[int]:

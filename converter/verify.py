@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from converter.expectations import Expectation, run_keras
-from converter.layout import to_channels_first
-from runtimes.base import Array, TensorSpec
+from converter.layout import Layout, is_image, to_channels_first
+from runtimes.base import Array, Feed
 from runtimes.errors import ConversionError, KilnxError, UnsupportedOperator
 from runtimes.keras_signature import KerasSignature
 from runtimes.modelfile import file_bytes
@@ -48,6 +48,8 @@ def prove(
     signature: KerasSignature,
     output_names: Sequence[str],
     expected: Sequence[Expectation],
+    *,
+    layout: Layout = "nhwc",
 ) -> tuple[OutputProof, ...]:
     """Check the ONNX file at ``path`` and hold it against what Keras answered.
 
@@ -57,7 +59,7 @@ def prove(
     proofs: list[OutputProof] = []
     with _open(Path(path), model) as runtime:
         for run in expected:
-            actual = runtime.run(_turned(run.feed, signature, runtime.inputs))
+            actual = runtime.run(_turned(run.feed) if layout == "nchw" else run.feed)
             for index, name in enumerate(output_names):
                 reference = run.outputs[index]
                 _same_form(name, reference, actual[name])
@@ -112,19 +114,14 @@ def _check_file(path: Path) -> None:
         ) from error
 
 
-def _turned(
-    feed: dict[str, Array], signature: KerasSignature, inputs: Sequence[TensorSpec]
-) -> dict[str, Array]:
-    """The feed as the exported model wants it: images channels first where it has turned them."""
-    turned = dict(feed)
-    own = {spec.name: spec.shape for spec in signature.inputs}
-    for spec in inputs:
-        shape = own[spec.name]
-        if shape is not None and shape != spec.shape and len(shape) > 2:
-            turned[spec.name] = np.ascontiguousarray(
-                feed[spec.name].transpose(to_channels_first(len(shape)))
-            )
-    return turned
+def _turned(feed: Feed) -> dict[str, Array]:
+    """The feed with its images channels first, as ``converter.layout`` has turned the inputs."""
+    return {
+        name: np.ascontiguousarray(values.transpose(to_channels_first(values.ndim)))
+        if is_image(values.ndim)
+        else values
+        for name, values in feed.items()
+    }
 
 
 def _same_form(name: str, reference: Array, actual: Array) -> None:
