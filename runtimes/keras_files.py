@@ -9,21 +9,19 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import os
-import re
 import sys
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from runtimes.errors import ConversionError, DataError, ModelError, RuntimeUnavailable
+from runtimes.errors import DataError, ModelError, RuntimeUnavailable
+from runtimes.keras_config import read_config
+from runtimes.keras_load import load_file
 from runtimes.saved_model import is_saved_model, load_saved_model
 
 KerasSource = Any
-"""A path to a ``.keras`` or HDF5 file or a SavedModel folder, or a live ``keras.Model``."""
-
-_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+"""A path to a ``.keras``, HDF5 or JSON file or a SavedModel folder, or a ``keras.Model``."""
 
 
 def import_keras() -> Any:
@@ -84,22 +82,30 @@ def load_keras_model(
     custom_objects: Mapping[str, Any] | None = None,
     unsafe: bool = False,
     signature_key: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
 ) -> Any:
     """Return the live Keras model behind ``source``, without its optimizer.
 
-    ``custom_objects`` maps the names that the file uses to classes or functions.
-    ``signature_key`` chooses a signature of a SavedModel (see ``load_saved_model``). Raises
-    ``ModelError`` for a file that is missing, truncated or not a Keras model, ``DataError`` for
-    a signature that is not there, and ``ConversionError`` where a custom class, or leave to run
-    code from the file, is wanting.
+    ``custom_objects`` maps the names that the file uses to classes or functions; a function
+    with the name of a Lambda layer stands for that layer's. ``signature_key`` chooses a
+    signature of a SavedModel (see ``load_saved_model``). ``weights`` is a file of weights, for
+    a model in JSON or instead of the file's own. Files of Keras 2 are rewritten for Keras 3.
+
+    Raises ``ModelError`` for a file that is missing, damaged or not a Keras model, ``DataError``
+    for options that do not fit the source, and ``ConversionError`` where weights, a custom
+    class, or leave to run code from the file, is wanting.
     """
     keras = import_keras()
-    if not isinstance(source, keras.Model) and _is_path(source) and is_saved_model(source):
-        return load_saved_model(source, signature_key=signature_key, unsafe=unsafe)
-    if signature_key is not None:
+    is_folder = _is_path(source) and is_saved_model(source)
+    if signature_key is not None and not is_folder:
         raise DataError(
             f"signature_key={signature_key!r} chooses a signature of a SavedModel folder, and "
             "this model is none; leave it out"
+        )
+    if weights is not None and (is_folder or isinstance(source, keras.Model)):
+        raise DataError(
+            "weights= is for a model in JSON, .keras or HDF5; a live model loads them with "
+            "model.load_weights(path), and a SavedModel folder has its own"
         )
     if isinstance(source, keras.Model):
         return source
@@ -108,20 +114,10 @@ def load_keras_model(
             f"a {type(source).__name__} is not a Keras model; "
             "give a keras.Model, or the path of a .keras or HDF5 file"
         )
-    path = Path(source)
-    kind = _kind_of(path)
-    try:
-        if kind == "hdf5":
-            model = _load_hdf5(keras, path, dict(custom_objects or {}), unsafe)
-        else:
-            model = keras.models.load_model(
-                path, custom_objects=custom_objects, compile=False, safe_mode=not unsafe
-            )
-    except (ConversionError, ModelError):
-        raise
-    except Exception as error:
-        raise _explain(path, error) from error
-    return model
+    if is_folder:
+        return load_saved_model(source, signature_key=signature_key, unsafe=unsafe)
+    given = None if weights is None else Path(weights)
+    return load_file(read_config(Path(source)), dict(custom_objects or {}), unsafe, given)
 
 
 def _is_path(source: KerasSource) -> bool:
@@ -131,8 +127,9 @@ def _is_path(source: KerasSource) -> bool:
 def load_custom_objects(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Run the user's Python file and return its classes and functions by name.
 
-    Names registered with ``keras.saving.register_keras_serializable`` need nothing more.
-    Raises ``DataError`` when the file is missing or fails.
+    Names registered with ``keras.saving.register_keras_serializable`` need nothing more. Names
+    that Python does not allow, such as ``<lambda>``, go into a dict ``CUSTOM_OBJECTS`` of the
+    file. Raises ``DataError`` when the file is missing or fails.
     """
     path = Path(path)
     if not path.is_file():
@@ -145,87 +142,12 @@ def load_custom_objects(path: str | os.PathLike[str]) -> dict[str, Any]:
         spec.loader.exec_module(module)
     except Exception as error:
         raise DataError(f"{path} failed when it ran: {type(error).__name__}: {error}") from error
-    return {
+    named = {
         name: value
         for name, value in vars(module).items()
         if not name.startswith("_") and (inspect.isclass(value) or inspect.isfunction(value))
     }
-
-
-def _kind_of(path: Path) -> str:
-    """Tell ``keras`` from ``hdf5`` by content: the ending of a file is only a hint."""
-    if not path.exists():
-        raise ModelError(f"{path}: no such file")
-    if path.is_dir():
-        raise ModelError(
-            f"{path} is a folder without a saved_model.pb; give a .keras or HDF5 file, or the "
-            "folder of a SavedModel"
-        )
-    try:
-        with path.open("rb") as file:
-            head = file.read(8)
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
-    if head == _HDF5_MAGIC:
-        return "hdf5"
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            missing = {"config.json", "model.weights.h5"} - set(archive.namelist())
-        if missing:
-            raise ModelError(
-                f"{path} is a zip file but not a Keras model: it has no {sorted(missing)[0]}"
-            )
-        return "keras"
-    if head.startswith(b"PK"):
-        raise ModelError(f"{path} is a truncated or damaged .keras file; copy it again")
-    raise ModelError(f"{path} is neither a .keras nor an HDF5 file")
-
-
-def _load_hdf5(keras: Any, path: Path, custom_objects: dict[str, Any], unsafe: bool) -> Any:
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            has_config = "model_config" in file.attrs
-    except OSError as error:
-        raise ModelError(f"{path} is a truncated or damaged HDF5 file: {error}") from error
-    if not has_config:
-        raise ConversionError(
-            f"{path} holds weights only, without the model around them; build the model in "
-            "Python, call model.load_weights on this file, and pass the live model to convert()"
-        )
-    # Keras tells HDF5 by the ending alone, and people use .hdf5 and others too.
-    from keras.src.legacy.saving import legacy_h5_format
-
-    return legacy_h5_format.load_model_from_hdf5(
-        str(path), custom_objects=custom_objects, compile=False, safe_mode=not unsafe
-    )
-
-
-def _explain(path: Path, error: Exception) -> ConversionError | ModelError:
-    """Say what is missing, from what Keras says when it cannot load a file."""
-    text = str(error)
-    if "safe_mode" in text or "unsafe" in text.lower():
-        what = "a Lambda layer" if "ambda" in text else "Python code"
-        return ConversionError(
-            f"{path} holds {what}: loading it runs code from the file ({_first_line(text)}). "
-            "If you trust where it comes from, convert it with --unsafe (unsafe=True)"
-        )
-    unknown = re.search(
-        r"(?:Could not locate (?:class|function)|Unknown (?:layer|\w+ ?function|object)[^'\"]*)"
-        r"[: ]*['\"]([^'\"]+)['\"]",
-        text,
-    )
-    if unknown:
-        name = unknown.group(1)
-        return ConversionError(
-            f"{path} uses {name!r}, which Keras does not know; give the Python file that "
-            f"defines it with --custom my_layers.py, or custom_objects={{{name!r}: …}}"
-        )
-    return ModelError(
-        f"{path} could not be loaded by Keras: {type(error).__name__}: {_first_line(text)}"
-    )
-
-
-def _first_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no message"])[0][:300]
+    stated = getattr(module, "CUSTOM_OBJECTS", {})
+    if not isinstance(stated, dict):
+        raise DataError(f"{path}: CUSTOM_OBJECTS is no dict of names to classes and functions")
+    return {**named, **stated}

@@ -173,7 +173,7 @@ def _reaches_outside(node: Any, assets: set[str]) -> bool:
     if node.op.startswith(_TEXT_FILE):
         return len(node.input) < 2 or _node_of(node.input[1]) not in assets
     if node.op == "PrintV2":
-        return node.attr["output_stream"].s.startswith(b"file")
+        return bool(node.attr["output_stream"].s.startswith(b"file"))
     definition = op_def_registry.get(node.op)
     stateful = definition is not None and bool(definition.is_stateful)
     if stateful and not _HARMLESS.fullmatch(node.op):
