@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import onnx_ir as ir
 
+from converter.bfloat16 import NOTE, uses_bfloat16
 from converter.dimensions import share_dimension_names
 from converter.expectations import expectations
 from converter.export import export
@@ -94,8 +95,13 @@ def convert(
             parameters=live.count_params(),
             size_bytes=file_bytes(path),
             proofs=proofs,
-            notes=(keras_signature.note,) if keras_signature.note else (),
+            notes=_notes(live, keras_signature),
         )
+
+
+def _notes(model: Any, signature: KerasSignature) -> tuple[str, ...]:
+    found = [signature.note, NOTE if uses_bfloat16(model) else None]
+    return tuple(note for note in found if note is not None)
 
 
 def export_to(

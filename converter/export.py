@@ -13,6 +13,13 @@ from typing import Any
 
 import onnx_ir as ir
 
+from converter.bfloat16 import (
+    float32_compute,
+    output_dtypes,
+    restore_interface,
+    uses_bfloat16,
+    widened,
+)
 from converter.interface import dress, interim_names
 from converter.layout import Layout, channels_first
 from converter.lowering import custom_handlers
@@ -55,14 +62,15 @@ def export(
 
     Inputs and outputs carry their Keras names; a dynamic batch is called ``batch``; every node
     names its Keras layer in ``metadata_props["kilnx.layer"]``. With the layout ``nchw`` image
-    inputs are channels first. Weights are shared with the Keras
-    model, not copied. The result has passed no check yet: ``convert`` does that.
+    inputs are channels first. Weights are shared with the Keras model, not copied. The result
+    has passed no check yet: ``convert`` does that.
 
     Raises ``UnsupportedOperator`` naming layer and operator, or ``ConversionError``.
     """
     from converter.passes import optimize
 
     signature = signature or keras_signature(model)
+    narrow = output_dtypes(model, signature) if uses_bfloat16(model) else None
     total = sum(_variable_bytes(v) for v in model.variables)
     attempts = [_Attempt(STAND_IN_ABOVE_BYTES, lenient=False)]
     if total < _CONSTANTS_LIMIT_BYTES:
@@ -73,7 +81,11 @@ def export(
         if attempt.lenient and any(isinstance(each, UnsupportedOperator) for each in failures):
             # tf2onnx would leave the operator as it is, and ONNX may have another of that name.
             break
-        traced = trace(model, signature, stand_in_above=attempt.stand_in_above)
+        if narrow is None:
+            traced = trace(model, signature, stand_in_above=attempt.stand_in_above)
+        else:
+            with float32_compute(model):
+                traced = trace(model, widened(signature), stand_in_above=attempt.stand_in_above)
         try:
             converted = _to_onnx(
                 traced, min(opset, NEWEST_CONVERTED_OPSET), lenient=attempt.lenient
@@ -82,6 +94,8 @@ def export(
             failures.append(error)
             continue
         dress(converted, signature, traced, name=model.name)
+        if narrow is not None:
+            restore_interface(converted, signature, narrow)
         if layout == "nchw":
             channels_first(converted)
         optimize(converted)

@@ -18,6 +18,7 @@ from runtimes.errors import ModelError, RuntimeUnavailable
 from runtimes.feed import check_feed, check_outputs
 from runtimes.install import require_onnxruntime
 from runtimes.modelfile import ModelSource, load_model, weight_bytes
+from runtimes.narrow import is_bfloat16, run_narrow
 
 Optimization = Literal["disabled", "basic", "extended", "all"]
 
@@ -94,7 +95,10 @@ class OrtRuntime:
         if not names:
             return {}
         try:
-            arrays = self._session.run(names, dict(feed), self._run_options)
+            if any(is_bfloat16(spec.dtype) for spec in (*self.inputs, *self.outputs)):
+                arrays = run_narrow(self._session, names, feed, self._run_options)
+            else:
+                arrays = self._session.run(names, dict(feed), self._run_options)
         except self._errors as error:
             raise ModelError(f"{self.name} failed when it ran: {explain(error)}") from error
         return dict(zip(names, arrays, strict=True))

@@ -1,0 +1,48 @@
+"""bfloat16 in and out of ONNX Runtime, whose Python interface has no NumPy type for it."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from runtimes.base import Array, Feed
+
+
+def is_bfloat16(dtype: np.dtype[Any]) -> bool:
+    """Whether ``dtype`` is ml_dtypes' bfloat16."""
+    return dtype.name == "bfloat16"
+
+
+def run_narrow(session: Any, names: Sequence[str], feed: Feed, options: Any) -> list[Array]:
+    """``session.run`` where inputs or outputs are bfloat16, by ONNX Runtime's own values."""
+    values = {name: _to_value(array) for name, array in feed.items()}
+    return [
+        _to_array(value) for value in session.run_with_ort_values(list(names), values, options)
+    ]
+
+
+def _to_value(array: Array) -> Any:
+    import onnxruntime
+
+    if not is_bfloat16(array.dtype):
+        return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+    from onnx import TensorProto
+
+    bits = np.ascontiguousarray(array).view(np.uint16)
+    return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(bits, TensorProto.BFLOAT16)
+
+
+def _to_array(value: Any) -> Array:
+    if "bfloat16" not in value.data_type():
+        array: Array = value.numpy()
+        return array
+    import ml_dtypes
+
+    shape = tuple(value.shape())
+    count = int(np.prod(shape, dtype=np.int64))
+    # The buffer belongs to ``value``: copied before it goes.
+    bits = np.frombuffer((ctypes.c_uint16 * count).from_address(value.data_ptr()), np.uint16)
+    return bits.copy().view(ml_dtypes.bfloat16).reshape(shape)
