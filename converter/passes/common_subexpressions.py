@@ -7,7 +7,7 @@ from collections.abc import Hashable
 import onnx_ir as ir
 
 from converter.passes.base import Refuse, RewritePass
-from converter.passes.values import is_op, replace_value
+from converter.passes.values import is_constant, is_op, replace_value
 
 # Their results differ between two calls with the same inputs.
 _RANDOM = (
@@ -18,8 +18,8 @@ _RANDOM = (
     "RandomUniform",
     "RandomUniformLike",
 )
-# Larger tensors in attributes are weights, and those are dedupe's business.
-_ATTRIBUTE_TENSOR_LIMIT = 64
+# Larger tensors are weights, and those are dedupe's business.
+_SMALL_BYTES = 1 << 14
 
 
 class MergeCommonSubexpressions(RewritePass):
@@ -62,7 +62,17 @@ def _key(node: ir.Node) -> Hashable:
             return None
         attributes.append((name, attribute.type, value))
     used = tuple(bool(output.name) for output in node.outputs)
-    return node.op_type, tuple(id(i) for i in node.inputs), tuple(attributes), used
+    return node.op_type, tuple(_identity(i) for i in node.inputs), tuple(attributes), used
+
+
+def _identity(value: ir.Value | None) -> Hashable:
+    """The value itself, or what a small constant holds: exporters repeat those."""
+    if value is None or value.const_value is None or not is_constant(value):
+        return id(value)
+    tensor = value.const_value
+    if tensor.nbytes > _SMALL_BYTES or tensor.dtype == ir.DataType.STRING:
+        return id(value)
+    return tensor.dtype, tuple(tensor.shape), tensor.tobytes()
 
 
 def _hashable(attribute: ir.Attr) -> Hashable:
@@ -76,7 +86,7 @@ def _hashable(attribute: ir.Attr) -> Hashable:
             return repr(tuple(attribute.value))
         case ir.AttributeType.TENSOR:
             tensor = attribute.as_tensor()
-            if tensor.size > _ATTRIBUTE_TENSOR_LIMIT or tensor.dtype == ir.DataType.STRING:
+            if tensor.nbytes > _SMALL_BYTES or tensor.dtype == ir.DataType.STRING:
                 return None
             return tensor.dtype, tuple(tensor.shape), tensor.tobytes()
         case _:

@@ -19,6 +19,18 @@ def test_equal_nodes_become_one_and_so_do_their_users(graph, check_pass, ops):
     assert ops(model) == ["LeakyRelu", "Neg", "Add"]
 
 
+def test_small_constants_count_by_what_they_hold(graph, check_pass, ops):
+    model = graph(
+        "(float[N, 4] x) => (float[A, B, 4] y)",
+        "a = Unsqueeze(x, k) b = Unsqueeze(x, l) c = Unsqueeze(x, m) y = Sum(a, b, c)",
+        k=np.array([1]),
+        l=np.array([1]),
+        m=np.array([0]),
+    )
+    assert check_pass(MERGE, model).modified
+    assert ops(model) == ["Unsqueeze", "Unsqueeze", "Sum"]
+
+
 @pytest.mark.parametrize(
     "body",
     [
