@@ -26,7 +26,7 @@ from converter.lowering import custom_handlers
 from converter.lowering.operators import NoForm
 from converter.naming import name_after_layers
 from converter.passes.opset import convert_opset
-from converter.refusals import refusal_of, refuse_unsupported
+from converter.refusals import refusal_of, refuse_opaque, refuse_unsupported
 from converter.targets import DEFAULT_OPSET, NEWEST_CONVERTED_OPSET
 from converter.trace import STAND_IN_ABOVE_BYTES, TracedModel, trace
 from runtimes.errors import ConversionError, KilnxError, UnsupportedOperator
@@ -128,6 +128,7 @@ def _to_onnx(traced: TracedModel, opset: int, *, lenient: bool) -> ir.Model:
                     tensors_to_rename=names,
                 )
 
+        refuse_opaque(traced.graph_def, traced.layers)
         try:
             graph = convert_graph()
         except NoForm as error:

@@ -14,6 +14,10 @@ WAY_OUT = (
     "prepares the data"
 )
 
+# Programs of another compiler or of Python inside one operator; tf2onnx fails on some of them
+# before it can say so.
+_OPAQUE = {"EagerPyFunc", "PyFuncStateless", "XlaCallModule", "XlaLaunch"}
+
 
 def refusal(
     operators: Iterable[tuple[str, str]], layers: Set[str], reason: str = ""
@@ -38,6 +42,15 @@ def refusal(
 def refusal_of(error: NoForm, layers: Set[str]) -> UnsupportedOperator:
     """The error for an operator that kilnx knows and cannot write as it is used."""
     return refusal([(error.node, error.operator)], layers, str(error))
+
+
+def refuse_opaque(graph_def: Any, layers: Set[str]) -> None:
+    """Raise ``UnsupportedOperator`` if the traced graph holds programs that nobody can read."""
+    nodes = [*graph_def.node]
+    nodes += [node for function in graph_def.library.function for node in function.node_def]
+    opaque = [(node.name, node.op) for node in nodes if node.op in _OPAQUE]
+    if opaque:
+        raise refusal(opaque, layers)
 
 
 def refuse_unsupported(graph: Any, layers: Set[str]) -> None:
