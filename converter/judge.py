@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from converter.report import Measured
-from runtimes.base import TensorSpec
+from runtimes.choose_metric import default_metric
 from runtimes.compare import ParityReport, check, evaluate
 from runtimes.dataset import Dataset
 from runtimes.modelfile import file_bytes
 from runtimes.profile import ProfileReport, profile
+
+__all__ = ["Budget", "Judge", "default_metric"]
 
 # A step that is smaller but not faster may be this much slower at the surest, as a ratio of
 # medians: below it, interleaved runs on a shared machine do not tell the two apart.
@@ -102,16 +101,3 @@ class Judge:
             data=self.evaluation,
             seed=self.seed,
         )
-
-
-def default_metric(outputs: Sequence[TensorSpec], evaluation: Dataset) -> str | None:
-    """Top-1 where there are integer class labels for an output of class scores."""
-    for batch in evaluation.take(1).batches(1):
-        for name, labels in batch.labels.items():
-            if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-                continue
-            labelled = [output for output in outputs if name in ("", output.name)]
-            shape = labelled[0].shape if labelled else None
-            if shape and len(shape) == 2 and shape[1] not in (None, 1):
-                return "top1"
-    return None

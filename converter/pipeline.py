@@ -15,6 +15,7 @@ from converter.judge import Budget, Judge, default_metric
 from converter.passes import optimize
 from converter.report import Measured, Report, StepReport, load_decisions
 from converter.steps import STEPS, Outcome, StepContext
+from quantizers.decisions import load_precisions
 from runtimes.compare import ParityReport
 from runtimes.dataset import Dataset
 from runtimes.errors import BudgetError, DataError
@@ -24,6 +25,9 @@ from runtimes.open import is_keras
 
 # Calibration sees this many samples at most when one data set is split in two.
 _CALIBRATION_SHARE = 0.5
+
+# Where labels judge, noise matters only as far as it says that something collapsed.
+LABELLED_SQNR_DB = 10.0
 
 Progress = Callable[[str], None]
 
@@ -80,7 +84,15 @@ def compress(
         judge = Judge(folder / "fp32.onnx", evaluation, budget, provider, threads, seed)
         progress("measuring fp32")
         baseline = judge.baseline()
-        context = StepContext(calibration, threads, seed, progress)
+        context = StepContext(
+            calibration,
+            threads,
+            seed,
+            progress,
+            min_agreement=1.0 - max_drop if budget.metric else min_agreement,
+            min_sqnr_db=LABELLED_SQNR_DB if budget.metric else min_sqnr_db,
+            precisions=_precisions(decisions),
+        )
         best = _Candidate(fp32, folder / "fp32.onnx", baseline)
         reports: list[StepReport] = []
         for name in [step for step in STEPS if step in steps]:
@@ -205,6 +217,13 @@ def _decisions(source: Any) -> Mapping[str, bool] | None:
     if source is None or isinstance(source, Mapping):
         return source
     return load_decisions(source)
+
+
+def _precisions(source: Any) -> Mapping[str, str] | None:
+    """Operator precisions out of a report; a mapping of steps to decisions has none."""
+    if source is None or isinstance(source, Mapping):
+        return None
+    return load_precisions(source) or None
 
 
 def _ship(path: Path, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +15,19 @@ from runtimes.dataset import Dataset
 
 @dataclass(frozen=True)
 class StepContext:
-    """What a step may use: data that evaluation never sees, threads, a seed."""
+    """What a step may use: data that evaluation never sees, threads, a seed.
+
+    ``min_agreement`` and ``min_sqnr_db``: floors that a candidate should reach on the calibration
+    data. ``precisions``: INT8 or float by operator, as decided before, in place of timing.
+    """
 
     calibration: Dataset
     threads: int
     seed: int
     progress: Callable[[str], None]
+    min_agreement: float = 0.99
+    min_sqnr_db: float = 20.0
+    precisions: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,9 +52,15 @@ def _dedupe(model: ir.Model, context: StepContext) -> Outcome:
 
 
 def _quantize(model: ir.Model, context: StepContext) -> Outcome:
-    options = QuantizeOptions(threads=context.threads)
+    options = QuantizeOptions(
+        threads=context.threads,
+        measure=True,
+        min_agreement=context.min_agreement,
+        min_sqnr=context.min_sqnr_db,
+        precisions=context.precisions,
+    )
     candidate, found = quantize_model(model, context.calibration, options=options)
-    int8 = sum(1 for operator in found.operators if operator.precision == "int8")
+    int8 = sum(1 for operator in found.operators if operator.precision != "float32")
     if not int8:
         return Outcome(None, "no operator can run in INT8", found.to_dict())
     details = {**found.to_dict(), "dedupe": deduplicate(candidate).to_dict()}

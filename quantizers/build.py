@@ -45,7 +45,8 @@ class Basis:
 class Build:
     """An INT8 model, the plan it follows and how it came about; ``plan`` is of ``model``.
 
-    ``kept``: the nodes that had to stay in float, with the reason.
+    ``names``: what its values were called in the float graph. ``kept``: the nodes that had to
+    stay in float, with the reason.
     """
 
     model: ir.Model
@@ -54,6 +55,7 @@ class Build:
     fusion: Fusion
     codes: WeightCodes
     ranges: Mapping[str, Range]
+    names: Mapping[ir.Value, str]
     kept: Mapping[str, str]
     weights_only: tuple[WeightsOnly, ...]
     corrected: bool
@@ -65,6 +67,7 @@ class Score:
 
     sqnr_db: float
     agreement: float
+    samples: int
 
 
 def build(
@@ -90,6 +93,7 @@ def build(
             return None
         watched = [str(value.name) for value in observed_values(plan)]
         ranges = {name: basis.ranges[name] for name in watched}
+        names = {value: str(value.name) for value in plan.quantized_values()}
         grids = assign_grids(plan, ranges)
         codes = quantize_weights(plan, grids, basis.statistics, basis.covariances, options)
         place(model.graph, plan, grids, shifts or {}, codes.weights)
@@ -104,21 +108,30 @@ def build(
         else:
             biased = any(unit.takes_bias and unit.weight is not None for unit in plan.units)
             corrected = bool(shifts) or not biased or not correct
-            return Build(model, basis, plan, fusion, codes, ranges, kept, tuple(single), corrected)
+            return Build(
+                model, basis, plan, fusion, codes, ranges, names, kept, tuple(single), corrected
+            )
 
 
-def score(reference: ir.Model, model: ir.Model, data: Dataset, options: QuantizeOptions) -> Score:
+def score(
+    reference: ir.Model,
+    model: ir.Model,
+    data: Dataset,
+    options: QuantizeOptions,
+    *,
+    samples: int = _SAMPLES_OF_SCORE,
+) -> Score:
     """Compare ``model`` with ``reference`` on some samples from all over ``data``."""
     found = check(
         reference,
         model,
-        spread(data, _SAMPLES_OF_SCORE, seed=1),
+        spread(data, samples, seed=1),
         min_agreement=0.0,
         min_sqnr=-math.inf,
         threads=options.threads,
     )
     if any(output.problem for output in found.outputs):
-        return Score(-math.inf, 0.0)
+        return Score(-math.inf, 0.0, found.samples)
     known = any(output.distribution for output in found.outputs)
     return Score(
         min((o.sqnr_db for o in found.outputs if o.sqnr_db is not None), default=math.inf),
@@ -130,6 +143,7 @@ def score(reference: ir.Model, model: ir.Model, data: Dataset, options: Quantize
             ),
             default=1.0,
         ),
+        found.samples,
     )
 
 

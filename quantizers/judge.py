@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import onnx_ir as ir
 
 from converter.passes import optimize
-from quantizers.options import QuantizeOptions
+from quantizers.decisions import load_precisions, was_kept
+from quantizers.options import QuantizeOptions, TargetCpu, with_effort
 from quantizers.prepare import refuse_quantized
 from quantizers.report import QuantizationReport
 from quantizers.static import Progress, quantize_model
+from runtimes.choose_metric import default_metric
 from runtimes.compare import ParityReport, check
 from runtimes.dataset import Dataset
+from runtimes.errors import BudgetError
 from runtimes.files import refuse_existing
-from runtimes.modelfile import ModelSource, load_model, model_inputs, save_model
+from runtimes.modelfile import ModelSource, load_model, model_inputs, model_outputs, save_model
 from runtimes.profile import ProfileReport, profile
 
 # Half of the data calibrates, so that the other half judges as well as it can.
 _CALIBRATION_SHARE = 0.5
+
+# Where labels judge, noise matters only as far as it says that something collapsed.
+_LEAST_SQNR = 10.0
+
+Effort = Literal["low", "default", "high"]
 
 # Interleaved runs on a shared machine do not tell two models apart below this.
 _NOISE = 0.02
@@ -40,6 +48,9 @@ def quantize(
     keep_float: Sequence[str] = (),
     batch: Sequence[int] = (1,),
     threads: int = 1,
+    effort: Effort = "default",
+    target_cpu: TargetCpu = "any",
+    decisions: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     force: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
@@ -48,14 +59,22 @@ def quantize(
 
     ``data`` (what ``Dataset.open`` takes) calibrates and ``evaluate_on`` judges; without it,
     ``data`` is split so that no sample does both. The INT8 model is kept when, on the
-    evaluation data, ``metric`` drops by at most ``max_drop`` (without a metric: top-1 agreement
-    with the float model reaches ``min_agreement``, 0 … 1, and the SQNR ``min_sqnr`` dB), and
-    when it is not slower at any of the ``batch`` sizes with ``threads`` threads on the CPU.
-    Else the float model is written, simplified, and the report says why (``kept`` is false).
-    ``keep_float`` names nodes that stay in float. ``output`` None writes nothing.
+    evaluation data, ``metric`` (where there are labels, the one they mean) drops by at most
+    ``max_drop`` (without labels: top-1 agreement with the float model reaches ``min_agreement``,
+    0 … 1, and the SQNR ``min_sqnr`` dB), and when it is not slower at any of the ``batch`` sizes
+    with ``threads`` threads on the CPU. Every operator is timed in INT8 and in float, and the
+    fastest mixture inside the budget is sought. Else the float model is written, simplified, and
+    the report says why (``kept`` is false).
+
+    ``effort``: "low" repairs nothing but biases and times only the whole, "high" also learns the
+    rounding of weights. ``target_cpu``: "vnni" drops the guard against saturating 16-bit sums.
+    ``decisions``: an earlier report (``to_dict`` or its JSON file), whose choices by timing
+    are repeated instead of timing anything. ``keep_float`` names nodes that stay in float.
+    ``output`` None writes nothing.
 
     Raises ``ModelError`` for a file that is not a float ONNX model, ``DataError`` for data that
-    do not fit and for an ``output`` that exists, unless ``force``.
+    do not fit and for an ``output`` that exists, unless ``force``, and ``BudgetError`` where
+    ``decisions`` keep an INT8 model that is outside the budget here.
     """
     if output is not None:
         refuse_existing(output, force=force)
@@ -63,10 +82,26 @@ def quantize(
     refuse_quantized(source)
     simplified = optimize(source.clone())
     calibration, evaluation, notes = _split(simplified, data, evaluate_on, seed)
-    options = QuantizeOptions(keep_float=frozenset(keep_float), threads=threads)
+    if metric is None:
+        metric = default_metric(model_outputs(simplified), evaluation)
+        if metric is not None:
+            notes = (*notes, f"the labels judge by {metric}; name another metric to change that")
+        elif evaluation.label_names:
+            notes = (*notes, "the labels fit no metric by themselves: agreement and SQNR judge")
+    options = with_effort(
+        QuantizeOptions(
+            keep_float=frozenset(keep_float),
+            threads=threads,
+            target_cpu=target_cpu,
+            measure=effort != "low",
+            batches=tuple(batch),
+            min_sqnr=min_sqnr if metric is None else _LEAST_SQNR,
+            min_agreement=min_agreement if metric is None else 1.0 - max_drop,
+            precisions=None if decisions is None else load_precisions(decisions),
+        ),
+        effort,
+    )
     quantized, report = quantize_model(simplified, calibration, options=options, progress=progress)
-    if metric is None and evaluation.label_names:
-        notes = (*notes, "no metric was named: the labels are not used, agreement and SQNR judge")
     report = replace(report, notes=(*notes, *report.notes))
     if report.kept:
         parity = check(
@@ -79,6 +114,11 @@ def quantize(
             min_sqnr=min_sqnr if metric is None else None,
             threads=threads,
         )
+        if decisions is not None:
+            report = _replay(report, parity, kept=was_kept(decisions))
+            if output is not None:
+                save_model(quantized if report.kept else simplified, output, force=force)
+            return report
         latency = profile(
             quantized, against=simplified, data=evaluation, batch=batch, threads=threads, seed=seed
         )
@@ -86,6 +126,15 @@ def quantize(
     if output is not None:
         save_model(quantized if report.kept else simplified, output, force=force)
     return report
+
+
+def _replay(report: QuantizationReport, parity: ParityReport, *, kept: bool) -> QuantizationReport:
+    if kept and not parity.passed:
+        raise BudgetError(
+            f"the decisions keep the INT8 model, but here it is outside the budget: {parity.reason}"
+        )
+    reason = f"as decided in the report that is replayed; {parity.reason}"
+    return replace(report, kept=kept, reason=reason, parity=parity.to_dict())
 
 
 def _split(

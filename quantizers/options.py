@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Rounding = Literal["nearest", "in turn", "learned"]
@@ -17,7 +18,11 @@ class QuantizeOptions:
     rounding leaves the mean of every channel where it was. ``equalize`` channels of unequal
     range, and ``choose_ranges`` by the error they cause instead of covering everything: both are
     tried and kept where the model gets better by it. ``rounding`` of weights: to the nearest
-    code, column by column so that errors cancel, or learned (slow). ``target_cpu``: "any" keeps
+    code, column by column so that errors cancel, or learned (slow). ``measure``: time every
+    operator in INT8 and in float at the batch sizes ``batches``, and return to float what is
+    faster there, and what costs more than ``min_sqnr`` (dB) and ``min_agreement`` (0 … 1) allow
+    on the calibration data. ``precisions``: what an earlier report decided, by node name, in
+    place of measuring. ``target_cpu``: "any" keeps
     16-bit sums from saturating on CPUs without VNNI, "vnni" does without. ``batch_size``: most
     samples of one calibration run. ``memory_bytes``: most that the activations of one
     calibration run may take; larger ones are observed in several passes over the data.
@@ -30,9 +35,28 @@ class QuantizeOptions:
     choose_ranges: bool = True
     rounding: Rounding = "in turn"
     target_cpu: TargetCpu = "any"
+    measure: bool = False
+    batches: tuple[int, ...] = (1,)
+    min_sqnr: float = 20.0
+    min_agreement: float = 0.99
+    precisions: Mapping[str, str] | None = None
     batch_size: int = 32
     memory_bytes: int = 256 * 2**20
     threads: int | None = None
+
+
+def with_effort(options: QuantizeOptions, effort: str) -> QuantizeOptions:
+    """``options`` at an effort: "low" (nothing is tried twice), "default" or "high".
+
+    Low rounds to the nearest and repairs nothing but biases; high learns the rounding.
+    """
+    if effort == "low":
+        return replace(options, equalize=False, choose_ranges=False, rounding="nearest")
+    if effort == "high":
+        return replace(options, rounding="learned")
+    if effort != "default":
+        raise ValueError(f"effort must be low, default or high, not {effort!r}")
+    return options
 
 
 DEFAULT_OPTIONS = QuantizeOptions()

@@ -35,6 +35,10 @@ _MICROSOFT = "com.microsoft"
 _SMALLEST_TABLE = 2048
 
 
+# How much larger the squared rounding error of weights may be for the faster kernel: 6 dB.
+_TOLERATED = 4.0
+
+
 @dataclass(frozen=True)
 class WeightsOnly:
     """A node whose weights can be bytes, by itself; ``form``: how ONNX Runtime then runs it."""
@@ -98,13 +102,15 @@ def _dynamic_lstm(model: ir.Model, node: ir.Node) -> None:
         name = str(getattr(node.inputs[index], "name", "weight"))
         directions = weight.shape[0]
         rows = weight.reshape(-1, weight.shape[2])
-        scale = weight_scale(rows, 0)
+        scale = _fast_scale(rows, directions)
         codes = quantize_weight(rows, scale, 0).codes.reshape(weight.shape)
         graph = model.graph
         inputs[index] = add_initializer(
             graph, f"{name}_codes", np.ascontiguousarray(codes.transpose(0, 2, 1))
         )
         scales = scale.reshape(directions, -1)
+        if not np.any(scales != scales[:, :1]):
+            scales = scales[:, 0]
         extra.append(add_initializer(graph, f"{name}_scale", scales))
         extra.append(add_initializer(graph, f"{name}_zero", np.zeros(scales.shape, np.int8)))
     attributes = [a for name, a in node.attributes.items() if name != "layout"]
@@ -125,6 +131,19 @@ def _dynamic_lstm(model: ir.Model, node: ir.Node) -> None:
     model.graph.remove(node, safe=True)
     drop_if_unused(replaced)
     model.graph.opset_imports.setdefault(_MICROSOFT, 1)
+
+
+def _fast_scale(rows: Array, directions: int) -> Array:
+    """A scale a row, the same for each direction where that rounds nearly as well.
+
+    The kernel is a third faster with one scale a direction.
+    """
+    by_row = weight_scale(rows, 0)
+    parts = np.split(rows, directions)
+    by_direction = np.repeat([weight_scale(part, None) for part in parts], len(parts[0]))
+    coarse = float(np.square(by_direction, dtype=np.float64).mean())
+    fine = float(np.square(by_row, dtype=np.float64).mean())
+    return by_direction if coarse <= _TOLERATED * fine else by_row
 
 
 def _byte_weights(graph: ir.Graph, node: ir.Node) -> None:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import onnx_ir as ir
 
 from quantizers.build import Basis, Build, build, score
 from quantizers.equalize import equalize_channels
+from quantizers.mixed import Choice, choose_mixture
 from quantizers.observers import Range
 from quantizers.options import DEFAULT_OPTIONS, QuantizeOptions
-from quantizers.plan import Plan, is_float, make_plan
+from quantizers.plan import Plan, Unit, is_float, make_plan
 from quantizers.prepare import prepare
 from quantizers.recurrent import find_weights_only
 from quantizers.report import OperatorReport, QuantizationReport
 from quantizers.statistics import Statistics, observe, observe_distributions, scaled
 from quantizers.weight_codes import observe_covariances
+from quantizers.weights import WEIGHT_LEVELS
 from runtimes.dataset import Dataset
 from runtimes.errors import ModelError
 from runtimes.modelfile import model_inputs, weight_bytes
@@ -54,6 +56,8 @@ def quantize_model(
     source = prepare(model)
     data = data.bind(model_inputs(source))
     keep_float = _requested(source.graph, options.keep_float)
+    if options.precisions is not None:
+        keep_float = {**_replayed(source.graph, options.precisions), **keep_float}
     plan = make_plan(source.graph, keep_float)
     weights_only = find_weights_only(source.graph, keep_float)
     if not weights_only and not any(unit.rule.kind == "compute" for unit in plan.units):
@@ -63,12 +67,26 @@ def quantize_model(
     best = _best(source, plan, statistics, keep_float, data, options)
     if best is None:
         return source, _report(source, None, plan, samples=statistics.samples, notes=[])
-    notes = []
+    notes: list[str] = []
+    choice: Choice | None = None
+    if options.measure and options.precisions is None:
+        choice = choose_mixture(source, best, data, options)
+        best = choice.built
+        notes += choice.notes
     if not best.corrected:
         notes.append("biases are not corrected: a few samples' activations exceed memory")
     if best.basis.equalized:
         notes.append(f"channels of {best.basis.equalized} tensors were equalized")
-    return best.model, _report(source, best, best.plan, samples=statistics.samples, notes=notes)
+    fewer = [name for name, levels in best.codes.levels.items() if levels < WEIGHT_LEVELS]
+    if fewer:
+        notes.append(
+            f"{len(fewer)} operators have fewer levels of weights, so that 16-bit sums cannot "
+            "saturate on CPUs without VNNI; target_cpu vnni does without"
+        )
+    report = _report(
+        source, best, best.plan, samples=statistics.samples, notes=notes, choice=choice
+    )
+    return best.model, report
 
 
 def _best(  # noqa: PLR0917
@@ -143,8 +161,49 @@ def _requested(graph: ir.Graph, names: frozenset[str]) -> dict[str, str]:
     return dict.fromkeys(names, "kept in float on request")
 
 
+def _replayed(graph: ir.Graph, precisions: Mapping[str, str]) -> dict[str, str]:
+    """The nodes that an earlier report left in float, with the reason that it is replayed."""
+    have = {str(node.name) for node in graph}
+    unknown = sorted(set(precisions) - have)
+    if unknown:
+        raise ModelError(
+            f"the decisions are of another model: it has a node {unknown[0]!r}, this one has not"
+        )
+    floats = [name for name, precision in precisions.items() if precision == "float32"]
+    return dict.fromkeys(floats, "as decided in the report that is replayed")
+
+
+def _method(unit: Unit, build: Build | None) -> str | None:
+    producer = unit.output.producer()
+    if build is None or producer is None or not unit.rule.int8_output:
+        return None
+    source = build.plan.source(unit.output)
+    return build.basis.methods.get(build.names.get(source, str(source.name)))
+
+
+def _measured(one: OperatorReport, build: Build | None, choice: Choice | None) -> OperatorReport:
+    """Add what is known by measurement."""
+    if build is not None and one.name in build.codes.levels:
+        one = replace(one, weight_levels=build.codes.levels[one.name])
+    if choice is None:
+        return one
+    decibels = choice.sensitivities.get(one.name)
+    cost = choice.costs.get(one.name)
+    if decibels is not None and math.isfinite(decibels):
+        one = replace(one, sensitivity_db=decibels)
+    if cost is not None:
+        one = replace(one, float_share=cost.float_time / 1e6, int8_share=cost.int8_time / 1e6)
+    return one
+
+
 def _report(
-    source: ir.Model, build: Build | None, plan: Plan, *, samples: int, notes: list[str]
+    source: ir.Model,
+    build: Build | None,
+    plan: Plan,
+    *,
+    samples: int,
+    notes: list[str],
+    choice: Choice | None = None,
 ) -> QuantizationReport:
     units = {unit.name: unit for unit in plan.units} if build else {}
     parts = {str(node.name): unit for unit in units.values() for node in unit.absorbed}
@@ -152,16 +211,20 @@ def _report(
     operators = []
     for node in source.graph:
         name = str(node.name)
+        one = OperatorReport(name, node.op_type, "int8", True, None)
         if name in single:
-            operators.append(OperatorReport(name, node.op_type, single[name], None, None))
+            one = replace(one, precision=single[name], fused=None)
         elif name in units:
-            operators.append(OperatorReport(name, node.op_type, "int8", True, None))
+            one = replace(one, scale_method=_method(units[name], build))
         elif name in parts:
-            whole = f"part of {parts[name].node.op_type} {parts[name].name}"
-            operators.append(OperatorReport(name, node.op_type, "int8", True, whole))
+            one = replace(one, reason=f"part of {parts[name].node.op_type} {parts[name].name}")
         elif any(is_float(output) for output in node.outputs):
-            reason = plan.float_reasons.get(name, "nothing with weights is left in INT8")
-            operators.append(OperatorReport(name, node.op_type, "float32", None, reason))
+            reason = plan.float_reasons.get(name) or (build.kept.get(name) if build else None)
+            reason = reason or "nothing with weights is left in INT8"
+            one = replace(one, precision="float32", fused=None, reason=reason)
+        else:
+            continue
+        operators.append(_measured(one, build, choice))
     compute = [unit.name for unit in units.values() if unit.rule.kind == "compute"]
     compute += list(single)
     if compute and samples < _FEW_SAMPLES:

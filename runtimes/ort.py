@@ -38,7 +38,8 @@ class OrtRuntime:
 
     ``threads`` is the number of intra-op threads (None: ONNX Runtime's own choice).
     ``optimized_model_path``: where to write the graph as ONNX Runtime optimized it.
-    ``config`` holds further session configuration entries. A provider that is not there is
+    ``config`` holds further session configuration entries. ``profile_prefix``: where to write
+    the times of the operators, see ``end_profiling``. A provider that is not there is
     ``RuntimeUnavailable``, a model that does not load is ``ModelError`` naming the node;
     ONNX Runtime's silent fallback to another provider is off.
     """
@@ -47,6 +48,7 @@ class OrtRuntime:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     quantized: bool
+    source: ModelSource
 
     def __init__(
         self,
@@ -57,6 +59,7 @@ class OrtRuntime:
         optimization: Optimization = "all",
         optimized_model_path: str | os.PathLike[str] | None = None,
         config: Mapping[str, str] | None = None,
+        profile_prefix: str | None = None,
     ) -> None:
         ort = require_onnxruntime()
         execution_provider = _require_provider(provider, ort.get_available_providers())
@@ -70,10 +73,14 @@ class OrtRuntime:
             options.inter_op_num_threads = 1
         if optimized_model_path is not None:
             options.optimized_model_filepath = os.fspath(optimized_model_path)
+        if profile_prefix is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = profile_prefix
         for key, value in (config or {}).items():
             options.add_session_config_entry(key, value)
 
         self.name = _name(model)
+        self.source = model
         self._errors = _error_classes()
         graph = load_model(model)  # for a path as well: its checks come before ORT's parser
         self.quantized = is_quantized(graph)
@@ -109,6 +116,10 @@ class OrtRuntime:
         run, names, options = self._session.run, self._output_names, self._run_options
         arrays = dict(feed)
         return lambda: run(names, arrays, options)
+
+    def end_profiling(self) -> Path:
+        """Write what the profiler recorded; give the file (JSON, Chrome's trace format)."""
+        return Path(self._session.end_profiling())
 
     def close(self) -> None:
         """Free the session."""

@@ -1,6 +1,5 @@
 """``quantize``: from a file to the better of its two forms."""
 
-import functools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from quantizers import judge, quantize
+from quantizers import judge, mixed, quantize
 from quantizers.report import QuantizationReport
 from runtimes import DataError, ModelError, ProfileReport, load_model, profile
 from runtimes.base import Array
@@ -62,7 +61,12 @@ def kept_is_written(report: QuantizationReport, path: Path) -> bool:
 @pytest.fixture(autouse=True)
 def short_races(monkeypatch: pytest.MonkeyPatch) -> None:
     """Race for some milliseconds: no test here depends on who wins."""
-    monkeypatch.setattr(judge, "profile", functools.partial(profile, min_time=0.02))
+
+    def quick(*models: object, **options: object) -> ProfileReport:
+        return profile(*models, **{**options, "min_time": 0.02})
+
+    monkeypatch.setattr(judge, "profile", quick)
+    monkeypatch.setattr(mixed, "profile", quick)
 
 
 def always(faster: bool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,8 +142,9 @@ def test_a_labelled_metric_is_the_budget_where_it_is_named(
     assert report.kept, report.reason
     assert "top1" in report.reason
     assert report.parity["metrics"][0]["reference"] == 1.0
-    unnamed = quantize(heavy, None, {"image": image, "labels": labels})
-    assert any("labels are not used" in note for note in unnamed.notes)
+    unnamed = quantize(heavy, None, {"image": image, "labels": labels}, max_drop=0.2)
+    assert "top1" in unnamed.reason
+    assert any("labels judge by top1" in note for note in unnamed.notes)
 
 
 def test_a_model_with_nothing_to_quantize_is_written_as_it_is(graph: Graph, tmp_path: Path) -> None:
