@@ -18,16 +18,16 @@ from runtimes.keras_signature import KerasSignature, keras_signature
 from runtimes.saved_model import is_saved_model
 
 _FILE_HEADS = (b"\x89HDF\r\n\x1a\n", b"PK\x03\x04")
-_FILE_ENDINGS = {".keras", ".h5", ".hdf5"}
+_FILE_ENDINGS = {".keras", ".h5", ".hdf5", ".json"}
 
 
 def is_keras_file(path: str | os.PathLike[str]) -> bool:
-    """Whether ``path`` is a .keras or HDF5 file or a SavedModel folder.
+    """Whether ``path`` is a .keras, HDF5 or JSON file, or a folder of Keras or a SavedModel.
 
     By content, or by the ending of the file where it is damaged.
     """
     path = Path(path)
-    if is_saved_model(path):
+    if is_saved_model(path) or (path / "model.weights.h5").is_file():
         return True
     if path.suffix.lower() in _FILE_ENDINGS:
         return True
@@ -70,6 +70,16 @@ class KerasRuntime:
         self._model: Any = loaded
         self.outputs = self._output_specs()
         self._function: Any = self._trace()
+
+    @property
+    def model(self) -> Any:
+        """The live Keras model, None after ``close``."""
+        return self._model
+
+    @property
+    def signature(self) -> KerasSignature:
+        """How the model is called."""
+        return self._signature
 
     def run(self, feed: Feed, outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """Run one batch: ``DataError`` if the feed does not fit, ``ModelError`` if it fails."""

@@ -99,7 +99,7 @@ def tensorflow_function(name: str) -> Callable[..., Any]:
     found: Any = tf
     for part in name.split(".") if pure else ():
         found = getattr(found, part, None)
-    if not pure or not callable(found):
+    if not pure or function.startswith("_") or not callable(found):
         raise ConversionError(
             f"the model calls the TensorFlow function tf.{name}, which is not among those that a "
             "file may call; export the model as a SavedModel from the Keras version that made it"

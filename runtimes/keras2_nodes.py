@@ -69,7 +69,11 @@ def model_ends(model: Config, layers: Sequence[Config], names: Mapping[str, str]
             return end(tensors)
         return [rewritten(value) for value in tensors]
 
-    return {key: rewritten(model[key]) for key in _ENDS}
+    def single(tensors: Any) -> Any:
+        """One input or output is that tensor, and no list of one."""
+        return tensors[0] if isinstance(tensors, list) and len(tensors) == 1 else tensors
+
+    return {key: rewritten(single(model[key])) for key in _ENDS}
 
 
 def _first_calls(model: Config, names: Mapping[str, str]) -> dict[str, int]:

@@ -60,7 +60,8 @@ def bytecode(value: Any) -> Any:
             inner = {"value": [inner["code"], inner.get("defaults"), inner.get("closure")]}
         return bytecode(inner["value"]) if inner.keys() == {"value"} else None
     if isinstance(value, list | tuple):
-        return value if len(value) == 3 and bytecode(value[0]) else None
+        is_function = len(value) == 3 and not any(isinstance(part, str) for part in value[1:])
+        return value if is_function and bytecode(value[0]) else None
     return value if isinstance(value, str) and value.startswith(_MARSHALLED) else None
 
 

@@ -77,12 +77,26 @@ def _from_config(
     if saved.container == "hdf5" and saved.major >= 3:
         # HDF5 keeps the old form of a configuration, which has no public reader.
         legacy = saving_options.keras_option_scope(use_legacy_config=True)
+        known = {**_operations(), **custom_objects}
         with legacy, serialization_lib.SafeModeScope(not unsafe):
-            return saving_utils.model_from_config(config, custom_objects=custom_objects)
+            return saving_utils.model_from_config(config, custom_objects=known)
     with serialization_lib.ObjectSharingScope():
         return keras.saving.deserialize_keras_object(
             config, custom_objects=custom_objects, safe_mode=not unsafe
         )
+
+
+def _operations() -> dict[str, Any]:
+    """Keras' operations such as ``x + 1`` by class name, which its reader of HDF5 lacks."""
+    import keras
+
+    pending, found = [keras.Operation], {}
+    while pending:
+        cls = pending.pop()
+        pending += cls.__subclasses__()
+        if cls.__module__.startswith("keras.src.ops.") and not hasattr(keras.layers, cls.__name__):
+            found[cls.__name__] = cls
+    return found
 
 
 @contextmanager

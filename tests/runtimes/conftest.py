@@ -1,10 +1,13 @@
-"""Small ONNX graphs from text, for the tests of the runtimes."""
+"""Small ONNX graphs from text, and files of Keras 2, for the tests of the runtimes."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import onnx
 import onnx.parser
@@ -53,3 +56,37 @@ def scores() -> np.ndarray:
     """Forty samples of four class scores, well apart."""
     rng = np.random.default_rng(0)
     return rng.permuted(np.tile(np.float32([-3, -1, 1, 4]), (40, 1)), axis=1)
+
+
+@pytest.fixture
+def keras2_hdf5(tmp_path: Path) -> Callable[..., Path]:
+    """Write a model, or with ``config=None`` its weights, into HDF5 as Keras 2 did."""
+
+    def write(
+        config: dict[str, Any] | None,
+        weights: dict[str, dict[str, Any]],
+        *,
+        name: str = "model.h5",
+        version: str | None = "2.2.4",
+        training: dict[str, Any] | None = None,
+    ) -> Path:
+        path = tmp_path / name
+        with h5py.File(path, "w") as file:
+            group = file
+            if config is not None:
+                file.attrs["model_config"] = json.dumps(config).encode()
+                group = file.create_group("model_weights")
+            if training is not None:
+                file.attrs["training_config"] = json.dumps(training).encode()
+            if version is not None:
+                file.attrs["keras_version"] = version.encode()
+                group.attrs["keras_version"] = version.encode()
+            group.attrs["layer_names"] = [layer.encode() for layer in weights]
+            for layer, arrays in weights.items():
+                layer_group = group.require_group(layer)
+                layer_group.attrs["weight_names"] = [weight.encode() for weight in arrays]
+                for weight, values in arrays.items():
+                    layer_group.create_dataset(weight, data=values)
+        return path
+
+    return write
