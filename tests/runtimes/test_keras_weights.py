@@ -163,5 +163,5 @@ def test_links_out_of_the_file(
             file["left"].create_dataset(
                 "kernel:0", (2, 2), "f4", external=[(str(tmp_path / "raw"), 0, 16)]
             )
-    with pytest.raises(ModelError, match="cannot be read: Not allowed"):
+    with pytest.raises(ModelError, match="that can be read: Not allowed"):
         load_weights(two_branches, path)
