@@ -48,6 +48,13 @@ Custom = Annotated[
 Unsafe = Annotated[
     bool, typer.Option("--unsafe", help="Let code inside the model file run (Lambda layers).")
 ]
+SignatureKey = Annotated[
+    str | None, typer.Option(help="Which signature of a SavedModel, if not its default.")
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(help="Weights of a model in JSON, or instead of the file's own.", metavar="FILE"),
+]
 Signature = Annotated[
     list[str] | None,
     typer.Option(
@@ -76,7 +83,10 @@ def _main(
 @app.command()
 def convert(
     model: Annotated[
-        Path, typer.Argument(help="A .keras or HDF5 file, or the folder of a SavedModel.")
+        Path,
+        typer.Argument(
+            help="A .keras or HDF5 file, a model in JSON with --weights, or a SavedModel folder."
+        ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
     opset: Annotated[int | None, typer.Option(help="ONNX opset; 18 otherwise.")] = None,
@@ -92,9 +102,8 @@ def convert(
     ] = None,
     custom: Custom = None,
     unsafe: Unsafe = False,
-    signature_key: Annotated[
-        str | None, typer.Option(help="Which signature of a SavedModel, if not its default.")
-    ] = None,
+    signature_key: SignatureKey = None,
+    weights: Weights = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -114,6 +123,7 @@ def convert(
             custom_objects=_custom(custom),
             unsafe=unsafe,
             signature_key=signature_key,
+            weights=weights,
             force=force,
         )
     if json:
@@ -142,7 +152,7 @@ def convert(
 
 @app.command()
 def compress(
-    model: Annotated[Path, typer.Argument(help="A .keras, HDF5 or ONNX file.")],
+    model: Annotated[Path, typer.Argument(help="An ONNX file, or what convert takes.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")],
     data: Data,
     evaluate_on: Eval = None,
@@ -161,6 +171,8 @@ def compress(
     signature: Signature = None,
     custom: Custom = None,
     unsafe: Unsafe = False,
+    signature_key: SignatureKey = None,
+    weights: Weights = None,
     force: Force = False,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     json: Json = False,
@@ -189,6 +201,8 @@ def compress(
             signature=_signature(signature),
             custom_objects=_custom(custom),
             unsafe=unsafe,
+            signature_key=signature_key,
+            weights=weights,
             decisions=decisions,
             force=force,
             seed=seed,
@@ -291,7 +305,7 @@ def dedupe(
 
 @app.command()
 def check(
-    reference: Annotated[Path, typer.Argument(help="A Keras or ONNX file.")],
+    reference: Annotated[Path, typer.Argument(help="An ONNX file, or what convert takes.")],
     candidate: Annotated[Path, typer.Argument(help="An ONNX file.")],
     data: Data,
     metric: Metric = None,
@@ -307,16 +321,25 @@ def check(
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Samples a run.", min=1)] = 32,
     custom: Custom = None,
+    unsafe: Unsafe = False,
+    signature_key: SignatureKey = None,
+    weights: Weights = None,
     json: Json = False,
 ) -> int:
     """Run two models on the same data and judge whether one may stand for the other."""
     from runtimes.compare import check as run
 
     source: Any = reference
-    if custom is not None:
+    if unsafe or any(option is not None for option in (custom, signature_key, weights)):
         from runtimes.keras_files import load_keras_model
 
-        source = load_keras_model(reference, custom_objects=_custom(custom))
+        source = load_keras_model(
+            reference,
+            custom_objects=_custom(custom),
+            unsafe=unsafe,
+            signature_key=signature_key,
+            weights=weights,
+        )
     with progress() as say:
         say(f"checking {candidate} against {reference}")
         report = run(

@@ -55,17 +55,20 @@ def convert(
     custom_objects: dict[str, Any] | None = None,
     unsafe: bool = False,
     signature_key: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
     force: bool = False,
 ) -> ConversionReport:
     """Convert a Keras model to an ONNX file that has run and matched Keras.
 
-    ``model``: a live model, or the path of a ``.keras`` or HDF5 file or of a SavedModel folder,
-    of which ``signature_key`` chooses a signature other than the default. ``signature`` maps input
-    names to ``(shape, dtype)`` for models that do not know theirs. ``opset`` is 18 unless given
-    or too new for ``target_ort``, the ONNX Runtime release that must open the file, such as
-    ``1.16``. ``layout="nchw"`` makes image inputs channels first. ``data`` (what
-    ``Dataset.open`` takes) are samples for the comparison; random ones otherwise.
-    ``unsafe`` lets code inside the file run. An existing ``output`` is replaced with ``force``.
+    ``model``: a live model, or the path of a ``.keras`` or HDF5 file, of a model in JSON, whose
+    ``weights`` are another file, or of a SavedModel folder, of which ``signature_key`` chooses a
+    signature other than the default. ``signature`` maps input names to ``(shape, dtype)`` for
+    models that do not know theirs. ``opset`` is 18 unless given or too new for ``target_ort``,
+    the ONNX Runtime release that must open the file, such as ``1.16``. ``layout="nchw"`` makes
+    image inputs channels first. ``data`` (what ``Dataset.open`` takes) are samples for the
+    comparison; random ones otherwise. ``custom_objects`` maps names in the file to the user's
+    classes and functions; ``unsafe`` lets code inside the file run. An existing ``output`` is
+    replaced with ``force``.
 
     Raises ``UnsupportedOperator``, ``ConversionError``, ``ModelError`` or ``DataError``; then no
     file is written.
@@ -80,6 +83,7 @@ def convert(
         custom_objects=custom_objects,
         unsafe=unsafe,
         signature_key=signature_key,
+        weights=weights,
     )
     with atomic_file(output, force=force) as path:
         graph, proofs = export_to(

@@ -48,6 +48,8 @@ def compress(
     signature: Any = None,
     custom_objects: dict[str, Any] | None = None,
     unsafe: bool = False,
+    signature_key: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
     decisions: str | os.PathLike[str] | Mapping[str, bool] | None = None,
     force: bool = False,
     seed: int = 0,
@@ -55,7 +57,7 @@ def compress(
 ) -> Report:
     """Make ``model`` smaller and faster inside one budget, and write what was found.
 
-    ``model``: a live Keras model, a ``.keras`` or HDF5 file, or an ONNX file. ``data`` and
+    ``model``: an ONNX file, or what ``convert`` takes, with its options. ``data`` and
     ``evaluate_on`` are what ``Dataset.open`` takes; without ``evaluate_on``, ``data`` is split
     so that evaluation never sees a sample of calibration. The budget is ``max_drop`` of the
     labelled ``metric`` (chosen by the labels where it is ``None``); without labels it is a floor
@@ -73,7 +75,14 @@ def compress(
     refuse_existing(output, force=force)
     with atomic_folder(output, force=force) as folder:
         progress("exporting")
-        fp32 = _reference(model, folder / "fp32.onnx", signature, custom_objects, unsafe)
+        options = {
+            "signature": signature,
+            "custom_objects": custom_objects,
+            "unsafe": unsafe,
+            "signature_key": signature_key,
+            "weights": weights,
+        }
+        fp32 = _reference(model, folder / "fp32.onnx", options)
         calibration, evaluation, notes = _data(fp32, data, evaluate_on, seed)
         budget = Budget(
             metric or default_metric(model_outputs(fp32), evaluation),
@@ -175,9 +184,7 @@ def _decide(
     return False, f"neither smaller nor faster: {found}"
 
 
-def _reference(
-    model: Any, path: Path, signature: Any, custom_objects: Any, unsafe: bool
-) -> ir.Model:
+def _reference(model: Any, path: Path, options: dict[str, Any]) -> ir.Model:
     """The fp32 graph, exported and proven or read and cleaned, and its file."""
     if isinstance(model, ir.Model) or not is_keras(model):
         graph = optimize(load_model(model).clone())
@@ -186,9 +193,7 @@ def _reference(
     from converter.conversion import export_to
     from converter.sources import load_source
 
-    live, keras_signature = load_source(
-        model, signature=signature, custom_objects=custom_objects, unsafe=unsafe
-    )
+    live, keras_signature = load_source(model, **options)
     graph, _ = export_to(path, live, keras_signature)
     return graph
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ def load_source(
     custom_objects: Mapping[str, Any] | None = None,
     unsafe: bool = False,
     signature_key: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
 ) -> tuple[Any, KerasSignature]:
     """Return the live model and its signature.
 
@@ -30,7 +32,11 @@ def load_source(
     ``DataError`` for a signature that does not fit the model's own.
     """
     model = load_keras_model(
-        source, custom_objects=custom_objects, unsafe=unsafe, signature_key=signature_key
+        source,
+        custom_objects=custom_objects,
+        unsafe=unsafe,
+        signature_key=signature_key,
+        weights=weights,
     )
     if signature is None:
         return model, keras_signature(model)
