@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,12 @@ from runtimes.dataset import Batch, Dataset
 from runtimes.errors import DataError, ModelError
 from runtimes.feed import fixed_batch, run_padded
 from runtimes.metrics import Metric, drop, open_metric
+from runtimes.noise import Noise, Probe, measure_noise
 from runtimes.open import borrow
 from runtimes.ort import NO_SPINNING
 from runtimes.parity import OutputParity, ParityAccumulator
 from runtimes.reporting import plain
-from runtimes.verdict import MetricParity, Rules, judge
+from runtimes.verdict import MetricParity, Rules, float_rule_applies, judge
 
 __all__ = ["MetricParity", "OutputParity", "ParityReport", "check", "evaluate"]
 
@@ -58,6 +59,7 @@ class ParityReport:
                     "relative error": f"{output.max_relative_error:.3g}",
                     "SQNR": "–" if sqnr is None else f"{sqnr:.1f} dB",
                     "agreement": "–" if agreement is None else f"{agreement:.2%}",
+                    "of own noise": _times(output),
                 }
             )
         return rows
@@ -86,8 +88,9 @@ def check(
 
     The first rule that applies decides: ``metric`` and ``max_drop`` (in the metric's unit);
     ``rtol``/``atol`` (each element within atol + rtol·|reference|); ``min_agreement`` (0…1)
-    and ``min_sqnr`` (dB); else for a float candidate ``verdict.float_tolerance``, for a
-    quantized one agreement ≥ 99% and SQNR ≥ 20 dB. NaN, infinity where the reference has none
+    and ``min_sqnr`` (dB); else a float candidate may differ by 16 times the reference's own
+    rounding error, which is measured in float64 on a few samples (``runtimes.noise``), and a
+    quantized one needs agreement ≥ 99% and SQNR ≥ 20 dB. NaN, infinity where the reference has none
     and other shapes or dtypes always fail. Raises ``DataError`` for data that do not fit, and
     ``ModelError`` where the models have other inputs or outputs or the reference gives NaN.
     """
@@ -111,6 +114,10 @@ def check(
             other.start(names, rtol, atol)
             if metric:
                 other.metric = open_metric(metric, names, samples.label_names)
+        rules = Rules(max_drop, rtol, atol, min_agreement, min_sqnr)
+        quantized = any(other.runtime.quantized for other in others)
+        by_noise = float_rule_applies(rules, labelled=metric is not None, quantized=quantized)
+        probe = Probe() if by_noise else None
         size = min(_batch_size(r, batch_size) for r in (first, *(o.runtime for o in others)))
         count = 0
         for batch in samples.batches(size):
@@ -119,21 +126,20 @@ def check(
             if reference_metric:
                 reference_metric.update(expected, batch.labels, batch.indices)
             for other in others:
-                other.update(expected, batch)
+                errors = other.update(expected, batch)
+                if probe:
+                    probe.add(batch.feed, batch.indices, errors)
             count += len(batch)
             if progress:
                 progress(count, samples.num_samples)
+        noise = measure_noise(first, probe.samples()) if probe else None
         outputs = tuple(
-            accumulator.result() for other in others for accumulator in other.parity.values()
+            _with_noise(accumulator.result(), noise)
+            for other in others
+            for accumulator in other.parity.values()
         )
         metrics = _compare_metrics(reference_metric, others)
-        quantized = any(other.runtime.quantized for other in others)
-        passed, reason = judge(
-            outputs,
-            metrics,
-            Rules(max_drop, rtol, atol, min_agreement, min_sqnr),
-            quantized=quantized,
-        )
+        passed, reason = judge(outputs, metrics, rules, quantized=quantized)
         return ParityReport(
             passed=passed,
             reason=reason,
@@ -210,16 +216,31 @@ class _Candidate:
             name: ParityAccumulator(name, self.provider, rtol=rtol, atol=atol) for name in outputs
         }
 
-    def update(self, expected: Mapping[str, Array], batch: Batch) -> None:
+    def update(self, expected: Mapping[str, Array], batch: Batch) -> dict[str, Array | None]:
         feed = {self._inputs[name]: values for name, values in batch.feed.items()}
         raw = run_padded(self.runtime, feed, list(self._outputs.values()))
         found = {ours: raw[theirs] for ours, theirs in self._outputs.items()}
-        for name, accumulator in self.parity.items():
-            accumulator.update(expected[name], found[name], batch.indices)
+        errors = {
+            name: accumulator.update(expected[name], found[name], batch.indices)
+            for name, accumulator in self.parity.items()
+        }
         # A metric of outputs that cannot be compared means nothing; the verdict names them.
         comparable = not any(one.problem for one in self.parity.values())
         if self.metric and comparable:
             self.metric.update(found, batch.labels, batch.indices)
+        return errors
+
+
+def _times(output: OutputParity) -> str:
+    if output.noise is None or output.problem:
+        return "–"
+    return f"{output.max_abs_error / output.noise if output.noise else 0.0:.2g}×"
+
+
+def _with_noise(output: OutputParity, noise: Noise | None) -> OutputParity:
+    if noise is None or output.output not in noise.errors:
+        return output
+    return replace(output, noise=noise.errors[output.output], noise_method=noise.method)
 
 
 def _pair(

@@ -25,7 +25,8 @@ class OutputParity:
     ``reference_peak`` is the largest magnitude of the reference. ``outside`` of ``elements``
     elements lie beyond the rtol/atol that was asked for, None where none was. ``worst_sample``
     holds the largest error. ``problem`` says what cannot be compared: NaN, another shape or
-    dtype, with its place.
+    dtype, with its place. ``noise`` is the reference's own rounding error, absolute, as
+    ``runtimes.noise`` measured it by ``noise_method``; None where it was not.
     """
 
     output: str
@@ -41,6 +42,8 @@ class OutputParity:
     worst_sample: int | None
     outside: int | None
     problem: str | None
+    noise: float | None = None
+    noise_method: str | None = None
 
 
 class ParityAccumulator:
@@ -60,21 +63,26 @@ class ParityAccumulator:
         self._distribution = True
         self.problem: str | None = None
 
-    def update(self, reference: Array, candidate: Array, indices: Array) -> None:
-        """Add a batch: arrays of one shape and dtype, ``indices`` the samples' positions."""
+    def update(self, reference: Array, candidate: Array, indices: Array) -> Array | None:
+        """Add a batch: arrays of one shape and dtype, ``indices`` the samples' positions.
+
+        Gives the largest error of each sample, None where the values have no distance.
+        """
         problem = _incomparable(reference, candidate, indices)
         if problem:
             self.problem = self.problem or problem
-            return
+            return None
         self._is_float = _is_float(reference)
         if not self._is_float:
             self._compare_exactly(reference, candidate)
         if reference.dtype.kind in "OUSb" or reference.size == 0:
-            return
+            return None
         rows = max(1, _CHUNK_ELEMENTS // (reference.size // len(reference)))
+        errors = []
         for start in range(0, len(reference), rows):
             chunk = slice(start, start + rows)
-            self._compare_values(reference[chunk], candidate[chunk], indices[chunk])
+            errors.append(self._compare_values(reference[chunk], candidate[chunk], indices[chunk]))
+        return np.concatenate(errors)
 
     def result(self) -> OutputParity:
         """What has been added up so far."""
@@ -102,7 +110,7 @@ class ParityAccumulator:
         self._rows += reference.size
         self._agreeing += int((reference == candidate).sum())
 
-    def _compare_values(self, reference: Array, candidate: Array, indices: Array) -> None:
+    def _compare_values(self, reference: Array, candidate: Array, indices: Array) -> Array:
         expected, found = reference.astype(np.float64), candidate.astype(np.float64)
         if self._is_float and expected.ndim >= 2 and expected.shape[-1] > 1:
             self._compare_classes(expected, found)
@@ -126,6 +134,7 @@ class ParityAccumulator:
         with np.errstate(divide="ignore", invalid="ignore"):
             relative = np.where(per_sample == 0, 0.0, per_sample / peaks)
         self._max_relative = max(self._max_relative, float(relative.max()))
+        return np.asarray(per_sample)
 
     def _compare_classes(self, expected: Array, found: Array) -> None:
         self._rows += expected.size // expected.shape[-1]

@@ -11,6 +11,9 @@ from runtimes.parity import OutputParity
 DEFAULT_AGREEMENT = 0.99
 DEFAULT_SQNR_DB = 20.0
 
+NOISE_MULTIPLE = 16.0
+"""How many times the reference's own rounding error a float candidate may differ from it."""
+
 _FLOAT_TOLERANCE = 1e-4
 
 
@@ -39,11 +42,23 @@ class Rules:
 def float_tolerance(output: OutputParity) -> float:
     """The largest absolute error that a float candidate may have.
 
-    1e-4 of the reference's largest magnitude: some hundred units in the last place of float32
-    at the output's own scale, which reordered sums and fused operators stay below and a wrong
-    weight does not.
+    ``NOISE_MULTIPLE`` times the reference's own rounding error where that was measured: both
+    models round, in another order, and what amplifies the one's rounding amplifies the other's.
+    Else 1e-4 of the reference's largest magnitude.
     """
+    if output.noise is not None:
+        return NOISE_MULTIPLE * output.noise
     return _FLOAT_TOLERANCE * output.reference_peak
+
+
+def float_rule_applies(rules: Rules, *, labelled: bool, quantized: bool) -> bool:
+    """Whether ``judge`` would come to ``float_tolerance``; ``labelled``: there is a metric."""
+    return not (
+        quantized
+        or (rules.max_drop is not None and labelled)
+        or any(one is not None for one in (rules.rtol, rules.atol))
+        or any(one is not None for one in (rules.min_agreement, rules.min_sqnr))
+    )
 
 
 def judge(
@@ -140,10 +155,17 @@ def _judge_float(output: OutputParity, outputs: Sequence[OutputParity]) -> tuple
         return _judge_exact(output, outputs)
     tolerance = float_tolerance(output)
     passed = output.max_abs_error <= tolerance
-    reason = (
-        f"{_place(output, outputs)}: largest error {output.max_abs_error:.3g} "
-        f"{'≤' if passed else '>'} {tolerance:.3g} (1e-4 of the reference's peak)"
-    )
+    found = f"{_place(output, outputs)}: largest error {output.max_abs_error:.3g}"
+    if output.noise is None:
+        reason = f"{found} {'≤' if passed else '>'} {tolerance:.3g} (1e-4 of the reference's peak)"
+    else:
+        times = output.max_abs_error / output.noise if output.noise else math.inf
+        if output.max_abs_error == 0:
+            times = 0.0
+        reason = (
+            f"{found} is {times:.3g}× the reference's own rounding error {output.noise:.3g} "
+            f"({output.noise_method}), {'within' if passed else 'beyond'} {NOISE_MULTIPLE:g}×"
+        )
     return passed, reason if passed else f"{reason}, sample {output.worst_sample}"
 
 

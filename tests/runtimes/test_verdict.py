@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from runtimes.parity import OutputParity
-from runtimes.verdict import MetricParity, Rules, float_tolerance, judge
+from runtimes.verdict import (
+    NOISE_MULTIPLE,
+    MetricParity,
+    Rules,
+    float_rule_applies,
+    float_tolerance,
+    judge,
+)
 
 GOOD = OutputParity(
     output="y",
@@ -44,6 +51,39 @@ def test_a_float_candidate_is_judged_at_the_outputs_own_scale() -> None:
     assert verdict(replace(GOOD, max_abs_error=3e-4, reference_peak=20))[0]
     assert verdict(replace(GOOD, max_abs_error=0.0, reference_peak=0.0))[0]
     assert not verdict(replace(GOOD, max_abs_error=math.nan))[0]
+
+
+def test_a_measured_noise_sets_the_tolerance() -> None:
+    noisy = replace(GOOD, noise=2e-6, noise_method="against float64")
+    assert float_tolerance(noisy) == pytest.approx(NOISE_MULTIPLE * 2e-6)
+    assert verdict(noisy) == (
+        True,
+        "y: largest error 1e-05 is 5× the reference's own rounding error 2e-06 "
+        "(against float64), within 16×",
+    )
+    passed, reason = verdict(replace(noisy, max_abs_error=3.3e-5))
+    assert not passed
+    assert reason.endswith("beyond 16×, sample 7")
+    silent = replace(noisy, noise=0.0)
+    assert not verdict(silent)[0]
+    assert verdict(replace(silent, max_abs_error=0.0))[0]
+
+
+@pytest.mark.parametrize(
+    ("rules", "labelled", "quantized", "expected"),
+    [
+        (Rules(), False, False, True),
+        (Rules(), False, True, False),
+        (Rules(max_drop=0.1), True, False, False),
+        (Rules(max_drop=0.1), False, False, True),
+        (Rules(rtol=0.1), False, False, False),
+        (Rules(min_sqnr=3), False, False, False),
+    ],
+)
+def test_noise_is_wanted_only_where_it_decides(
+    rules: Rules, labelled: bool, quantized: bool, expected: bool
+) -> None:
+    assert float_rule_applies(rules, labelled=labelled, quantized=quantized) is expected
 
 
 def test_integers_must_be_equal() -> None:

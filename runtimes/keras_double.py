@@ -1,0 +1,44 @@
+"""A Keras model in double precision: the same layers and weights, other dtypes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from runtimes.errors import ModelError
+
+_NARROW = {"float32", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16"}
+
+
+def double_model(model: Any) -> Any:
+    """A copy of a functional or sequential Keras model that computes in float64.
+
+    Raises ``ModelError`` for a model that cannot be rebuilt from its configuration: a subclassed
+    one, or one with code that the configuration does not hold.
+    """
+    import keras
+
+    if not isinstance(model, keras.Sequential) and type(model).__name__ != "Functional":
+        raise ModelError(f"{model.name} is subclassed: its configuration does not rebuild it")
+    own = {type(layer).__name__: type(layer) for layer in model._flatten_layers()}
+    try:
+        copy = type(model).from_config(_widened(model.get_config()), custom_objects=own)
+        copy.set_weights(model.get_weights())
+    except Exception as error:  # the user's layers may raise anything
+        raise ModelError(f"{model.name} cannot be rebuilt in float64: {error}") from error
+    return copy
+
+
+def _widened(config: Any, key: str = "") -> Any:
+    """A configuration with every float dtype replaced, those of layers and of policies."""
+    if isinstance(config, Mapping):
+        if config.get("class_name") == "DTypePolicy":
+            return {**config, "config": {"name": _dtype(config["config"]["name"])}}
+        return {name: _widened(value, str(name)) for name, value in config.items()}
+    if isinstance(config, list | tuple):
+        return type(config)(_widened(value, key) for value in config)
+    return _dtype(config) if key.endswith("dtype") else config
+
+
+def _dtype(name: Any) -> Any:
+    return "float64" if name in _NARROW else name

@@ -1,0 +1,95 @@
+"""Parts of a graph as models of their own: what lies between some values and others."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+
+def captured(node: ir.Node) -> Iterator[ir.Value]:
+    """Values that the node's subgraphs take from outside of them."""
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            graphs = [attribute.as_graph()]
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            graphs = list(attribute.as_graphs())
+        else:
+            continue
+        for graph in graphs:
+            inside = {id(value) for value in (*graph.inputs, *graph.initializers.values())}
+            for inner in ir.traversal.RecursiveGraphIterator(graph):
+                inside |= {id(value) for value in inner.outputs}
+                for sub in _subgraphs(inner):
+                    inside |= {id(value) for value in (*sub.inputs, *sub.initializers.values())}
+            for inner in ir.traversal.RecursiveGraphIterator(graph):
+                for value in inner.inputs:
+                    if value is not None and id(value) not in inside:
+                        yield value
+
+
+def needs(node: ir.Node) -> list[ir.Value]:
+    """All values that a node reads, those of its subgraphs included, each once."""
+    found = {id(value): value for value in node.inputs if value is not None}
+    found.update({id(value): value for value in captured(node)})
+    return list(found.values())
+
+
+def between(inputs: Collection[ir.Value], outputs: Sequence[ir.Value]) -> list[ir.Node]:
+    """The nodes that make ``outputs`` out of ``inputs``, in no particular order."""
+    stop = {id(value) for value in inputs}
+    nodes: dict[int, ir.Node] = {}
+    pending = [value for value in outputs if id(value) not in stop]
+    while pending:
+        node = pending.pop().producer()
+        if node is None or id(node) in nodes:
+            continue
+        nodes[id(node)] = node
+        pending += [value for value in needs(node) if id(value) not in stop]
+    return list(nodes.values())
+
+
+def cut(
+    model: ir.Model,
+    inputs: Sequence[ir.Value],
+    outputs: Sequence[ir.Value],
+    nodes: Sequence[ir.Node],
+    types: Mapping[str, tuple[np.dtype[Any], int]],
+) -> ir.Model:
+    """A model of ``nodes`` (in topological order) alone; weights are shared, not copied.
+
+    ``types`` gives each input's dtype and rank: graphs do not always record those of the values
+    inside them.
+    """
+    fed = {id(value) for value in inputs}
+    weights = {
+        id(value): value
+        for node in nodes
+        for value in needs(node)
+        if value.is_initializer() and id(value) not in fed
+    }
+    graph = ir.GraphView(
+        inputs,
+        outputs,
+        nodes=nodes,
+        initializers=list(weights.values()),
+        opset_imports=model.graph.opset_imports,
+        name=model.graph.name or "slice",
+    ).clone()
+    for value in graph.inputs:
+        dtype, rank = types[str(value.name)]
+        value.type = ir.TensorType(ir.DataType.from_numpy(dtype))
+        value.shape = ir.Shape([None] * rank)
+        value.const_value = None
+    functions = [function.clone() for function in model.functions.values()]
+    return ir.Model(graph, ir_version=model.ir_version, functions=functions)
+
+
+def _subgraphs(node: ir.Node) -> Iterator[ir.Graph]:
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield attribute.as_graph()
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            yield from attribute.as_graphs()
