@@ -8,6 +8,8 @@ W' holds the rows of W in the order in which x is stored.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
@@ -67,6 +69,23 @@ def takes_any_order(reshape: ir.Node) -> bool:
     except Refused:
         return False
     return True
+
+
+def through_flatten(linear: Linear) -> Iterator[Linear]:
+    """The operator as it acts on samples before they are flattened, if it reads such.
+
+    Channels may be the first axis of a sample, or the last: one after the other.
+    """
+    source = _producer(linear.node, "Reshape", "Flatten") if linear.data == 0 else None
+    before = source.inputs[0] if source is not None else None
+    if source is None or before is None:
+        return
+    try:
+        sample = _sample_shape(before, source, linear)
+    except Refused:
+        return
+    for axis in dict.fromkeys((0, len(sample) - 1)):
+        yield replace(linear, sample=sample, sample_axis=axis, input_channels=sample[axis])
 
 
 def _sample_shape(source: ir.Value, reshape: ir.Node, linear: Linear) -> tuple[int, ...]:

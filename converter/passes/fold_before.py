@@ -15,6 +15,7 @@ import onnx_ir as ir
 from converter.passes.affine import IDENTITY, Affine, Float64, affine_of
 from converter.passes.base import Refuse, Refused, RewritePass
 from converter.passes.channels import Channel, Commutes, commutes
+from converter.passes.flatten import through_flatten
 from converter.passes.fold_after import check_fit, insert_add_after
 from converter.passes.linear import Linear, bias_of, linear_of, rounded, write_bias, write_weight
 from converter.passes.values import (
@@ -31,9 +32,10 @@ from converter.passes.values import (
 class FoldAffineIntoFollowingLinear(RewritePass):
     """Fold Mul, Add, Sub, Div and BatchNormalization before a linear operator into it.
 
-    Where padding keeps the offset out, the scale is folded and one Add of offset / scale
-    remains. Refused are the same things as after a linear operator
-    (``FoldAffineIntoPrecedingLinear``); an affine map with several users stays for all.
+    Also through pooling, what only moves data, and Flatten. Where padding keeps the offset
+    out, the scale is folded and one Add of offset / scale remains. Refused are the same
+    things as after a linear operator (``FoldAffineIntoPrecedingLinear``); an affine map with
+    several users stays for all.
     """
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
@@ -46,13 +48,15 @@ class FoldAffineIntoFollowingLinear(RewritePass):
                 continue
             if linear is None:
                 continue
-            chain = _chain(linear, refuse)
-            if not chain.nodes:
-                continue
-            try:
-                modified = _fold(linear, chain) or modified
-            except Refused as reason:
-                refuse(chain.nodes[-1], str(reason))
+            for view in (linear, *through_flatten(linear)):
+                chain = _chain(view, refuse)
+                if not chain.nodes:
+                    continue
+                try:
+                    modified = _fold(view, chain) or modified
+                except Refused as reason:
+                    refuse(chain.nodes[-1], str(reason))
+                break
         return modified
 
 
@@ -67,8 +71,7 @@ class _Chain:
 def _chain(linear: Linear, refuse: Refuse) -> _Chain:
     """Follow the affine nodes before ``linear`` upwards as long as each can be folded."""
     node = linear.node
-    value = node.inputs[linear.data]
-    channel = _input_channel(linear)
+    value, channel = _start(linear)
     nodes: list[ir.Node] = []
     total = IDENTITY
     keeps_order = False
@@ -99,10 +102,17 @@ def _chain(linear: Linear, refuse: Refuse) -> _Chain:
     return _Chain(tuple(nodes), total)
 
 
-def _input_channel(linear: Linear) -> Channel:
+def _start(linear: Linear) -> tuple[ir.Value | None, Channel]:
+    """The data that the operator reads, and where the input channels lie in it."""
+    value = linear.node.inputs[linear.data]
+    if linear.sample:
+        flatten = value.producer() if value is not None else None
+        assert flatten is not None
+        full = len(linear.sample) + 1
+        return flatten.inputs[0], Channel(linear.sample_axis + 1 - full, full)
     weight = linear.weight_value.const_value
-    known = len(weight.shape) if linear.bias is not None and weight is not None else None
-    return Channel(linear.input_axis, known or rank(linear.node.inputs[linear.data]))
+    known = len(weight.shape) if linear.bias is not None and weight is not None else rank(value)
+    return value, Channel(linear.input_axis, known)
 
 
 def _fold(linear: Linear, chain: _Chain) -> bool:

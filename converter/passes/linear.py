@@ -32,6 +32,8 @@ class Linear:
     ``data`` and ``weight`` are positions among the node's inputs; ``output_axis`` and
     ``input_axis`` are the channel axes of its output and its data input, counted from the
     end. ``bias`` is the position of its bias input, ``None`` where it has none (MatMul).
+    Where a matrix reads flattened samples, ``sample`` is the shape of one before it is
+    flattened and ``sample_axis`` the axis of it along which the input channels lie.
     """
 
     node: ir.Node
@@ -44,6 +46,8 @@ class Linear:
     input_channels: int
     groups: int = 1
     transposed: bool = False
+    sample: tuple[int, ...] = ()
+    sample_axis: int = 0
 
     @property
     def weight_value(self) -> ir.Value:
@@ -107,6 +111,10 @@ class Linear:
         return _along(numbers, self._matrix_output_axis(), weight.ndim)
 
     def _along_inputs(self, weight: Float64, numbers: Float64) -> Float64:
+        if self.sample:
+            shape = [1] * len(self.sample)
+            shape[self.sample_axis] = -1
+            numbers = np.broadcast_to(numbers.reshape(shape), self.sample).reshape(-1)
         if is_op(self.node, "Conv"):
             # (outputs, inputs / groups, …): the outputs of one group share its inputs.
             rows = numbers.reshape(self.groups, 1, -1)

@@ -113,6 +113,49 @@ def test_batch_normalization_between_pooling_and_dense(graph, check_pass, ops):
     assert ops(model) == ["GlobalAveragePool", "Squeeze", "MatMul", "Add", "Add"]
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    first=st.booleans(),
+    pool=st.booleans(),
+    dense=st.sampled_from(["MatMul(f, w)", "Gemm(f, w)", "Gemm<transB = 1>(f, w)"]),
+    flatten=st.sampled_from(["Reshape(p, shape)", "Flatten(p)"]),
+)
+def test_through_flatten(graph, check_pass, ops, first, pool, dense, flatten):
+    """Channels are the first axis of a sample, or its last."""
+    pool = pool and first
+    size = 12 if pool else 48
+    channels = (3, 1, 1) if first else (4,)
+    arrays = {"k": positive(*channels), "c": normal(*channels), "b": normal(5)}
+    arrays["w"] = normal(5, size) if "transB" in dense else normal(size, 5)
+    if "shape" in flatten:
+        arrays["shape"] = np.array([0, size])
+    if pool:
+        body = "p = AveragePool<kernel_shape = [2, 2], strides = [2, 2]>(a)"
+    else:
+        body, arrays["one"] = "u = Unsqueeze(a, one) p = Squeeze(u, one)", np.array([1])
+    model = graph(
+        "(float[N, 3, 4, 4] x) => (float[N, 5] y)",
+        f"m = Mul(x, k) a = Add(m, c) {body} f = {flatten} d = {dense} y = Add(d, b)",
+        **arrays,
+    )
+    InferShapes()(model)
+    assert check_pass(FOLD, model, tolerance=1e-4).modified
+    assert "Mul" not in ops(model)
+
+
+def test_a_sample_whose_middle_axis_carries_the_channels_stays(graph, check_pass):
+    model = graph(
+        "(float[N, 3, 4, 5] x) => (float[N, 2] y)",
+        "a = Mul(x, k) f = Flatten(a) y = MatMul(f, w)",
+        k=positive(4, 1),
+        w=normal(60, 2),
+    )
+    InferShapes()(model)
+    result = check_pass(FOLD, model)
+    assert not result.modified
+    assert "lies along axis -2" in str(result.refusals[0])
+
+
 @pytest.mark.parametrize(("scale", "folds"), [(2.0, True), (0.0, True), (-1.0, False)])
 def test_through_a_maximum_only_what_keeps_the_order(graph, check_pass, ops, scale, folds):
     model = graph(
