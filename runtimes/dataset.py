@@ -168,6 +168,24 @@ class Dataset:
             self._choose(indices[~chosen], f"{how}: {len(indices) - first} here"),
         )
 
+    def folds(self, count: int, seed: int = 0) -> list[tuple[Dataset, Dataset]]:
+        """Cut into ``count`` parts as equal as can be; each as (all others, the part itself).
+
+        So every sample is in one part and in the others of all the rest (cross-validation).
+        The parts follow the hash of ``split``. Raises ``DataError`` for fewer samples than parts.
+        """
+        if count < 2:
+            raise ValueError(f"there must be at least two folds, not {count}")
+        indices = self._all_indices()
+        if len(indices) < count:
+            raise DataError(f"{self.name} holds {len(indices)} samples, too few for {count} parts")
+        part = np.empty(len(indices), np.int64)
+        part[np.argsort(_hash(indices, seed))] = np.arange(len(indices)) * count // len(indices)
+        return [
+            (self._choose(indices[part != one], None), self._choose(indices[part == one], None))
+            for one in range(count)
+        ]
+
     def take(self, count: int) -> Dataset:
         """Only the first ``count`` samples (all, where there are fewer)."""
         if count < 1:
