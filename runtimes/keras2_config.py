@@ -64,27 +64,27 @@ _WRAPPED = ("layer", "backward_layer", "cell")
 
 
 def upgrade(
-    config: Config, *, source: str, custom_objects: Mapping[str, Any]
+    config: Config, *, source: str, custom_objects: Mapping[str, Any], unsafe: bool = False
 ) -> tuple[Config, dict[str, Any]]:
     """Rewrite the configuration of a Keras 2 model, as ``keras.saving`` reads it.
 
     ``config`` is what Keras 2 wrote into JSON, HDF5 or a ``.keras`` file; ``source`` is named in
-    errors. Code in it is made functions, so the caller has asked for leave before. Returns the
-    configuration and the custom objects that it refers to, ``custom_objects`` and others; they
-    go before what Keras has of the same name. Raises ``ConversionError`` naming layer and
-    option, class or function.
+    errors. Code in it is made functions with ``unsafe`` only. Returns the configuration and the
+    custom objects that it refers to, ``custom_objects`` and others; they go before what Keras
+    has of the same name. Raises ``ConversionError`` naming layer and option, class or function.
     """
-    rewriting = _Upgrade(source, custom_objects)
+    rewriting = _Upgrade(source, custom_objects, unsafe)
     rewritten = rewriting.model(config)
     return rewritten, {**rewriting.own, **custom_objects}
 
 
 class _Upgrade:
-    def __init__(self, source: str, custom_objects: Mapping[str, Any]) -> None:
+    def __init__(self, source: str, custom_objects: Mapping[str, Any], unsafe: bool) -> None:
         import keras
 
         self._keras = keras
         self._source = source
+        self._unsafe = unsafe
         self._custom = {**keras.saving.get_custom_objects(), **custom_objects}
         self.own = replacements()
 
@@ -236,6 +236,8 @@ class _Upgrade:
 
     def _loaded(self, code: Any) -> str:
         """The name that a function gets which was in the file as bytecode."""
+        if not self._unsafe:
+            raise ConversionError(f"{self._source} holds the bytecode of a function; see --unsafe")
         name = f"function_{len(self.own)}_of_the_file"
         serialized = {"class_name": "__lambda__", "config": {"value": code}}
         try:

@@ -26,8 +26,8 @@ _NAMES_SHOWN = 6
 
 def code_in(config: Any, owner: str = "the model") -> Iterator[str]:
     """Describe each piece of code that loading ``config`` would run, with the layer it is in."""
-    if (code := bytecode(config)) is not None and not isinstance(config, str):
-        yield f"{owner} ({_described(code if isinstance(code, str) else code[0])})"
+    if (function := bytecode(config)) is not None:
+        yield f"{owner} ({_described(function[0])})"
         return
     if isinstance(config, list | tuple):
         for part in config:
@@ -51,18 +51,19 @@ def code_in(config: Any, owner: str = "the model") -> Iterator[str]:
 
 
 def bytecode(value: Any) -> Any:
-    """A function in bytecode as Keras writes it: code, or code, defaults and closure; or none."""
+    """A function as Keras writes it, a list of code, defaults and closure; ``None`` if it is none."""
     if isinstance(value, dict):
         inner = value.get("config") if value.get("class_name") == "__lambda__" else value
         if not isinstance(inner, dict):
             return None
         if "code" in inner:
-            inner = {"value": [inner["code"], inner.get("defaults"), inner.get("closure")]}
+            return bytecode([inner["code"], inner.get("defaults"), inner.get("closure")])
         return bytecode(inner["value"]) if inner.keys() == {"value"} else None
-    if isinstance(value, list | tuple):
-        is_function = len(value) == 3 and not any(isinstance(part, str) for part in value[1:])
-        return value if is_function and bytecode(value[0]) else None
-    return value if isinstance(value, str) and value.startswith(_MARSHALLED) else None
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        return None
+    code, *rest = value
+    is_function = isinstance(code, str) and not any(isinstance(part, str) for part in rest)
+    return value if is_function and code.startswith(_MARSHALLED) else None
 
 
 def _described(code: str) -> str:

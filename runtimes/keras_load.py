@@ -36,10 +36,12 @@ def load_file(
             f"{path} is the configuration of a model without its weights; give them with "
             "--weights model.h5 (weights='model.h5')"
         )
-    if saved.major < 3:
-        config, custom_objects = upgrade(config, source=str(path), custom_objects=custom_objects)
-        changed = True
     try:
+        if saved.major < 3:
+            config, custom_objects = upgrade(
+                config, source=str(path), custom_objects=custom_objects, unsafe=unsafe
+            )
+            changed = True
         if saved.container in ("keras", "folder"):
             with _archive(saved, config if changed else None) as archive:
                 model = _load_archive(archive, custom_objects, unsafe)

@@ -19,8 +19,10 @@ Make = Callable[..., Any]
 def make(keras: Any) -> Make:
     """A live model of a Keras 2 configuration."""
 
-    def build(config: Config, **custom_objects: Any) -> Any:
-        rewritten, objects = upgrade(config, source="file", custom_objects=custom_objects)
+    def build(config: Config, *, unsafe: bool = False, **custom_objects: Any) -> Any:
+        rewritten, objects = upgrade(
+            config, source="file", custom_objects=custom_objects, unsafe=unsafe
+        )
         return keras.saving.deserialize_keras_object(rewritten, custom_objects=objects)
 
     return build
@@ -362,4 +364,6 @@ def test_lambda_layers_that_name_their_function(make: Make) -> None:
 def test_bytecode_that_this_python_cannot_read(make: Make) -> None:
     config = chain((3,), layer("Lambda", "old", function=["4wEAAAA=\n", None, None]))
     with pytest.raises(ConversionError, match=r"another version of Python.*--custom"):
+        make(config, unsafe=True)
+    with pytest.raises(ConversionError, match="--unsafe"):
         make(config)

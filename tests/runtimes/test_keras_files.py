@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import marshal
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -225,6 +227,60 @@ def test_a_file_may_not_turn_safe_mode_off(keras2_hdf5: Write) -> None:
         config = keras2_model(activation=call)
         with pytest.raises((ConversionError, ModelError)):
             load_keras_model(keras2_hdf5(config, WEIGHTS, version=version))
+
+
+@pytest.mark.parametrize("version", ["2.4.0", "3.0.0"])
+@pytest.mark.parametrize("hidden", ["bare", "padded", "class"])
+def test_code_that_hides(keras2_hdf5: Write, tmp_path: Path, version: str, hidden: str) -> None:
+    """Base64 is read around characters that are none of its own, and by Keras as well."""
+    touched = tmp_path / "touched"
+    function = eval(f"lambda x: [open({str(touched)!r}, 'w').close(), x][1]")
+    code = base64.encodebytes(marshal.dumps(function.__code__)).decode("ascii")
+    activation: Any = {
+        "bare": code,
+        "padded": {"value": ["!" + code, None, None]},
+        "class": {"class_name": "__lambda__", "config": {"value": "\n" + code}},
+    }[hidden]
+    path = keras2_hdf5(keras2_model(activation=activation), WEIGHTS, version=version)
+    with pytest.raises((ConversionError, ModelError)):
+        load_keras_model(path)(np.ones((1, 3), np.float32))
+    lambda_layer = keras2_model(function=["!" + code, None, None])
+    lambda_layer["config"]["layers"][1]["class_name"] = "Lambda"
+    path = keras2_hdf5(lambda_layer, {"input_1": {}}, version=version)
+    with pytest.raises((ConversionError, ModelError)):
+        load_keras_model(path)(np.ones((1, 3), np.float32))
+    assert not touched.exists()
+
+
+def test_a_vocabulary_file_of_this_machine(keras2_hdf5: Write, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("a\nb\n")
+    config = keras2_model(vocabulary=str(tmp_path / "secret"), oov_token="[UNK]")
+    config["config"]["layers"][1]["class_name"] = "StringLookup"
+    config["config"]["layers"][0]["config"]["dtype"] = "string"
+    for key in ("units", "activation", "use_bias"):
+        del config["config"]["layers"][1]["config"][key]
+    for version in ("2.4.0", "3.0.0"):
+        with pytest.raises((ConversionError, ModelError), match="vocabulary"):
+            load_keras_model(keras2_hdf5(config, {"input_1": {}}, version=version))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"class_name": "Model"},
+        {"class_name": "Model", "config": {"layers": [], "input_layers": 3, "output_layers": []}},
+        {"class_name": "Model", "config": {"name": "m", "layers": [{}], "input_layers": []}},
+        {"class_name": 7, "config": {"name": "m"}},
+        {"class_name": "Sequential", "config": {"name": "m", "layers": [{"class_name": "Dense"}]}},
+        {"config": None},
+    ],
+)
+@pytest.mark.parametrize("version", ["1.2.2", "2.4.0", "3.0.0"])
+def test_configurations_that_are_none(
+    keras2_hdf5: Write, damage: dict[str, Any], version: str
+) -> None:
+    with pytest.raises((ConversionError, ModelError), match=r"model\.h5"):
+        load_keras_model(keras2_hdf5(damage, {}, version=version))
 
 
 def test_a_missing_class_is_named(keras: Any, tmp_path: Path) -> None:
