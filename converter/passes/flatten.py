@@ -119,7 +119,8 @@ def _fold(transpose: ir.Node, reshape: ir.Node, linear: Linear) -> None:
     rows = np.transpose(rows, (*back, len(dims))).reshape(linear.input_channels, -1)
     graph = linear.node.graph
     assert isinstance(graph, ir.Graph)
-    write_weight(linear, np.ascontiguousarray(rows.T if linear.transposed else rows), graph)
+    rows = np.ascontiguousarray(rows.T if linear.transposed else rows)
+    write_weight([linear], rows, graph)
     reshape.replace_input_with(0, transpose.inputs[0])
     graph.remove(transpose, safe=True)
 

@@ -7,13 +7,14 @@ from inference. Section 3.2 of https://arxiv.org/abs/1712.05877 .
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
 from converter.passes.affine import IDENTITY, Affine, affine_of
-from converter.passes.base import Refuse, Refused, RewritePass
+from converter.passes.base import Refuse, Refused, RewritePass, describe
 from converter.passes.channels import Channel, Commutes, commutes
 from converter.passes.linear import (
     Linear,
@@ -42,9 +43,12 @@ class FoldAffineIntoPrecedingLinear(RewritePass):
     float64 and rounded once to the type of the weight. MatMul has no bias: there one Add
     remains.
 
-    Refused: a weight that other nodes use, a result that is used elsewhere or is an output,
-    constants that are not one number a channel along the channel axis, weights that are not
-    floating-point constants, and numbers that the type of the weight cannot hold.
+    Nodes that share a weight (a layer that is called twice) fold together where the same
+    scale follows each.
+
+    Refused: a weight that is used in any other way, a result that is used elsewhere or is an
+    output, constants that are not one number a channel along the channel axis, weights that
+    are not floating-point constants, and numbers that the type of the weight cannot hold.
     """
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
@@ -58,7 +62,7 @@ class FoldAffineIntoPrecedingLinear(RewritePass):
                 if user is not None and _is_affine(user):
                     refuse(user, f"not folded into {node.name!r}: {reason}")
                 continue
-            if linear is None:
+            if linear is None or node.graph is None:
                 continue
             chain = _chain(linear, refuse)
             if not chain.nodes or _gains_nothing(linear, chain):
@@ -150,31 +154,68 @@ def _gains_nothing(linear: Linear, chain: _Chain) -> bool:
 
 
 def _fold(linear: Linear, chain: _Chain) -> None:
-    node, total, graph = linear.node, chain.total, linear.node.graph
-    value = linear.weight_value
+    """Fold one chain, or all chains of the nodes that share a weight."""
+    value, graph = linear.weight_value, linear.node.graph
     if not isinstance(graph, ir.Graph):
         raise Refused("it belongs to a function")
+    pairs = [(linear, chain)]
     weight = None
-    if not total.only_adds():
-        if len(value.uses()) > 1:
-            raise Refused(f"the weight {value.name!r} is shared with another node")
+    if not chain.total.only_adds():
+        pairs = _with_partners(linear, chain)
         if value.is_graph_output():
             raise Refused(f"the weight {value.name!r} is an output of the graph")
-        weight = rounded(linear.scale_outputs(linear.weight_array(), total.scale), value)
-    offset = bias_of(linear) * total.scale + total.offset
-    bias = rounded(np.broadcast_to(offset, (linear.output_channels,)), value)
+        weight = rounded(linear.scale_outputs(linear.weight_array(), chain.total.scale), value)
+    biases = [_folded_bias(one, links.total) for one, links in pairs]
     if weight is not None:
-        write_weight(linear, weight, graph)
-    for link in chain.nodes:
-        data = link.inputs[1] if is_constant(link.inputs[0]) else link.inputs[0]
+        write_weight([one for one, _ in pairs], weight, graph)
+    for (one, links), bias in zip(pairs, biases, strict=True):
+        _remove(links.nodes)
+        if one.bias is not None:
+            if np.any(bias) or len(one.node.inputs) > one.bias:
+                write_bias(one, bias, graph)
+        elif np.any(bias):
+            column = bias if one.output_axis == -1 else bias[:, None]
+            insert_add_after(one.node, column, graph)
+
+
+def _with_partners(linear: Linear, chain: _Chain) -> list[tuple[Linear, _Chain]]:
+    """All nodes that use the weight, if what follows each scales it alike (a shared layer)."""
+    pairs: list[tuple[Linear, _Chain]] = []
+    value, scale = linear.weight_value, chain.total.scale
+    for user, place in value.uses():
+        try:
+            other = linear_of(user)
+        except Refused:
+            other = None
+        links = _chain(other, lambda node, reason: None) if other is not None else None
+        if (
+            other is None
+            or links is None
+            or place != other.weight
+            or user.op_type != linear.node.op_type
+            or user.graph is not linear.node.graph
+            or other.groups != linear.groups
+            or other.transposed != linear.transposed
+            or not np.array_equal(links.total.scale, scale)
+        ):
+            raise Refused(f"the weight {value.name!r} is shared with {describe(user)}")
+        pairs.append((other, links))
+    return pairs
+
+
+def _folded_bias(linear: Linear, total: Affine) -> Array:
+    offset = bias_of(linear) * total.scale + total.offset
+    return rounded(np.broadcast_to(offset, (linear.output_channels,)), linear.weight_value)
+
+
+def _remove(nodes: Sequence[ir.Node]) -> None:
+    """Let what uses affine nodes use their data."""
+    for node in nodes:
+        data = node.inputs[1] if is_constant(node.inputs[0]) else node.inputs[0]
         assert data is not None
-        replace_value(link.outputs[0], data)
-        graph.remove(link, safe=True)
-    if linear.bias is not None:
-        if np.any(bias) or len(node.inputs) > linear.bias:
-            write_bias(linear, bias, graph)
-    elif np.any(bias):
-        insert_add_after(node, bias if linear.output_axis == -1 else bias[:, None], graph)
+        assert node.graph is not None
+        replace_value(node.outputs[0], data)
+        node.graph.remove(node, safe=True)
 
 
 def insert_add_after(node: ir.Node, offset: Array, graph: ir.Graph) -> None:

@@ -175,7 +175,7 @@ def _rewrite(
             replace_value(link.outputs[0], data)
             graph.remove(link, safe=True)
     if weight is not None:
-        write_weight(linear, weight, graph)
+        write_weight([linear], weight, graph)
     if linear.bias is None:
         if np.any(bias):
             insert_add_after(node, bias if linear.output_axis == -1 else bias[:, None], graph)

@@ -7,6 +7,7 @@ https://onnx.ai/onnx/operators/ (Conv, ConvTranspose, Gemm, MatMul)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -223,11 +224,14 @@ def rounded(numbers: Float64, like: ir.Value) -> Array:
     return result
 
 
-def write_weight(linear: Linear, weight: Array, graph: ir.Graph) -> None:
-    """Give ``linear`` a new weight; the old one goes when nothing else uses it."""
-    old = linear.weight_value
-    linear.node.replace_input_with(linear.weight, None)
-    linear.node.replace_input_with(linear.weight, _successor(old, weight, graph))
+def write_weight(users: Sequence[Linear], weight: Array, graph: ir.Graph) -> None:
+    """Give all ``users`` of one weight a new one; the old goes when nothing else uses it."""
+    old = users[0].weight_value
+    for user in users:
+        user.node.replace_input_with(user.weight, None)
+    new = _successor(old, weight, graph)
+    for user in users:
+        user.node.replace_input_with(user.weight, new)
 
 
 def write_bias(linear: Linear, bias: Array, graph: ir.Graph) -> None:

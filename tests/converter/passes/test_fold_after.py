@@ -223,7 +223,7 @@ NEAR_MISSES = {
     "shared weight": (
         "c = Conv(x, w) m = Mul(c, k) d = Conv(x, w) y = Add(m, d)",
         {"k": per_channel()},
-        "the weight 'w' is shared",
+        "the weight 'w' is shared with Conv d",
     ),
     "wrong axis": (
         "c = Conv(x, w) y = Mul(c, k)",
@@ -268,6 +268,32 @@ def test_near_misses_stay_and_say_why(graph, ops, name):
     assert not result.modified
     assert ops(model) == before
     assert any(reason in str(refusal) for refusal in result.refusals), result.refusals
+
+
+def test_a_layer_that_is_called_twice_folds_once(graph, check_pass, ops):
+    model = conv(
+        graph,
+        """c = Conv(x, w) m = Mul(c, k) a = Add(m, b) n = Neg(x)
+        d = Conv(n, w) p = Mul(d, l) q = Add(p, b) y = Sub(a, q)""",
+        k=normal(4, 1, 1),
+        l=normal(4, 1, 1),
+        b=normal(4, 1, 1),
+    )
+    assert check_pass(FOLD, model).modified
+    assert ops(model) == ["Conv", "Neg", "Conv", "Sub"]
+    assert len({node.inputs[1] for node in model.graph if node.op_type == "Conv"}) == 1
+
+
+def test_a_layer_that_is_called_twice_and_scaled_differently_stays(graph, check_pass):
+    model = conv(
+        graph,
+        "c = Conv(x, w) m = Mul(c, k) d = Conv(x, w) p = Mul(d, l) y = Sub(m, p)",
+        k=normal(4, 1, 1),
+        l=normal(4, 1, 1) + 1,
+    )
+    result = check_pass(FOLD, model)
+    assert not result.modified
+    assert len(result.refusals) == 2
 
 
 def test_a_scale_that_is_computed_is_not_a_constant(graph, check_pass):

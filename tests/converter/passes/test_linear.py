@@ -123,7 +123,7 @@ def test_new_weights_take_the_names_of_the_old(graph):
     model = graph("(float[2, 3] x) => (float[2, 4] y)", "y = Gemm<beta = 0.5>(x, w)",
                   w=normal(3, 4))  # fmt: skip
     linear = linear_of(model.graph[0])
-    write_weight(linear, normal(3, 4) + 1, model.graph)
+    write_weight([linear], normal(3, 4) + 1, model.graph)
     write_bias(linear, normal(4), model.graph)
     assert [value.name for value in model.graph[0].inputs] == ["x", "w", "w_bias"]
     assert "beta" not in model.graph[0].attributes
