@@ -14,6 +14,9 @@ from converter.lowering.builder import Builder
 
 _COMPLEX = (14, 15)  # complex64 and complex128
 
+# Operators that tf2onnx does not convert, and would take for ONNX's of the same name.
+_NAMESAKES = ("Conv", "Mod", "NonMaxSuppression", "RegexFullMatch", "StringSplit", "TopK")
+
 OperatorLowering = Callable[[Builder, Any], Sequence[str]]
 
 
@@ -91,4 +94,10 @@ def operator_handlers(
         "Select": selection.select,
         "SelectV2": selection.select,
     }
+    for name in _NAMESAKES:
+        lowerings[name] = _other_meaning
     return {name: handler_of(lowering) for name, lowering in lowerings.items()}
+
+
+def _other_meaning(_build: Builder, node: Any) -> Sequence[str]:
+    raise NoForm(node, "ONNX means something else by that name")
