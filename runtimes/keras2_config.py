@@ -149,6 +149,9 @@ class _Upgrade:
 
     def _layer(self, kind: str, config: Config) -> Config:
         name = str(config.get("name") or kind)
+        if kind in ("CuDNNLSTM", "CuDNNGRU"):
+            kind = kind.removeprefix("CuDNN")
+            config = {"reset_after": True, **config} if kind == "GRU" else config
         if kind == "RandomCrop":
             # What it does at inference, Keras 3 has under another name.
             size = {key: config[key] for key in ("name", "height", "width")}
@@ -200,7 +203,7 @@ class _Upgrade:
 
     def _activation(self, layer: str, activation: Any) -> Any:
         if (code := bytecode(activation)) is not None:
-            return own_function(self._loaded(code))
+            return own_function(self._renamed(self._loaded(code)))
         if isinstance(activation, dict):
             if activation.get("class_name") != "function":
                 return self.model(activation)
@@ -208,7 +211,7 @@ class _Upgrade:
         if activation is None:
             return None
         if (known := self._custom_name(activation)) is not None:
-            return own_function(known)
+            return own_function(self._renamed(self._custom[known]))
         if activation == "hard_sigmoid":
             return own_function(HARD_SIGMOID)
         try:
@@ -221,7 +224,9 @@ class _Upgrade:
         """Keras 2 says beside a function of what kind it is."""
         name, function = str(config.get("name")), config["function"]
         if (code := bytecode(function)) is not None:
-            function = own_function(self._loaded(code))
+            key = f"kilnx_function_{len(self.own)}"
+            self.own[key] = self._loaded(code)
+            function = own_function(key)
         elif not isinstance(function, dict) or function.get("class_name") == "function":
             called = function["config"] if isinstance(function, dict) else str(function)
             if (known := self._custom_name(called)) is None:
@@ -234,22 +239,36 @@ class _Upgrade:
             rewritten["output_shape"] = shape
         return rewritten
 
-    def _loaded(self, code: Any) -> str:
-        """The name that a function gets which was in the file as bytecode."""
+    def _loaded(self, code: Any) -> Any:
+        """The function that was in the file as bytecode."""
         if not self._unsafe:
             raise ConversionError(f"{self._source} holds the bytecode of a function; see --unsafe")
-        name = f"function_{len(self.own)}_of_the_file"
         serialized = {"class_name": "__lambda__", "config": {"value": code}}
         try:
-            self.own[name] = self._keras.saving.deserialize_keras_object(
-                serialized, safe_mode=False
-            )
+            return self._keras.saving.deserialize_keras_object(serialized, safe_mode=False)
         except Exception as error:
             raise ConversionError(
                 f"{self._source} holds the bytecode of a function that this Python cannot read "
                 f"({error}): another version of Python made it. Give a function of your own with "
                 "the name of its Lambda layer: --custom my_layers.py (custom_objects={'name': …})"
             ) from error
+
+    def _renamed(self, function: Any) -> str:
+        """Take a function, or a class, in under a name that it calls itself by as well.
+
+        Keras copies a layer by what its functions call themselves, and a function of the user's
+        that calls itself ``relu`` would come back as Keras' own.
+        """
+        name = f"kilnx_function_{len(self.own)}"
+        if inspect.isclass(function):
+            self.own[name] = function
+            return name
+
+        def known(*arguments: Any, **options: Any) -> Any:
+            return function(*arguments, **options)
+
+        known.__name__ = name
+        self.own[name] = known
         return name
 
     def _lacks(self, layer: str, role: str, function: str) -> ConversionError:

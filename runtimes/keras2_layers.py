@@ -10,7 +10,10 @@ from runtimes.errors import ConversionError
 from runtimes.keras2_nodes import TEMPLATE_TENSOR
 
 HARD_SIGMOID = "hard_sigmoid_of_keras_2"
-"""Name of Keras 2's ``hard_sigmoid``, for Keras 3 has another under that name: x / 6 + 0.5."""
+"""Name of Keras 2's ``hard_sigmoid``, for Keras 3 has another under that name: x / 6 + 0.5.
+
+It is the function's own name too: Keras copies a layer by the names of its functions.
+"""
 
 # Namespaces of TensorFlow without effects, and what of its top level and of compat.v1 is such.
 _PURE_NAMESPACES = (
@@ -75,7 +78,7 @@ def replacements() -> dict[str, Any]:
             return self.function(*called["args"], _indices(called["kwargs"]["slice_spec"]))
 
     return {
-        HARD_SIGMOID: hard_sigmoid,
+        HARD_SIGMOID: hard_sigmoid_of_keras_2,
         "LayerScale": LayerScale,
         "RandomHeight": _same(keras, "RandomHeight"),
         "RandomWidth": _same(keras, "RandomWidth"),
@@ -128,8 +131,8 @@ def _indices(spec: Any) -> Any:
     return Ellipsis if spec == "..." else spec
 
 
-def hard_sigmoid(x: Any) -> Any:
-    """Keras 2's: clip(0.2 x + 0.5, 0, 1), which is ONNX's HardSigmoid as it is."""
+def hard_sigmoid_of_keras_2(x: Any) -> Any:
+    """Clip(0.2 x + 0.5, 0, 1), which is ONNX's HardSigmoid as it is."""
     from keras import ops
 
     return ops.clip(0.2 * x + 0.5, 0.0, 1.0)

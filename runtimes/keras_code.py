@@ -19,8 +19,9 @@ _PROGRAMS = {
     "FlaxLayer": "a pickled Flax module",
     "JaxLayer": "a pickled JAX function",
 }
-# A marshalled code object in base64 begins so, with and without the flag of a reference.
-_MARSHALLED = ("4w", "Yw")
+# A marshalled code object begins so, with and without the flag of a reference: in base64, and as
+# Keras 1 wrote it, its bytes as characters.
+_MARSHALLED = ("4w", "Yw", "\xe3", "c\0")
 _NAMES_SHOWN = 6
 
 
@@ -51,7 +52,7 @@ def code_in(config: Any, owner: str = "the model") -> Iterator[str]:
 
 
 def bytecode(value: Any) -> Any:
-    """A function as Keras writes it, a list of code, defaults and closure; ``None`` if it is none."""
+    """A function as Keras writes it, a list of code, defaults and closure; else ``None``."""
     if isinstance(value, dict):
         inner = value.get("config") if value.get("class_name") == "__lambda__" else value
         if not isinstance(inner, dict):
@@ -72,7 +73,7 @@ def _described(code: str) -> str:
     try:
         data = base64.b64decode(code)
     except ValueError:
-        data = b""
+        data = code.encode("latin-1", "replace")
     # Short strings, plain or interned: a type, a length in one byte, the characters.
     for match in re.finditer(rb"[zZ\xfa\xda](?=(.))", data, re.DOTALL):
         start, length = match.end() + 1, match.group(1)[0]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from runtimes.errors import ConversionError, KilnxError, ModelError
+from runtimes.keras1_config import upgrade_keras1
 from runtimes.keras2_config import upgrade
 from runtimes.keras_code import code_in, with_own_functions
 from runtimes.keras_config import SavedConfig
@@ -37,6 +38,8 @@ def load_file(
             "--weights model.h5 (weights='model.h5')"
         )
     try:
+        if saved.major == 1:
+            config = upgrade_keras1(config, source=str(path))
         if saved.major < 3:
             config, custom_objects = upgrade(
                 config, source=str(path), custom_objects=custom_objects, unsafe=unsafe

@@ -7,7 +7,7 @@ without a word. https://docs.hdfgroup.org/hdf5/v1_14/
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,15 @@ import numpy as np
 
 from runtimes.base import Array
 from runtimes.errors import ConversionError, ModelError
-
-Conversion = Callable[[str, list[Array]], list[Array]]
-"""Layer name and arrays as they were saved → the arrays of the layer as it is now."""
+from runtimes.keras_old_weights import Conversion, conversion
 
 
-def load_weights(model: Any, path: Path, *, convert: Conversion | None = None) -> None:
+def load_weights(model: Any, path: Path) -> None:
     """Load a file of weights, or those in a model file, into ``model``.
 
-    ``path``: HDF5 as any Keras wrote it, ``.weights.h5`` or ``.keras``. ``convert`` rewrites
-    what older layers saved. Raises ``ConversionError`` where the weights do not fit the model,
-    naming the layer, and ``ModelError`` for a file that holds none.
+    ``path``: HDF5 as any Keras wrote it, ``.weights.h5`` or ``.keras``. Raises
+    ``ConversionError`` where the weights do not fit the model, naming the layer, and
+    ``ModelError`` for a file that holds none.
     """
     import h5py
 
@@ -38,7 +36,7 @@ def load_weights(model: Any, path: Path, *, convert: Conversion | None = None) -
         with h5py.File(path, "r") as file:
             group = _weight_group(file)
             if group is not None:
-                _load_layers(group, model, path, convert)
+                _load_layers(group, model, path)
     except OSError as error:
         raise ModelError(f"{path} is a truncated or damaged HDF5 file: {error}") from error
     except (KeyError, ValueError) as error:
@@ -73,7 +71,7 @@ def _weight_group(file: Any) -> Any:
     return group if _names(group, "layer_names") is not None else None
 
 
-def _load_layers(group: Any, model: Any, path: Path, convert: Conversion | None) -> None:
+def _load_layers(group: Any, model: Any, path: Path) -> None:
     from keras.src.saving.saving_lib import safe_get_h5_group
 
     saved: dict[str, tuple[list[str], list[Array]]] = {}
@@ -95,11 +93,10 @@ def _load_layers(group: Any, model: Any, path: Path, convert: Conversion | None)
             f"layers with weights and the file {len(saved)} (look at {missing[0]!r}); give the "
             "configuration that they were saved with"
         )
+    convert = conversion(_major(group), _attribute(group, "backend"))
     for layer, name in pairs:
         names, arrays = saved[name]
-        if convert is not None:
-            arrays = convert(name, arrays)
-        _assign(layer, names, arrays, path)
+        _assign(layer, names, arrays, convert, path)
     _load_top_level(group, model, path)
 
 
@@ -116,7 +113,9 @@ def _load_top_level(group: Any, model: Any, path: Path) -> None:
     _assign_all(own, [_read(own_group, name) for name in names], model.name, path)
 
 
-def _assign(layer: Any, names: Sequence[str], arrays: list[Array], path: Path) -> None:
+def _assign(
+    layer: Any, names: Sequence[str], arrays: list[Array], convert: Conversion, path: Path
+) -> None:
     """Put ``arrays`` into a layer; into the layers inside it where their names tell which."""
     inner = list(getattr(layer, "layers", []))
     if inner and len(names) == len(arrays):
@@ -124,8 +123,11 @@ def _assign(layer: Any, names: Sequence[str], arrays: list[Array], path: Path) -
         if shares is not None:
             for part, positions in zip(inner, shares, strict=True):
                 own_names = [names[position] for position in positions]
-                _assign(part, own_names, [arrays[position] for position in positions], path)
+                own_arrays = [arrays[position] for position in positions]
+                _assign(part, own_names, own_arrays, convert, path)
             return
+    if arrays:
+        arrays = convert(layer, arrays)
     # Keras saves what can be trained first, in each layer.
     _assign_all(layer.trainable_weights + layer.non_trainable_weights, arrays, layer.name, path)
 
@@ -154,6 +156,17 @@ def _assign_all(variables: Sequence[Any], arrays: Sequence[Array], owner: str, p
         )
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
+
+
+def _major(group: Any) -> int:
+    """Major version of the Keras that saved the weights; Keras 1 did not say."""
+    version = _attribute(group, "keras_version") or "1"
+    return int(version.partition(".")[0])
+
+
+def _attribute(group: Any, name: str) -> str | None:
+    value = group.attrs.get(name)
+    return value.decode("utf-8") if isinstance(value, bytes) else value
 
 
 def _names(group: Any, attribute: str) -> list[str] | None:

@@ -184,7 +184,7 @@ def _cell_activations(cell: Any) -> list[tuple[str, list[float], list[float]]]:
         activations.sigmoid: ("Sigmoid", [], []),
         activations.relu: ("Relu", [], []),
         activations.hard_sigmoid: ("HardSigmoid", [1 / 6], [0.5]),
-        keras2_layers.hard_sigmoid: ("HardSigmoid", [0.2], [0.5]),
+        keras2_layers.hard_sigmoid_of_keras_2: ("HardSigmoid", [0.2], [0.5]),
         activations.linear: ("Affine", [1.0], [0.0]),
         activations.elu: ("Elu", [1.0], []),
         activations.leaky_relu: ("LeakyRelu", [0.2], []),

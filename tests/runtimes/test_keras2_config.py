@@ -341,6 +341,27 @@ def test_a_function_of_the_users_goes_before_keras_own(make: Make) -> None:
     np.testing.assert_array_equal(model(np.zeros((1, 3))), [[1, 1, 1]])
 
 
+def test_functions_in_layers_that_keras_copies(make: Make) -> None:
+    """Bidirectional makes its layers anew, by what their functions call themselves."""
+
+    def relu(x: Any) -> Any:
+        return x * 0.0 + 0.5
+
+    def both(activation: Any) -> Any:
+        inner = {
+            "class_name": "LSTM",
+            "config": {"name": "lstm", "units": 2, "recurrent_activation": activation},
+        }
+        return chain((4, 3), layer("Bidirectional", "both", layer=inner))
+
+    hard = make(both("hard_sigmoid")).layers[1]
+    for half in (hard.forward_layer, hard.backward_layer):
+        np.testing.assert_allclose(half.cell.recurrent_activation(np.float32([1.0])), [0.7])
+    own = make(both("gate"), gate=relu).layers[1]
+    for half in (own.forward_layer, own.backward_layer):
+        np.testing.assert_allclose(half.cell.recurrent_activation(np.float32([1.0])), [0.5])
+
+
 def test_lambda_layers_that_name_their_function(make: Make) -> None:
     config = chain(
         (3,),
