@@ -1,0 +1,128 @@
+"""Linear regression from sums: X and T stream by, only XᵀX and XᵀT are kept, in float64.
+
+Ridge regression towards given weights W₀, the mean of every column free:
+W = (S + λ·I)⁻¹ (C + λ·W₀) with S = cov(X), C = cov(X, T), λ = damping · mean(diag S), and the
+bias that makes the means right. Several systems of one size are solved side by side
+(depthwise and grouped convolutions). https://doi.org/10.1080/00401706.1970.10488634
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+Float64 = npt.NDArray[np.float64]
+Floats = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass
+class NormalEquations:
+    """Sums over rows of ``X [groups, rows, columns]`` and ``T [groups, rows, outputs]``."""
+
+    rows: int
+    x: Float64
+    t: Float64
+    xx: Float64
+    xt: Float64
+    tt: Float64
+
+    @classmethod
+    def empty(cls, groups: int, columns: int, outputs: int) -> Self:
+        """No rows yet."""
+        return cls(
+            0,
+            np.zeros((groups, columns)),
+            np.zeros((groups, outputs)),
+            np.zeros((groups, columns, columns)),
+            np.zeros((groups, columns, outputs)),
+            np.zeros((groups, outputs)),
+        )
+
+    def update(self, x: Floats, t: Floats) -> None:
+        """Add rows."""
+        x, t = x.astype(np.float64), t.astype(np.float64)
+        across = x.transpose(0, 2, 1)
+        self.rows += x.shape[1]
+        self.x += x.sum(axis=1)
+        self.t += t.sum(axis=1)
+        self.xx += across @ x
+        self.xt += across @ t
+        self.tt += (t * t).sum(axis=1)
+
+    def plus(self, other: NormalEquations) -> NormalEquations:
+        """The sums over the rows of both."""
+        return NormalEquations(
+            self.rows + other.rows,
+            self.x + other.x,
+            self.t + other.t,
+            self.xx + other.xx,
+            self.xt + other.xt,
+            self.tt + other.tt,
+        )
+
+    def covariance(self, *, centred: bool = True) -> tuple[Float64, Float64]:
+        """Covariance of X with itself and with T; about zero where they are not ``centred``."""
+        x, t = self.x / self.rows, self.t / self.rows
+        if not centred:
+            x, t = np.zeros_like(x), np.zeros_like(t)
+        own: Float64 = self.xx / self.rows - x[:, :, None] * x[:, None, :]
+        with_targets: Float64 = self.xt / self.rows - x[:, :, None] * t[:, None, :]
+        return own, with_targets
+
+    def variance(self) -> float:
+        """Variance of all targets together: what a constant would leave unexplained."""
+        return float((self.tt / self.rows - (self.t / self.rows) ** 2).sum())
+
+    def bias(self, weights: Float64) -> Float64:
+        """Bias ``[groups, outputs]`` with which the means come out right."""
+        bias: Float64 = (self.t - np.einsum("gc,gco->go", self.x, weights)) / self.rows
+        return bias
+
+    def error(self, weights: Float64, bias: Float64) -> float:
+        """Mean squared error of X·weights + bias, summed over the targets."""
+        n, mean_x, mean_t = self.rows, self.x / self.rows, self.t / self.rows
+        own, cross = self.covariance()
+        spread = self.tt / n - mean_t**2
+        fitted = np.einsum("gco,gcd,gdo->go", weights, own, weights, optimize=True)
+        both = np.einsum("gco,gco->go", weights, cross)
+        shift = np.einsum("gc,gco->go", mean_x, weights) + bias - mean_t
+        return float((spread + fitted - 2 * both + shift**2).sum())
+
+    def solve(self, prior: Float64, damping: float, *, centred: bool = True) -> Float64:
+        """Weights ``[groups, columns, outputs]`` of the ridge regression towards ``prior``.
+
+        Where there can be no bias the rows are not ``centred``.
+        """
+        own, cross = self.covariance(centred=centred)
+        size = own.shape[1]
+        ridge = damping * np.trace(own, axis1=1, axis2=2) / size + np.finfo(np.float64).tiny
+        diagonal = np.arange(size)
+        own[:, diagonal, diagonal] += ridge[:, None]
+        solved: Float64 = np.linalg.solve(own, cross + ridge[:, None, None] * prior)
+        return solved
+
+
+def choose_damping(
+    first: NormalEquations,
+    second: NormalEquations,
+    prior: Float64,
+    candidates: Sequence[float],
+    *,
+    centred: bool = True,
+) -> float:
+    """The candidate whose fit on the first half explains the second best.
+
+    The strongest, where one half has no rows.
+    """
+    if not (first.rows and second.rows):
+        return max(candidates)
+    errors = []
+    for damping in candidates:
+        weights = first.solve(prior, damping, centred=centred)
+        bias = first.bias(weights) if centred else np.zeros_like(first.t)
+        errors.append(second.error(weights, bias))
+    return candidates[int(np.argmin(errors))]
