@@ -16,7 +16,7 @@ from quantizers.options import QuantizeOptions
 from quantizers.plan import Plan, make_plan
 from quantizers.qdq import place
 from quantizers.recurrent import WeightsOnly, find_weights_only, place_weights_only
-from quantizers.statistics import Statistics, spread
+from quantizers.statistics import Distributions, Statistics, spread
 from quantizers.weight_codes import WeightCodes, quantize_weights
 from runtimes.base import Array
 from runtimes.compare import check
@@ -30,7 +30,8 @@ class Basis:
     """A float model and what is known of it.
 
     ``ranges`` and ``methods`` (how each was found) by value name, ``covariances`` by unit name.
-    ``equalized``: how many values had their channels rescaled.
+    ``distributions`` are the histograms behind the ranges. ``equalized``: how many values had
+    their channels rescaled.
     """
 
     source: ir.Model
@@ -38,6 +39,7 @@ class Basis:
     ranges: Mapping[str, Range]
     methods: Mapping[str, str] = field(default_factory=dict)
     covariances: Mapping[str, Array] = field(default_factory=dict)
+    distributions: Distributions = field(default_factory=Distributions)
     equalized: int = 0
 
 

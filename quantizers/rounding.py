@@ -23,8 +23,8 @@ from runtimes.base import Array
 _DAMPING = 0.01
 
 _STEPS = 300
-_LEARNING_RATE = 0.03
-_PENALTY = 0.01
+_LEARNING_RATE = 0.1
+_PENALTY = 1.0
 _WARM_UP = 0.2
 
 # Rectified sigmoid of AdaRound: stretched so that 0 and 1 are reached.

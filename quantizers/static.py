@@ -12,7 +12,6 @@ import onnx_ir as ir
 from quantizers.build import Basis, Build, build, score
 from quantizers.equalize import equalize_channels
 from quantizers.mixed import Choice, choose_mixture
-from quantizers.observers import Range
 from quantizers.options import DEFAULT_OPTIONS, QuantizeOptions
 from quantizers.plan import Plan, Unit, is_float, make_plan
 from quantizers.prepare import prepare
@@ -31,6 +30,11 @@ _FEW_SAMPLES = 32
 
 # What a repair has to gain, dB, so that chance does not decide.
 _LEAST_GAIN_DB = 0.1
+
+# Values beyond a cut are rare: what was gained without them is lost again where they occur.
+_LEAST_GAIN_OF_CUTS_DB = 0.5
+
+_SAMPLES = 192
 
 
 def quantize_model(
@@ -64,7 +68,7 @@ def quantize_model(
         return source, _report(source, None, plan, samples=0, notes=[])
     if statistics is None:
         statistics = observe(source, plan, data, options, progress)
-    best = _best(source, plan, statistics, keep_float, data, options)
+    best = _best(source, statistics, keep_float, data, options)
     if best is None:
         return source, _report(source, None, plan, samples=statistics.samples, notes=[])
     notes: list[str] = []
@@ -89,9 +93,8 @@ def quantize_model(
     return best.model, report
 
 
-def _best(  # noqa: PLR0917
+def _best(
     source: ir.Model,
-    plan: Plan,
     statistics: Statistics,
     keep_float: dict[str, str],
     data: Dataset,
@@ -101,54 +104,46 @@ def _best(  # noqa: PLR0917
     best: Build | None = None
     reached = -math.inf
 
-    def attempt(basis: Basis) -> None:
+    def attempt(basis: Basis, least_gain: float) -> None:
         nonlocal best, reached
         found = build(basis, best.kept if best else keep_float, data, options)
         if found is not None:
-            gained = score(source, found.model, data, options).sqnr_db
-            if best is None or gained >= reached + _LEAST_GAIN_DB:
+            gained = score(source, found.model, data, options, samples=_SAMPLES).sqnr_db
+            if best is None or gained >= reached + least_gain:
                 best, reached = found, gained
 
-    candidates = _basis(source, plan, statistics, data, options)
-    for basis in candidates:
-        attempt(basis)
-    if best is None or not options.equalize:
-        return best
-    equal = source.clone()
-    factors = equalize_channels(equal, statistics.peaks())
-    if factors:
-        chosen = next(i for i, basis in enumerate(candidates) if basis is best.basis)
-        bases = _basis(
-            equal,
-            make_plan(equal.graph, keep_float),
-            scaled(statistics, factors),
-            data,
-            options,
-        )
-        attempt(replace(bases[min(chosen, len(bases) - 1)], equalized=len(factors)))
+    plain = _basis(source, statistics, data, options)
+    attempt(plain, 0.0)
+    if best is None:
+        return None
+    if options.equalize:
+        equal = source.clone()
+        factors = equalize_channels(equal, statistics.peaks())
+        if factors:
+            found = _basis(equal, scaled(statistics, factors), data, options)
+            attempt(replace(found, equalized=len(factors)), _LEAST_GAIN_DB)
+    if options.choose_ranges:
+        chosen = best.basis.distributions.chosen()
+        cut = {name: one for name, one in chosen.items() if one.method != "min-max"}
+        if cut:
+            ranges = {**best.basis.ranges, **{name: one.span for name, one in cut.items()}}
+            methods = {**best.basis.methods, **{name: one.method for name, one in cut.items()}}
+            attempt(replace(best.basis, ranges=ranges, methods=methods), _LEAST_GAIN_OF_CUTS_DB)
     return best
 
 
 def _basis(
-    source: ir.Model, plan: Plan, statistics: Statistics, data: Dataset, options: QuantizeOptions
-) -> list[Basis]:
-    """The model with all of every range, and with the ranges of the least error."""
+    source: ir.Model, statistics: Statistics, data: Dataset, options: QuantizeOptions
+) -> Basis:
+    """What is known of ``source``, with all of every range covered but for constants."""
     covariances = {}
     if options.rounding != "nearest":
-        covariances = observe_covariances(source, plan, data, options)
+        covariances = observe_covariances(source, make_plan(source.graph), data, options)
     distributions, narrowed = observe_distributions(source, statistics, data, options)
-    everything = {name: statistics.range(name) for name in statistics.observers}
-    everything.update(narrowed)
-    methods = dict.fromkeys(everything, "min-max")
-    methods.update(dict.fromkeys(narrowed, "min-max without a constant"))
-    first = Basis(source, statistics, everything, methods, covariances)
-    chosen = distributions.chosen()
-    cut = {name: one for name, one in chosen.items() if one.method != "min-max"}
-    if not cut or not options.choose_ranges:
-        return [first]
-    ranges: dict[str, Range] = {**everything, **{name: one.span for name, one in cut.items()}}
-    methods = {**methods, **{name: one.method for name, one in cut.items()}}
-    return [first, replace(first, ranges=ranges, methods=methods)]
+    ranges = {name: statistics.range(name) for name in statistics.observers} | narrowed
+    methods = dict.fromkeys(ranges, "min-max")
+    methods |= dict.fromkeys(narrowed, "min-max without a constant")
+    return Basis(source, statistics, ranges, methods, covariances, distributions)
 
 
 def _requested(graph: ir.Graph, names: frozenset[str]) -> dict[str, str]:
