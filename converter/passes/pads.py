@@ -6,63 +6,91 @@ nothing below zero.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
 from converter.passes.base import Refuse, Refused, RewritePass
-from converter.passes.values import all_nodes, constant, is_op, only_user, small_ints
+from converter.passes.values import all_nodes, constant, is_op, small_ints
 
 
 class FoldPads(RewritePass):
-    """Fold Pad into the Conv after it, and into a MaxPool of what cannot be negative.
+    """Fold Pad into the convolutions and pools after it, if it disappears with that.
+
+    A MaxPool takes it only if nothing is negative, an AveragePool counts it from then on.
 
     Refused where the padding is not constant zero, reaches the batch or the channels, cuts
-    (a negative number), or is used elsewhere too, and where the Conv pads by rule (auto_pad).
+    (a negative number), or is used in any other way, and where what follows pads by rule
+    (auto_pad).
     """
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
         """Fold in the main graph and its subgraphs."""
         modified = False
         for node in all_nodes(model):
-            source = node.inputs[0] if node.inputs else None
-            pad = source.producer() if source is not None else None
-            if not is_op(node, "Conv", "MaxPool") or pad is None or not is_op(pad, "Pad"):
+            users = node.outputs[0].consumers() if is_op(node, "Pad") else ()
+            if not any(is_op(user, *_TAKERS) for user in users):
                 continue
             try:
-                _fold(pad, node)
+                _fold(node, users)
                 modified = True
             except Refused as reason:
-                refuse(pad, f"not folded into {node.name!r}: {reason}")
+                refuse(node, str(reason))
         return modified
 
 
-def _fold(pad: ir.Node, conv: ir.Node) -> None:
-    if only_user(pad.outputs[0]) is not conv or pad.graph is not conv.graph:
-        raise Refused("its result is used elsewhere too")
+_TAKERS = ("Conv", "MaxPool", "AveragePool")
+
+
+def _fold(pad: ir.Node, users: Sequence[ir.Node]) -> None:
+    spatial_pads = _spatial_pads(pad)
+    changes = [_padding_of_its_own(user, pad, spatial_pads) for user in users]
+    for user, pads in zip(users, changes, strict=True):
+        user.attributes.pop("auto_pad", None)
+        user.attributes.add(ir.AttrInt64s("pads", pads))
+        if is_op(user, "AveragePool"):
+            user.attributes.add(ir.AttrInt64("count_include_pad", 1))
+        user.replace_input_with(0, pad.inputs[0])
+    assert pad.graph is not None
+    pad.graph.remove(pad, safe=True)
+
+
+def _spatial_pads(pad: ir.Node) -> list[int]:
+    """Zeros before each axis behind the channels, then after each."""
     if pad.attributes.get_string("mode", "constant") != "constant" or not _pads_zero(pad):
         raise Refused("it does not pad with zeros")
-    if is_op(conv, "MaxPool") and not _is_never_negative(pad.inputs[0]):
-        raise Refused("a maximum over zeros differs where all else is negative")
-    if conv.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-        raise Refused("what follows pads by rule (auto_pad)")
     pads = _pads_of(pad)
     if pads is None:
         raise Refused("its padding is not a constant")
-    spatial = len(pads) // 2 - 2
-    before, after = pads[: spatial + 2], pads[spatial + 2 :]
+    half = len(pads) // 2
+    before, after = pads[:half], pads[half:]
     if any((*before[:2], *after[:2])):
         raise Refused("it pads the batch or the channels")
     if min(pads) < 0:
         raise Refused("it cuts instead of padding")
-    own = conv.attributes.get_ints("pads") or [0] * (2 * spatial)
-    total = [a + b for a, b in zip((*before[2:], *after[2:]), own, strict=True)]
-    if is_op(conv, "MaxPool"):
-        _check_window(conv, total)
-    conv.attributes.pop("auto_pad", None)
-    conv.attributes.add(ir.AttrInt64s("pads", total))
-    conv.replace_input_with(0, pad.inputs[0])
-    assert pad.graph is not None
-    pad.graph.remove(pad, safe=True)
+    return [*before[2:], *after[2:]]
+
+
+def _padding_of_its_own(user: ir.Node, pad: ir.Node, pads: list[int]) -> list[int]:
+    """The ``pads`` with which ``user`` needs no Pad before it."""
+    value = pad.outputs[0]
+    elsewhere = value.is_graph_output() or user.graph is not pad.graph
+    if elsewhere or not is_op(user, *_TAKERS) or list(user.inputs).count(value) != 1:
+        raise Refused("its result is used elsewhere too")
+    if user.inputs[0] is not value:
+        raise Refused("it pads a weight")
+    if user.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        raise Refused(f"{user.name!r} after it pads by rule (auto_pad)")
+    own = user.attributes.get_ints("pads") or [0] * len(pads)
+    total = [a + b for a, b in zip(pads, own, strict=True)]
+    if is_op(user, "MaxPool") and not _is_never_negative(pad.inputs[0]):
+        raise Refused("a maximum over zeros differs where all else is negative")
+    if is_op(user, "AveragePool") and (any(own) or user.attributes.get_int("ceil_mode", 0) != 0):
+        raise Refused("an average counts this padding, and not that of its own")
+    if not is_op(user, "Conv"):
+        _check_window(user, total)
+    return total
 
 
 def _is_never_negative(value: ir.Value | None) -> bool:

@@ -45,7 +45,27 @@ def test_zeros_before_a_maximum_of_what_is_not_negative(graph, check_pass, ops):
     assert ops(model) == ["Relu", "MaxPool"]
 
 
+def test_all_that_follow_take_it_over(graph, check_pass, ops):
+    model = padded(
+        graph,
+        """p = Pad(x, pads) c = Conv<strides = [2, 2]>(p, w) d = Conv<strides = [2, 2]>(p, v)
+        y = Add(c, d)""",
+        w=normal(4, 3, 3, 3),
+        v=normal(4, 3, 3, 3) + 1,
+    )
+    assert check_pass(FoldPads(), model).modified
+    assert ops(model) == ["Conv", "Conv", "Add"]
+
+
+def test_an_average_counts_the_zeros_as_before(graph, check_pass, ops):
+    model = padded(graph, "p = Pad(x, pads) y = AveragePool<kernel_shape = [4, 4]>(p)")
+    assert check_pass(FoldPads(), model).modified
+    assert ops(model) == ["AveragePool"]
+
+
 NEAR_MISSES = {
+    "average": ("p = Pad(x, pads) y = AveragePool<kernel_shape = [4, 4], pads = [1, 0, 0, 0]>(p)",
+                {}, "not that of its own"),
     "ones": ("p = Pad(x, pads, one) y = Conv(p, w)", {"one": np.float32(1)}, "pad with zeros"),
     "mode": ('p = Pad<mode = "reflect">(x, pads) y = Conv(p, w)', {}, "pad with zeros"),
     "by rule": ('p = Pad(x, pads) y = Conv<auto_pad = "SAME_UPPER">(p, w)', {}, "auto_pad"),
