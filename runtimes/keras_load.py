@@ -85,6 +85,8 @@ def _from_config(
         known = {**_operations(), **custom_objects}
         with legacy, serialization_lib.SafeModeScope(not unsafe):
             return saving_utils.model_from_config(config, custom_objects=known)
+    # The optimizer and the loss have no part in inference, and may be the user's own.
+    config = {key: value for key, value in config.items() if key != "compile_config"}
     with serialization_lib.ObjectSharingScope():
         return keras.saving.deserialize_keras_object(
             config, custom_objects=custom_objects, safe_mode=not unsafe

@@ -118,6 +118,18 @@ def test_json_of_keras_3_with_its_weights(digits_model: Any, digits: Any, tmp_pa
     )
 
 
+def test_json_with_a_loss_of_the_users(keras: Any, tmp_path: Path) -> None:
+    def mine(true: Any, found: Any) -> Any:
+        return keras.ops.mean(true - found)
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("adam", mine)
+    (tmp_path / "model.json").write_text(model.to_json())
+    model.save_weights(tmp_path / "model.weights.h5")
+    loaded = load_keras_model(tmp_path / "model.json", weights=tmp_path / "model.weights.h5")
+    assert not loaded.compiled
+
+
 def test_weights_in_the_place_of_the_files_own(
     keras: Any, digits_model: Any, tmp_path: Path
 ) -> None:
