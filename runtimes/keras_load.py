@@ -29,7 +29,9 @@ def load_file(
     Keras cannot make a model of.
     """
     path = saved.path
-    config, changed = with_own_functions(saved.config, custom_objects)
+    # The optimizer and the loss have no part in inference, and may be the user's own.
+    inference = {key: value for key, value in saved.config.items() if key != "compile_config"}
+    config, changed = with_own_functions(inference, custom_objects)
     if not unsafe and (code := list(code_in(config))):
         raise ConversionError(_of_code(path, code))
     if saved.container == "json" and weights is None:
@@ -85,8 +87,6 @@ def _from_config(
         known = {**_operations(), **custom_objects}
         with legacy, serialization_lib.SafeModeScope(not unsafe):
             return saving_utils.model_from_config(config, custom_objects=known)
-    # The optimizer and the loss have no part in inference, and may be the user's own.
-    config = {key: value for key, value in config.items() if key != "compile_config"}
     with serialization_lib.ObjectSharingScope():
         return keras.saving.deserialize_keras_object(
             config, custom_objects=custom_objects, safe_mode=not unsafe
