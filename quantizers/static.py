@@ -60,8 +60,7 @@ def quantize_model(
     source = prepare(model)
     data = data.bind(model_inputs(source))
     keep_float = _requested(source.graph, options.keep_float)
-    if options.precisions is not None:
-        keep_float = {**_replayed(source.graph, options.precisions), **keep_float}
+    replayed = _replayed(source.graph, options.precisions)
     plan = make_plan(source.graph, keep_float)
     weights_only = find_weights_only(source.graph, keep_float)
     if not weights_only and not any(unit.rule.kind == "compute" for unit in plan.units):
@@ -73,6 +72,11 @@ def quantize_model(
         return source, _report(source, None, plan, samples=statistics.samples, notes=[])
     notes: list[str] = []
     choice: Choice | None = None
+    if replayed:
+        # On the way of the run that decided: repairs were chosen before operators were.
+        best = build(best.basis, {**best.kept, **replayed}, data, options)
+        if best is None:
+            return source, _report(source, None, plan, samples=statistics.samples, notes=[])
     if options.measure and options.precisions is None:
         choice = choose_mixture(source, best, data, options)
         best = choice.built
@@ -156,8 +160,10 @@ def _requested(graph: ir.Graph, names: frozenset[str]) -> dict[str, str]:
     return dict.fromkeys(names, "kept in float on request")
 
 
-def _replayed(graph: ir.Graph, precisions: Mapping[str, str]) -> dict[str, str]:
+def _replayed(graph: ir.Graph, precisions: Mapping[str, str] | None) -> dict[str, str]:
     """The nodes that an earlier report left in float, with the reason that it is replayed."""
+    if precisions is None:
+        return {}
     have = {str(node.name) for node in graph}
     unknown = sorted(set(precisions) - have)
     if unknown:
