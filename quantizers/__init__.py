@@ -13,14 +13,24 @@ if TYPE_CHECKING:
     from quantizers.options import QuantizeOptions
     from quantizers.report import QuantizationReport
     from quantizers.static import quantize_model
+    from quantizers.statistics import Statistics, collect_statistics
 
-__all__ = ["QuantizationReport", "QuantizeOptions", "quantize", "quantize_model"]
+__all__ = [
+    "QuantizationReport",
+    "QuantizeOptions",
+    "Statistics",
+    "collect_statistics",
+    "quantize",
+    "quantize_model",
+]
 
 _HOME = {
     "quantize": "quantizers.judge",
     "quantize_model": "quantizers.static",
     "QuantizeOptions": "quantizers.options",
     "QuantizationReport": "quantizers.report",
+    "Statistics": "quantizers.statistics",
+    "collect_statistics": "quantizers.statistics",
 }
 
 

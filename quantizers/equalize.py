@@ -66,7 +66,7 @@ def equalize_channels(
         factor = _factor(group, peaks)
         if factor is None:
             continue
-        _apply(group, factor, model.graph)
+        rescale(group, factor, model.graph)
         factors.update({str(value.name): factor for value in group.axes})
     return factors
 
@@ -156,7 +156,8 @@ class _Reader:
         return float(np.mean((step.sum(axis=1) + rounding) / np.where(signal > 0, signal, np.inf)))
 
 
-def _apply(group: ChannelGroup, factor: Array, graph: ir.Graph) -> None:
+def rescale(group: ChannelGroup, factor: Array, graph: ir.Graph) -> None:
+    """Multiply the channels of ``group`` by ``factor`` (positive); the model stays the same."""
     for maker in group.makers:
         weight, bias = maker.weight_array(), bias_of(maker)
         new = rounded(maker.scale_outputs(weight, factor), maker.weight_value)
