@@ -22,7 +22,7 @@ from runtimes.base import Array
 from runtimes.compare import check
 from runtimes.dataset import Dataset
 
-_SAMPLES_OF_SCORE = 64
+_SAMPLES_OF_SCORE = 192
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ def build(
     kept = dict(keep_float)
     correct = options.bias_correction if correct_biases is None else correct_biases
     shifts: dict[str, Array] | None = None if correct else {}
+    codes: WeightCodes | None = None
     while True:
         model = basis.source.clone()
         plan = make_plan(model.graph, kept)
@@ -97,14 +98,15 @@ def build(
         ranges = {name: basis.ranges[name] for name in watched}
         names = {value: str(value.name) for value in plan.quantized_values()}
         grids = assign_grids(plan, ranges)
-        codes = quantize_weights(plan, grids, basis.statistics, basis.covariances, options)
+        if codes is None:
+            codes = quantize_weights(plan, grids, basis.statistics, basis.covariances, options)
         place(model.graph, plan, grids, shifts or {}, codes.weights)
         place_weights_only(model, single)
         _forget_inferred_types(model.graph)
         fusion = examine_fusion(model, plan)
         if fusion.unfused:
             kept.update(fusion.unfused)
-            shifts = None if correct else {}
+            shifts, codes = (None if correct else {}), None
         elif shifts is None:
             shifts = measure_bias_shifts(basis.source, model, plan, data, options=options)
         else:

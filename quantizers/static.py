@@ -67,20 +67,32 @@ def quantize_model(
         return source, _report(source, None, plan, samples=0, notes=[])
     if statistics is None:
         statistics = observe(source, plan, data, options, progress)
-    best = _best(source, statistics, keep_float, data, options)
+    # Learning takes long: what is tried on the way is rounded in turn.
+    trial = replace(options, rounding="in turn") if options.rounding == "learned" else options
+    best = _best(source, statistics, keep_float, data, trial)
     if best is None:
         return source, _report(source, None, plan, samples=statistics.samples, notes=[])
     notes: list[str] = []
     choice: Choice | None = None
     if replayed:
         # On the way of the run that decided: repairs were chosen before operators were.
-        best = build(best.basis, {**best.kept, **replayed}, data, options)
+        best = build(best.basis, {**best.kept, **replayed}, data, trial)
         if best is None:
             return source, _report(source, None, plan, samples=statistics.samples, notes=[])
     if options.measure and options.precisions is None:
-        choice = choose_mixture(source, best, data, options)
+        choice = choose_mixture(source, best, data, trial)
         best = choice.built
         notes += choice.notes
+    if options.rounding == "learned":
+        learned = build(best.basis, best.kept, data, options)
+        turned, gained = (
+            score(source, one.model, data, options).sqnr_db if one is not None else -math.inf
+            for one in (best, learned)
+        )
+        if learned is not None and gained > turned:
+            best = learned
+        else:
+            notes.append("learned rounding did no better than rounding in turn and was not used")
     if not best.corrected:
         notes.append("biases are not corrected: a few samples' activations exceed memory")
     if best.basis.equalized:

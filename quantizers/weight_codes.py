@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -14,8 +14,7 @@ from quantizers.covariance import LARGEST, CovarianceObserver, kernel_inputs
 from quantizers.options import QuantizeOptions
 from quantizers.plan import Plan, Unit
 from quantizers.rounding import Grouped, learn_rounding, round_in_turn
-from quantizers.saturation import code_range as seen_codes
-from quantizers.saturation import kernel_order, largest_pair_sum, safe_levels
+from quantizers.saturation import code_range, kernel_order, largest_pair_sum, safe_levels
 from quantizers.scales import Grid
 from quantizers.statistics import Statistics, spread
 from quantizers.weights import WEIGHT_LEVELS, QuantizedWeight, quantize_weight, weight_scale
@@ -88,19 +87,29 @@ def quantize_weights(
         levels = safe_levels(unit, grid, low, high)
         if axis is None:
             levels = levels.min(keepdims=True)
-        while True:
-            found = _codes(unit, levels, covariance, options)
-            ordered = kernel_order(unit, found.codes)
-            if ordered is None:
-                break
-            reach = largest_pair_sum(ordered, seen_codes(unit, grid, low, high, ordered.shape[1]))
-            over = reach > 1 if axis is not None else np.asarray([bool((reach > 1).any())])
-            if not over.any():
-                break
+        quick = replace(options, rounding="in turn") if options.rounding == "learned" else options
+        found = _codes(unit, levels, covariance, quick)
+        while _saturates(unit, found, grid, low, high).any():
+            over = _saturates(unit, found, grid, low, high)
+            over = over if axis is not None else np.asarray([over.any()])
             levels = np.where(over, np.floor(levels * _LEVELS_STEP), levels)
+            found = _codes(unit, levels, covariance, quick)
+        if options.rounding == "learned":
+            learned = _codes(unit, levels, covariance, options)
+            if not _saturates(unit, learned, grid, low, high).any():
+                found = learned
         weights[unit.name] = found
         fewest[unit.name] = int(levels.min())
     return WeightCodes(weights, fewest)
+
+
+def _saturates(unit: Unit, weight: QuantizedWeight, grid: Grid, low: Array, high: Array) -> Array:
+    """Which outputs of ``unit`` can reach beyond 16 bits, ``[outputs]`` bool."""
+    ordered = kernel_order(unit, weight.codes)
+    if ordered is None:
+        return np.zeros(1, dtype=bool)
+    seen = code_range(unit, grid, low, high, ordered.shape[1])
+    return largest_pair_sum(ordered, seen) > 1
 
 
 def _observe(

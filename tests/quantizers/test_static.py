@@ -142,3 +142,18 @@ def test_operators_inside_a_subgraph_stay_float(graph: Graph, bound: Bound, run:
         **{"ReduceMax": "float32", "If": "float32"},
     }
     np.testing.assert_allclose(run(result, x=x), run(model, x=x), atol=0.2)
+
+
+def test_learned_rounding_keeps_up(
+    residual_model: ir.Model, images: Array, bound: Bound, run: Run, sqnr: Sqnr
+) -> None:
+    reference = run(residual_model, image=images)
+    found = {}
+    for rounding in ("nearest", "in turn", "learned"):
+        options = QuantizeOptions(rounding=rounding)
+        result, _ = quantize_model(
+            residual_model, bound(residual_model, image=images), options=options
+        )
+        found[rounding] = sqnr(reference, run(result, image=images))
+    assert found["in turn"] > found["nearest"]
+    assert found["learned"] > found["nearest"]
