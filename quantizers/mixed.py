@@ -27,6 +27,8 @@ _NOISE = 0.02
 _FIRST_PRICE = 14_000.0
 _MOST_PRICES = 6
 
+_FEW_SAMPLES = 100
+
 # Conversions may cost more than reckoned, in layout changes and fusions that they prevent: while
 # nothing is gained over float, they are reckoned dearer.
 _CONVERSIONS = (1.0, 2.0, 2.0)
@@ -106,8 +108,9 @@ def choose_mixture(
 
 
 def _inside(reached: Score, options: QuantizeOptions) -> bool:
-    # One sample more or less is chance.
-    enough = options.min_agreement - 1 / reached.samples
+    # Among few samples, one more or less is chance.
+    slack = 1 / reached.samples if reached.samples < _FEW_SAMPLES else 0.0
+    enough = options.min_agreement - slack
     return reached.sqnr_db >= options.min_sqnr and reached.agreement >= enough
 
 
