@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from converter.grappler import inlined
 from runtimes.base import Array
 from runtimes.errors import ConversionError
 
@@ -22,25 +23,34 @@ _CONSTANTS_LIMIT_BYTES = 2_000_000_000
 _READS = {"ReadVariableOp", "ResourceGather", "ResourceGatherNd"}
 
 
-def freeze(function: Any, *, stand_in_above: int) -> tuple[Any, dict[str, tuple[str, Array]]]:
+def freeze(
+    function: Any, *, stand_in_above: int, beside: Iterable[str] = ()
+) -> tuple[Any, dict[str, tuple[str, Array]]]:
     """Inline the calls of a concrete function and freeze what it captured.
 
-    Returns the GraphDef, whose inputs and outputs have the names of the function's, and the
-    stand-ins: tensor name of a placeholder → (name, values) of what is larger than
-    ``stand_in_above`` bytes. Values share memory with the variables. Lookup tables stay
-    captured. Raises ``ConversionError`` for a function that writes to a variable, and where
-    constants would not fit into a GraphDef.
+    ``beside`` are the inputs, tensors by name, that stand in for weights already. Returns the
+    GraphDef, whose inputs and outputs have the names of the function's, and the stand-ins:
+    tensor name of a placeholder → (name, values) of what is larger than ``stand_in_above``
+    bytes. Values share memory with the variables. Lookup tables stay captured. Raises
+    ``ConversionError`` for a function that writes to a variable, and where constants would not
+    fit into a GraphDef.
     """
     captured = _captured(function)
     large = {name for name, value in captured.items() if bytes_of(value) > stand_in_above}
-    conversion = _conversion(function, large)
+    hidden = [tensor.split(":")[0] for tensor in beside]
+    graph_def = inlined(
+        function.graph.as_graph_def(),
+        fetch=[tensor.name for tensor in (*function.inputs, *function.outputs)],
+        hidden=[*hidden, *(name for name in large if not _is_variable(captured[name]))],
+    )
+    conversion = _conversion(function, graph_def, large)
     _refuse_writes(conversion.graph_def, captured)
     resources = {name for name in large if _is_variable(captured[name])}
     looped = resources - _only_read(conversion.graph_def, resources)
     if looped:
         # A loop carries its variables from step to step as resources: there they are constants.
         large -= looped
-        conversion = _conversion(function, large)
+        conversion = _conversion(function, graph_def, large)
     _check_size(value for name, value in captured.items() if name not in large)
     graph_def = _with_constants(conversion)
     _let_stand_in(graph_def, {name: captured[name] for name in resources & large})
@@ -89,19 +99,22 @@ def _name_of(value: Any, placeholder: str) -> str:
     return str(value.name).split(":")[0] if _is_variable(value) else placeholder
 
 
-def _conversion(function: Any, kept: set[str]) -> Any:
-    """TensorFlow's plan to freeze all that was captured but ``kept``; it inlines at once."""
-    import tensorflow as tf
+def _conversion(function: Any, graph_def: Any, kept: set[str]) -> Any:
+    """TensorFlow's plan to freeze all that ``function`` captured but ``kept``.
+
+    Its own way to make one inlines anew, at the cost of all weights once more.
+    """
     from tensorflow.python.framework import convert_to_constants
 
-    # Tables are long initialised: Keras leaves an entry here that TensorFlow warns about.
-    function.graph.clear_collection(tf.compat.v1.GraphKeys.TABLE_INITIALIZERS)
-    return convert_to_constants._FunctionConverterDataInEager(
-        func=function,
-        lower_control_flow=False,
-        aggressive_inlining=True,
-        variable_names_denylist=kept,
-    )
+    class Plan(convert_to_constants._FunctionConverterDataInEager):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._func = function
+            convert_to_constants._ConverterData.__init__(
+                self, graph_def, variable_names_denylist=kept
+            )
+            self._build_tensor_data()
+
+    return Plan()
 
 
 def _with_constants(conversion: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 
 from converter.call_scopes import strip_calls
 from converter.freeze import bytes_of, freeze, values_of
+from converter.grappler import simplified
 from converter.lookup_tables import read_tables
 from converter.lowering.layers import marked_layers
 from converter.scopes import layer_scopes
@@ -108,7 +109,7 @@ def trace(
     shapes = tuple(
         None if t.shape.rank is None else tuple(t.shape.as_list()) for t in function.outputs
     )
-    graph_def, captured = freeze(function, stand_in_above=stand_in_above)
+    graph_def, captured = freeze(function, stand_in_above=stand_in_above, beside=stand_ins)
     weights = _used(weights, graph_def) | captured
     tables = read_tables(function, graph_def)
     interface = [*inputs, *weights, *outputs]
@@ -116,7 +117,11 @@ def trace(
         graph_def, layers, fixed=[name.split(":")[0] for name in interface], whole=NETWORK_NAME
     )
     layers.discard(NETWORK_NAME)
-    graph_def = _simplify(graph_def, [*inputs, *weights], outputs)
+    graph_def = simplified(
+        graph_def,
+        fetch=[*inputs, *weights, *outputs],
+        hidden=[name.split(":")[0] for name in weights],
+    )
     return TracedModel(
         graph_def,
         tuple(inputs),
@@ -133,33 +138,6 @@ def _used(weights: dict[str, tuple[str, Array]], graph_def: Any) -> dict[str, tu
     """Without the stand-ins that nothing reads: a SavedModel inside reads its own variables."""
     read = {source.split(":")[0] for node in graph_def.node for source in node.input}
     return {name: weight for name, weight in weights.items() if name.split(":")[0] in read}
-
-
-def _simplify(graph_def: Any, inputs: list[str], outputs: list[str]) -> Any:
-    """Let grappler fold constants and inline what is left, fetching ``outputs``."""
-    import tensorflow as tf
-    from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
-    from tensorflow.python.grappler import tf_optimizer
-
-    # Keras compiles some layers with XLA (grouped convolutions): a compiled call is opaque, and
-    # TensorFlow forbids to inline it.
-    nested = (n for function in graph_def.library.function for n in function.node_def)
-    for holder in (*graph_def.library.function, *graph_def.node, *nested):
-        holder.attr.pop("_XlaMustCompile", None)
-        holder.attr.pop("_noinline", None)
-    config = config_pb2.ConfigProto()
-    config.graph_options.infer_shapes = True
-    rewrites = config.graph_options.rewrite_options
-    rewrites.optimizers[:] = ["constfold", "function", "dependency"]
-    rewrites.meta_optimizer_iterations = 2
-    # Fake-quantization around constants is the user's, not something to fold away.
-    rewrites.experimental_disable_folding_quantization_emulation = True
-    with tf.Graph().as_default():
-        meta_graph = tf.compat.v1.train.export_meta_graph(graph_def=graph_def)
-    fetched = meta_graph_pb2.CollectionDef()
-    fetched.node_list.value.extend([*inputs, *outputs])
-    meta_graph.collection_def["train_op"].CopyFrom(fetched)
-    return tf_optimizer.OptimizeGraph(config, meta_graph)
 
 
 def _static(shape: Sequence[int | str | None] | None) -> list[int | None] | None:
