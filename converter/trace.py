@@ -120,7 +120,7 @@ def trace(
     graph_def = simplified(
         graph_def,
         fetch=[*inputs, *weights, *outputs],
-        hidden=[name.split(":")[0] for name in weights],
+        hidden=[name.split(":")[0] for name in (*stand_ins, *weights)],
     )
     return TracedModel(
         graph_def,
