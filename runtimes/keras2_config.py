@@ -10,11 +10,12 @@ constraints are left out: they have no part in inference.
 from __future__ import annotations
 
 import inspect
+import types
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from runtimes.errors import ConversionError
-from runtimes.keras2_layers import HARD_SIGMOID, replacements
+from runtimes.keras2_layers import HARD_SIGMOID, replacements, usual_names
 from runtimes.keras2_nodes import connect, model_ends
 from runtimes.keras_code import bytecode, own_function
 
@@ -245,13 +246,17 @@ class _Upgrade:
             raise ConversionError(f"{self._source} holds the bytecode of a function; see --unsafe")
         serialized = {"class_name": "__lambda__", "config": {"value": code}}
         try:
-            return self._keras.saving.deserialize_keras_object(serialized, safe_mode=False)
+            function = self._keras.saving.deserialize_keras_object(serialized, safe_mode=False)
         except Exception as error:
             raise ConversionError(
                 f"{self._source} holds the bytecode of a function that this Python cannot read "
                 f"({error}): another version of Python made it. Give a function of your own with "
                 "the name of its Lambda layer: --custom my_layers.py (custom_objects={'name': …})"
             ) from error
+        # Bytecode comes without the imports that were around it.
+        around = {**function.__globals__, **usual_names()}
+        parts = function.__name__, function.__defaults__, function.__closure__
+        return types.FunctionType(function.__code__, around, *parts)
 
     def _renamed(self, function: Any) -> str:
         """Take a function, or a class, in under a name that it calls itself by as well.

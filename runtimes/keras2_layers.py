@@ -88,6 +88,18 @@ def replacements() -> dict[str, Any]:
     }
 
 
+def usual_names() -> dict[str, Any]:
+    """Modules by the names that code around a Keras model has them under."""
+    import math
+
+    import keras
+    import numpy as np
+    import tensorflow as tf
+    from keras.src.legacy import backend
+
+    return {"K": backend, "keras": keras, "math": math, "np": np, "tf": tf}
+
+
 def tensorflow_function(name: str) -> Callable[..., Any]:
     """The function of TensorFlow that ``name`` says, such as ``math.add``.
 

@@ -162,6 +162,18 @@ def _explained(path: Path, error: Exception) -> ConversionError | ModelError:
     text = str(error)
     if "safe_mode" in text:
         return ConversionError(_of_code(path, [_first_line(text)]))
+    if "add_slot" in text:
+        return ConversionError(
+            f"{path} has a TFSMLayer on a SavedModel that was saved with its optimizer, which "
+            "Keras 3 cannot load; give the folder of the SavedModel itself, or save it again "
+            "with model.save(folder, include_optimizer=False)"
+        )
+    if (undefined := _within(error, NameError)) is not None:
+        return ConversionError(
+            f"the code in {path} uses a name that it does not define ({undefined}); give "
+            "a function of your own with the name of the Lambda layer, with --custom "
+            "my_layers.py (custom_objects={'name': function})"
+        )
     unknown = re.search(
         r"(?:Could not locate (?:class|function)|Unknown (?:layer|\w+ ?function|object)[^'\"]*)"
         r"[: ]*['\"]([^'\"]+)['\"]",
@@ -177,6 +189,13 @@ def _explained(path: Path, error: Exception) -> ConversionError | ModelError:
     return ModelError(
         f"{path} could not be loaded by Keras: {type(error).__name__}: {_first_line(text)}"
     )
+
+
+def _within(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:
+    """The error of that kind which ``error`` came of: Keras says another one in its place."""
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _first_line(text: str) -> str:

@@ -231,6 +231,28 @@ def test_code_in_a_file_runs_when_told(trap: dict[str, Path]) -> None:
     assert trap["touched"].exists()
 
 
+@pytest.mark.parametrize("version", ["2.4.0", "3.0.0"])
+def test_names_that_code_in_a_file_uses(keras2_hdf5: Write, version: str) -> None:
+    """Keras 2 found them around the layer; the bytecode has them not."""
+
+    def lambda_of(source: str) -> Path:
+        code = base64.encodebytes(marshal.dumps(eval(source).__code__)).decode("ascii")
+        config = keras2_model(function=[code, None, None], function_type="lambda")
+        layer = config["config"]["layers"][1]
+        layer["class_name"] = "Lambda"
+        for key in ("units", "activation", "use_bias", "kernel_initializer", "bias_initializer"):
+            del layer["config"][key]
+        del layer["config"]["kernel_regularizer"]
+        return keras2_hdf5(config, {"input_1": {}}, version=version)
+
+    with pytest.raises(ConversionError, match=r"uses a name that it does not define.*'helper'"):
+        load_keras_model(lambda_of("lambda x: helper(x)"), unsafe=True)
+    if version.startswith("2"):
+        model = load_keras_model(lambda_of("lambda x: tf.nn.relu(x) + K.abs(x)"), unsafe=True)
+        found = model(np.float32([[-1, 0, 2]]))
+        np.testing.assert_array_equal(found, [[1, 0, 4]])
+
+
 def test_a_file_may_not_turn_safe_mode_off(keras2_hdf5: Write) -> None:
     """Calls of Keras itself, which a configuration could make in old versions."""
     call = {
