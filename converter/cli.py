@@ -354,11 +354,14 @@ def check(
             min_agreement=min_agreement,
             min_sqnr=min_sqnr,
             batch_size=batch_size,
+            layers=layers,
         )
     if json:
         print_json(report.to_dict())
     else:
         print_rows(report.rows())
+        if report.layers:
+            print_rows(report.layers.rows(), title=report.layers.reason)
         for note in report.notes:
             print_line(f"note: {note}")
         print_line(f"{'passed' if report.passed else 'FAILED'}: {report.reason}")

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
         RuntimeUnavailable,
         UnsupportedOperator,
     )
+    from runtimes.layer_report import LayersReport
     from runtimes.modelfile import load_model, save_model
     from runtimes.open import open_runtime
     from runtimes.profile import ProfileReport, profile
+    from runtimes.trace import compare_layers
 
 __all__ = [
     "Array",
@@ -36,6 +38,7 @@ __all__ = [
     "Dataset",
     "Feed",
     "KilnxError",
+    "LayersReport",
     "ModelError",
     "ParityReport",
     "ProfileReport",
@@ -44,6 +47,7 @@ __all__ = [
     "TensorSpec",
     "UnsupportedOperator",
     "check",
+    "compare_layers",
     "evaluate",
     "load_model",
     "open_runtime",
@@ -68,6 +72,8 @@ _HOME = {
     "ModelError": "errors",
     "RuntimeUnavailable": "errors",
     "UnsupportedOperator": "errors",
+    "LayersReport": "layer_report",
+    "compare_layers": "trace",
     "load_model": "modelfile",
     "save_model": "modelfile",
     "open_runtime": "open",

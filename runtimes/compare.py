@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from runtimes.base import Array, Runtime, TensorSpec
+from runtimes.base import Array, Runtime
 from runtimes.dataset import Batch, Dataset
 from runtimes.errors import DataError, ModelError
 from runtimes.feed import fixed_batch, run_padded
+from runtimes.layer_report import LayersReport
 from runtimes.metrics import Metric, drop, open_metric
 from runtimes.noise import Noise, Probe, measure_noise
 from runtimes.open import borrow
 from runtimes.ort import NO_SPINNING
+from runtimes.pairing import pair_specs
 from runtimes.parity import OutputParity, ParityAccumulator
 from runtimes.reporting import plain
 from runtimes.verdict import MetricParity, Rules, float_rule_applies, judge
@@ -29,7 +31,7 @@ Progress = Callable[[int, int | None], None]
 
 @dataclass(frozen=True)
 class ParityReport:
-    """The verdict and what it rests on."""
+    """The verdict and what it rests on; ``layers`` where they were asked for."""
 
     passed: bool
     reason: str
@@ -39,6 +41,7 @@ class ParityReport:
     outputs: tuple[OutputParity, ...]
     metrics: tuple[MetricParity, ...]
     notes: tuple[str, ...]
+    layers: LayersReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report in plain JSON types; a number that is not finite is null."""
@@ -79,6 +82,7 @@ def check(
     min_sqnr: float | None = None,
     batch_size: int = 32,
     threads: int | None = None,
+    layers: bool = False,
     progress: Progress | None = None,
 ) -> ParityReport:
     """Run both models on the same data and judge whether the candidate may stand for the other.
@@ -91,7 +95,8 @@ def check(
     and ``min_sqnr`` (dB); else a float candidate may differ by 16 times the reference's own
     rounding error, which is measured in float64 on a few samples (``runtimes.noise``), and a
     quantized one needs agreement ≥ 99% and SQNR ≥ 20 dB. NaN, infinity where the reference has none
-    and other shapes or dtypes always fail. Raises ``DataError`` for data that do not fit, and
+    and other shapes or dtypes always fail. With ``layers`` the models are also walked in step, on the
+    first of ``providers``, and the layer that departs is named (``runtimes.trace``). Raises ``DataError`` for data that do not fit, and
     ``ModelError`` where the models have other inputs or outputs or the reference gives NaN.
     """
     if max_drop is not None and metric is None:
@@ -149,6 +154,7 @@ def check(
             outputs=outputs,
             metrics=metrics,
             notes=(*samples.notes, *notes),
+            layers=_layers(reference, candidate, samples, providers, threads) if layers else None,
         )
 
 
@@ -198,7 +204,7 @@ class _Candidate:
             ("input", reference.inputs, self.runtime.inputs),
             ("output", reference.outputs, self.runtime.outputs),
         ):
-            pairs = _pair(kind, wanted, found, reference.name, self.runtime.name)
+            pairs = pair_specs(kind, wanted, found, reference.name, self.runtime.name)
             if kind == "input":
                 self._inputs = pairs
             else:
@@ -237,52 +243,18 @@ def _times(output: OutputParity) -> str:
     return f"{output.max_abs_error / output.noise if output.noise else 0.0:.2g}×"
 
 
+def _layers(
+    reference: Any, candidate: Any, data: Dataset, providers: Sequence[str], threads: int | None
+) -> LayersReport:
+    from runtimes.trace import compare_layers
+
+    return compare_layers(reference, candidate, data, provider=providers[0], threads=threads)
+
+
 def _with_noise(output: OutputParity, noise: Noise | None) -> OutputParity:
     if noise is None or output.output not in noise.errors:
         return output
     return replace(output, noise=noise.errors[output.output], noise_method=noise.method)
-
-
-def _pair(
-    kind: str,
-    wanted: Sequence[TensorSpec],
-    found: Sequence[TensorSpec],
-    reference: str,
-    candidate: str,
-) -> dict[str, str]:
-    """Names of the reference's tensors to the candidate's, by name or, all together, by place."""
-    names = [spec.name for spec in found]
-    by_name = {spec.name: spec for spec in found}
-    if all(spec.name in by_name for spec in wanted):
-        pairs = [(spec, by_name[spec.name]) for spec in wanted]
-    elif len(wanted) == len(found):
-        pairs = list(zip(wanted, found, strict=True))
-    else:
-        missing = [spec.name for spec in wanted if spec.name not in names]
-        raise ModelError(
-            f"{candidate} has no {kind} {missing[0]!r} that {reference} has; "
-            f"it has {', '.join(repr(name) for name in names)}"
-        )
-    if kind == "input":
-        if len(found) > len(wanted):
-            extra = sorted(set(names) - {spec.name for spec in wanted})
-            raise ModelError(f"{candidate} takes the further input {extra[0]!r}")
-        for ours, theirs in pairs:
-            if ours.dtype != theirs.dtype or not _same_samples(ours, theirs):
-                raise ModelError(
-                    f"the models take different inputs: {reference} {ours}, {candidate} {theirs}"
-                )
-    return {ours.name: theirs.name for ours, theirs in pairs}
-
-
-def _same_samples(one: TensorSpec, other: TensorSpec) -> bool:
-    """Whether some array fits both, the batch aside."""
-    if one.shape is None or other.shape is None:
-        return True
-    return len(one.shape) == len(other.shape) and all(
-        a == b or not isinstance(a, int) or not isinstance(b, int)
-        for a, b in zip(one.shape[1:], other.shape[1:], strict=True)
-    )
 
 
 def _compare_metrics(

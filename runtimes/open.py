@@ -33,6 +33,7 @@ def open_runtime(
     optimization: Optimization = "all",
     optimized_model_path: str | os.PathLike[str] | None = None,
     config: Mapping[str, str] | None = None,
+    arena: bool = True,
 ) -> Runtime:
     """Load ``model`` to be run; use it in a ``with`` block.
 
@@ -57,6 +58,7 @@ def open_runtime(
         optimization=optimization,
         optimized_model_path=optimized_model_path,
         config=config,
+        arena=arena,
     )
 
 
