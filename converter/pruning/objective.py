@@ -19,6 +19,7 @@ from runtimes.ort import OrtRuntime
 from runtimes.parity import ParityAccumulator
 
 _FOLDS = 10
+_HOPELESS_DB = 2.0
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,12 @@ class Judgement:
     drop_error: float
     agreement: float | None
     sqnr_db: float
+
+    def is_hopeless(self, budget: Budget) -> bool:
+        """Whether more samples would hardly change that it is outside the budget."""
+        if self.drop is not None:
+            return self.drop - 2 * self.drop_error > budget.max_drop
+        return budget.metric is None and self.sqnr_db < budget.min_sqnr_db - _HOPELESS_DB
 
 
 def share_of(budget: Budget, share: float) -> Budget:

@@ -23,6 +23,7 @@ from converter.pruning.objective import Judgement, judge
 from converter.pruning.ranking import GroupRanking, Importance, rank_groups
 from converter.pruning.repair import repair
 from converter.pruning.sensitivity import (
+    WEIGHT_OF_PARAMETERS,
     State,
     Stopwatch,
     counted_ratio,
@@ -40,6 +41,10 @@ Round = Mapping[str, int]
 _SHRINK = 0.65
 _LEAST_SHRINK = 0.92
 _FOLDS = 4
+_SECONDS_A_ROUND = 0.5
+# The search ends after so many rounds in a row that left more than this share of the cost.
+_STALLED = 0.97
+_MOST_STALLED = 2
 _NEAR = 1 + 1e-9
 
 
@@ -102,12 +107,12 @@ class _Search:
         self._influence: dict[str, float] | None = None
         self._rounds: list[Round] = []
         self._tried: list[Tried] = []
-        self._share, self._shrink = 1.0, _SHRINK
+        self._share, self._shrink, self._stalled = 1.0, _SHRINK, 0
 
     def run(self) -> Found:
         """Rounds, until one too many even of the smallest size."""
         while self._share > self._target.share * _NEAR and self._shrink <= _LEAST_SHRINK:
-            if not self._round():
+            if not self._round() or self._stalled == _MOST_STALLED:
                 break
         reached = self._share <= self._target.share * _NEAR
         return Found(self._state, tuple(self._rounds), tuple(self._tried), reached)
@@ -141,20 +146,23 @@ class _Search:
     def _attempt(self, rankings: Sequence[GroupRanking], cuts: Round) -> bool:
         """Make a round with all copies and keep it if it is inside the budget."""
         kept = selection_of(self._state, rankings, cuts)
-        copies = [
-            cut_and_repair(problem, copy, kept)
-            for problem, copy in zip(self._problems, self._copies, strict=True)
-        ]
-        models = [copy.model for copy in copies]
-        judgement = judge(
-            self._problem.reference,
-            list(zip(models, self._held_out, strict=True)),
-            self._budget,
-            threads=self._problem.options.threads,
-        )
-        share = self._measure_share(models[0], kept)
+        copies: list[State] = []
+        for problem, copy in zip(self._problems, self._copies, strict=True):
+            copies.append(cut_and_repair(problem, copy, kept))
+            pairs = zip([done.model for done in copies], self._held_out, strict=False)
+            judgement = judge(
+                self._problem.reference,
+                list(pairs),
+                self._budget,
+                threads=self._problem.options.threads,
+            )
+            if judgement.is_hopeless(self._budget):
+                break
+        share = self._measure_share(copies[0].model, kept)
         self._tried.append(Tried(cuts, self._costs.count(kept), share, judgement))
         if judgement.passed:
+            left = share / self._share * self._parameters_left(kept) ** WEIGHT_OF_PARAMETERS
+            self._stalled = self._stalled + 1 if left > _STALLED else 0
             self._state = cut_and_repair(self._problem, self._state, kept)
             self._copies, self._share = copies, share
             self._rounds.append(cuts)
@@ -171,13 +179,16 @@ class _Search:
             ratio = timed_ratio(self._problem, self._state, self._costs, watch)
             return offered_cuts(self._state, rankings, self._influence, ratio)
 
+    def _parameters_left(self, kept: Selection) -> float:
+        return counted_ratio(self._costs, self._state.kept, "parameters")(kept)
+
     def _measure_share(self, model: ir.Model, kept: Selection) -> float:
         if self._target.resource != "latency":
             everything = self._problem.dependencies.everything()
             return counted_ratio(self._costs, everything, self._target.resource)(kept)
         data, threads = self._problem.data, self._problem.options.threads
         with Stopwatch(self._problem.reference, data, threads) as watch:
-            return watch.ratio(model)
+            return watch.ratio(model, _SECONDS_A_ROUND)
 
 
 def replay(

@@ -35,9 +35,10 @@ _MOST_CANDIDATES = 120
 _DEEPEST = 0.5
 _INFLUENCE_SAMPLES = 128
 _LEAST_ERROR = 1e-9
-_TIMED_RUNS = 12
+_LEAST_RUNS = 5
+_SECONDS_A_CUT = 0.05
 # Of two cuts that save the same time the one with fewer parameters is better, a little.
-_WEIGHT_OF_PARAMETERS = 0.1
+WEIGHT_OF_PARAMETERS = 0.1
 
 Ratio = Callable[[Selection], float]
 """What a further cut leaves of the model's cost, 0 … 1."""
@@ -193,18 +194,19 @@ class Stopwatch:
     def __exit__(self, *exception: object) -> None:
         self._runtime.close()
 
-    def ratio(self, model: ir.Model) -> float:
-        """The time of ``model`` as a share of that of the loaded one."""
+    def ratio(self, model: ir.Model, seconds: float) -> float:
+        """The time of ``model`` as a share of that of the loaded one, timed for ``seconds``."""
+        fastest = [math.inf, math.inf]
         with OrtRuntime(model, threads=self._threads) as runtime:
             calls = (self._run, runtime.prepare(self._feed))
-            seconds = np.empty((2, _TIMED_RUNS))
-            for place in range(_TIMED_RUNS):
-                for row, call in enumerate(calls):
+            end, runs = time.perf_counter() + seconds, 0
+            while runs < _LEAST_RUNS or time.perf_counter() < end:
+                runs += 1
+                for place, call in enumerate(calls):
                     start = time.perf_counter()
                     call()
-                    seconds[row, place] = time.perf_counter() - start
-        fastest = seconds.min(axis=1)
-        return float(fastest[1] / fastest[0])
+                    fastest[place] = min(fastest[place], time.perf_counter() - start)
+        return fastest[1] / fastest[0]
 
 
 def timed_ratio(problem: Problem, state: State, costs: CostModel, watch: Stopwatch) -> Ratio:
@@ -212,7 +214,7 @@ def timed_ratio(problem: Problem, state: State, costs: CostModel, watch: Stopwat
     parameters = counted_ratio(costs, state.kept, "parameters")
 
     def ratio(further: Selection) -> float:
-        share = watch.ratio(cut(problem, state, further))
-        return min(share, 1.0) * float(parameters(further) ** _WEIGHT_OF_PARAMETERS)
+        share = watch.ratio(cut(problem, state, further), _SECONDS_A_CUT)
+        return min(share, 1.0) * float(parameters(further) ** WEIGHT_OF_PARAMETERS)
 
     return ratio
