@@ -276,6 +276,73 @@ def quantize(
 
 
 @app.command()
+def prune(
+    model: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Samples; without any, only what changes nothing goes."),
+    ] = None,
+    evaluate_on: Eval = None,
+    metric: Metric = None,
+    max_drop: MaxDrop = 0.01,
+    min_agreement: Annotated[
+        float, typer.Option(help="Floor of top-1 agreement where there are no labels.")
+    ] = 0.99,
+    min_sqnr: Annotated[float, typer.Option(help="Floor of SQNR in dB, likewise.")] = 20.0,
+    flops: Annotated[
+        float | None, typer.Option(help="Enough: this share of the multiply-adds, 0 to 1.")
+    ] = None,
+    params: Annotated[float | None, typer.Option(help="Enough: of the parameters.")] = None,
+    latency: Annotated[float | None, typer.Option(help="Enough: of the latency here.")] = None,
+    outputs: Annotated[
+        list[str] | None, typer.Option(help="An output to keep; may be given again.")
+    ] = None,
+    decisions: Annotated[
+        Path | None, typer.Option(help="An earlier report (--json) whose rounds are made again.")
+    ] = None,
+    threads: Threads = 1,
+    force: Force = False,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    json: Json = False,
+) -> int:
+    """Remove channels from an ONNX model without training, as far as the budget allows."""
+    from converter.pruning.prune import prune as run
+
+    with progress() as say:
+        say(f"pruning {model}")
+        report = run(
+            model,
+            output,
+            data,
+            evaluate_on=evaluate_on,
+            metric=metric,
+            max_drop=max_drop,
+            min_agreement=min_agreement,
+            min_sqnr=min_sqnr,
+            flops=flops,
+            params=params,
+            latency=latency,
+            outputs=outputs,
+            decisions=decisions,
+            threads=threads,
+            force=force,
+            seed=seed,
+            progress=say,
+        )
+    if json:
+        print_json(report.to_dict())
+    else:
+        print_rows(report.rows(), title=str(output))
+        for note in report.notes:
+            print_line(f"note: {note}")
+        print_line(f"{'pruned' if report.kept else 'not pruned'}, {output}: {report.reason}")
+        if not report.reached:
+            print_line("the target is not met: this is the best that the budget allows")
+    return 0 if report.reached else 1
+
+
+@app.command()
 def dedupe(
     models: Annotated[list[Path], typer.Argument(help="ONNX files.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
@@ -320,6 +387,12 @@ def check(
         list[str] | None, typer.Option(help="Where the candidate runs; may be given again.")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Samples a run.", min=1)] = 32,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Compare layer by layer; name the one that departs.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Pass a drop only if its interval is inside.")
+    ] = False,
     custom: Custom = None,
     unsafe: Unsafe = False,
     signature_key: SignatureKey = None,
@@ -328,6 +401,7 @@ def check(
 ) -> int:
     """Run two models on the same data and judge whether one may stand for the other."""
     from runtimes.compare import check as run
+    from runtimes.verdict import UNSURE
 
     source: Any = reference
     if unsafe or any(option is not None for option in (custom, signature_key, weights)):
@@ -355,6 +429,7 @@ def check(
             min_sqnr=min_sqnr,
             batch_size=batch_size,
             layers=layers,
+            strict=strict,
         )
     if json:
         print_json(report.to_dict())
@@ -364,7 +439,10 @@ def check(
             print_rows(report.layers.rows(), title=report.layers.reason)
         for note in report.notes:
             print_line(f"note: {note}")
-        print_line(f"{'passed' if report.passed else 'FAILED'}: {report.reason}")
+        verdict = "passed" if report.passed else "FAILED"
+        if report.verdict == UNSURE:
+            verdict += f" ({UNSURE})"
+        print_line(f"{verdict}: {report.reason}")
     return 0 if report.passed else 1
 
 

@@ -14,14 +14,24 @@ from runtimes.dataset import Batch, Dataset
 from runtimes.errors import DataError, ModelError
 from runtimes.feed import fixed_batch, run_padded
 from runtimes.layer_report import LayersReport
-from runtimes.metrics import Metric, drop, open_metric
+from runtimes.metrics import Metric, drop, drop_uncertainty, open_metric
 from runtimes.noise import Noise, Probe, measure_noise
 from runtimes.open import borrow
 from runtimes.ort import NO_SPINNING
 from runtimes.pairing import pair_specs
 from runtimes.parity import OutputParity, ParityAccumulator
 from runtimes.reporting import plain
-from runtimes.verdict import MetricParity, Rules, float_rule_applies, judge
+from runtimes.uncertainty import samples_needed
+from runtimes.verdict import (
+    FAILED,
+    PASSED,
+    UNSURE,
+    MetricParity,
+    Rules,
+    float_rule_applies,
+    is_unsure,
+    judge,
+)
 
 __all__ = ["MetricParity", "OutputParity", "ParityReport", "check", "evaluate"]
 
@@ -31,7 +41,11 @@ Progress = Callable[[int, int | None], None]
 
 @dataclass(frozen=True)
 class ParityReport:
-    """The verdict and what it rests on; ``layers`` where they were asked for."""
+    """The verdict and what it rests on; ``layers`` where they were asked for.
+
+    ``verdict`` is passed, failed, or that there are too few samples to tell: then ``passed`` goes
+    by the drop as it was measured.
+    """
 
     passed: bool
     reason: str
@@ -41,6 +55,7 @@ class ParityReport:
     outputs: tuple[OutputParity, ...]
     metrics: tuple[MetricParity, ...]
     notes: tuple[str, ...]
+    verdict: str = ""
     layers: LayersReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,6 +98,8 @@ def check(
     batch_size: int = 32,
     threads: int | None = None,
     layers: bool = False,
+    strict: bool = False,
+    seed: int = 0,
     progress: Progress | None = None,
 ) -> ParityReport:
     """Run both models on the same data and judge whether the candidate may stand for the other.
@@ -90,14 +107,16 @@ def check(
     ``reference`` and ``candidate`` are what ``open_runtime`` takes, or runtimes that are open;
     ``data`` is what ``Dataset.open`` takes. The candidate runs on each of ``providers``.
 
-    The first rule that applies decides: ``metric`` and ``max_drop`` (in the metric's unit);
+    The first rule that applies decides: ``metric`` and ``max_drop`` (in the metric's unit; with
+    ``strict`` the whole 95% interval of the drop must be inside, else the drop as measured);
     ``rtol``/``atol`` (each element within atol + rtol·|reference|); ``min_agreement`` (0…1)
     and ``min_sqnr`` (dB); else a float candidate may differ by 16 times the reference's own
     rounding error, which is measured in float64 on a few samples (``runtimes.noise``), and a
-    quantized one needs agreement ≥ 99% and SQNR ≥ 20 dB. NaN, infinity where the reference has none
-    and other shapes or dtypes always fail. With ``layers`` the models are also walked in step, on the
-    first of ``providers``, and the layer that departs is named (``runtimes.trace``). Raises ``DataError`` for data that do not fit, and
-    ``ModelError`` where the models have other inputs or outputs or the reference gives NaN.
+    quantized one needs agreement ≥ 99% and SQNR ≥ 20 dB. NaN, infinity where the reference has
+    none and other shapes or dtypes always fail. With ``layers`` the models are also walked in
+    step, on the first of ``providers``, and the layer that departs is named (``runtimes.trace``).
+    Raises ``DataError`` for data that do not fit, and ``ModelError`` where the models have other
+    inputs or outputs or the reference gives NaN.
     """
     if max_drop is not None and metric is None:
         raise DataError("max_drop is in the unit of a metric; say which one: --metric top1")
@@ -119,7 +138,7 @@ def check(
             other.start(names, rtol, atol)
             if metric:
                 other.metric = open_metric(metric, names, samples.label_names)
-        rules = Rules(max_drop, rtol, atol, min_agreement, min_sqnr)
+        rules = Rules(max_drop, rtol, atol, min_agreement, min_sqnr, strict)
         quantized = any(other.runtime.quantized for other in others)
         by_noise = float_rule_applies(rules, labelled=metric is not None, quantized=quantized)
         probe = Probe() if by_noise else None
@@ -143,7 +162,7 @@ def check(
             for other in others
             for accumulator in other.parity.values()
         )
-        metrics = _compare_metrics(reference_metric, others)
+        metrics = _compare_metrics(reference_metric, others, max_drop, count, seed)
         passed, reason = judge(outputs, metrics, rules, quantized=quantized)
         return ParityReport(
             passed=passed,
@@ -154,6 +173,7 @@ def check(
             outputs=outputs,
             metrics=metrics,
             notes=(*samples.notes, *notes),
+            verdict=_verdict(passed, metrics, rules),
             layers=_layers(reference, candidate, samples, providers, threads) if layers else None,
         )
 
@@ -258,7 +278,11 @@ def _with_noise(output: OutputParity, noise: Noise | None) -> OutputParity:
 
 
 def _compare_metrics(
-    reference: Metric | None, others: Sequence[_Candidate]
+    reference: Metric | None,
+    others: Sequence[_Candidate],
+    allowed: float | None,
+    samples: int,
+    seed: int,
 ) -> tuple[MetricParity, ...]:
     if reference is None:
         return ()
@@ -266,11 +290,33 @@ def _compare_metrics(
     metrics = []
     for other in others:
         comparable = not any(one.problem for one in other.parity.values())
-        if other.metric is not None and comparable:
-            found = other.metric.value()
-            lost = drop(value, found, higher_is_better=reference.higher_is_better)
-            metrics.append(MetricParity(reference.name, other.provider, value, found, lost))
+        if other.metric is None or not comparable:
+            continue
+        found = other.metric.value()
+        lost = drop(value, found, higher_is_better=reference.higher_is_better)
+        parity = MetricParity(reference.name, other.provider, value, found, lost, samples)
+        sure = drop_uncertainty(reference, other.metric, samples, seed)
+        if sure is not None:
+            needed = None
+            if allowed is not None:
+                needed = samples_needed(lost, sure.low, sure.high, allowed, samples)
+            parity = replace(
+                parity,
+                low=sure.low,
+                high=sure.high,
+                method=sure.method,
+                p_value=sure.p_value,
+                needed=needed,
+            )
+        metrics.append(parity)
     return tuple(metrics)
+
+
+def _verdict(passed: bool, metrics: Sequence[MetricParity], rules: Rules) -> str:
+    allowed = rules.max_drop
+    if allowed is not None and any(is_unsure(metric, allowed) for metric in metrics):
+        return UNSURE
+    return PASSED if passed else FAILED
 
 
 def _batch_size(runtime: Runtime, wanted: int) -> int:

@@ -19,10 +19,14 @@ from runtimes.scores import (
     binary_correct,
     binary_correct_logits,
     positive_scores,
+    product_sums,
     squared_error,
     top1_correct,
     top5_correct,
 )
+from runtimes.uncertainty import Uncertainty, paired_means, paired_proportions, paired_statistic
+
+_RESAMPLES = 400  # of metrics that are no means
 
 Score = Callable[[Array, Array, Array], Array]
 """Of a batch's output, labels and sample indices: a float64 for each sample."""
@@ -44,6 +48,14 @@ class Metric(Protocol):
         """The metric over all samples so far."""
         ...
 
+    def scores(self) -> Array | None:
+        """What each sample has by itself, where the metric is the mean of that."""
+        ...
+
+    def resampled(self, places: Array) -> float:
+        """The metric over the samples at ``places``; NaN where it has none."""
+        ...
+
 
 _MEANS: Mapping[str, tuple[Score, bool]] = {
     "top1": (top1_correct, True),
@@ -54,7 +66,7 @@ _MEANS: Mapping[str, tuple[Score, bool]] = {
     "mse": (squared_error, False),
 }
 
-METRIC_NAMES = (*_MEANS, "auc")
+METRIC_NAMES = (*_MEANS, "auc", "pearson")
 """The metrics that kilnx has; others are functions of the user's."""
 
 
@@ -62,11 +74,11 @@ def open_metric(name: str, outputs: Sequence[str], labels: Sequence[str]) -> Met
     """Start a metric on the output that has labels.
 
     ``name``: ``top1``, ``top5``, ``binary_accuracy`` (a probability against 0.5),
-    ``binary_accuracy_logits`` (a logit against 0), ``auc``, ``mae``, ``mse``, each optionally
-    with ``:<output>``; or ``package.module:function``, a function of all outputs and labels
-    (dicts of arrays, or the arrays where there is only one) that gives a float; higher is
-    better unless its attribute ``higher_is_better`` is False. For it alone all outputs are
-    kept in memory. ``outputs`` and ``labels`` are the names of the model's outputs and of the
+    ``binary_accuracy_logits`` (a logit against 0), ``auc``, ``pearson`` (correlation),
+    ``mae``, ``mse``, each optionally with ``:<output>``; or ``package.module:function``, a
+    function of all outputs and labels (dicts of arrays, or the arrays where there is only one)
+    that gives a float; higher is better unless its attribute ``higher_is_better`` is False. For
+    it alone all outputs are kept in memory. ``outputs`` and ``labels`` are the names of the model's outputs and of the
     labels. Raises ``DataError`` for an unknown name and where no labels, or too many, fit.
     """
     base, _, rest = name.partition(":")
@@ -78,6 +90,8 @@ def open_metric(name: str, outputs: Sequence[str], labels: Sequence[str]) -> Met
     output, key = _labelled_output(name, rest, outputs, labels)
     if base == "auc":
         return _AreaUnderCurve(name, output, key)
+    if base == "pearson":
+        return _Correlation(name, output, key)
     score, higher_is_better = _MEANS[base]
     return _MeanMetric(name, higher_is_better, score, output, key)
 
@@ -85,6 +99,33 @@ def open_metric(name: str, outputs: Sequence[str], labels: Sequence[str]) -> Met
 def drop(reference: float, candidate: float, *, higher_is_better: bool) -> float:
     """How much worse the candidate is; negative where it is better."""
     return reference - candidate if higher_is_better else candidate - reference
+
+
+def drop_uncertainty(
+    reference: Metric, candidate: Metric, samples: int, seed: int = 0
+) -> Uncertainty | None:
+    """The interval of the drop from ``reference`` to ``candidate``, over the same samples.
+
+    None for a single sample, and where a metric has no value on most resamples.
+    """
+    if samples < 2:
+        return None
+    first, second = reference.scores(), candidate.scores()
+    if first is not None and second is not None:
+        if np.isin(first, (0, 1)).all() and np.isin(second, (0, 1)).all():
+            if reference.higher_is_better:
+                return paired_proportions(first, second)
+            return paired_proportions(second, first)
+        return paired_means(first - second if reference.higher_is_better else second - first, seed)
+
+    def lost(places: Array) -> float:
+        return drop(
+            reference.resampled(places),
+            candidate.resampled(places),
+            higher_is_better=reference.higher_is_better,
+        )
+
+    return paired_statistic(lost, samples, _RESAMPLES, seed)
 
 
 class _MeanMetric:
@@ -95,17 +136,21 @@ class _MeanMetric:
     ) -> None:
         self.name, self.higher_is_better = name, higher_is_better
         self._score, self._output, self._label = score, output, label
-        self._total, self._count = 0.0, 0
+        self._scores: list[Array] = []
 
     def update(
         self, outputs: Mapping[str, Array], labels: Mapping[str, Array], indices: Array
     ) -> None:
-        scores = self._score(outputs[self._output], labels[self._label], indices)
-        self._total += float(scores.sum())
-        self._count += len(scores)
+        self._scores.append(self._score(outputs[self._output], labels[self._label], indices))
 
     def value(self) -> float:
-        return self._total / self._count
+        return float(self.scores().mean())
+
+    def scores(self) -> Array:
+        return np.concatenate(self._scores)
+
+    def resampled(self, places: Array) -> float:
+        return float(self.scores()[places].mean())
 
 
 class _AreaUnderCurve:
@@ -130,16 +175,60 @@ class _AreaUnderCurve:
         self._positive.append(positive)
 
     def value(self) -> float:
-        scores, positive = np.concatenate(self._scores), np.concatenate(self._positive)
+        found = self.resampled(np.arange(sum(map(len, self._scores))))
+        if math.isnan(found):
+            raise DataError("auc needs samples of both classes; all labels are the same")
+        return found
+
+    def scores(self) -> None:
+        return None
+
+    def resampled(self, places: Array) -> float:
+        scores = np.concatenate(self._scores)[places]
+        positive = np.concatenate(self._positive)[places]
         positives = int(positive.sum())
         negatives = len(positive) - positives
         if not positives or not negatives:
-            raise DataError("auc needs samples of both classes; all labels are the same")
+            return math.nan
         _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
         last = np.cumsum(count)
         ranks = (last - (count - 1) / 2)[place]  # equal scores share their mean rank
         u = ranks[positive].sum() - positives * (positives + 1) / 2
         return float(u / (positives * negatives))
+
+
+class _Correlation:
+    """Pearson's correlation of all elements of the output with the labels'.
+
+    Keeps five sums a sample.
+    """
+
+    higher_is_better = True
+
+    def __init__(self, name: str, output: str, label: str) -> None:
+        self.name = name
+        self._output, self._label = output, label
+        self._sums: list[Array] = []
+
+    def update(
+        self, outputs: Mapping[str, Array], labels: Mapping[str, Array], indices: Array
+    ) -> None:
+        self._sums.append(product_sums(outputs[self._output], labels[self._label]))
+
+    def value(self) -> float:
+        found = self.resampled(np.arange(sum(map(len, self._sums))))
+        if math.isnan(found):
+            raise DataError("pearson needs values that vary; the output or the labels are constant")
+        return found
+
+    def scores(self) -> None:
+        return None
+
+    def resampled(self, places: Array) -> float:
+        n, x, y, xx, yy, xy = np.concatenate(self._sums)[places].sum(axis=0)
+        spread = (n * xx - x * x) * (n * yy - y * y)
+        least = 1e-12 * (n * xx) * (n * yy)  # below that, differences are rounding
+        return float((n * xy - x * y) / math.sqrt(spread)) if spread > least else math.nan
 
 
 class _FunctionMetric:
@@ -160,9 +249,21 @@ class _FunctionMetric:
                 kept.setdefault(key, []).append(array)
 
     def value(self) -> float:
+        return self._of(slice(None))
+
+    def scores(self) -> None:
+        return None
+
+    def resampled(self, places: Array) -> float:
+        try:
+            return self._of(places)
+        except DataError:
+            return math.nan
+
+    def _of(self, places: Any) -> float:
         arguments = []
         for kept in (self._outputs, self._labels):
-            whole = {key: np.concatenate(arrays) for key, arrays in kept.items()}
+            whole = {key: np.concatenate(arrays)[places] for key, arrays in kept.items()}
             arguments.append(whole if len(whole) > 1 else next(iter(whole.values())))
         try:
             value = float(self._function(*arguments))

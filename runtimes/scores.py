@@ -55,6 +55,16 @@ def squared_error(output: Array, labels: Array, indices: Array) -> Array:
     return _per_sample(_difference(output, labels) ** 2)
 
 
+def product_sums(output: Array, labels: Array) -> Array:
+    """Of each sample: how many elements, Σx, Σy, Σx², Σy², Σxy, [samples, 6] in float64."""
+    x = output.astype(np.float64).reshape(len(output), -1)
+    y = _fitted(output, labels).astype(np.float64).reshape(len(output), -1)
+    count = np.full(len(x), x.shape[1], np.float64)
+    return np.stack(
+        [count, x.sum(1), y.sum(1), (x * x).sum(1), (y * y).sum(1), (x * y).sum(1)], axis=1
+    )
+
+
 def positive_scores(output: Array, labels: Array, indices: Array) -> tuple[Array, Array]:
     """The score of the positive class and whether it is the label, one each a sample.
 

@@ -11,6 +11,9 @@ from runtimes.parity import OutputParity
 DEFAULT_AGREEMENT = 0.99
 DEFAULT_SQNR_DB = 20.0
 
+PASSED, FAILED, UNSURE = "passed", "failed", "not enough samples to tell"
+"""The three verdicts on a budget."""
+
 NOISE_MULTIPLE = 16.0
 """How many times the reference's own rounding error a float candidate may differ from it."""
 
@@ -19,24 +22,39 @@ _FLOAT_TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class MetricParity:
-    """A labelled metric of both models; ``drop`` is how much worse the candidate is."""
+    """A labelled metric of both models; ``drop`` is how much worse the candidate is.
+
+    ``low`` … ``high`` is the 95% confidence interval of the drop, paired, found by ``method``;
+    ``p_value`` McNemar's, for accuracies. None where there is none. ``needed``: about how many
+    samples would tell whether the drop is within what is allowed, None where ``samples`` do.
+    """
 
     name: str
     provider: str
     reference: float
     candidate: float
     drop: float
+    samples: int = 0
+    low: float | None = None
+    high: float | None = None
+    method: str | None = None
+    p_value: float | None = None
+    needed: int | None = None
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What the user asked for; None: not asked for."""
+    """What the user asked for; None: not asked for.
+
+    ``strict``: a drop passes only if its whole interval is within ``max_drop``.
+    """
 
     max_drop: float | None = None
     rtol: float | None = None
     atol: float | None = None
     min_agreement: float | None = None
     min_sqnr: float | None = None
+    strict: bool = False
 
 
 def float_tolerance(output: OutputParity) -> float:
@@ -80,7 +98,7 @@ def judge(
     if problems:
         return False, "; ".join(problems)
     if rules.max_drop is not None and metrics:
-        return _all(_judge_drop(metric, rules.max_drop) for metric in metrics)
+        return _all(_judge_drop(metric, rules.max_drop, rules.strict) for metric in metrics)
     if rules.rtol is not None or rules.atol is not None:
         return _all(_judge_tolerance(output, outputs, rules) for output in outputs)
     if rules.min_agreement is not None or rules.min_sqnr is not None:
@@ -105,13 +123,29 @@ def judge(
     return _all(_judge_float(output, outputs) for output in outputs)
 
 
-def _judge_drop(metric: MetricParity, allowed: float) -> tuple[bool, str]:
+def is_unsure(metric: MetricParity, allowed: float) -> bool:
+    """Whether the interval of the drop holds what is allowed: the truth may lie on either side."""
+    if metric.low is None or metric.high is None:
+        return False
+    return metric.low <= allowed < metric.high
+
+
+def _judge_drop(metric: MetricParity, allowed: float, strict: bool) -> tuple[bool, str]:
     # A hair above, because 0.978 - 0.968 is 0.010000000000000009.
     passed = metric.drop <= allowed + 1e-9
-    return passed, (
+    if strict and metric.high is not None:
+        passed = metric.high <= allowed + 1e-9
+    reason = (
         f"{metric.name} {metric.reference:.4f} → {metric.candidate:.4f}, drop {metric.drop:.4f} "
-        f"{'≤' if passed else '>'} {allowed:g} allowed"
+        f"{'≤' if metric.drop <= allowed + 1e-9 else '>'} {allowed:g} allowed"
     )
+    if metric.low is not None and metric.high is not None:
+        reason += f" (95% interval {metric.low:.4f} to {metric.high:.4f}"
+        if is_unsure(metric, allowed):
+            reason += f": {metric.samples} samples are not enough to tell"
+            reason += f", about {metric.needed} would do" if metric.needed else ""
+        reason += ")"
+    return passed, reason
 
 
 def _judge_tolerance(

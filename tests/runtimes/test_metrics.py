@@ -53,6 +53,17 @@ def test_auc_is_the_share_of_pairs_in_order(samples: list[tuple[int, bool]]) -> 
     assert accumulated("auc", {"y": two}, {"": labels}) == pytest.approx(expected)
 
 
+@given(st.integers(2, 30), st.integers(1, 30))
+def test_pearson_is_the_correlation_of_all_elements(count: int, batch: int) -> None:
+    rng = np.random.default_rng(count)
+    output = rng.standard_normal((count, 3))
+    labels = output + rng.standard_normal((count, 3))
+    found = accumulated("pearson", {"y": output}, {"": labels}, batch)
+    assert found == pytest.approx(np.corrcoef(output.ravel(), labels.ravel())[0, 1])
+    with pytest.raises(DataError, match="pearson needs values that vary"):
+        accumulated("pearson", {"y": output}, {"": np.ones((count, 3))}, batch)
+
+
 def test_every_metric_knows_what_is_better() -> None:
     better = {name: open_metric(name, ["y"], [""]).higher_is_better for name in METRIC_NAMES}
     assert [name for name, higher in better.items() if not higher] == ["mae", "mse"]
