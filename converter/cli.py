@@ -25,6 +25,10 @@ app = typer.Typer(
     "Add --debug to any command for a traceback.",
 )
 
+AllowFallback = Annotated[
+    bool,
+    typer.Option("--allow-fallback", help="Accept nodes that run elsewhere than on the provider."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 Data = Annotated[
@@ -390,6 +394,13 @@ def check(
     layers: Annotated[
         bool, typer.Option("--layers", help="Compare layer by layer; name the one that departs.")
     ] = False,
+    optimization: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="ONNX Runtime's level: disabled, basic, extended or all; may be given again."
+        ),
+    ] = None,
+    allow_fallback: AllowFallback = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Pass a drop only if its interval is inside.")
     ] = False,
@@ -430,6 +441,8 @@ def check(
             batch_size=batch_size,
             layers=layers,
             strict=strict,
+            optimizations=_levels(optimization),
+            allow_fallback=allow_fallback,
         )
     if json:
         print_json(report.to_dict())
@@ -437,6 +450,9 @@ def check(
         print_rows(report.rows())
         if report.layers:
             print_rows(report.layers.rows(), title=report.layers.reason)
+        for placement in report.placements:
+            if len(report.placements) > 1 or placement.elsewhere:
+                print_line(f"placement: {placement}")
         for note in report.notes:
             print_line(f"note: {note}")
         verdict = "passed" if report.passed else "FAILED"
@@ -524,6 +540,16 @@ def _custom(path: Path | None) -> dict[str, Any] | None:
 
     import_keras()
     return load_custom_objects(path)
+
+
+def _levels(names: list[str] | None) -> Any:
+    from runtimes.errors import DataError
+
+    known = ("disabled", "basic", "extended", "all")
+    for name in names or ():
+        if name not in known:
+            raise DataError(f"--optimization {name}: there are {', '.join(known)}")
+    return tuple(names or ("all",))
 
 
 def _batches(text: str) -> tuple[int, ...]:

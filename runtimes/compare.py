@@ -17,9 +17,10 @@ from runtimes.layer_report import LayersReport
 from runtimes.metrics import Metric, drop, drop_uncertainty, open_metric
 from runtimes.noise import Noise, Probe, measure_noise
 from runtimes.open import borrow
-from runtimes.ort import NO_SPINNING
+from runtimes.ort import NO_SPINNING, PROVIDERS, Optimization
 from runtimes.pairing import pair_specs
 from runtimes.parity import OutputParity, ParityAccumulator
+from runtimes.placement import Placement
 from runtimes.reporting import plain
 from runtimes.uncertainty import samples_needed
 from runtimes.verdict import (
@@ -44,7 +45,7 @@ class ParityReport:
     """The verdict and what it rests on; ``layers`` where they were asked for.
 
     ``verdict`` is passed, failed, or that there are too few samples to tell: then ``passed`` goes
-    by the drop as it was measured.
+    by the drop as it was measured. ``placements``: where the candidate's nodes ran.
     """
 
     passed: bool
@@ -56,6 +57,7 @@ class ParityReport:
     metrics: tuple[MetricParity, ...]
     notes: tuple[str, ...]
     verdict: str = ""
+    placements: tuple[Placement, ...] = ()
     layers: LayersReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -99,13 +101,18 @@ def check(
     threads: int | None = None,
     layers: bool = False,
     strict: bool = False,
+    optimizations: Sequence[Optimization] = ("all",),
+    allow_fallback: bool = False,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> ParityReport:
     """Run both models on the same data and judge whether the candidate may stand for the other.
 
     ``reference`` and ``candidate`` are what ``open_runtime`` takes, or runtimes that are open;
-    ``data`` is what ``Dataset.open`` takes. The candidate runs on each of ``providers``.
+    ``data`` is what ``Dataset.open`` takes. The candidate runs on each of ``providers``, and on
+    ONNX Runtime's with each of ``optimizations`` (``disabled``, ``basic``, ``extended``, ``all``):
+    every one against the reference. A node that runs elsewhere than asked is an error unless
+    ``allow_fallback``.
 
     The first rule that applies decides: ``metric`` and ``max_drop`` (in the metric's unit; with
     ``strict`` the whole 95% interval of the drop must be inside, else the drop as measured);
@@ -124,11 +131,20 @@ def check(
         raise ValueError("providers must name at least one provider")
     notes: list[str] = []
     with ExitStack() as stack:
-        first, *rest = (
-            stack.enter_context(borrow(model, provider, threads=threads, config=NO_SPINNING))
-            for model, provider in [(reference, "cpu"), *((candidate, p) for p in providers)]
-        )
-        others = [_Candidate(p, runtime) for p, runtime in zip(providers, rest, strict=True)]
+        first = stack.enter_context(borrow(reference, "cpu", threads=threads, config=NO_SPINNING))
+        others = []
+        for provider, level, label in _places(providers, optimizations):
+            runtime = stack.enter_context(
+                borrow(
+                    candidate,
+                    provider,
+                    threads=threads,
+                    config=NO_SPINNING,
+                    optimization=level,
+                    allow_fallback=allow_fallback,
+                )
+            )
+            others.append(_Candidate(label, runtime))
         for other in others:
             notes += [note for note in other.match(first) if note not in notes]
         samples = Dataset.open(data, inputs=first.inputs)
@@ -173,6 +189,11 @@ def check(
             outputs=outputs,
             metrics=metrics,
             notes=(*samples.notes, *notes),
+            placements=tuple(
+                placement
+                for other in others
+                if (placement := getattr(other.runtime, "placement", None)) is not None
+            ),
             verdict=_verdict(passed, metrics, rules),
             layers=_layers(reference, candidate, samples, providers, threads) if layers else None,
         )
@@ -261,6 +282,23 @@ def _times(output: OutputParity) -> str:
     if output.noise is None or output.problem:
         return "–"
     return f"{output.max_abs_error / output.noise if output.noise else 0.0:.2g}×"
+
+
+def _places(
+    providers: Sequence[str], optimizations: Sequence[Optimization]
+) -> list[tuple[str, Optimization, str]]:
+    """Provider, optimization level and label of each column of the matrix."""
+    if not optimizations:
+        raise ValueError("optimizations must name at least one level")
+    places: list[tuple[str, Optimization, str]] = []
+    for provider in providers:
+        if provider not in PROVIDERS:  # the others have no levels
+            places.append((provider, "all", provider))
+            continue
+        for level in optimizations:
+            label = provider if len(optimizations) == 1 else f"{provider}, {level}"
+            places.append((provider, level, label))
+    return places
 
 
 def _layers(

@@ -78,8 +78,9 @@ def open_metric(name: str, outputs: Sequence[str], labels: Sequence[str]) -> Met
     ``mae``, ``mse``, each optionally with ``:<output>``; or ``package.module:function``, a
     function of all outputs and labels (dicts of arrays, or the arrays where there is only one)
     that gives a float; higher is better unless its attribute ``higher_is_better`` is False. For
-    it alone all outputs are kept in memory. ``outputs`` and ``labels`` are the names of the model's outputs and of the
-    labels. Raises ``DataError`` for an unknown name and where no labels, or too many, fit.
+    it alone all outputs are kept in memory. ``outputs`` and ``labels`` are the names of the
+    model's outputs and of the labels. Raises ``DataError`` for an unknown name and where no
+    labels, or too many, fit.
     """
     base, _, rest = name.partition(":")
     if base not in METRIC_NAMES:

@@ -10,9 +10,12 @@ from typing import Any, cast
 import onnx_ir as ir
 
 from runtimes.base import Runtime
+from runtimes.cuda import CudaOptions
 from runtimes.errors import ModelError
 from runtimes.keras import KerasRuntime, is_keras_file
+from runtimes.openvino import OpenVinoRuntime
 from runtimes.ort import Optimization, OrtRuntime
+from runtimes.reference import ReferenceRuntime
 
 
 def is_keras(model: Any) -> bool:
@@ -34,11 +37,15 @@ def open_runtime(
     optimized_model_path: str | os.PathLike[str] | None = None,
     config: Mapping[str, str] | None = None,
     arena: bool = True,
+    allow_fallback: bool = False,
+    cuda: CudaOptions | None = None,
 ) -> Runtime:
     """Load ``model`` to be run; use it in a ``with`` block.
 
     ``model``: the path of an ONNX or Keras file, an ``onnx_ir.Model`` or a live Keras model.
-    A Keras model runs in Keras whatever the provider. The options are those of ``OrtRuntime``.
+    ``provider``: ``cpu`` or ``cuda`` (ONNX Runtime), ``reference`` (the ONNX reference evaluator)
+    or ``openvino``. A Keras model runs in Keras whatever the provider. The options are those of
+    ``OrtRuntime``; the other runtimes take ``threads`` at most.
     Raises ``ModelError`` for what is not a model and ``RuntimeUnavailable`` for a provider
     that is unknown or not installed.
     """
@@ -51,6 +58,10 @@ def open_runtime(
         )
     if provider == "keras":
         raise ModelError("an ONNX model does not run in Keras; give the Keras model")
+    if provider == "reference":
+        return ReferenceRuntime(model)
+    if provider == "openvino":
+        return OpenVinoRuntime(model, threads=threads)
     return OrtRuntime(
         model,
         provider=provider,
@@ -59,6 +70,8 @@ def open_runtime(
         optimized_model_path=optimized_model_path,
         config=config,
         arena=arena,
+        allow_fallback=allow_fallback,
+        cuda=cuda,
     )
 
 
@@ -69,12 +82,23 @@ def borrow(
     *,
     threads: int | None = None,
     config: Mapping[str, str] | None = None,
+    optimization: Optimization = "all",
+    allow_fallback: bool = False,
+    cuda: CudaOptions | None = None,
 ) -> Iterator[Runtime]:
     """Yield ``model`` if it is a runtime already, else open it and close it at the end."""
     if is_runtime(model):
         yield cast(Runtime, model)
         return
-    with open_runtime(model, provider, threads=threads, config=config) as runtime:
+    with open_runtime(
+        model,
+        provider,
+        threads=threads,
+        config=config,
+        optimization=optimization,
+        allow_fallback=allow_fallback,
+        cuda=cuda,
+    ) as runtime:
         yield runtime
 
 

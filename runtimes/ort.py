@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -14,15 +15,17 @@ import numpy as np
 import onnx_ir as ir
 
 from runtimes.base import Array, Feed, TensorSpec
+from runtimes.cuda import CudaOptions, prepare_bound, refuse_quantized, run_bound
 from runtimes.errors import ModelError, RuntimeUnavailable
 from runtimes.feed import check_feed, check_outputs
 from runtimes.install import require_onnxruntime
 from runtimes.modelfile import ModelSource, load_model, weight_bytes
 from runtimes.narrow import is_bfloat16, run_narrow
+from runtimes.placement import RECORD, Placement, judge_placement, read_placement
 
 Optimization = Literal["disabled", "basic", "extended", "all"]
 
-PROVIDERS = {"cpu": "CPUExecutionProvider"}
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 """The providers that kilnx knows, by the names that users give them."""
 
 NO_SPINNING = {"session.intra_op.allow_spinning": "0"}
@@ -40,7 +43,9 @@ class OrtRuntime:
     ``optimized_model_path``: where to write the graph as ONNX Runtime optimized it.
     ``config`` holds further session configuration entries. ``profile_prefix``: where to write
     the times of the operators, see ``end_profiling``. ``arena``: keep memory between runs, which
-    is faster. A provider that is not there is
+    is faster. ``placement`` says which provider runs each node; one that is not the one asked
+    for is ``RuntimeUnavailable`` unless ``allow_fallback``. ``cuda``: options of that provider,
+    on which INT8 models are refused. A provider that is not there is
     ``RuntimeUnavailable``, a model that does not load is ``ModelError`` naming the node;
     ONNX Runtime's silent fallback to another provider is off.
     """
@@ -50,6 +55,7 @@ class OrtRuntime:
     outputs: tuple[TensorSpec, ...]
     quantized: bool
     source: ModelSource
+    placement: Placement
 
     def __init__(
         self,
@@ -62,6 +68,8 @@ class OrtRuntime:
         config: Mapping[str, str] | None = None,
         profile_prefix: str | None = None,
         arena: bool = True,
+        allow_fallback: bool = False,
+        cuda: CudaOptions | None = None,
     ) -> None:
         ort = require_onnxruntime()
         execution_provider = _require_provider(provider, ort.get_available_providers())
@@ -79,7 +87,7 @@ class OrtRuntime:
         if profile_prefix is not None:
             options.enable_profiling = True
             options.profile_file_prefix = profile_prefix
-        for key, value in (config or {}).items():
+        for key, value in {**RECORD, **(config or {})}.items():
             options.add_session_config_entry(key, value)
 
         self.name = _name(model)
@@ -87,10 +95,20 @@ class OrtRuntime:
         self._errors = _error_classes()
         graph = load_model(model)  # for a path as well: its checks come before ORT's parser
         self.quantized = is_quantized(graph)
+        self._ort, self._cuda = ort, (cuda or CudaOptions()) if provider == "cuda" else None
+        if self._cuda and self.quantized:
+            raise refuse_quantized(self.name)
         if not isinstance(model, ir.Model):
             del graph  # ONNX Runtime reads the file by itself; two copies would be one too many
         self._session = self._open(ort, model, options, execution_provider)
         self._session.disable_fallback()
+        self.placement = judge_placement(
+            read_placement(self._session),
+            provider,
+            execution_provider,
+            allow_fallback=allow_fallback,
+            model=self.name,
+        )
         self.inputs = tuple(self._spec(node) for node in self._session.get_inputs())
         self.outputs = tuple(self._spec(node) for node in self._session.get_outputs())
         self._output_names = [spec.name for spec in self.outputs]
@@ -105,6 +123,8 @@ class OrtRuntime:
         if not names:
             return {}
         try:
+            if self._cuda:
+                return run_bound(self._session, feed, names, self._run_options)
             if any(is_bfloat16(spec.dtype) for spec in (*self.inputs, *self.outputs)):
                 arrays = run_narrow(self._session, names, feed, self._run_options)
             else:
@@ -116,6 +136,15 @@ class OrtRuntime:
     def prepare(self, feed: Feed) -> Callable[[], object]:
         """Check ``feed`` once and give a function that runs it, for timing."""
         self.run(feed)
+        if self._cuda:
+            return prepare_bound(
+                self._session,
+                feed,
+                self._output_names,
+                self._run_options,
+                to_device=partial(self._ort.OrtValue.ortvalue_from_numpy, **self._cuda.place()),
+                device=self._cuda.device,
+            )
         run, names, options = self._session.run, self._output_names, self._run_options
         arrays = dict(feed)
         return lambda: run(names, arrays, options)
@@ -149,8 +178,11 @@ class OrtRuntime:
             else:
                 source = str(Path(folder) / "model.onnx")
                 ir.save(model, source, format="protobuf", external_data="model.onnx.data")
+            chosen: Any = provider
+            if self._cuda:
+                chosen = (provider, self._cuda.to_provider_options())
             try:
-                return ort.InferenceSession(source, options, providers=[provider])
+                return ort.InferenceSession(source, options, providers=[chosen])
             except self._errors as error:
                 reason = explain(error, load_model(model))
                 raise ModelError(f"{self.name} does not load: {reason}") from error
@@ -205,14 +237,24 @@ def explain(error: Exception, model: ir.Model | None = None) -> str:
 def _require_provider(provider: str, available: Sequence[str]) -> str:
     if provider not in PROVIDERS:
         raise RuntimeUnavailable(
-            f"there is no provider {provider!r}; kilnx runs models on: {', '.join(PROVIDERS)}"
+            f"there is no provider {provider!r}; kilnx runs models on: "
+            f"{', '.join((*PROVIDERS, 'reference', 'openvino'))}"
         )
     if PROVIDERS[provider] not in available:
         raise RuntimeUnavailable(
             f"the installed ONNX Runtime has no provider {provider!r} "
-            f"({PROVIDERS[provider]}); it has {', '.join(available)}"
+            f"({PROVIDERS[provider]}); it has {', '.join(available)}{_advice(provider)}"
         )
     return PROVIDERS[provider]
+
+
+def _advice(provider: str) -> str:
+    if provider != "cuda":
+        return ""
+    return (
+        ". For an NVIDIA GPU: pip uninstall -y onnxruntime && pip install 'kilnx[gpu]', "
+        "with the CUDA libraries that it needs"
+    )
 
 
 def _level(ort: Any, optimization: Optimization) -> Any:

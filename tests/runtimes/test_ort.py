@@ -124,8 +124,8 @@ def test_inputs_that_are_no_tensors_are_refused(graph: Graph) -> None:
 def test_providers_that_are_not_there(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeUnavailable, match="there is no provider 'tpu'; kilnx runs models"):
         OrtRuntime(graph(TWO), provider="tpu")
-    monkeypatch.setattr(ort, "PROVIDERS", {"cuda": "CUDAExecutionProvider"})
-    with pytest.raises(RuntimeUnavailable, match=r"has no provider 'cuda' .*CPUExecutionProvider"):
+    monkeypatch.setattr(ort, "PROVIDERS", {"cuda": "NoSuchExecutionProvider"})
+    with pytest.raises(RuntimeUnavailable, match=r"has no provider 'cuda' .*kilnx\[gpu\]"):
         OrtRuntime(graph(TWO), provider="cuda")
 
 

@@ -1,0 +1,98 @@
+"""ONNX Runtime's CUDA provider: its options, and runs whose data stay on the device.
+
+https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runtimes.base import Array, Feed
+from runtimes.errors import ModelError
+
+
+@dataclass(frozen=True)
+class CudaOptions:
+    """How CUDA is used.
+
+    ``tf32``: multiply float32 with ten bits of mantissa, faster and off by 1e-3 of the value;
+    off unless speed is what is measured. ``memory_limit_bytes`` bounds the arena, and
+    ``grow_exactly`` lets it take what is asked for instead of powers of two. ``graph_capture``:
+    record the kernels of the first run and replay them, which needs fixed shapes and every node on
+    the GPU. ``device``: the GPU's index.
+    """
+
+    tf32: bool = False
+    memory_limit_bytes: int | None = None
+    grow_exactly: bool = True
+    graph_capture: bool = False
+    device: int = 0
+
+    def to_provider_options(self) -> dict[str, str]:
+        """The options under ONNX Runtime's names."""
+        options = {
+            "device_id": str(self.device),
+            "use_tf32": str(int(self.tf32)),
+            "arena_extend_strategy": "kSameAsRequested" if self.grow_exactly else "kNextPowerOfTwo",
+            "enable_cuda_graph": str(int(self.graph_capture)),
+        }
+        if self.memory_limit_bytes is not None:
+            options["gpu_mem_limit"] = str(self.memory_limit_bytes)
+        return options
+
+    def place(self) -> dict[str, Any]:
+        """Where arrays go, as ``OrtValue.ortvalue_from_numpy`` has it."""
+        return {"device_type": "cuda", "device_id": self.device}
+
+
+def refuse_quantized(model: str) -> ModelError:
+    """Why a quantized model does not run on CUDA, and what to do."""
+    return ModelError(
+        f"{model} is an INT8 model, and the CUDA provider has no INT8 kernels: its quantized "
+        "operators would run on the CPU, with copies both ways. On a GPU use the float model in "
+        "fp16, or the TensorRT provider; or run this file on the CPU (--provider cpu)"
+    )
+
+
+def run_bound(session: Any, feed: Feed, outputs: Sequence[str], options: Any) -> dict[str, Array]:
+    """Run once with inputs copied to the device by the binding and outputs copied back."""
+    binding = session.io_binding()
+    for name, values in feed.items():
+        binding.bind_cpu_input(name, values)
+    for name in outputs:
+        binding.bind_output(name, "cpu")
+    session.run_with_iobinding(binding, options)
+    return dict(zip(outputs, binding.copy_outputs_to_cpu(), strict=True))
+
+
+def prepare_bound(
+    session: Any,
+    feed: Feed,
+    outputs: Sequence[str],
+    options: Any,
+    *,
+    to_device: Callable[[Array], Any],
+    device: int,
+) -> Callable[[], object]:
+    """A function that runs with inputs and outputs that stay on the device, and waits for it.
+
+    Copies are left out, as in a pipeline that works on the GPU all through; the addresses stay
+    the same, which graph capture needs.
+    """
+    binding = session.io_binding()
+    for name, values in feed.items():
+        binding.bind_ortvalue_input(name, to_device(values))
+    # What a run gives lies where the first one put it: later ones write to the same place.
+    for name in outputs:
+        binding.bind_output(name, "cuda", device)
+    session.run_with_iobinding(binding, options)
+    for name, value in zip(outputs, binding.get_outputs(), strict=True):
+        binding.bind_ortvalue_output(name, value)
+
+    def call() -> None:
+        session.run_with_iobinding(binding, options)
+        binding.synchronize_outputs()
+
+    return call

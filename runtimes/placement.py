@@ -1,0 +1,76 @@
+"""Which execution provider runs each node, as ONNX Runtime itself says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runtimes.errors import RuntimeUnavailable
+
+RECORD = {"session.record_ep_graph_assignment_info": "1"}
+"""Session configuration that lets ONNX Runtime remember its assignment."""
+
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class NodePlacement:
+    """One node of the optimized graph and the provider that runs it (ONNX Runtime's name)."""
+
+    node: str
+    op_type: str
+    provider: str
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a model's nodes run: how many on each provider, and which are not where they should be.
+
+    ``asked`` is the name that the user gave.
+    """
+
+    asked: str
+    counts: Mapping[str, int]
+    elsewhere: tuple[NodePlacement, ...]
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{count} nodes on {name}" for name, count in self.counts.items())
+        return f"{self.asked}: {parts or 'no nodes'}"
+
+
+def read_placement(session: Any) -> list[NodePlacement]:
+    """Every node's provider, from a session that was opened with ``RECORD``.
+
+    Raises ``RuntimeUnavailable`` where this ONNX Runtime cannot tell.
+    """
+    read = getattr(session, "get_provider_graph_assignment_info", None)
+    if read is None:
+        raise RuntimeUnavailable(
+            "this ONNX Runtime does not say on which provider its nodes run, so nobody could tell "
+            "whether the one that was asked for did: pip install --upgrade 'onnxruntime>=1.24' "
+            "(onnxruntime-gpu for CUDA)"
+        )
+    return [
+        NodePlacement(str(node.name), str(node.op_type), str(group.ep_name))
+        for group in read()
+        for node in group.get_nodes()
+    ]
+
+
+def judge_placement(
+    nodes: Sequence[NodePlacement], asked: str, provider: str, *, allow_fallback: bool, model: str
+) -> Placement:
+    """Raise ``RuntimeUnavailable`` if a node is not on ``provider`` and that is not allowed."""
+    elsewhere = tuple(node for node in nodes if node.provider != provider)
+    if elsewhere and not allow_fallback:
+        named = ", ".join(
+            f"{node.node!r} ({node.op_type}) on {node.provider}" for node in elsewhere[:_NAMED]
+        )
+        more = f" and {len(elsewhere) - _NAMED} more" if len(elsewhere) > _NAMED else ""
+        raise RuntimeUnavailable(
+            f"{model}: {len(elsewhere)} of {len(nodes)} nodes would not run on {asked!r}: {named}"
+            f"{more}; allow it with --allow-fallback (allow_fallback=True), or change these nodes"
+        )
+    return Placement(asked, dict(Counter(node.provider for node in nodes)), elsewhere)
