@@ -6,7 +6,7 @@ The only file that imports tf2onnx.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -31,13 +31,6 @@ from converter.targets import DEFAULT_OPSET, NEWEST_CONVERTED_OPSET
 from converter.trace import STAND_IN_ABOVE_BYTES, TracedModel, trace
 from runtimes.errors import ConversionError, KilnxError, UnsupportedOperator
 from runtimes.keras_signature import KerasSignature, keras_signature
-
-# Left out of tf2onnx's own optimizers: einsum's search does not end on some equations, and the
-# two that move quantization nodes undo what a quantization-aware model says.
-_SKIPPED_OPTIMIZERS = ("einsum_optimizer", "q_dq_optimizer", "const_dequantize_optimizer")
-
-# Wrong where the body of a loop reads what it moves: a reversed mask lost its reversal.
-_WRONG_AROUND_LOOPS = ("optimize_transpose",)
 
 # A GraphDef cannot exceed 2 GB; beyond this no conversion with weights as constants is tried.
 _CONSTANTS_LIMIT_BYTES = 1_500_000_000
@@ -108,18 +101,21 @@ def _to_onnx(traced: TracedModel, opset: int, *, lenient: bool) -> ir.Model:
     """Convert a traced graph; weights that stand outside are still inputs afterwards."""
     with _quiet_logging():
         import tensorflow as tf
-        from tf2onnx import optimizer, tfonnx
+        from tf2onnx import tfonnx
 
         names = {
             **interim_names("input", traced.inputs),
             **interim_names("output", traced.outputs),
         }
 
-        def convert_graph() -> Any:
-            with tf.Graph().as_default() as graph:
+        refuse_opaque(traced.graph_def, traced.layers)
+        try:
+            with tf.Graph().as_default() as source:
                 tf.import_graph_def(traced.graph_def, name="")
-                return tfonnx.process_tf_graph(
-                    graph,
+                # tf2onnx's own optimizers are not run: our passes do what they do, in a tenth
+                # of the time, and theirs are wrong around some loops.
+                graph = tfonnx.process_tf_graph(
+                    source,
                     continue_on_error=lenient,
                     opset=opset,
                     input_names=[*traced.inputs, *traced.weights],
@@ -127,62 +123,11 @@ def _to_onnx(traced: TracedModel, opset: int, *, lenient: bool) -> ir.Model:
                     custom_op_handlers=custom_handlers(traced.tables),
                     tensors_to_rename=names,
                 )
-
-        refuse_opaque(traced.graph_def, traced.layers)
-        try:
-            graph = convert_graph()
         except NoForm as error:
             raise refusal_of(error, traced.layers) from error
         refuse_unsupported(graph, traced.layers)
-        graph = _run_optimizers(graph, convert_graph, optimizer)
         proto = graph.make_model("kilnx")
     return ir.serde.deserialize_model(proto)
-
-
-def _run_optimizers(graph: Any, convert_graph: Callable[[], Any], optimizer: Any) -> Any:
-    """tf2onnx's optimizers in place; it would deep-copy the graph before each of them.
-
-    That copy is how tf2onnx survives an optimizer that fails; here the graph is converted
-    again without the one that failed.
-    """
-    loops = any(node.get_body_graphs() for node in graph.get_nodes())
-    skipped = (*_SKIPPED_OPTIMIZERS, *(_WRONG_AROUND_LOOPS if loops else ()))
-    factories = {
-        name: factory
-        for name, factory in optimizer._get_optimizers().items()
-        if name not in skipped
-    }
-    while factories:
-        failed: list[str] = []
-        guarded = {name: _guarded(name, make, failed) for name, make in factories.items()}
-        try:
-            return optimizer.optimize_graph(graph, catch_errors=False, optimizers=guarded)
-        except Exception:
-            if not failed:
-                raise
-            del factories[failed[0]]
-            graph = convert_graph()
-    return graph
-
-
-def _guarded(name: str, make: Callable[[], Any], failed: list[str]) -> Callable[[], Any]:
-    """An optimizer factory that notes its name when its optimizer fails."""
-
-    def factory() -> Any:
-        instance = make()
-        run = instance.optimize
-
-        def optimize(graph: Any, iteration: int) -> Any:
-            try:
-                return run(graph, iteration)
-            except Exception:
-                failed.append(name)
-                raise
-
-        instance.optimize = optimize
-        return instance
-
-    return factory
 
 
 def _most_telling(failures: list[Exception], model: Any) -> KilnxError:
