@@ -19,9 +19,7 @@ def is_bfloat16(dtype: np.dtype[Any]) -> bool:
 def run_narrow(session: Any, names: Sequence[str], feed: Feed, options: Any) -> list[Array]:
     """``session.run`` where inputs or outputs are bfloat16, by ONNX Runtime's own values."""
     values = {name: _to_value(array) for name, array in feed.items()}
-    return [
-        _to_array(value) for value in session.run_with_ort_values(list(names), values, options)
-    ]
+    return [_to_array(value) for value in session.run_with_ort_values(list(names), values, options)]
 
 
 def _to_value(array: Array) -> Any:
@@ -44,5 +42,6 @@ def _to_array(value: Any) -> Array:
     shape = tuple(value.shape())
     count = int(np.prod(shape, dtype=np.int64))
     # The buffer belongs to ``value``: copied before it goes.
-    bits = np.frombuffer((ctypes.c_uint16 * count).from_address(value.data_ptr()), np.uint16)
-    return bits.copy().view(ml_dtypes.bfloat16).reshape(shape)
+    bits = np.array((ctypes.c_uint16 * count).from_address(value.data_ptr()), dtype=np.uint16)
+    narrow: Array = bits.view(ml_dtypes.bfloat16).reshape(shape)
+    return narrow
