@@ -264,7 +264,7 @@ def quantize(
             effort=effort,
             target_cpu=target_cpu,
             keep_float=keep_float or (),
-            batch=_batches(batch),
+            batch=_sizes("--batch", batch),
             decisions=decisions,
             threads=threads,
             force=force,
@@ -468,8 +468,17 @@ def profile(
     against: Annotated[Path | None, typer.Option(help="A model to interleave with.")] = None,
     provider: Annotated[str, typer.Option(help="Execution provider.")] = "cpu",
     batch: Annotated[str, typer.Option(help="Batch sizes, such as 1,8.")] = "1",
-    threads: Annotated[int | None, typer.Option(help="Threads of a run.", min=1)] = None,
+    threads: Annotated[
+        str | None, typer.Option(help="Threads of a run, such as 1 or 1,2,4.")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Samples; random ones otherwise.")] = None,
+    operators: Annotated[
+        bool, typer.Option("--operators", help="Show where the time goes, operator by operator.")
+    ] = False,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="Measure peak memory, in a process of its own.")
+    ] = False,
+    allow_fallback: AllowFallback = False,
     json: Json = False,
 ) -> None:
     """Measure latency, throughput and size, interleaved with another model where one is given."""
@@ -481,14 +490,21 @@ def profile(
             model,
             against=against,
             provider=provider,
-            batch=_batches(batch),
-            threads=threads,
+            batch=_sizes("--batch", batch),
+            threads=None if threads is None else _sizes("--threads", threads),
             data=data,
+            memory=memory,
+            operators=operators,
+            allow_fallback=allow_fallback,
         )
     if json:
         print_json(report.to_dict())
         return
     print_rows(report.rows())
+    if report.load_ms is not None:
+        print_line(f"loaded in {report.load_ms:.1f} ms, first run {report.first_run_ms:.2f} ms")
+    if report.operators is not None:
+        _show_operators(report.operators)
     for note in report.notes:
         print_line(f"note: {note}")
 
@@ -552,7 +568,17 @@ def _levels(names: list[str] | None) -> Any:
     return tuple(names or ("all",))
 
 
-def _batches(text: str) -> tuple[int, ...]:
+def _show_operators(table: Any) -> None:
+    print_rows(table.rows(30), title="where the time goes")
+    print_line(
+        f"roof: {table.roof.gflops:.0f} GFLOP/s float32, {table.roof.gigabytes_per_s:.0f} GB/s; "
+        f"{table.fused} of {table.nodes} nodes are part of another one now"
+    )
+    if table.stayed_float:
+        print_line(f"multiplies in float: {', '.join(table.stayed_float)}")
+
+
+def _sizes(option: str, text: str) -> tuple[int, ...]:
     from runtimes.errors import DataError
 
     try:
@@ -560,5 +586,5 @@ def _batches(text: str) -> tuple[int, ...]:
     except ValueError:
         sizes = ()
     if not sizes or min(sizes) < 1:
-        raise DataError(f"--batch {text!r} is not a list of batch sizes such as 1,8")
+        raise DataError(f"{option} {text!r} is not a list of numbers such as 1,8")
     return sizes

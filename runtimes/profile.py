@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import statistics
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +20,14 @@ from runtimes.dataset import Dataset
 from runtimes.errors import ModelError
 from runtimes.feed import fixed_batch
 from runtimes.inputs import made_up_inputs, sampled_inputs
+from runtimes.memory import peak_memory
 from runtimes.modelfile import file_bytes, model_bytes
 from runtimes.open import borrow, is_keras, is_runtime
-from runtimes.reporting import plain
-from runtimes.timing import Interval, interleave, ratio_of_medians
+from runtimes.operator_profile import profile_operators
+from runtimes.profile_report import BatchProfile, Latency, ProfileReport
+from runtimes.timing import Interval, interleave, overhead, ratio_of_medians
+
+__all__ = ["BatchProfile", "Latency", "ProfileReport", "profile"]
 
 _LAUNCHES = 5
 _MIN_LAUNCHES = 2
@@ -29,110 +36,17 @@ _WIDE = 1.1  # an interval whose ends differ more than this gets further launche
 _MIN_ROUNDS = 2  # a launch; ten in all
 
 
-@dataclass(frozen=True)
-class Latency:
-    """Latency of one run, milliseconds, over ``runs`` runs; ``throughput`` in samples a second."""
-
-    runs: int
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float
-    throughput: float
-
-
-@dataclass(frozen=True)
-class BatchProfile:
-    """One batch size.
-
-    ``ratio`` is the speed-up over the other model: its median latency over this model's, the mean
-    of several launches, with the 95% interval ``ratio_low`` … ``ratio_high``.
-    """
-
-    batch: int
-    model: Latency
-    against: Latency | None
-    ratio: float | None
-    ratio_low: float | None
-    ratio_high: float | None
-
-
-@dataclass(frozen=True)
-class ProfileReport:
-    """Latency and size of a model, and of the one it was measured against.
-
-    Sizes are those of the files, external data included, in bytes; None for a live Keras model.
-    """
-
-    model: str
-    against: str | None
-    provider: str
-    threads: int | None
-    size_bytes: int | None
-    against_size_bytes: int | None
-    batches: tuple[BatchProfile, ...]
-    notes: tuple[str, ...]
-
-    def faster(self, margin: float = 0.0) -> bool:
-        """Whether the model is surely faster, at every batch size, by more than ``margin``.
-
-        Surely: the lower end of the interval of the speed-up lies above 1 + margin.
-        """
-        self._require_against()
-        return all(b.ratio_low is not None and b.ratio_low > 1 + margin for b in self.batches)
-
-    def slower(self, margin: float = 0.0) -> bool:
-        """Whether the model is surely slower, at some batch size, by more than ``margin``.
-
-        Surely: the upper end of the interval of the speed-up lies below 1 / (1 + margin).
-        """
-        self._require_against()
-        return any(
-            b.ratio_high is not None and b.ratio_high < 1 / (1 + margin) for b in self.batches
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report in plain JSON types."""
-        document: dict[str, Any] = plain(self)
-        return document
-
-    def rows(self) -> list[dict[str, str]]:
-        """One row of formatted cells a batch size and model, for a table."""
-        rows = []
-        for batch in self.batches:
-            timed = [(self.model, self.size_bytes, batch.model, batch.ratio)]
-            if batch.against is not None and self.against is not None:
-                timed.append((self.against, self.against_size_bytes, batch.against, None))
-            for name, size, latency, ratio in timed:
-                speed_up = "–"
-                if ratio is not None:
-                    speed_up = f"{ratio:.2f}× ({batch.ratio_low:.2f}…{batch.ratio_high:.2f})"
-                rows.append(
-                    {
-                        "model": name,
-                        "batch": str(batch.batch),
-                        "p50": f"{latency.p50_ms:.3f} ms",
-                        "p90": f"{latency.p90_ms:.3f} ms",
-                        "p99": f"{latency.p99_ms:.3f} ms",
-                        "throughput": f"{latency.throughput:.0f}/s",
-                        "size": "–" if size is None else f"{size / 1e6:.2f} MB",
-                        "speed-up": speed_up,
-                    }
-                )
-        return rows
-
-    def _require_against(self) -> None:
-        if self.against is None:
-            raise ValueError("the model was not measured against another one")
-
-
 def profile(
     model: Any,
     *,
     against: Any = None,
     provider: str = "cpu",
     batch: Sequence[int] = (1,),
-    threads: int | None = None,
+    threads: int | Sequence[int] | None = None,
     data: Any = None,
+    memory: bool = False,
+    operators: bool = False,
+    allow_fallback: bool = False,
     min_time: float = 1.0,
     max_time: float = 10.0,
     seed: int = 0,
@@ -149,53 +63,175 @@ def profile(
     of ``seed``; dynamic dimensions other than the batch need ``data`` or are set to 1, noted.
     A model whose batch is fixed is timed at that size alone, noted. Keras models and runtimes
     that are open already are not loaded anew.
-    ``progress`` is called with the number of launches done and of all.
-    Raises ``ModelError`` where the two take other inputs.
+    With several ``threads`` every batch size is timed with each. ``memory``: peak memory too, each
+    model file in a process of its own. ``operators``: where the time goes, operator by operator,
+    at the first batch size (``runtimes.operator_profile``). ``progress`` is called with the
+    number of launches done and of all. Raises ``ModelError`` where the two take other inputs.
     """
     if not batch or any(size < 1 for size in batch):
         raise ValueError(f"batch must hold sizes of at least 1, not {list(batch)}")
+    counts = list(threads) if isinstance(threads, Sequence) else [threads]
     models = [model] if against is None else [model, against]
+    plan = _Plan(min_time, max_time, seed, progress)
+    batches: list[BatchProfile] = []
+    openings: list[_Opening] = []
     with ExitStack() as stack:
         # Tracing a Keras model takes longer than timing it, and is not what varies.
-        models = [
+        held = [
             stack.enter_context(borrow(one)) if is_runtime(one) or is_keras(one) else one
             for one in models
         ]
-        with _opened(models, provider, threads) as runtimes:
-            names = [runtime.name for runtime in runtimes]
-            workload = _workload(runtimes, batch, data, seed)
-        seconds: dict[int, list[Array]] = {size: [] for size in workload.feeds}
-        order = list(range(len(models)))
-        shuffle = np.random.default_rng(seed).shuffle
-        for launch in range(_MAX_LAUNCHES):
-            pending = [size for size, timed in seconds.items() if _unsure(timed, max_time)]
-            if not pending:
-                break
-            shuffle(order)  # what is loaded first lies elsewhere in memory
-            with _opened(models, provider, threads, order) as runtimes:
-                for size in pending:
-                    feed = workload.feeds[size]
-                    calls = [one.prepare(_renamed(feed, runtimes[0], one)) for one in runtimes]
-                    timed = interleave(
-                        calls,
-                        min_time=min_time / _LAUNCHES,
-                        max_time=max_time / _LAUNCHES,
-                        min_rounds=_MIN_ROUNDS,
-                        seed=seed + launch,
-                    )
-                    seconds[size].append(timed)
-            if progress:
-                progress(launch + 1, max(launch + 1, _LAUNCHES))
+        for count in counts:
+            target = _Target(provider, count, allow_fallback)
+            with _opened(held, target) as runtimes:
+                names = [runtime.name for runtime in runtimes]
+                workload = _workload(runtimes, batch, data, seed)
+            seconds, found = _launches(held, target, workload, plan)
+            openings += found
+            for size, launches in seconds.items():
+                one = replace(_summary(size, launches), threads=count)
+                if memory:
+                    one = _with_memory(one, models, workload.feeds[size], target)
+                batches.append(one)
+    own, other = _opening_times(openings, models)
+    table = None
+    if operators and not is_keras(model) and not is_runtime(model):
+        feed = next(iter(workload.feeds.values()))
+        table = profile_operators(
+            model, feed, provider=provider, threads=counts[0], allow_fallback=allow_fallback
+        )
     return ProfileReport(
         model=names[0],
         against=None if against is None else names[1],
         provider=provider,
-        threads=threads,
+        threads=counts[0] if len(counts) == 1 else None,
         size_bytes=_size(model),
         against_size_bytes=None if against is None else _size(against),
-        batches=tuple(_summary(size, launches) for size, launches in seconds.items()),
+        batches=tuple(batches),
         notes=workload.notes,
+        load_ms=own[0],
+        first_run_ms=own[1],
+        against_load_ms=other[0],
+        against_first_run_ms=other[1],
+        settings=_settings(counts),
+        operators=table,
     )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How long to measure, and how to shuffle."""
+
+    min_time: float
+    max_time: float
+    seed: int
+    progress: Callable[[int, int | None], None] | None
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where to measure."""
+
+    provider: str
+    threads: int | None
+    allow_fallback: bool
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """What it took to load the models once and to run each for the first time, seconds."""
+
+    load: tuple[float, ...]
+    first: tuple[float, ...]
+
+
+def _launches(
+    models: Sequence[Any], target: _Target, workload: _Workload, plan: _Plan
+) -> tuple[dict[int, list[Array]], list[_Opening]]:
+    """Seconds of every run by batch size and launch, and what each launch took to begin."""
+    seconds: dict[int, list[Array]] = {size: [] for size in workload.feeds}
+    openings = []
+    order = list(range(len(models)))
+    shuffle = np.random.default_rng(plan.seed).shuffle
+    for launch in range(_MAX_LAUNCHES):
+        pending = [size for size, timed in seconds.items() if _unsure(timed, plan.max_time)]
+        if not pending:
+            break
+        shuffle(order)  # what is loaded first lies elsewhere in memory
+        load: list[float] = [0.0] * len(models)
+        with _opened(models, target, order, load) as runtimes:
+            first: list[float] = []
+            for size in pending:
+                feed = workload.feeds[size]
+                feeds = [_renamed(feed, runtimes[0], one) for one in runtimes]
+                if not first:
+                    first = [
+                        _seconds(partial(one.run, own))
+                        for one, own in zip(runtimes, feeds, strict=True)
+                    ]
+                calls = [one.prepare(own) for one, own in zip(runtimes, feeds, strict=True)]
+                timed = interleave(
+                    calls,
+                    min_time=plan.min_time / _LAUNCHES,
+                    max_time=plan.max_time / _LAUNCHES,
+                    min_rounds=_MIN_ROUNDS,
+                    seed=plan.seed + launch,
+                )
+                seconds[size].append(timed)
+        openings.append(_Opening(tuple(load), tuple(first)))
+        if plan.progress:
+            plan.progress(launch + 1, max(launch + 1, _LAUNCHES))
+    return seconds, openings
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    before = time.perf_counter()
+    call()
+    return time.perf_counter() - before
+
+
+def _opening_times(
+    openings: Sequence[_Opening], models: Sequence[Any]
+) -> tuple[tuple[float | None, float | None], tuple[float | None, float | None]]:
+    """Median load and first run of each model, milliseconds."""
+    found: list[tuple[float | None, float | None]] = []
+    for place in range(2):
+        if place >= len(models) or is_runtime(models[place]) or is_keras(models[place]):
+            found.append((None, None))
+            continue
+        load = statistics.median(one.load[place] for one in openings) * 1e3
+        found.append((load, statistics.median(one.first[place] for one in openings) * 1e3))
+    return found[0], found[1]
+
+
+def _with_memory(
+    one: BatchProfile, models: Sequence[Any], feed: dict[str, Array], target: _Target
+) -> BatchProfile:
+    """Peak memory of each model that is a file."""
+    found = [
+        peak_memory(model, feed, provider=target.provider, threads=target.threads)
+        if isinstance(model, str | os.PathLike) and not is_keras(model)
+        else None
+        for model in models
+    ]
+    return replace(
+        one,
+        peak_memory_bytes=found[0],
+        against_peak_memory_bytes=found[1] if len(found) > 1 else None,
+    )
+
+
+def _settings(threads: Sequence[int | None]) -> dict[str, Any]:
+    """What the figures hold for: threads, cores that may be used, spinning, cost of timing."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return {
+        "threads": list(threads),
+        "cores": os.cpu_count(),
+        "affinity": cores,
+        "spinning": False,
+        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
+        "overhead_us": overhead() * 1e6,
+    }
 
 
 @dataclass(frozen=True)
@@ -225,18 +261,29 @@ def _workload(runtimes: Sequence[Runtime], batch: Sequence[int], data: Any, seed
 
 @contextmanager
 def _opened(
-    models: Sequence[Any], provider: str, threads: int | None, order: Sequence[int] | None = None
+    models: Sequence[Any],
+    target: _Target,
+    order: Sequence[int] | None = None,
+    load: list[float] | None = None,
 ) -> Iterator[list[Runtime]]:
-    """The models as runtimes, loaded in that order."""
+    """The models as runtimes, loaded in that order; ``load`` gets the seconds that each took."""
     # Threads that spin after a run would take the cores from the other model's run.
     config = {"session.force_spinning_stop": "1"}
+    opened = {}
     with ExitStack() as stack:
-        opened = {
-            place: stack.enter_context(
-                borrow(models[place], provider, threads=threads, config=config)
+        for place in order or range(len(models)):
+            before = time.perf_counter()
+            opened[place] = stack.enter_context(
+                borrow(
+                    models[place],
+                    target.provider,
+                    threads=target.threads,
+                    config=config,
+                    allow_fallback=target.allow_fallback,
+                )
             )
-            for place in order or range(len(models))
-        }
+            if load is not None:
+                load[place] = time.perf_counter() - before
         yield [opened[place] for place in range(len(models))]
 
 

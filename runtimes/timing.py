@@ -83,6 +83,17 @@ def interleave(
     return np.array(seconds).T
 
 
+def overhead(clock: Clock = time.perf_counter, rounds: int = 2000) -> float:
+    """Seconds that ``interleave`` adds to what it measures of a call: the median of nothing."""
+    nothing = [lambda: None]
+    seconds = []
+    for _ in range(rounds):
+        before = clock()
+        nothing[0]()
+        seconds.append(clock() - before)
+    return statistics.median(seconds)
+
+
 def ratio_of_medians(launches: Sequence[tuple[Array, Array]]) -> Interval:
     """How many times longer the first of two functions takes, over several launches.
 
