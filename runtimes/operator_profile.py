@@ -7,6 +7,7 @@ by the names that survive, shapes come from the profile, weights from the optimi
 from __future__ import annotations
 
 import json
+import math
 import re
 import statistics
 import tempfile
@@ -213,6 +214,22 @@ class _Source:
                     pending.append(before)
         return tuple(reversed(found)) if len(found) > 1 else ()
 
+    def unpadded(self, node: ir.Node | None, inputs: Sequence[tuple[str, Sequence[int]]]) -> float:
+        """The share of a convolution's work that the model asked for.
+
+        The layout with channels in blocks fills them up, so that the weights grow.
+        """
+        if node is None or node.op_type != "Conv" or len(inputs) < 2:
+            return 1.0
+        ends = [self._nodes[name] for name in self.taken_in(node)] or [self._end(node)]
+        for end in ends:
+            if end is not None and end.op_type == "Conv" and end.inputs[1] is not None:
+                weights = end.inputs[1].const_value
+                if weights is not None:
+                    own = math.prod(weights.shape.numpy())
+                    return min(1.0, own / max(math.prod(inputs[1][1]), 1))
+        return 1.0
+
     def _end(self, node: ir.Node) -> ir.Node | None:
         """The model's node that gives what a node of the optimized graph gives."""
         for value in node.outputs:
@@ -265,6 +282,7 @@ def _operator(
             inputs[place] = (inputs[place][0], list(value.const_value.shape.numpy()))
     kind = kernel.op_type
     count = operations(kind, [shape for _, shape in inputs], [s for _, s in kernel.outputs])
+    count *= source.unpadded(node, inputs)
     moved = moved_bytes(inputs, kernel.outputs)
     seconds = max(kernel.microseconds, 0.5) * 1e-6
     return OperatorProfile(
