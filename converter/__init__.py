@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from converter.conversion import convert
     from converter.passes.dedupe import dedupe
     from converter.pipeline import compress
+    from converter.pruning.prune import prune
 
-__all__ = ["compress", "convert", "dedupe"]
+__all__ = ["compress", "convert", "dedupe", "prune"]
 
 _HOME = {
     "convert": "converter.conversion",
     "compress": "converter.pipeline",
     "dedupe": "converter.passes.dedupe",
+    "prune": "converter.pruning.prune",
 }
 
 

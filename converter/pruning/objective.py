@@ -20,6 +20,7 @@ from runtimes.parity import ParityAccumulator
 
 _FOLDS = 10
 _HOPELESS_DB = 2.0
+_SURE = 1.5
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Judgement:
     def is_hopeless(self, budget: Budget) -> bool:
         """Whether more samples would hardly change that it is outside the budget."""
         if self.drop is not None:
-            return self.drop - 2 * self.drop_error > budget.max_drop
+            return self.drop - _SURE * self.drop_error > budget.max_drop
         return budget.metric is None and self.sqnr_db < budget.min_sqnr_db - _HOPELESS_DB
 
 
@@ -63,8 +64,9 @@ def judge(
 ) -> Judgement:
     """Judge models that stand for one: each on its own data, all together.
 
-    What is estimated from few samples has to hold with its standard error added: a drop of
-    the metric (from ten folds), or the disagreement with the reference.
+    What is estimated from few samples has to hold with one and a half times its standard error
+    added: a drop of the metric (from ten folds), or the disagreement with the reference. Other
+    samples judge at last, and may well find that much more.
     """
     outputs = [spec.name for spec in model_outputs(reference)]
     labels = candidates[0][1].label_names
@@ -96,7 +98,7 @@ def judge(
 def _by_metric(
     budget: Budget, lost: float, error: float, agreement: float | None, sqnr: float
 ) -> Judgement:
-    passed = lost + error <= budget.max_drop + 1e-9
+    passed = lost + _SURE * error <= budget.max_drop + 1e-9
     reason = (
         f"{budget.metric} drops by {lost:.4f} ± {error:.4f} on data held out, "
         f"{budget.max_drop:g} may be spent"
@@ -109,7 +111,7 @@ def _by_parity(budget: Budget, agreement: float | None, sqnr: float, samples: in
     passed = sqnr >= budget.min_sqnr_db
     if agreement is not None:
         error = math.sqrt(agreement * (1 - agreement) / samples)
-        passed = passed and agreement - error >= budget.min_agreement - 1e-9
+        passed = passed and agreement - _SURE * error >= budget.min_agreement - 1e-9
         parts.append(
             f"agreement {agreement:.2%} ± {error:.2%}, at least {budget.min_agreement:.2%}"
         )

@@ -1,4 +1,4 @@
-"""Ranking the units of every group on a model, pruned or not, from one walk over the data."""
+"""Ranking the units of every group of a model, from one walk over the data."""
 
 from __future__ import annotations
 
@@ -8,24 +8,22 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import onnx_ir as ir
 
 from converter.passes.values import constant
 from converter.pruning.channels import IntArray
-from converter.pruning.dependencies import Dependencies, Group, Selection
+from converter.pruning.dependencies import Dependencies, Group
 from converter.pruning.importance import Reader, at_random, by_weight_norm, second_order
 from converter.pruning.normal_equations import Float64
 from converter.pruning.sums import LayerSums, Problem, find_use, walk_layers
 
 Importance = Literal["second-order", "weight-norm", "random"]
 
-_ROWS = (4096, 4)
 _DAMPING = 1e-3
 
 
 @dataclass(frozen=True)
 class GroupRanking:
-    """Which of the units that a group still has go first.
+    """Which units of a group go first.
 
     ``units`` are the numbers of the open units in the order in which to remove them; ``costs``
     as in ``Ranking``.
@@ -35,48 +33,42 @@ class GroupRanking:
     units: IntArray
     costs: Float64
 
+    @property
+    def name(self) -> str:
+        """Name of the node that makes the group's first channels: no two groups share it."""
+        return self.group.makers[0]
+
 
 def rank_groups(
-    problem: Problem, pruned: ir.Model, kept: Selection, importance: Importance = "second-order"
+    problem: Problem, importance: Importance = "second-order"
 ) -> tuple[GroupRanking, ...]:
-    """Rank the units of each open group that ``pruned`` still has more than one of.
+    """Rank the units of each group of the problem's reference that may lose any.
 
     A group that no layer reads whose inputs can be seen as a regression is ranked by the norm
     of its weights, whatever ``importance`` is asked for.
     """
-    groups = [
-        group
-        for group in problem.dependencies.groups
-        if group.is_open and np.count_nonzero(kept.units[group.units]) > 1 - group.closed_units
-    ]
+    groups = [group for group in problem.dependencies.groups if group.is_open]
     rankings: dict[str, GroupRanking] = {}
     if importance == "second-order":
-        for chunk in _chunks(problem, pruned, kept, groups):
-            rankings.update(_by_second_order(problem, pruned, kept, chunk))
+        for chunk in _chunks(problem, groups):
+            rankings.update(_by_second_order(problem, chunk))
     result = []
     for number, group in enumerate(groups):
-        units = _remaining(group, kept)
         if group.makers[0] in rankings:
             result.append(rankings[group.makers[0]])
-        elif importance == "random":
-            found = at_random(len(units), problem.seed + number)
-            result.append(GroupRanking(group, units[found.order], found.costs))
+            continue
+        if importance == "random":
+            found = at_random(len(group.units), problem.seed + number)
         else:
-            found = by_weight_norm(_norms(pruned, problem.dependencies, kept, group)[units])
-            result.append(GroupRanking(group, units[found.order], found.costs))
+            found = by_weight_norm(_norms(problem, group)[group.units])
+        result.append(GroupRanking(group, group.units[found.order], found.costs))
     return tuple(result)
 
 
-def _remaining(group: Group, kept: Selection) -> IntArray:
-    return group.units[kept.units[group.units]]
-
-
-def _chunks(
-    problem: Problem, pruned: ir.Model, kept: Selection, groups: Sequence[Group]
-) -> Iterator[list[Group]]:
+def _chunks(problem: Problem, groups: Sequence[Group]) -> Iterator[list[Group]]:
     """Split the groups so that the matrices of the layers that read a part fit in memory."""
     sizes: dict[str, int] = {}
-    for node in pruned.graph:
+    for node in problem.reference.graph:
         for value in node.inputs[1:3]:
             array = constant(value)
             if array is not None and array.ndim > 1:
@@ -112,41 +104,37 @@ def _readers_of(
     return readers
 
 
-def _by_second_order(
-    problem: Problem, pruned: ir.Model, kept: Selection, groups: Sequence[Group]
-) -> Mapping[str, GroupRanking]:
+def _by_second_order(problem: Problem, groups: Sequence[Group]) -> Mapping[str, GroupRanking]:
     readers: dict[str, list[Reader]] = defaultdict(list)
     nodes = {name for names in _readers_of(problem.dependencies, groups).values() for name in names}
     layers = walk_layers(
         problem,
-        pruned,
-        kept,
-        rows=_ROWS,
+        problem.reference,
+        problem.dependencies.everything(),
+        rows=lambda columns: max(4096, 4 * columns),
         compensate=False,
         wanted=lambda node: str(node.name) in nodes,
     )
     for sums in layers:
-        for number, reader in _readers(problem.dependencies, kept, sums, groups):
+        for number, reader in _readers(problem.dependencies, sums, groups):
             readers[groups[number].makers[0]].append(reader)
     rankings = {}
     for group in groups:
         if readers[group.makers[0]]:
-            units = _remaining(group, kept)
-            found = second_order(readers.pop(group.makers[0]), len(units))
-            rankings[group.makers[0]] = GroupRanking(group, units[found.order], found.costs)
+            found = second_order(readers.pop(group.makers[0]), len(group.units))
+            rankings[group.makers[0]] = GroupRanking(group, group.units[found.order], found.costs)
     return rankings
 
 
 def _readers(
-    dependencies: Dependencies, kept: Selection, sums: LayerSums, groups: Sequence[Group]
+    dependencies: Dependencies, sums: LayerSums, groups: Sequence[Group]
 ) -> Iterator[tuple[int, Reader]]:
     """For each group that a layer reads, its number and the layer as its reader."""
     layer = sums.layer
     use = find_use(dependencies, layer, layer.columns_axis)
     if use is None or not use.reads:
         return
-    channels = use.channels[kept.mask(use.channels)]
-    unit = np.repeat(dependencies.partition.unit_of[channels], layer.fan)
+    unit = np.repeat(dependencies.partition.unit_of[use.channels], layer.fan)
     total = sums.total()
     own, cross = total.covariance(centred=layer.takes_bias)
     prior = layer.weights()
@@ -157,23 +145,22 @@ def _readers(
         best = inverse @ (across + ridge * weights)
         for number, group in enumerate(groups):
             place = np.full(dependencies.partition.units, -1)
-            remaining = _remaining(group, kept)
-            place[remaining] = np.arange(len(remaining))
+            place[group.units] = np.arange(len(group.units))
             if (place[unit] >= 0).any():
                 yield number, Reader(inverse, best, place[unit], scale)
 
 
-def _norms(pruned: ir.Model, dependencies: Dependencies, kept: Selection, group: Group) -> Float64:
+def _norms(problem: Problem, group: Group) -> Float64:
     """Norm of the weights that make each unit, ``[units of the model]``, layers weighing alike."""
-    nodes = {str(node.name): node for node in pruned.graph}
-    squares = np.zeros(dependencies.partition.units)
-    for use in dependencies.uses:
+    nodes = {str(node.name): node for node in problem.reference.graph}
+    partition = problem.dependencies.partition
+    squares = np.zeros(partition.units)
+    for use in problem.dependencies.uses:
         array = constant(nodes[use.node].inputs[use.input])
         if use.reads or array is None or array.ndim < 2 or use.node not in group.makers:
             continue
-        channels = use.channels[kept.mask(use.channels)]
-        along = np.moveaxis(array.astype(np.float64), use.axis, 0).reshape(len(channels), -1)
+        along = np.moveaxis(array.astype(np.float64), use.axis, 0).reshape(len(use.channels), -1)
         norms = (along**2).sum(axis=1)
         total = max(float(norms.sum()), np.finfo(np.float64).tiny)
-        np.add.at(squares, dependencies.partition.unit_of[channels], norms / total)
+        np.add.at(squares, partition.unit_of[use.channels], norms / total)
     return np.sqrt(squares)

@@ -29,8 +29,6 @@ class Kept(Protocol):
 
 Edit = Callable[[ir.Node, Kept], None]
 """Brings attributes and shape constants of a node in line with the channels that stay.
-
-It starts from the numbers of the whole graph, so it may be made again after a further removal.
 """
 
 

@@ -13,24 +13,16 @@ from converter.pruning.channels import BoolArray
 from converter.pruning.dependencies import Dependencies, Selection
 
 
-def remove_channels(
-    model: ir.Model,
-    dependencies: Dependencies,
-    kept: Selection,
-    *,
-    before: Selection | None = None,
-) -> None:
+def remove_channels(model: ir.Model, dependencies: Dependencies, kept: Selection) -> None:
     """Cut ``model`` in place down to the channels that are ``kept``.
 
-    ``dependencies`` are those of the whole graph; ``before`` is what ``model`` has of it (all,
-    by default), so that a graph can be cut again and again, its weights changed in between.
-    Raises ``ValueError`` where an axis would be left with nothing.
+    ``dependencies`` are those of the model. Raises ``ValueError`` where an axis would be left
+    with nothing.
     """
-    before = before or dependencies.everything()
     if not dependencies.leaves_something(kept):
         raise ValueError("some axis would be left without any channel")
     nodes = {str(node.name): node for node in model.graph}
-    for value, along in _cuts(nodes, dependencies, kept, before).items():
+    for value, along in _cuts(nodes, dependencies, kept).items():
         array = constant(value)
         if array is None:
             continue
@@ -47,15 +39,15 @@ def remove_channels(
 
 
 def _cuts(
-    nodes: Mapping[str, ir.Node], dependencies: Dependencies, kept: Selection, before: Selection
+    nodes: Mapping[str, ir.Node], dependencies: Dependencies, kept: Selection
 ) -> Mapping[ir.Value, Mapping[int, BoolArray]]:
-    """For each value that nodes use, by axis, which of the places that are there now stay."""
+    """For each value that nodes use, by axis, which of its places stay."""
     cuts: dict[ir.Value, dict[int, BoolArray]] = defaultdict(dict)
     for use in dependencies.uses:
-        there, stays = before.mask(use.channels), kept.mask(use.channels)
+        stays = kept.mask(use.channels)
         value = nodes[use.node].inputs[use.input]
-        if value is not None and not np.array_equal(there, stays):
-            cuts[value][use.axis] = stays[there]
+        if value is not None and not stays.all():
+            cuts[value][use.axis] = stays
     return cuts
 
 

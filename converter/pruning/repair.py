@@ -18,15 +18,25 @@ from converter.pruning.sums import LayerSums, Problem, walk_layers
 
 @dataclass(frozen=True)
 class Effort:
-    """How much data a refit looks at, and how strongly it may be drawn to what is there."""
+    """How much data a refit looks at, and how strongly it may be drawn to what is there.
 
-    least_rows: int = 4096
-    rows_per_column: int = 8
+    ``rows_per_column`` rows for each column are drawn, but ``least_rows`` at least and
+    ``most_rows`` at most.
+    """
+
+    least_rows: int = 16384
+    rows_per_column: int = 32
+    most_rows: int = 32768
     dampings: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1)
+
+    def rows(self, columns: int) -> int:
+        """Number of rows to draw for a layer of so many columns."""
+        wanted = max(self.least_rows, self.rows_per_column * columns)
+        return min(wanted, max(self.most_rows, 2 * columns))
 
 
 FULL = Effort()
-QUICK = Effort(least_rows=2048, rows_per_column=2, dampings=(1e-2, 1.0))
+QUICK = Effort(2048, 2, 8192, dampings=(1e-2, 1.0))
 """Enough to tell which group matters more."""
 
 
@@ -42,7 +52,7 @@ def repair(problem: Problem, pruned: ir.Model, kept: Selection, effort: Effort =
         problem,
         pruned,
         kept,
-        rows=(effort.least_rows, effort.rows_per_column),
+        rows=effort.rows,
         compensate=True,
         wanted=lambda node: str(node.name) in touched,
     )

@@ -1,15 +1,14 @@
-"""Pruning in rounds until the budget or a target stops it.
+"""How far to prune: further and further, until the budget or a target says enough.
 
-A round ranks the units of every group, measures what cuts would save and spoil, takes the best
-ones until a share of the cost is gone, and repairs what is left. Whether the round was one too
-many is judged on data that the judged weights have not seen: four further copies of the model
-are cut alike, each fitted on three quarters of the data and judged on the last.
+Every step makes the model cheaper by a share, by the cuts that add least error for what they
+save. Whether it was one step too many is judged on data that the judged weights have not
+seen: four models are cut alike, each fitted on three quarters of the data and judged on the rest.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -20,29 +19,21 @@ from converter.pruning.allocation import Cut, allocate
 from converter.pruning.cost import Cost, CostModel
 from converter.pruning.dependencies import Selection
 from converter.pruning.objective import Judgement, judge
-from converter.pruning.ranking import GroupRanking, Importance, rank_groups
-from converter.pruning.repair import repair
-from converter.pruning.sensitivity import (
-    WEIGHT_OF_PARAMETERS,
-    State,
-    Stopwatch,
-    counted_ratio,
-    cut,
-    measure_influence,
-    offered_cuts,
-    timed_ratio,
-)
+from converter.pruning.plan import Plan, cut, cut_and_repair, select
+from converter.pruning.ranking import GroupRanking
+from converter.pruning.sensitivity import Stopwatch, counted_ratio, measure_influence, offered_cuts
 from converter.pruning.sums import Problem
 
 Resource = Literal["latency", "macs", "parameters"]
-Round = Mapping[str, int]
-"""Units that stay of each group that the round cut, by the name of the group's first maker."""
 
-_SHRINK = 0.65
-_LEAST_SHRINK = 0.92
+_STEP = 0.65
+_SMALLEST_STEP = 0.92
 _FOLDS = 4
-_SECONDS_A_ROUND = 0.5
-# The search ends after so many rounds in a row that left more than this share of the cost.
+_SECONDS_A_CUT = 0.05
+_SECONDS_A_STEP = 0.5
+# Of two cuts that save the same time the one with fewer parameters is better, a little.
+_WEIGHT_OF_PARAMETERS = 0.1
+# The search ends after so many steps in a row that left more than this share of the cost.
 _STALLED = 0.97
 _MOST_STALLED = 2
 _NEAR = 1 + 1e-9
@@ -58,9 +49,9 @@ class Target:
 
 @dataclass(frozen=True)
 class Tried:
-    """A round that was tried: its cuts, what was left of the cost, and how it was judged."""
+    """A plan that was tried: what it leaves of the cost, and how it was judged."""
 
-    cuts: Round
+    plan: Plan
     cost: Cost
     share: float
     judgement: Judgement
@@ -68,152 +59,124 @@ class Tried:
 
 @dataclass(frozen=True)
 class Found:
-    """The best model inside the budget, the rounds that lead to it, and all that were tried."""
+    """The furthest plan inside the budget, empty where there is none, and all that were tried."""
 
-    state: State
-    rounds: tuple[Round, ...]
+    plan: Plan
     tried: tuple[Tried, ...]
     reached: bool
 
 
 def search(
     problem: Problem,
+    rankings: Sequence[GroupRanking],
+    costs: CostModel,
     budget: Budget,
     target: Target,
     *,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Found:
-    """Prune the reference of ``problem`` until the target is met or the budget allows no more."""
-    return _Search(problem, budget, target, progress).run()
+    """Find how many units of each group may go from the reference of ``problem``."""
+    return _Search(problem, rankings, costs, budget, target, progress).run()
 
 
 class _Search:
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         problem: Problem,
+        rankings: Sequence[GroupRanking],
+        costs: CostModel,
         budget: Budget,
         target: Target,
         progress: Callable[[str], None],
     ) -> None:
-        self._problem, self._budget, self._target = problem, budget, target
-        self._progress = progress
-        self._costs = CostModel(problem.reference, problem.dependencies, problem.data)
-        self._whole = self._costs.count(problem.dependencies.everything())
-        self._state = State(problem.reference, problem.dependencies.everything())
-        folds = problem.data.folds(_FOLDS, problem.seed)
-        self._held_out = [part for _, part in folds]
-        self._problems = [replace(problem, data=others) for others, _ in folds]
-        self._copies = [self._state] * len(folds)
-        self._influence: dict[str, float] | None = None
-        self._rounds: list[Round] = []
+        self._problem, self._rankings, self._costs = problem, rankings, costs
+        self._budget, self._target, self._progress = budget, target, progress
+        self._folds = problem.data.folds(_FOLDS, problem.seed)
+        self._plan: Plan = {}
         self._tried: list[Tried] = []
-        self._share, self._shrink, self._stalled = 1.0, _SHRINK, 0
+        self._share, self._step, self._stalled = 1.0, _STEP, 0
 
     def run(self) -> Found:
-        """Rounds, until one too many even of the smallest size."""
-        while self._share > self._target.share * _NEAR and self._shrink <= _LEAST_SHRINK:
-            if not self._round() or self._stalled == _MOST_STALLED:
+        """Steps, until one too many even of the smallest size."""
+        self._progress("measuring the influence of channels")
+        self._influence = measure_influence(self._problem, self._rankings)
+        while self._share > self._target.share * _NEAR and self._step <= _SMALLEST_STEP:
+            if not self._advance() or self._stalled == _MOST_STALLED:
                 break
-        reached = self._share <= self._target.share * _NEAR
-        return Found(self._state, tuple(self._rounds), tuple(self._tried), reached)
+        reached = not self._target.share or self._share <= self._target.share * _NEAR
+        return Found(self._plan, tuple(self._tried), reached)
 
-    def _round(self) -> bool:
-        """Cut further; returns whether something was left to cut inside the budget."""
-        title = f"pruning, round {len(self._rounds) + 1}"
-        self._progress(f"{title}: ranking channels")
-        rankings = rank_groups(self._problem, self._state.model, self._state.kept)
-        if self._influence is None:
-            self._influence = measure_influence(self._problem, self._state, rankings)
-        self._progress(f"{title}: measuring what cuts save")
-        offers = self._offers(rankings)
-        while self._shrink <= _LEAST_SHRINK:
-            wanted = max(self._shrink, self._target.share / self._share)
+    def _advance(self) -> bool:
+        """Prune further; returns whether something was left to prune inside the budget."""
+        self._progress(f"measuring what cuts save, {self._share:.0%} left")
+        offers = self._offers()
+        while self._step <= _SMALLEST_STEP:
+            wanted = max(self._step, self._target.share / self._share)
             chosen = allocate(offers, wanted)
-            cuts = {
-                ranking.group.makers[0]: len(ranking.units) - one.units
-                for ranking, one in zip(rankings, chosen, strict=True)
+            left = math.prod(one.ratio for one in chosen if one is not None)
+            if left > max(wanted, _SMALLEST_STEP):
+                return False  # what could still go saves next to nothing
+            further = {
+                ranking.name: self._plan.get(ranking.name, len(ranking.units)) - one.units
+                for ranking, one in zip(self._rankings, chosen, strict=True)
                 if one is not None
             }
-            left = math.prod(one.ratio for one in chosen if one is not None)
-            if not cuts or left > max(wanted, _LEAST_SHRINK):
-                return False  # what could still go saves next to nothing
-            self._progress(f"{title}: repairing and judging")
-            if self._attempt(rankings, cuts):
+            if self._try({**self._plan, **further}):
                 return True
-            self._shrink = math.sqrt(self._shrink)
+            self._step = math.sqrt(self._step)
         return False
 
-    def _attempt(self, rankings: Sequence[GroupRanking], cuts: Round) -> bool:
-        """Make a round with all copies and keep it if it is inside the budget."""
-        kept = selection_of(self._state, rankings, cuts)
-        copies: list[State] = []
-        for problem, copy in zip(self._problems, self._copies, strict=True):
-            copies.append(cut_and_repair(problem, copy, kept))
-            pairs = zip([done.model for done in copies], self._held_out, strict=False)
+    def _try(self, plan: Plan) -> bool:
+        """Judge a plan and make it the current one if it is inside the budget."""
+        self._progress("repairing and judging")
+        kept = select(self._problem, self._rankings, plan)
+        judgement, model = self._judge(kept)
+        share = self._measure_share(model, kept)
+        self._tried.append(Tried(plan, self._costs.count(kept), share, judgement))
+        if judgement.passed:
+            before = select(self._problem, self._rankings, self._plan)
+            parameters = counted_ratio(self._costs, before, "parameters")(kept)
+            left = share / self._share * parameters**_WEIGHT_OF_PARAMETERS
+            self._stalled = self._stalled + 1 if left > _STALLED else 0
+            self._plan, self._share = plan, share
+        return judgement.passed
+
+    def _judge(self, kept: Selection) -> tuple[Judgement, ir.Model]:
+        """How models do on the data that they were not fitted on, and one of the models."""
+        models = []
+        for others, _ in self._folds:
+            models.append(cut_and_repair(replace(self._problem, data=others), kept))
+            held_out = [part for _, part in self._folds[: len(models)]]
             judgement = judge(
                 self._problem.reference,
-                list(pairs),
+                list(zip(models, held_out, strict=True)),
                 self._budget,
                 threads=self._problem.options.threads,
             )
             if judgement.is_hopeless(self._budget):
                 break
-        share = self._measure_share(copies[0].model, kept)
-        self._tried.append(Tried(cuts, self._costs.count(kept), share, judgement))
-        if judgement.passed:
-            left = share / self._share * self._parameters_left(kept) ** WEIGHT_OF_PARAMETERS
-            self._stalled = self._stalled + 1 if left > _STALLED else 0
-            self._state = cut_and_repair(self._problem, self._state, kept)
-            self._copies, self._share = copies, share
-            self._rounds.append(cuts)
-        return judgement.passed
+        return judgement, models[0]
 
-    def _offers(self, rankings: Sequence[GroupRanking]) -> list[list[Cut]]:
-        assert self._influence is not None
-        resource = self._target.resource
-        if resource != "latency":
-            ratio = counted_ratio(self._costs, self._state.kept, resource)
-            return offered_cuts(self._state, rankings, self._influence, ratio)
-        data, threads = self._problem.data, self._problem.options.threads
-        with Stopwatch(self._state.model, data, threads) as watch:
-            ratio = timed_ratio(self._problem, self._state, self._costs, watch)
-            return offered_cuts(self._state, rankings, self._influence, ratio)
+    def _offers(self) -> list[list[Cut]]:
+        problem, rankings, plan = self._problem, self._rankings, self._plan
+        kept = select(problem, rankings, plan)
+        if self._target.resource != "latency":
+            ratio = counted_ratio(self._costs, kept, self._target.resource)
+            return offered_cuts(problem, rankings, plan, self._influence, ratio)
+        parameters = counted_ratio(self._costs, kept, "parameters")
+        with Stopwatch(cut(problem, kept), problem.data, problem.options.threads) as watch:
 
-    def _parameters_left(self, kept: Selection) -> float:
-        return counted_ratio(self._costs, self._state.kept, "parameters")(kept)
+            def timed(further: Selection) -> float:
+                share = watch.ratio(cut(problem, further), _SECONDS_A_CUT)
+                return min(share, 1.0) * float(parameters(further) ** _WEIGHT_OF_PARAMETERS)
+
+            return offered_cuts(problem, rankings, plan, self._influence, timed)
 
     def _measure_share(self, model: ir.Model, kept: Selection) -> float:
+        """What is left of the cost of the whole model."""
+        problem = self._problem
         if self._target.resource != "latency":
-            everything = self._problem.dependencies.everything()
+            everything = problem.dependencies.everything()
             return counted_ratio(self._costs, everything, self._target.resource)(kept)
-        data, threads = self._problem.data, self._problem.options.threads
-        with Stopwatch(self._problem.reference, data, threads) as watch:
-            return watch.ratio(model, _SECONDS_A_ROUND)
-
-
-def replay(
-    problem: Problem, rounds: Sequence[Round], importance: Importance = "second-order"
-) -> State:
-    """Make the rounds of an earlier search again, without judging or timing anything."""
-    state = State(problem.reference, problem.dependencies.everything())
-    for cuts in rounds:
-        rankings = rank_groups(problem, state.model, state.kept, importance)
-        state = cut_and_repair(problem, state, selection_of(state, rankings, cuts))
-    return state
-
-
-def selection_of(state: State, rankings: Sequence[GroupRanking], cuts: Round) -> Selection:
-    """The selection that is left when each group is cut down as ``cuts`` say."""
-    kept = state.kept
-    for ranking in rankings:
-        stays = cuts.get(ranking.group.makers[0])
-        if stays is not None:
-            kept = kept.without(ranking.units[: max(0, len(ranking.units) - stays)])
-    return kept
-
-
-def cut_and_repair(problem: Problem, state: State, kept: Selection) -> State:
-    """The state after a round."""
-    model = cut(problem, state, kept)
-    repair(problem, model, kept)
-    return State(model, kept)
+        with Stopwatch(problem.reference, problem.data, problem.options.threads) as watch:
+            return watch.ratio(model, _SECONDS_A_STEP)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, Self
 
 import numpy as np
@@ -20,9 +20,9 @@ import onnx_ir as ir
 from converter.pruning.allocation import Cut
 from converter.pruning.cost import CostModel
 from converter.pruning.dependencies import Selection
+from converter.pruning.plan import Plan, cut_and_repair, select
 from converter.pruning.ranking import GroupRanking
-from converter.pruning.removal import remove_channels
-from converter.pruning.repair import QUICK, repair
+from converter.pruning.repair import QUICK
 from converter.pruning.sums import Problem
 from runtimes.base import Array
 from runtimes.dataset import Dataset
@@ -34,31 +34,37 @@ _LEVELS = 6
 _MOST_CANDIDATES = 120
 _DEEPEST = 0.5
 _INFLUENCE_SAMPLES = 128
-_LEAST_ERROR = 1e-9
+_LEAST = 1e-9
 _LEAST_RUNS = 5
-_SECONDS_A_CUT = 0.05
-# Of two cuts that save the same time the one with fewer parameters is better, a little.
-WEIGHT_OF_PARAMETERS = 0.1
 
 Ratio = Callable[[Selection], float]
-"""What a further cut leaves of the model's cost, 0 … 1."""
+"""What a selection leaves of a model's cost, 0 … 1."""
 
 
-@dataclass(frozen=True)
-class State:
-    """A model that is being pruned: the reference cut down to ``kept``, repaired."""
+def measure_influence(problem: Problem, rankings: Sequence[GroupRanking]) -> dict[str, float]:
+    """How much error of the outputs each group makes for its cost, by the ranking's name.
 
-    model: ir.Model
-    kept: Selection
+    A quarter of the units goes, then everything behind is repaired: what later layers can make
+    up for does not count. Some samples are enough for that, and others for the error.
+    """
+    first, second = problem.data.split(0.5, problem.seed)
+    small = replace(problem, data=some(first, _INFLUENCE_SAMPLES))
+    error = _OutputError(problem, some(second, _INFLUENCE_SAMPLES))
+    influence = {}
+    for ranking in rankings:
+        count = max(1, len(ranking.units) // 4)
+        kept = problem.dependencies.everything().without(ranking.units[:count])
+        added = error.of(cut_and_repair(small, kept, QUICK))
+        influence[ranking.name] = max(added, _LEAST) / max(float(ranking.costs[count - 1]), _LEAST)
+    return influence
 
 
-class OutputError:
+class _OutputError:
     """Mean squared error of the outputs relative to their variance, on all samples of ``data``."""
 
-    def __init__(self, reference: ir.Model, data: Dataset, threads: int) -> None:
-        self._data = data
-        self._threads = threads
-        self._expected = self._run(reference)
+    def __init__(self, problem: Problem, data: Dataset) -> None:
+        self._data, self._threads = data, problem.options.threads
+        self._expected = self._run(problem.reference)
         self._scale = {
             name: max(float(np.var(np.concatenate(arrays), axis=0).sum()), 1e-30)
             for name, arrays in self._expected.items()
@@ -84,33 +90,6 @@ class OutputError:
         return found
 
 
-def measure_influence(
-    problem: Problem, state: State, rankings: Sequence[GroupRanking]
-) -> dict[str, float]:
-    """How much error of the outputs each group makes for its cost, by its first maker.
-
-    A quarter of the units goes, then everything behind is repaired: what later layers can make
-    up for does not count. Some samples are enough for that, and others for the error.
-    """
-    first, second = problem.data.split(0.5, problem.seed)
-    small = replace(problem, data=some(first, _INFLUENCE_SAMPLES))
-    error = OutputError(
-        problem.reference, some(second, _INFLUENCE_SAMPLES), problem.options.threads
-    )
-    before = error.of(state.model)
-    influence = {}
-    for ranking in rankings:
-        count = max(1, len(ranking.units) // 4)
-        kept = state.kept.without(ranking.units[:count])
-        candidate = cut(problem, state, kept)
-        repair(small, candidate, kept, QUICK)
-        added = max(error.of(candidate) - before, _LEAST_ERROR)
-        influence[ranking.group.makers[0]] = added / max(
-            float(ranking.costs[count - 1]), _LEAST_ERROR
-        )
-    return influence
-
-
 def some(data: Dataset, count: int, seed: int = 0) -> Dataset:
     """About ``count`` samples from all over the data: files are often sorted by class."""
     total = data.num_samples
@@ -120,46 +99,50 @@ def some(data: Dataset, count: int, seed: int = 0) -> Dataset:
 
 
 def offered_cuts(
-    state: State,
+    problem: Problem,
     rankings: Sequence[GroupRanking],
+    plan: Plan,
     influence: Mapping[str, float],
     ratio: Ratio,
 ) -> list[list[Cut]]:
-    """The cuts that each ranked group offers, down to half of what it has."""
+    """The further cuts that each ranked group offers, down to half of what ``plan`` leaves it."""
     levels = max(1, min(_LEVELS, _MOST_CANDIDATES // max(1, len(rankings))))
-    return [
-        [
-            Cut(
-                count,
-                ratio(state.kept.without(ranking.units[:count])),
-                influence[ranking.group.makers[0]] * float(ranking.costs[count - 1]),
-            )
-            for count in _counts(ranking, levels)
-        ]
-        for ranking in rankings
-    ]
+    offers = []
+    for ranking in rankings:
+        now = plan.get(ranking.name, len(ranking.units))
+        spent = _cost(ranking, now)
+        offers.append(
+            [
+                Cut(
+                    now - stays,
+                    ratio(select(problem, rankings, {**plan, ranking.name: stays})),
+                    influence[ranking.name] * (_cost(ranking, stays) - spent),
+                )
+                for stays in _offered(now, ranking.group.closed_units, levels)
+            ]
+        )
+    return offers
 
 
-def _counts(ranking: GroupRanking, levels: int) -> list[int]:
-    """How many units to offer to remove: what stays is a round number where there are many.
+def _cost(ranking: GroupRanking, stays: int) -> float:
+    gone = len(ranking.units) - stays
+    return float(ranking.costs[gone - 1]) if gone else 0.0
+
+
+def _offered(now: int, closed: int, levels: int) -> list[int]:
+    """How many of ``now`` open units could stay: with the closed ones a round number.
 
     ONNX Runtime computes convolutions in blocks of 8 or 16 channels.
     """
-    total = len(ranking.units) + ranking.group.closed_units
+    total = now + closed
     step = 8 if total >= 48 else 4 if total >= 24 else 2 if total >= 12 else 1
-    lowest = max(1, math.ceil(total * (1 - _DEEPEST)))
-    stays = [n for n in range(lowest, total) if n % step == 0]
+    lowest = max(1, closed, math.ceil(total * (1 - _DEEPEST)))
+    stays = [n - closed for n in range(lowest, total) if n % step == 0]
+    stays = [n for n in stays if n > 0]
     if len(stays) > levels:
         places = np.linspace(0, len(stays) - 1, levels).round().astype(int)
         stays = [stays[place] for place in places]
-    return [total - n for n in reversed(stays) if 0 < total - n < len(ranking.units)]
-
-
-def cut(problem: Problem, state: State, kept: Selection) -> ir.Model:
-    """A copy of the state's model with only what is ``kept``, not repaired."""
-    model = state.model.clone()
-    remove_channels(model, problem.dependencies, kept, before=state.kept)
-    return model
+    return stays[::-1]
 
 
 def counted_ratio(costs: CostModel, kept: Selection, what: Literal["macs", "parameters"]) -> Ratio:
@@ -207,14 +190,3 @@ class Stopwatch:
                     call()
                     fastest[place] = min(fastest[place], time.perf_counter() - start)
         return fastest[1] / fastest[0]
-
-
-def timed_ratio(problem: Problem, state: State, costs: CostModel, watch: Stopwatch) -> Ratio:
-    """The ratio of the time of one run to that of the state's model, which ``watch`` holds."""
-    parameters = counted_ratio(costs, state.kept, "parameters")
-
-    def ratio(further: Selection) -> float:
-        share = watch.ratio(cut(problem, state, further), _SECONDS_A_CUT)
-        return min(share, 1.0) * float(parameters(further) ** WEIGHT_OF_PARAMETERS)
-
-    return ratio

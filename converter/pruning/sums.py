@@ -9,6 +9,7 @@ makes up for what the shortcut has lost (https://arxiv.org/abs/1707.06168, secti
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import repeat
 
@@ -27,6 +28,10 @@ from runtimes.dataset import Dataset
 
 MOST_COLUMNS = 6000
 """A layer with more columns keeps its weights: XᵀX would not fit in memory."""
+
+
+Rows = Callable[[int], int]
+"""How many rows to look at for a layer of so many columns."""
 
 
 @dataclass(frozen=True)
@@ -61,21 +66,24 @@ def walk_layers(
     pruned: ir.Model,
     kept: Selection,
     *,
-    rows: tuple[int, int],
+    rows: Rows,
     compensate: bool,
     wanted: Callable[[ir.Node], bool] = lambda node: True,
 ) -> Iterator[LayerSums]:
     """Yield the sums of each wanted layer of ``pruned`` in graph order.
 
     ``pruned`` is the reference cut down to ``kept``; the caller may write into a layer before
-    it asks for the next. ``rows`` says how many are drawn from all over the data: at least so
-    many, and so many for each column. With ``compensate``, branches make up for their shortcuts.
+    it asks for the next. ``rows`` says how many are drawn, from all over the data. With
+    ``compensate``, branches make up for their shortcuts.
     """
     whole = {str(node.name): (place, node) for place, node in enumerate(problem.reference.graph)}
-    with (
-        Walk(pruned, problem.data, problem.options) as walk,
-        Walk(problem.reference, problem.data, problem.options) as reference_walk,
-    ):
+    with ExitStack() as stack:
+        walk = stack.enter_context(Walk(pruned, problem.data, problem.options))
+        reference_walk = walk
+        if pruned is not problem.reference:
+            reference_walk = stack.enter_context(
+                Walk(problem.reference, problem.data, problem.options)
+            )
         for node in tuple(pruned.graph):
             if str(node.name) not in whole or not wanted(node):
                 continue
@@ -112,7 +120,7 @@ class _Batches:
         if addition is not None:
             self._other, self._target = addition
 
-    def sums(self, walk: Walk, reference_walk: Walk, rows: tuple[int, int], seed: int) -> LayerSums:
+    def sums(self, walk: Walk, reference_walk: Walk, rows: Rows, seed: int) -> LayerSums:
         """Stream all batches into the normal equations."""
         layer, data = self._layer, self._problem.data
         groups, columns, outputs = layer.weights().shape
@@ -121,7 +129,7 @@ class _Batches:
             NormalEquations.empty(groups, columns, outputs),
         )
         batches = -(-(data.num_samples or 1) // self._problem.options.batch_size)
-        most = -(-max(rows[0], rows[1] * columns) // batches)
+        most = -(-rows(columns) // batches)
         random = np.random.default_rng([self._problem.seed, seed, layer.weight])
         names = self._own_names()
         pairs = zip(

@@ -20,7 +20,7 @@ import onnx_ir as ir
 from converter.passes.values import is_constant
 from runtimes.base import Array
 from runtimes.dataset import Dataset
-from runtimes.feed import fixed_batch, run_padded
+from runtimes.feed import fixed_batch
 from runtimes.modelfile import model_inputs
 from runtimes.ort import OrtRuntime
 
@@ -93,7 +93,7 @@ class Walk:
         with OrtRuntime(part, threads=self._options.threads) as runtime:
             inputs = [spec.name for spec in runtime.inputs]
             for index, feed in enumerate(self._feeds(inputs)):
-                found = run_padded(runtime, feed, computed)
+                found = runtime.run(feed, computed)
                 found.update(
                     {name: self._kept[name][index] for name in names if name in self._kept}
                 )
@@ -104,10 +104,12 @@ class Walk:
             for arrays in zip(*(self._kept[name] for name in inputs), strict=True):
                 yield {name: np.asarray(array) for name, array in zip(inputs, arrays, strict=True)}
             return
-        size = fixed_batch(model_inputs(self._model)) or self._options.batch_size
-        for index, batch in enumerate(self._data.batches(size)):
+        fixed = fixed_batch(model_inputs(self._model))
+        for index, batch in enumerate(self._data.batches(fixed or self._options.batch_size)):
             yield {
-                name: batch.feed[name] if name in batch.feed else self._kept[name][index]
+                name: _filled(batch.feed[name], fixed)
+                if name in batch.feed
+                else self._kept[name][index]
                 for name in inputs
             }
 
@@ -144,6 +146,12 @@ class Walk:
         mapped: Array = np.load(path, mmap_mode="r")
         path.unlink()  # the mapping keeps the bytes until nobody needs them
         return mapped
+
+
+def _filled(array: Array, size: int | None) -> Array:
+    """As many samples as the model insists on: the last one is there several times."""
+    missing = 0 if size is None else size - len(array)
+    return np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) if missing else array
 
 
 def _in_memory(array: Array) -> bool:

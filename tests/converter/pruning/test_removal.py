@@ -56,26 +56,6 @@ def test_removed_at_random_equals_zeroed(network: Any, feed: Any, seed: int, len
     check_removal(model, dependencies, random_selection(dependencies, seed), feed(seed))
 
 
-@settings(max_examples=20, deadline=None)
-@given(seed=SEEDS)
-def test_cutting_twice_is_cutting_once(seed: int) -> None:
-    model = image_network(seed, 6)
-    InferShapes()(model)
-    dependencies = find_dependencies(model)
-    first = random_selection(dependencies, seed)
-    both = Selection(first.partition, first.units & random_selection(dependencies, seed + 1).units)
-    if not dependencies.leaves_something(both):
-        return
-    once, twice = model.clone(), model.clone()
-    remove_channels(once, dependencies, both)
-    remove_channels(twice, dependencies, first)
-    remove_channels(twice, dependencies, both, before=first)
-    for got, want in zip(
-        run_model(twice, images(seed)), run_model(once, images(seed)), strict=True
-    ):
-        np.testing.assert_array_equal(got, want)
-
-
 def test_an_axis_keeps_a_channel(graph: Any, dependencies_of: Any) -> None:
     model = graph(
         "(float[N, 3] x) => (float[N, 2] y)",

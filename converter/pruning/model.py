@@ -1,0 +1,167 @@
+"""Pruning of a graph: the exact part, then a budget to spend; the caller judges at last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from converter.judge import Budget
+from converter.pruning.cost import CostModel
+from converter.pruning.dependencies import find_dependencies
+from converter.pruning.exact import remove_dead
+from converter.pruning.plan import Plan, cut_and_repair, select
+from converter.pruning.ranking import rank_groups
+from converter.pruning.report import PruningReport, TriedReport, describe_exact, report_groups
+from converter.pruning.search import Found, Target, search
+from converter.pruning.sensitivity import some
+from converter.pruning.sums import Problem
+from converter.pruning.walk import WalkOptions
+from runtimes.dataset import Dataset
+from runtimes.errors import DataError
+
+# Work grows with samples times multiply-adds; beyond this, more samples teach little.
+_MOST_SAMPLES = 1024
+_LEAST_SAMPLES = 64
+_MOST_WORK = 5e11
+_FEWEST = 8
+
+
+_AS_FAST_AS_CAN_BE = Target("latency")
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """``model`` without channels that mattered, ``exact`` without those that did not."""
+
+    model: ir.Model
+    exact: ir.Model
+    report: PruningReport
+
+
+@dataclass(frozen=True)
+class PruneOptions:
+    """What ``prune_model`` obeys.
+
+    ``target``: what to save on and how much is enough. ``plan``: the decision of an earlier run,
+    which is carried out again instead of searching. ``threads`` of a run; ``seed`` of all draws.
+    """
+
+    target: Target = _AS_FAST_AS_CAN_BE
+    plan: Plan | None = None
+    threads: int = 1
+    seed: int = 0
+
+
+def prune_model(
+    model: ir.Model,
+    data: Dataset | None,
+    budget: Budget,
+    *,
+    options: PruneOptions | None = None,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Pruned:
+    """Remove channels of ``model`` as far as ``budget`` allows, and repair what is left.
+
+    ``model`` (optimized, float) stays as it is. ``data``, bound to its inputs, fits and judges:
+    what is fitted never judges itself. Without data only the exact part is done. Whether the
+    result is worth it on data of its own, the caller judges. Raises ``DataError`` for data that
+    are too few, and for a plan of another model.
+    """
+    options = options or PruneOptions()
+    exact = model.clone()
+    removed = remove_dead(exact)
+    dependencies = find_dependencies(exact)
+    groups = report_groups(dependencies, dependencies.everything())
+    found_exactly = describe_exact(removed)
+    if data is None or not any(group.is_open for group in dependencies.groups):
+        missing = "no data were given" if data is None else "no channels can go"
+        why = f"{missing}: only what changes nothing went ({found_exactly or 'nothing did'})"
+        reached = not options.target.share
+        return Pruned(
+            exact,
+            exact,
+            PruningReport(False, reached, why, removed, groups, {}, (), None, None),
+        )
+    data = _enough(exact, data, options.seed)
+    walk = WalkOptions(batch_size=_batch_size(data), threads=options.threads)
+    problem = Problem(exact, dependencies, data, walk, options.seed)
+    costs = CostModel(exact, dependencies, data)
+    progress("ranking channels")
+    rankings = rank_groups(problem)
+    if options.plan is None:
+        found = search(problem, rankings, costs, budget, options.target, progress=progress)
+    else:
+        found = Found(_known(options.plan, problem), (), True)
+    progress("repairing with all data")
+    kept = select(problem, rankings, found.plan)
+    pruned = cut_and_repair(problem, kept) if found.plan else exact
+    before, after = costs.count(dependencies.everything()), costs.count(kept)
+    reason = f"{before.macs / max(1, after.macs):.2f}× fewer multiply-adds, "
+    reason += f"{before.parameters / max(1, after.parameters):.2f}× fewer parameters"
+    if not found.plan:
+        reason = _why_nothing(found)
+    if found_exactly:
+        reason += f"; without any change: {found_exactly}"
+    tried = tuple(
+        TriedReport(
+            macs=one.cost.macs,
+            parameters=one.cost.parameters,
+            share=one.share,
+            drop=one.judgement.drop,
+            agreement=one.judgement.agreement,
+            passed=one.judgement.passed,
+            reason=one.judgement.reason,
+        )
+        for one in found.tried
+    )
+    report = PruningReport(
+        kept=bool(found.plan),
+        reached=found.reached,
+        reason=reason,
+        exact=removed,
+        groups=report_groups(dependencies, kept),
+        plan=found.plan,
+        tried=tried,
+        before=before,
+        after=after,
+        notes=(f"pruned with {data.num_samples} samples of {data.name}",),
+    )
+    return Pruned(pruned, exact, report)
+
+
+def _why_nothing(found: Found) -> str:
+    if found.tried:
+        return f"the budget allows no cut: {found.tried[-1].judgement.reason}"
+    return "no cut saves anything here"
+
+
+def _known(plan: Plan, problem: Problem) -> Plan:
+    """The plan, if it is one for this model."""
+    units = {group.makers[0]: len(group.units) for group in problem.dependencies.groups}
+    for name, stays in plan.items():
+        if not 0 < stays <= units.get(name, 0):
+            raise DataError(
+                f"the decisions are of another model: of {name!r} {stays} channels should stay, "
+                f"and this model has {units.get(name, 'no such layer')}"
+            )
+    return plan
+
+
+def _enough(model: ir.Model, data: Dataset, seed: int) -> Dataset:
+    """As many samples as are worth their time, from all over the data."""
+    if (data.num_samples or 0) < _FEWEST:
+        raise DataError(
+            f"{data.name} holds {data.num_samples} samples for pruning; "
+            f"it takes {_FEWEST} at least, and some hundred to be of use"
+        )
+    dependencies = find_dependencies(model)
+    macs = CostModel(model, dependencies, data).count(dependencies.everything()).macs
+    most = min(_MOST_SAMPLES, max(_LEAST_SAMPLES, int(_MOST_WORK / max(1, macs))))
+    return some(data, most, seed)
+
+
+def _batch_size(data: Dataset) -> int:
+    """Several batches, so that every draw of rows comes from all over the data."""
+    return max(1, min(32, (data.num_samples or 1) // 4))

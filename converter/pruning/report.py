@@ -1,0 +1,120 @@
+"""What pruning did, for people and for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from converter.pruning.cost import Cost
+from converter.pruning.dependencies import Dependencies, Selection
+from converter.pruning.exact import Removed
+
+
+@dataclass(frozen=True)
+class GroupReport:
+    """Channels that only go together with equal places of other layers.
+
+    ``layers`` are the Keras layers (or nodes) that make them, ``before`` and ``after`` how many
+    there were and are, ``closed`` how many have to stay, for ``closed_reason``.
+    """
+
+    layers: tuple[str, ...]
+    before: int
+    after: int
+    closed: int
+    closed_reason: str | None
+
+
+@dataclass(frozen=True)
+class TriedReport:
+    """A plan that was tried on data held out: what it leaves, and whether the budget allowed it.
+
+    ``share`` is what it leaves of the resource that was saved on, 0 … 1.
+    """
+
+    macs: int
+    parameters: int
+    share: float
+    drop: float | None
+    agreement: float | None
+    passed: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class PruningReport:
+    """The outcome of a pruning.
+
+    ``kept``: whether channels went that the results depend on; ``reached``: whether the target that
+    was asked for is met. ``exact`` went without changing the results, in any case. ``plan`` is
+    the decision: how many open units stay of the group that a node makes. Multiply-adds are those
+    of one sample. ``parity`` and ``latency`` are reports of ``runtimes.check`` and
+    ``runtimes.profile`` as dictionaries, ``None`` where the caller judges by itself.
+    """
+
+    kept: bool
+    reached: bool
+    reason: str
+    exact: tuple[Removed, ...]
+    groups: tuple[GroupReport, ...]
+    plan: Mapping[str, int]
+    tried: tuple[TriedReport, ...]
+    before: Cost | None
+    after: Cost | None
+    parity: Mapping[str, Any] | None = None
+    latency: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report in plain JSON types."""
+        return {
+            **asdict(self),
+            "exact": [asdict(item) for item in self.exact],
+            "groups": [asdict(group) for group in self.groups],
+            "plan": dict(self.plan),
+            "tried": [asdict(one) for one in self.tried],
+            "notes": list(self.notes),
+        }
+
+    def rows(self) -> list[dict[str, str]]:
+        """One row of formatted cells a group, for a table."""
+        return [
+            {
+                "layers": ", ".join(group.layers),
+                "channels": str(group.before),
+                "left": str(group.after),
+                "stays because": group.closed_reason or "",
+            }
+            for group in self.groups
+        ]
+
+
+def report_groups(dependencies: Dependencies, kept: Selection) -> tuple[GroupReport, ...]:
+    """What became of each group."""
+    return tuple(
+        GroupReport(
+            layers=group.layers,
+            before=len(group.units) + group.closed_units,
+            after=int(np.count_nonzero(kept.units[group.units])) + group.closed_units,
+            closed=group.closed_units,
+            closed_reason=group.closed_reason,
+        )
+        for group in dependencies.groups
+    )
+
+
+def describe_exact(removed: Sequence[Removed]) -> str:
+    """What went exactly, in words; empty where nothing did."""
+    texts = []
+    for item in removed:
+        where = ", ".join(item.layers)
+        if item.kind == "output":
+            texts.append(f"output {where}")
+        elif item.kind == "unused":
+            texts.append(f"unused {where}")
+        else:
+            texts.append(f"{item.channels} {item.kind} of {where}")
+    return "; ".join(texts)
