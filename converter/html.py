@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from html import escape
 
-from converter.report import Measured, Report
+from converter.charts import CHART_STYLE, bars
+from converter.html_insight import insight_sections
+from converter.report import Measured, Report, StepReport
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c1e21; --paper: #fff; --line: #d8dce1; --soft: #f3f5f7;
-  --good: #14713d; --bad: #a3371f; --bar: #3a6ea5; }
+  --good: #14713d; --bad: #a3371f; --bar: #3a6ea5; --other: #c77b21; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e8ea; --paper: #15181b; --line: #363c43;
-  --soft: #1e2327; --good: #6ccb94; --bad: #f0937c; --bar: #7fb0e0; } }
+  --soft: #1e2327; --good: #6ccb94; --bad: #f0937c; --bar: #7fb0e0;
+  --other: #e8ac5f; } }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
@@ -21,24 +24,29 @@ th, td { padding: .45rem .7rem; border-bottom: 1px solid var(--line); text-align
 th:first-child, td:first-child, td.text, th.text { text-align: left; }
 thead th { background: var(--soft); font-weight: 600; }
 .kept { color: var(--good); font-weight: 600; } .rolled { color: var(--bad); font-weight: 600; }
-svg { display: block; width: 100%; height: auto; } svg text { fill: var(--ink); font-size: 13px; }
-rect.bar { fill: var(--bar); } .scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; } details { margin: .6rem 0; } summary { cursor: pointer; }
+.legend { margin: .4rem 0 0; } .key { display: inline-block; width: .8em; height: .8em;
+  border-radius: 2px; margin: 0 .4em 0 1em; } .key.first { background: var(--bar); }
+.key.second { background: var(--other); } h3 { font-size: 1rem; margin-bottom: 0; }
 """
 
 
 def to_html(report: Report) -> str:
     """Render ``report`` as an HTML page that needs no network and no other file."""
     steps = _models(report)
-    sizes = [(name, found.size_bytes / 1024, "KiB") for name, found, _ in steps if found]
+    sizes = [
+        (name, found.size_bytes / 1024, f"{found.size_bytes / 1024:,.1f} KiB")
+        for name, found, _ in steps
+        if found
+    ]
     latencies = [
-        (name, found.latency_ms, "ms")
+        (name, found.latency_ms, f"{found.latency_ms:,.4g} ms")
         for name, found, _ in steps
         if found is not None and found.latency_ms is not None
     ]
     reasons = "".join(
         f"<tr><td>{escape(step.name)}</td>"
-        f'<td class="text {"kept" if step.kept else "rolled"}">'
-        f"{'kept' if step.kept else 'not kept'}</td>"
+        f'<td class="text {_kind(step)}">{_decision(step)}</td>'
         f'<td class="text">{escape(step.reason)}</td></tr>'
         for step in report.steps
     )
@@ -55,7 +63,7 @@ def to_html(report: Report) -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>kilnx: {escape(report.source)}</title><style>{_STYLE}</style></head><body>
+<title>kilnx: {escape(report.source)}</title><style>{_STYLE}{CHART_STYLE}</style></head><body>
 <h1>{escape(report.source)}</h1>
 <p class="lead">{escape(summary(report))}</p>
 <h2>Steps</h2><div class="scroll"><table><thead><tr><th>model</th><th>size</th><th>of fp32</th>
@@ -63,10 +71,11 @@ def to_html(report: Report) -> str:
 <th class="text"></th></tr></thead>
 <tbody>{"".join(_row(name, found, note, report) for name, found, note in steps)}</tbody></table>
 </div>
-<h2>Size</h2>{_bars(sizes)}
-<h2>Latency</h2>{_bars(latencies)}
+<h2>Size</h2>{bars(sizes)}
+<h2>Latency</h2>{bars(latencies)}
 <h2>Why</h2><div class="scroll"><table><thead><tr><th>step</th><th class="text">decision</th>
 <th class="text">reason</th></tr></thead><tbody>{reasons}</tbody></table></div>
+{insight_sections(report.insight)}
 {f"<h2>Notes</h2><ul>{notes}</ul>" if notes else ""}
 <h2>Measured on</h2><p class="soft">{machine}; {report.threads} thread(s), batch 1.<br>
 {packages}.<br>
@@ -105,18 +114,21 @@ def table_rows(report: Report) -> list[dict[str, str]]:
 def _models(report: Report) -> list[tuple[str, Measured | None, str]]:
     """Rows of the table: name, measurement where there is one, verdict."""
     steps = [
-        (
-            step.name,
-            step.measured if step.tried else None,
-            ("kept" if step.kept else "not kept") if step.tried else "nothing to do",
-        )
-        for step in report.steps
+        (step.name, step.measured if step.tried else None, _decision(step)) for step in report.steps
     ]
     return [("fp32", report.baseline, ""), *steps, ("result", report.result, "")]
 
 
+def _decision(step: StepReport) -> str:
+    return ("kept" if step.kept else "not kept") if step.tried else "nothing to do"
+
+
+def _kind(step: StepReport) -> str:
+    return ("kept" if step.kept else "rolled") if step.tried else "soft"
+
+
 def _row(name: str, found: Measured | None, note: str, report: Report) -> str:
-    kind = "kept" if note == "kept" else "rolled"
+    kind = {"kept": "kept", "not kept": "rolled"}.get(note, "soft")
     return (
         f"<tr><td>{escape(name)}</td>"
         + "".join(f"<td>{escape(cell)}</td>" for cell in _cells(found, report))
@@ -142,18 +154,3 @@ def _speedup(found: Measured) -> str:
     if found.speedup_low is None or found.speedup_high is None:
         return f"{found.speedup:.2f}×"
     return f"{found.speedup:.2f}× ({found.speedup_low:.2f} to {found.speedup_high:.2f})"
-
-
-def _bars(rows: list[tuple[str, float, str]]) -> str:
-    if not rows:
-        return '<p class="soft">not measured</p>'
-    top = max(value for _, value, _ in rows) or 1.0
-    height = 26 * len(rows)
-    bars = "".join(
-        f'<text x="150" y="{26 * i + 17}" text-anchor="end">{escape(name)}</text>'
-        f'<rect class="bar" x="160" y="{26 * i + 4}" width="{max(value / top * 480, 1):.1f}" '
-        f'height="18"/><text x="{170 + value / top * 480:.1f}" y="{26 * i + 17}">'
-        f"{value:,.4g} {unit}</text>"
-        for i, (name, value, unit) in enumerate(rows)
-    )
-    return f'<svg viewBox="0 0 760 {height}" role="img">{bars}</svg>'

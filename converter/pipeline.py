@@ -11,6 +11,7 @@ from typing import Any
 import onnx_ir as ir
 
 from converter.html import to_html
+from converter.insight import look_into
 from converter.judge import Budget, Judge, default_metric
 from converter.passes import optimize
 from converter.report import Measured, Report, StepReport, load_decisions
@@ -20,7 +21,13 @@ from runtimes.compare import ParityReport
 from runtimes.dataset import Dataset
 from runtimes.errors import BudgetError, DataError
 from runtimes.files import atomic_folder, refuse_existing
-from runtimes.modelfile import load_model, model_inputs, model_outputs, write_model
+from runtimes.modelfile import (
+    load_model,
+    model_inputs,
+    model_outputs,
+    refuse_nan_weights,
+    write_model,
+)
 from runtimes.open import is_keras
 
 # Calibration sees this many samples at most when one data set is split in two.
@@ -83,6 +90,7 @@ def compress(
             "weights": weights,
         }
         fp32 = _reference(model, folder / "fp32.onnx", options)
+        refuse_nan_weights(fp32, str(getattr(model, "name", None) or model))
         calibration, evaluation, notes = _data(fp32, data, evaluate_on, seed)
         budget = Budget(
             metric or default_metric(model_outputs(fp32), evaluation),
@@ -109,6 +117,10 @@ def compress(
             outcome = STEPS[name](best.model, context)
             best, step_report = _try_step(name, outcome, best, judge, replay)
             reports.append(step_report)
+        progress("looking into the result")
+        insight = look_into(
+            folder / "fp32.onnx", best.path, evaluation, provider=provider, threads=threads
+        )
         _ship(best.path, folder)
         report = Report(
             source=getattr(model, "name", None) or str(model),
@@ -121,6 +133,7 @@ def compress(
             steps=tuple(reports),
             result=best.measured,
             notes=notes,
+            insight=insight,
         )
         (folder / "report.json").write_text(report.to_json(), encoding="utf-8")
         (folder / "report.html").write_text(to_html(report), encoding="utf-8")

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from converter.insight import Insight
 from runtimes.errors import DataError
 
 
@@ -101,6 +102,7 @@ class Report:
     steps: tuple[StepReport, ...]
     result: Measured
     notes: tuple[str, ...] = ()
+    insight: Insight | None = None
     machine: dict[str, Any] = field(default_factory=describe_machine)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -122,6 +124,7 @@ class Report:
             "steps": [step.to_dict() for step in self.steps],
             "result": asdict(self.result),
             "notes": list(self.notes),
+            "insight": self.insight.to_dict() if self.insight else None,
         }
 
     def to_json(self) -> str:

@@ -20,7 +20,14 @@ from runtimes.compare import ParityReport, check
 from runtimes.dataset import Dataset
 from runtimes.errors import BudgetError
 from runtimes.files import refuse_existing
-from runtimes.modelfile import ModelSource, load_model, model_inputs, model_outputs, save_model
+from runtimes.modelfile import (
+    ModelSource,
+    load_model,
+    model_inputs,
+    refuse_nan_weights,
+    model_outputs,
+    save_model,
+)
 from runtimes.profile import ProfileReport, profile
 
 # Half of the data calibrates, so that the other half judges as well as it can.
@@ -80,6 +87,7 @@ def quantize(
         refuse_existing(output, force=force)
     source = load_model(model)
     refuse_quantized(source)
+    refuse_nan_weights(source, str(model) if source is not model else "the model")
     simplified = optimize(source.clone())
     calibration, evaluation, notes = _split(simplified, data, evaluate_on, seed)
     if metric is None:

@@ -9,6 +9,9 @@ from typing import Any
 
 from runtimes.reporting import plain
 
+ROUNDING_DB = 100.0
+"""An SQNR above this is what rounding in float32 leaves."""
+
 
 @dataclass(frozen=True)
 class LayerParity:

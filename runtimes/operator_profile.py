@@ -221,7 +221,8 @@ class _Source:
         """
         if node is None or node.op_type != "Conv" or len(inputs) < 2:
             return 1.0
-        ends = [self._nodes[name] for name in self.taken_in(node)] or [self._end(node)]
+        ends: list[ir.Node | None] = [self._nodes[name] for name in self.taken_in(node)]
+        ends = ends or [self._end(node)]
         for end in ends:
             if end is not None and end.op_type == "Conv" and end.inputs[1] is not None:
                 weights = end.inputs[1].const_value

@@ -27,7 +27,7 @@ from runtimes.keras import KerasRuntime
 from runtimes.keras_walk import walk_keras
 from runtimes.layer_join import Pair, Seen, join
 from runtimes.layer_names import QUANTIZING, label_of, layer_of
-from runtimes.layer_report import LayerParity, LayersReport, decibels, explain_layers
+from runtimes.layer_report import ROUNDING_DB, LayerParity, LayersReport, decibels, explain_layers
 from runtimes.modelfile import load_model, model_inputs
 from runtimes.onnx_walk import Part, PartedModel, float_values
 from runtimes.open import is_keras
@@ -267,7 +267,8 @@ class _Walk:
     def _departing(self) -> set[int]:
         if self._quantized:
             known = [s.isolated_decibels() for s in self._sums]
-            finite = [one for one in known if one is not None]
+            # Layers that stayed in float differ by rounding: they say nothing about INT8.
+            finite = [one for one in known if one is not None and one < ROUNDING_DB]
             line = DEFAULT_SQNR_DB
             if finite:
                 line = max(line, statistics.median(finite) - _JUMP_DB)

@@ -1,0 +1,247 @@
+"""Charts as SVG text, in colours that the page's style sets for light and for dark."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+_WIDTH = 900
+_LABELS = 230
+
+CHART_STYLE = """
+svg { display: block; width: 100%; height: auto; margin: .6rem 0; }
+svg text { fill: var(--ink); font-size: 13px; font-family: inherit; }
+svg text.small { font-size: 11px; opacity: .75; }
+svg .axis { stroke: var(--line); stroke-width: 1; fill: none; }
+svg .roof { stroke: var(--ink); stroke-width: 1.5; fill: none; }
+svg .first { fill: var(--bar); } svg .second { fill: var(--other); }
+svg .blame { fill: var(--bad); }
+svg line.first, svg polyline.first { stroke: var(--bar); fill: none; stroke-width: 1.6; }
+svg line.second, svg polyline.second { stroke: var(--other); fill: none; stroke-width: 1.6; }
+svg circle { fill-opacity: .75; }
+"""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a scatter plot: place, name for the tooltip, area by ``weight`` (0…1)."""
+
+    x: float
+    y: float
+    name: str
+    weight: float
+    kind: str
+
+
+def bars(rows: Sequence[tuple[str, float, str]], kind: str = "first") -> str:
+    """Horizontal bars from zero: label, length, and what is written behind it."""
+    if not rows:
+        return '<p class="soft">not measured</p>'
+    top = max(value for _, value, _ in rows) or 1.0
+    room = _WIDTH - _LABELS - 190
+    parts = []
+    for i, (label, value, text) in enumerate(rows):
+        y, length = 24 * i, max(value / top * room, 1)
+        parts.append(
+            f'<text x="{_LABELS}" y="{y + 16}" text-anchor="end">{escape(_short(label))}</text>'
+            f'<rect class="{kind}" x="{_LABELS + 10}" y="{y + 4}" width="{length:.1f}" '
+            f'height="16" rx="2"><title>{escape(label)}: {escape(text)}</title></rect>'
+            f'<text x="{_LABELS + 18 + length:.1f}" y="{y + 16}">{escape(text)}</text>'
+        )
+    return _svg(24 * len(rows) + 4, "".join(parts))
+
+
+def paired_bars(
+    rows: Sequence[tuple[str, float | None, float | None]], unit: str, names: tuple[str, str]
+) -> str:
+    """Two bars a label, one of each series; None: the series has no such label."""
+    values = [value for _, *pair in rows for value in pair if value is not None]
+    if not values:
+        return '<p class="soft">not measured</p>'
+    top, room = max(values) or 1.0, _WIDTH - _LABELS - 190
+    parts = []
+    for i, (label, *pair) in enumerate(rows):
+        y = 34 * i
+        parts.append(
+            f'<text x="{_LABELS}" y="{y + 21}" text-anchor="end">{escape(_short(label))}</text>'
+        )
+        for k, (value, kind) in enumerate(zip(pair, ("first", "second"), strict=True)):
+            if value is None:
+                continue
+            length = max(value / top * room, 1)
+            parts.append(
+                f'<rect class="{kind}" x="{_LABELS + 10}" y="{y + 4 + 13 * k}" '
+                f'width="{length:.1f}" height="12" rx="2"><title>{escape(label)}, '
+                f"{escape(names[k])}: {value:,.4g} {unit}</title></rect>"
+                f'<text class="small" x="{_LABELS + 16 + length:.1f}" y="{y + 14 + 13 * k}">'
+                f"{value:,.4g} {unit}</text>"
+            )
+    return legend(names) + _svg(34 * len(rows) + 4, "".join(parts))
+
+
+def legend(names: Sequence[str]) -> str:
+    """The two series' colours and names."""
+    return (
+        '<p class="legend">'
+        + " ".join(
+            f'<span class="key {kind}"></span>{escape(name)}'
+            for name, kind in zip(names, ("first", "second"), strict=False)
+        )
+        + "</p>"
+    )
+
+
+def lines(
+    labels: Sequence[str],
+    series: Sequence[Sequence[float | None]],
+    names: tuple[str, str],
+    unit: str,
+    blamed: Sequence[int] = (),
+) -> str:
+    """Two series over positions that have labels; ``blamed`` positions are marked."""
+    known = [value for one in series for value in one if value is not None]
+    if not known:
+        return '<p class="soft">nothing differs</p>'
+    height, left, bottom = 300, 60, 40
+    low, high = min([0.0, *known]), max(known) or 1.0
+    across = (_WIDTH - left - 20) / max(len(labels) - 1, 1)
+
+    def place(i: int, value: float) -> tuple[float, float]:
+        share = (value - low) / ((high - low) or 1.0)
+        return left + i * across, height - bottom - share * (height - bottom - 20)
+
+    parts = [_grid((low, high), (height, left, bottom), unit)]
+    for one, kind, name in zip(series, ("first", "second"), names, strict=True):
+        points = [(i, value) for i, value in enumerate(one) if value is not None]
+        path = " ".join("{:.1f},{:.1f}".format(*place(i, value)) for i, value in points)
+        parts.append(f'<polyline class="{kind}" points="{path}"/>')
+        for i, value in points:
+            x, y = place(i, value)
+            mark = "blame" if i in blamed else kind
+            parts.append(
+                f'<circle class="{mark}" cx="{x:.1f}" cy="{y:.1f}" r="{5 if i in blamed else 3}">'
+                f"<title>{escape(labels[i])}, {escape(name)}: {value:.1f} {unit}</title></circle>"
+            )
+    step = max(1, math.ceil(len(labels) / 6))
+    for i in range(0, len(labels), step):
+        x, _ = place(i, low)
+        anchor = "start" if i == 0 else "middle"
+        parts.append(
+            f'<text class="small" x="{x:.1f}" y="{height - 12}" text-anchor="{anchor}">'
+            f"{escape(_short(labels[i], 20))}</text>"
+        )
+    return legend(names) + _svg(height, "".join(parts))
+
+
+def histogram(edges: Sequence[float], counts: Sequence[int]) -> str:
+    """Columns between ``edges``, on a logarithmic scale of counts: errors have long tails."""
+    height, left, bottom = 220, 60, 30
+    top = math.log10(max(counts) + 1) or 1.0
+    width = (_WIDTH - left - 20) / len(counts)
+    parts = []
+    for i, count in enumerate(counts):
+        tall = math.log10(count + 1) / top * (height - bottom - 20)
+        parts.append(
+            f'<rect class="first" x="{left + i * width:.1f}" y="{height - bottom - tall:.1f}" '
+            f'width="{max(width - 1, 1):.1f}" height="{tall:.1f}">'
+            f"<title>{edges[i]:.3g} to {edges[i + 1]:.3g}: {count:,}</title></rect>"
+        )
+    for share, value in ((0.0, edges[0]), (0.5, (edges[0] + edges[-1]) / 2), (1.0, edges[-1])):
+        x = left + share * width * len(counts)
+        anchor = {0.0: "start", 0.5: "middle", 1.0: "end"}[share]
+        parts.append(
+            f'<text class="small" x="{x:.1f}" y="{height - 10}" text-anchor="{anchor}">'
+            f"{value:.3g}</text>"
+        )
+    base = height - bottom
+    parts.append(f'<line class="axis" x1="{left}" y1="{base}" x2="{_WIDTH - 20}" y2="{base}"/>')
+    parts.append(
+        f'<text class="small" x="{left - 6}" y="26" text-anchor="end">{max(counts):,}</text>'
+    )
+    return _svg(height, "".join(parts))
+
+
+def roofline(
+    points: Sequence[Point], gflops: float, gigabytes: float, names: tuple[str, str]
+) -> str:
+    """Operations a byte against operations a second, both logarithmic, under the measured roof."""
+    shown = [point for point in points if point.x > 0 and point.y > 0]
+    if not shown:
+        return '<p class="soft">no operator computes</p>'
+    height, left, bottom = 380, 70, 40
+    ridge = gflops / gigabytes
+    x_low = _decade(min(*(p.x for p in shown), ridge), math.floor)
+    x_high = _decade(max(*(p.x for p in shown), ridge * 10), math.ceil)
+    y_low = _decade(min(p.y for p in shown), math.floor)
+    y_high = _decade(max(*(p.y for p in shown), gflops), math.ceil)
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = (math.log10(x) - x_low) / ((x_high - x_low) or 1)
+        up = (math.log10(y) - y_low) / ((y_high - y_low) or 1)
+        return left + across * (_WIDTH - left - 20), height - bottom - up * (height - bottom - 20)
+
+    parts = []
+    for exponent in range(x_low, x_high + 1):
+        x, _ = place(10.0**exponent, 10.0**y_low)
+        parts.append(
+            f'<line class="axis" x1="{x:.1f}" y1="20" x2="{x:.1f}" y2="{height - bottom}"/>'
+            f'<text class="small" x="{x:.1f}" y="{height - 22}" text-anchor="middle">'
+            f"{10.0**exponent:g}</text>"
+        )
+    for exponent in range(y_low, y_high + 1):
+        _, y = place(10.0**x_low, 10.0**exponent)
+        parts.append(
+            f'<line class="axis" x1="{left}" y1="{y:.1f}" x2="{_WIDTH - 20}" y2="{y:.1f}"/>'
+            f'<text class="small" x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">'
+            f"{10.0**exponent:g}</text>"
+        )
+    start_x = max(10.0**x_low, 10.0**y_low / gigabytes)
+    corners = [
+        place(start_x, start_x * gigabytes),
+        place(ridge, gflops),
+        place(10.0**x_high, gflops),
+    ]
+    parts.append(
+        '<polyline class="roof" points="' + " ".join(f"{x:.1f},{y:.1f}" for x, y in corners) + '"/>'
+    )
+    for point in sorted(shown, key=lambda one: -one.weight):
+        x, y = place(point.x, point.y)
+        parts.append(
+            f'<circle class="{point.kind}" cx="{x:.1f}" cy="{y:.1f}" '
+            f'r="{3 + 14 * math.sqrt(point.weight):.1f}"><title>{escape(point.name)}</title>'
+            "</circle>"
+        )
+    parts.append(
+        f'<text class="small" x="{_WIDTH / 2}" y="{height - 4}" text-anchor="middle">'
+        "operations a byte</text>"
+        f'<text class="small" x="{left + 4}" y="14">GFLOP/s</text>'
+    )
+    return legend(names) + _svg(height, "".join(parts))
+
+
+def _grid(span: tuple[float, float], frame: tuple[int, int, int], unit: str) -> str:
+    (low, high), (height, left, bottom) = span, frame
+    parts = []
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        y = height - bottom - share * (height - bottom - 20)
+        value = low + share * (high - low)
+        parts.append(
+            f'<line class="axis" x1="{left}" y1="{y:.1f}" x2="{_WIDTH - 20}" y2="{y:.1f}"/>'
+            f'<text class="small" x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">'
+            f"{value:.0f} {unit}</text>"
+        )
+    return "".join(parts)
+
+
+def _decade(value: float, rounded: object) -> int:
+    return int(rounded(math.log10(value)))  # type: ignore[operator]
+
+
+def _short(text: str, most: int = 32) -> str:
+    return text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[-most // 2 :]}"
+
+
+def _svg(height: float, body: str) -> str:
+    return f'<svg viewBox="0 0 {_WIDTH} {height:g}" role="img">{body}</svg>'
