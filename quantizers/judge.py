@@ -24,8 +24,8 @@ from runtimes.modelfile import (
     ModelSource,
     load_model,
     model_inputs,
-    refuse_nan_weights,
     model_outputs,
+    refuse_nan_weights,
     save_model,
 )
 from runtimes.profile import ProfileReport, profile
