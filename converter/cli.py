@@ -40,6 +40,14 @@ Eval = Annotated[
         "--eval", help="Samples to judge on, which calibration never sees.", metavar="DATA"
     ),
 ]
+ImageSize = Annotated[
+    str | None,
+    typer.Option(help="Height and width that a folder's images are brought to: 224x224."),
+]
+ImageScale = Annotated[
+    float | None, typer.Option(help="What pixels (0 to 255) are multiplied by, such as 0.00392.")
+]
+ImageOffset = Annotated[float | None, typer.Option(help="What is added to them after that.")]
 Metric = Annotated[
     str | None,
     typer.Option(help="top1, top5, binary_accuracy, mae, mse, … or package.module:function."),
@@ -303,7 +311,7 @@ def prune(
         list[str] | None, typer.Option(help="An output to keep; may be given again.")
     ] = None,
     decisions: Annotated[
-        Path | None, typer.Option(help="An earlier report (--json) whose rounds are made again.")
+        Path | None, typer.Option(help="An earlier report (--json) whose decision is replayed.")
     ] = None,
     threads: Threads = 1,
     force: Force = False,
@@ -391,6 +399,9 @@ def check(
         list[str] | None, typer.Option(help="Where the candidate runs; may be given again.")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Samples a run.", min=1)] = 32,
+    image_size: ImageSize = None,
+    image_scale: ImageScale = None,
+    image_offset: ImageOffset = None,
     layers: Annotated[
         bool, typer.Option("--layers", help="Compare layer by layer; name the one that departs.")
     ] = False,
@@ -430,7 +441,7 @@ def check(
         report = run(
             source,
             candidate,
-            data,
+            _data(data, image_size, image_scale, image_offset),
             metric=metric,
             max_drop=max_drop,
             providers=tuple(provider or ("cpu",)),
@@ -472,6 +483,9 @@ def profile(
         str | None, typer.Option(help="Threads of a run, such as 1 or 1,2,4.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Samples; random ones otherwise.")] = None,
+    image_size: ImageSize = None,
+    image_scale: ImageScale = None,
+    image_offset: ImageOffset = None,
     operators: Annotated[
         bool, typer.Option("--operators", help="Show where the time goes, operator by operator.")
     ] = False,
@@ -492,7 +506,7 @@ def profile(
             provider=provider,
             batch=_sizes("--batch", batch),
             threads=None if threads is None else _sizes("--threads", threads),
-            data=data,
+            data=_data(data, image_size, image_scale, image_offset),
             memory=memory,
             operators=operators,
             allow_fallback=allow_fallback,
@@ -556,6 +570,23 @@ def _custom(path: Path | None) -> dict[str, Any] | None:
 
     import_keras()
     return load_custom_objects(path)
+
+
+def _data(path: Path | None, size: str | None, scale: float | None, offset: float | None) -> Any:
+    """The data as they are, or a folder of images with its options."""
+    if path is None or (size, scale, offset) == (None, None, None):
+        return path
+    from runtimes.dataset import Dataset
+    from runtimes.errors import DataError
+    from runtimes.images import ImageOptions
+
+    wanted = None
+    if size is not None:
+        parts = size.lower().split("x")
+        if len(parts) != 2 or not all(part.isdigit() for part in parts):
+            raise DataError(f"--image-size {size!r} is not height and width such as 224x224")
+        wanted = (int(parts[0]), int(parts[1]))
+    return Dataset.open(path, images=ImageOptions(size=wanted, scale=scale, offset=offset))
 
 
 def _levels(names: list[str] | None) -> Any:

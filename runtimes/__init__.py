@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runtimes.base import Array, Feed, Runtime, TensorSpec
+    from runtimes.batches import Batch
     from runtimes.compare import ParityReport, check, evaluate
-    from runtimes.dataset import Batch, Dataset
+    from runtimes.cuda import CudaOptions
+    from runtimes.dataset import Dataset
     from runtimes.errors import (
         BudgetError,
         ConversionError,
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
         RuntimeUnavailable,
         UnsupportedOperator,
     )
+    from runtimes.images import ImageOptions
     from runtimes.layer_report import LayersReport
     from runtimes.modelfile import load_model, save_model
     from runtimes.open import open_runtime
@@ -34,9 +37,11 @@ __all__ = [
     "Batch",
     "BudgetError",
     "ConversionError",
+    "CudaOptions",
     "DataError",
     "Dataset",
     "Feed",
+    "ImageOptions",
     "KilnxError",
     "LayersReport",
     "ModelError",
@@ -63,7 +68,9 @@ _HOME = {
     "ParityReport": "compare",
     "check": "compare",
     "evaluate": "compare",
-    "Batch": "dataset",
+    "Batch": "batches",
+    "CudaOptions": "cuda",
+    "ImageOptions": "images",
     "Dataset": "dataset",
     "BudgetError": "errors",
     "ConversionError": "errors",

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from runtimes.base import Array, Runtime
-from runtimes.dataset import Batch, Dataset
+from runtimes.batches import Batch
+from runtimes.dataset import Dataset
 from runtimes.errors import DataError, ModelError
 from runtimes.feed import fixed_batch, run_padded
 from runtimes.layer_report import LayersReport

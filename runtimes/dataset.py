@@ -4,36 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from runtimes.base import Array, TensorSpec
+from runtimes.batches import Batch, by_shape
 from runtimes.binding import check_array, check_finite, convert, is_label, match_inputs
 from runtimes.errors import DataError
-from runtimes.images import ImageFolder
+from runtimes.images import ImageFolder, ImageOptions
 from runtimes.iterables import SINGLE, as_array, is_tf_dataset, open_iterable
 from runtimes.npyfile import open_npy, open_npz
 from runtimes.samples import ArraySource, Source, StreamSource
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Samples side by side.
-
-    ``feed`` maps input names to arrays, first axis the sample. ``labels`` maps output names
-    to label arrays of as many samples; the key ``""`` is the plain ``labels`` array.
-    ``indices`` are the samples' positions in the source, int64.
-    """
-
-    feed: Mapping[str, Array]
-    labels: Mapping[str, Array]
-    indices: Array
-
-    def __len__(self) -> int:
-        return len(self.indices)
 
 
 class Dataset:
@@ -84,7 +67,13 @@ class Dataset:
         self.notes = (*notes, *casts)
 
     @classmethod
-    def open(cls, source: Any, *, inputs: Sequence[TensorSpec] | None = None) -> Dataset:
+    def open(
+        cls,
+        source: Any,
+        *,
+        inputs: Sequence[TensorSpec] | None = None,
+        images: ImageOptions | None = None,
+    ) -> Dataset:
         """Open what a user has as data.
 
         ``source``: a ``Dataset``; the path of an ``.npz``, an ``.npy`` or a folder of images;
@@ -93,10 +82,11 @@ class Dataset:
         an array, a dict of arrays, or a tuple ``(x, y)``. Arrays ``labels`` or
         ``labels:<output>`` are labels.
 
-        With ``inputs`` the data are bound to a model's inputs, see ``bind``. Raises
+        With ``inputs`` the data are bound to a model's inputs, see ``bind``. ``images`` says how
+        those of a folder are resized and scaled. Raises
         ``DataError`` for data that cannot be read, hold no samples, or whose sample counts differ.
         """
-        dataset = source if isinstance(source, Dataset) else cls(_open_source(source))
+        dataset = source if isinstance(source, Dataset) else cls(_open_source(source, images))
         return dataset if inputs is None else dataset.bind(inputs)
 
     @property
@@ -105,13 +95,18 @@ class Dataset:
         return self._source.num_samples if self._indices is None else len(self._indices)
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
-        """Yield the samples in order, ``batch_size`` at a time, the last batch smaller.
+        """Yield the samples, ``batch_size`` at a time, in order where they have one shape.
 
-        Samples whose shapes differ (dynamic dimensions) do not share a batch. Raises
-        ``DataError`` at the first NaN or infinity, naming array and sample.
+        Samples whose shapes differ (dynamic dimensions) do not share a batch: they wait for others
+        of their shape, some batches at most, and ``indices`` tell where they come from. Only the
+        last batch of a shape, and those that waited too long, are smaller. Raises ``DataError`` at
+        the first NaN or infinity, naming array and sample.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        return by_shape(self._in_order(batch_size), batch_size)
+
+    def _in_order(self, batch_size: int) -> Iterator[Batch]:
         position = 0
         for columns in self._source.read(self._indices, batch_size):
             count = len(next(iter(columns.values())))
@@ -231,9 +226,11 @@ class Dataset:
 _ANY: np.dtype[Any] = np.dtype(np.void)
 
 
-def _open_source(source: Any) -> Source:
+def _open_source(source: Any, images: ImageOptions | None) -> Source:
     if isinstance(source, str | os.PathLike):
-        return _open_path(Path(source))
+        return _open_path(Path(source), images)
+    if images is not None:
+        raise DataError("options of images are for a folder of images, and the data are none")
     if isinstance(source, Mapping):
         return ArraySource(
             "the data",
@@ -244,11 +241,13 @@ def _open_source(source: Any) -> Source:
     return open_iterable(source)
 
 
-def _open_path(path: Path) -> Source:
+def _open_path(path: Path, images: ImageOptions | None) -> Source:
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
     if path.is_dir():
-        return ImageFolder(path, SINGLE)
+        return ImageFolder(path, SINGLE, images)
+    if images is not None:
+        raise DataError(f"options of images are for a folder of images, and {path} is a file")
     try:
         with path.open("rb") as file:
             head = file.read(6)

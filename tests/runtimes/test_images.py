@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtimes import DataError, Dataset
+from runtimes import DataError, Dataset, ImageOptions
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def test_without_pillow_the_message_says_how(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(DataError, match="needs Pillow: pip install pillow"):
+    with pytest.raises(DataError, match=r"needs Pillow: pip install 'kilnx\[images\]'"):
         Dataset.open(tmp_path)
 
 
@@ -53,9 +53,6 @@ def test_subfolders_are_classes(tmp_path: Path, image: Any) -> None:
 
 def test_images_that_cannot_be_batched(tmp_path: Path, image: Any) -> None:
     image.new("L", (4, 4)).save(tmp_path / "0.png")
-    image.new("L", (5, 4)).save(tmp_path / "1.png")
-    with pytest.raises(DataError, match=r"1\.png is 5×4 pixels and .*0\.png is 4×4"):
-        list(Dataset.open(tmp_path).batches(2))
     image.new("RGB", (4, 4)).save(tmp_path / "1.png")
     with pytest.raises(DataError, match=r"1\.png has colours and .*0\.png is gray"):
         list(Dataset.open(tmp_path).batches(2))
@@ -68,6 +65,60 @@ def test_images_that_cannot_be_batched(tmp_path: Path, image: Any) -> None:
     (tmp_path / "1.png").write_bytes(raw[:50])
     with pytest.raises(DataError, match=r"1\.png is a damaged image"):
         list(Dataset.open(tmp_path).batches(2))
+
+
+def test_images_of_several_sizes_are_batched_by_size(tmp_path: Path, image: Any) -> None:
+    for i, width in enumerate((4, 5, 4, 5, 4)):
+        image.new("L", (width, 3), i).save(tmp_path / f"{i}.png")
+    found = [
+        (batch.feed["data"].shape, batch.indices.tolist())
+        for batch in Dataset.open(tmp_path).batches(2)
+    ]
+    assert found == [((2, 3, 4, 1), [0, 2]), ((2, 3, 5, 1), [1, 3]), ((1, 3, 4, 1), [4])]
+
+
+@pytest.mark.parametrize(
+    ("fit", "corner", "middle"), [("stretch", 200, 200), ("crop", 200, 200), ("pad", 0, 200)]
+)
+def test_images_are_brought_to_a_size(
+    tmp_path: Path, image: Any, fit: Any, corner: int, middle: int
+) -> None:
+    image.new("L", (8, 4), 200).save(tmp_path / "0.png")
+    image.new("L", (4, 4), 200).save(tmp_path / "1.png")
+    data = Dataset.open(tmp_path, images=ImageOptions(size=(6, 6), fit=fit))
+    batch = next(data.batches(2))
+    assert batch.feed["data"].shape == (2, 6, 6, 1)
+    assert batch.feed["data"].dtype == np.uint8
+    assert batch.feed["data"][0, 0, 0, 0] == corner
+    assert batch.feed["data"][0, 3, 3, 0] == middle
+
+
+def test_images_are_scaled_and_turned(tmp_path: Path, image: Any) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 3), np.uint8)
+    for i, one in enumerate(pixels):
+        image.fromarray(one).save(tmp_path / f"{i}.png")
+    options = ImageOptions(scale=1 / 127.5, offset=(-1, 0, 1), channels_first=True)
+    batch = next(Dataset.open(tmp_path, images=options).batches(2))
+    expected = (pixels / 127.5 + [-1, 0, 1]).transpose(0, 3, 1, 2)
+    assert batch.feed["data"].dtype == np.float32
+    np.testing.assert_allclose(batch.feed["data"], expected, rtol=1e-6, atol=1e-6)
+    gray = next(Dataset.open(tmp_path, images=ImageOptions(color="gray")).batches(2))
+    assert gray.feed["data"].shape == (2, 3, 4, 1)
+
+
+def test_options_of_images_that_make_no_sense(tmp_path: Path, image: Any) -> None:
+    image.new("L", (4, 4)).save(tmp_path / "0.png")
+    with pytest.raises(DataError, match="one number or one a channel"):
+        Dataset.open(tmp_path, images=ImageOptions(scale=(1, 2, 3)))
+    with pytest.raises(DataError, match="fit of images is stretch, crop, pad; not squash"):
+        ImageOptions(fit="squash")  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="height and width"):
+        ImageOptions(size=(0, 4))
+    with pytest.raises(DataError, match="the data are none"):
+        Dataset.open(np.zeros((2, 2)), images=ImageOptions())
+    np.save(tmp_path / "a.npy", np.zeros((2, 2)))
+    with pytest.raises(DataError, match=r"a\.npy is a file"):
+        Dataset.open(tmp_path / "a.npy", images=ImageOptions())
 
 
 def test_a_folder_without_images(tmp_path: Path, image: Any) -> None:
