@@ -11,9 +11,9 @@ from collections.abc import Iterator, Set
 import onnx_ir as ir
 
 from converter.scopes import layer_of
+from runtimes.layer_names import LAYER_KEY
 
-LAYER_KEY = "kilnx.layer"
-"""Metadata key of an ONNX node: the path of the Keras layer that it came from."""
+__all__ = ["LAYER_KEY", "name_after_layers"]
 
 
 def name_after_layers(model: ir.Model, layers: Set[str]) -> None:
