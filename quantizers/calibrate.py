@@ -16,7 +16,8 @@ from converter.passes.values import Names
 from quantizers.observers import Observer
 from quantizers.options import DEFAULT_OPTIONS, QuantizeOptions
 from runtimes.base import Array
-from runtimes.dataset import Batch, Dataset
+from runtimes.batches import Batch
+from runtimes.dataset import Dataset
 from runtimes.errors import DataError
 from runtimes.feed import fixed_batch, run_padded
 from runtimes.modelfile import model_inputs
