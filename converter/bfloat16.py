@@ -36,8 +36,6 @@ def output_dtypes(model: Any, signature: KerasSignature) -> tuple[str, ...]:
 @contextmanager
 def float32_compute(model: Any) -> Iterator[None]:
     """Let layers and variables that are bfloat16 count as float32 while the block runs."""
-    import keras
-
     changed = [
         (layer, layer.dtype_policy)
         for layer in model._flatten_layers()
@@ -46,7 +44,7 @@ def float32_compute(model: Any) -> Iterator[None]:
     narrow = [variable for variable in model.variables if variable._dtype == "bfloat16"]
     try:
         for layer, _ in changed:
-            layer.dtype_policy = keras.DTypePolicy("float32")
+            layer.dtype_policy = _in_float32(layer.dtype_policy)
         for variable in narrow:
             variable._dtype = "float32"
         yield
@@ -55,6 +53,14 @@ def float32_compute(model: Any) -> Iterator[None]:
             layer.dtype_policy = policy
         for variable in narrow:
             variable._dtype = "bfloat16"
+
+
+def _in_float32(policy: Any) -> Any:
+    """The policy in float32, its quantization kept: ``int8_from_bfloat16`` names both."""
+    import keras
+
+    quantization, separator, _ = policy.name.rpartition("_from_")
+    return keras.dtype_policies.get(f"{quantization}{separator}float32")
 
 
 def widened(signature: KerasSignature) -> KerasSignature:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
@@ -10,11 +11,12 @@ import onnx_ir as ir
 
 from converter.bfloat16 import NOTE, uses_bfloat16
 from converter.dimensions import share_dimension_names
-from converter.expectations import expectations
+from converter.expectations import Expectation, expectations
 from converter.export import export
 from converter.layout import Layout
+from converter.low_bit_notes import low_bit_notes, preferred_opset
 from converter.sources import SignatureSpec, load_source
-from converter.targets import DEFAULT_OPSET, choose_opset
+from converter.targets import choose_opset
 from converter.verify import OutputProof, prove
 from runtimes.errors import DataError
 from runtimes.files import atomic_file, refuse_existing
@@ -63,17 +65,17 @@ def convert(
     ``model``: a live model, or the path of a ``.keras`` or HDF5 file, of a model in JSON, whose
     ``weights`` are another file, or of a SavedModel folder, of which ``signature_key`` chooses a
     signature other than the default. ``signature`` maps input names to ``(shape, dtype)`` for
-    models that do not know theirs. ``opset`` is 18 unless given or too new for ``target_ort``,
-    the ONNX Runtime release that must open the file, such as ``1.16``. ``layout="nchw"`` makes
-    image inputs channels first. ``data`` (what ``Dataset.open`` takes) are samples for the
-    comparison; random ones otherwise. ``custom_objects`` maps names in the file to the user's
-    classes and functions; ``unsafe`` lets code inside the file run. An existing ``output`` is
-    replaced with ``force``.
+    models that do not know theirs. ``opset`` is 18, or 21 for int4 weights, unless given or too new
+    for ``target_ort``, the ONNX Runtime release that must open the file, such as ``1.16``.
+    ``layout="nchw"`` makes image inputs channels first. ``data`` (what ``Dataset.open`` takes) are
+    samples for the comparison; random ones otherwise. ``custom_objects`` maps names in the file to
+    the user's classes and functions; ``unsafe`` lets code inside the file run. An existing
+    ``output`` is replaced with ``force``.
 
     Raises ``UnsupportedOperator``, ``ConversionError``, ``ModelError`` or ``DataError``; then no
     file is written.
     """
-    version = choose_opset(opset, target_ort)
+    choose_opset(opset, target_ort)  # what is wrong with them is said before a model is loaded
     if layout not in get_args(Layout):
         raise DataError(f"there is no layout {layout!r}; choose one of {get_args(Layout)}")
     refuse_existing(output, force=force)
@@ -85,10 +87,13 @@ def convert(
         signature_key=signature_key,
         weights=weights,
     )
+    version = choose_opset(opset, target_ort, default=preferred_opset(live))
     with atomic_file(output, force=force) as path:
-        graph, proofs = export_to(
-            path, live, keras_signature, opset=version, layout=layout, data=data
+        expected = expectations(live, keras_signature, data)
+        graph, proofs = _export_and_prove(
+            path, live, keras_signature, expected, opset=version, layout=layout
         )
+        low_bit = low_bit_notes(path, live, graph, expected, layout=layout)
         return ConversionReport(
             source=live.name if live is model else str(model),
             output=str(output),
@@ -99,7 +104,7 @@ def convert(
             parameters=live.count_params(),
             size_bytes=file_bytes(path),
             proofs=proofs,
-            notes=_notes(live, keras_signature),
+            notes=(*_notes(live, keras_signature), *low_bit),
         )
 
 
@@ -113,12 +118,25 @@ def export_to(
     model: Any,
     signature: KerasSignature,
     *,
-    opset: int = DEFAULT_OPSET,
+    opset: int | None = None,
     layout: Layout = "nhwc",
     data: Any = None,
 ) -> tuple[ir.Model, tuple[OutputProof, ...]]:
     """Export a live model to ``path`` and prove the file; the graph and the proofs."""
     expected = expectations(model, signature, data)
+    version = preferred_opset(model) if opset is None else opset
+    return _export_and_prove(path, model, signature, expected, opset=version, layout=layout)
+
+
+def _export_and_prove(
+    path: str | os.PathLike[str],
+    model: Any,
+    signature: KerasSignature,
+    expected: Sequence[Expectation],
+    *,
+    opset: int,
+    layout: Layout,
+) -> tuple[ir.Model, tuple[OutputProof, ...]]:
     graph = export(model, signature, opset=opset, layout=layout)
     share_dimension_names(graph, signature, expected)
     write_model(graph, path)

@@ -23,6 +23,7 @@ from converter.bfloat16 import (
 from converter.interface import dress, interim_names
 from converter.layout import Layout, channels_first
 from converter.lowering import custom_handlers
+from converter.lowering.dequantize import write_dequantized
 from converter.lowering.operators import NoForm
 from converter.naming import name_after_layers
 from converter.passes.opset import convert_opset
@@ -93,7 +94,9 @@ def export(
             channels_first(converted)
         optimize(converted)
         name_after_layers(converted, traced.layers)
-        return convert_opset(converted, opset)
+        converted = convert_opset(converted, opset)
+        write_dequantized(converted, traced.matrices)
+        return converted
     raise _most_telling(failures, model)
 
 
@@ -118,7 +121,7 @@ def _to_onnx(traced: TracedModel, opset: int, *, lenient: bool) -> ir.Model:
                     source,
                     continue_on_error=lenient,
                     opset=opset,
-                    input_names=[*traced.inputs, *traced.weights],
+                    input_names=[*traced.inputs, *traced.weights, *traced.matrices],
                     output_names=list(traced.outputs),
                     custom_op_handlers=custom_handlers(traced.tables),
                     tensors_to_rename=names,

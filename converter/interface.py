@@ -20,6 +20,9 @@ def dress(model: ir.Model, signature: KerasSignature, traced: TracedModel, *, na
     """Attach the weights and give the interface its Keras names and shapes, in place."""
     graph = model.graph
     by_name = {value.name: value for value in graph.inputs}
+    for stand_in, matrix in traced.matrices.items():
+        if stand_in in by_name:
+            by_name[stand_in].shape = ir.Shape(matrix.codes.shape)
     for stand_in, (path, values) in traced.weights.items():
         value = by_name.get(stand_in)
         if value is None:
@@ -31,7 +34,8 @@ def dress(model: ir.Model, signature: KerasSignature, traced: TracedModel, *, na
         value.shape = ir.Shape(values.shape)
         graph.register_initializer(value)
     inputs = [by_name[interim] for interim in interim_names("input", traced.inputs).values()]
-    extra = [value.name for value in graph.inputs if value not in inputs]
+    known = {*(value.name for value in inputs), *traced.matrices}
+    extra = [value.name for value in graph.inputs if value.name not in known]
     if extra:
         raise ConversionError(
             f"the exported graph wants inputs that the Keras model does not have: {extra}"

@@ -37,8 +37,8 @@ _ORT_OPSETS = {
 }
 
 
-def choose_opset(opset: int | None, target_ort: str | None) -> int:
-    """The opset to write: ``opset`` if given, else the default where ``target_ort`` knows it.
+def choose_opset(opset: int | None, target_ort: str | None, *, default: int = DEFAULT_OPSET) -> int:
+    """The opset to write: ``opset`` if given, else ``default`` where ``target_ort`` knows it.
 
     ``target_ort`` is a release such as ``1.16``. Raises ``DataError`` for an opset that is out
     of range or newer than the target, and for a release that does not read as one.
@@ -46,7 +46,7 @@ def choose_opset(opset: int | None, target_ort: str | None) -> int:
     newest = newest_opset()
     limit = newest if target_ort is None else _newest_of(target_ort, newest)
     if opset is None:
-        return min(DEFAULT_OPSET, limit)
+        return min(default, limit)
     if not OLDEST_OPSET <= opset <= newest:
         raise DataError(
             f"--opset {opset} is out of range: opsets {OLDEST_OPSET} to {newest} can be written"

@@ -10,19 +10,23 @@ because the steps that follow can then fold them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from converter.call_scopes import strip_calls
 from converter.freeze import bytes_of, freeze, values_of
 from converter.grappler import simplified
 from converter.lookup_tables import read_tables
 from converter.lowering.layers import marked_layers
+from converter.lowering.low_bit import LowBitMatrix, low_bit_layers
+from converter.lowering.low_bit_layers import LowBitStandIns
 from converter.scopes import layer_scopes
 from runtimes.base import Array
 from runtimes.errors import ConversionError
 from runtimes.keras_signature import KerasSignature
 from runtimes.saved_model import NETWORK_NAME
+
+_Weight = TypeVar("_Weight")
 
 # Above this many bytes a weight travels beside the graph instead of in it.
 STAND_IN_ABOVE_BYTES = 64 * 1024
@@ -34,6 +38,7 @@ class TracedModel:
 
     ``weights`` maps the tensor name of a stand-in placeholder to ``(name, array)``: the Keras
     path of the weight and its values, which share memory with the Keras model.
+    ``matrices`` are the stand-ins for weights in few bits, float32 in the graph.
     ``tables`` holds keys and values of lookup tables by shared name.
     ``output_shapes`` are static shapes with ``None`` for a dynamic dimension; ``layers`` holds
     the paths of the layers that were called, the scopes that operators are named after.
@@ -47,6 +52,7 @@ class TracedModel:
     weights: dict[str, tuple[str, Array]]
     tables: dict[str, tuple[Array, Array]]
     layers: frozenset[str]
+    matrices: dict[str, LowBitMatrix] = field(default_factory=dict)
 
 
 def trace(
@@ -65,8 +71,10 @@ def trace(
     small = [v for v in variables if bytes_of(v.value) <= stand_in_above]
     constants = [(v, values_of(v.value)) for v in small]
     names: list[str] = []
+    low_bit = LowBitStandIns(low_bit_layers(model))
 
-    def call(inputs: Sequence[Any], weights: Sequence[Any]) -> list[Any]:
+    def call(inputs: Sequence[Any], weights: Sequence[Any], beside: Sequence[Any]) -> list[Any]:
+        low_bit.serve(beside)
         mapping = [(v, tf.constant(values, dtype=v.value.dtype)) for v, values in constants]
         mapping += zip(large, weights, strict=True)
         with keras.StatelessScope(state_mapping=mapping):
@@ -84,10 +92,10 @@ def trace(
 
     def traced(autograph: bool) -> Any:
         function = tf.function(call, autograph=autograph)
-        return function.get_concrete_function(input_specs, weight_specs)
+        return function.get_concrete_function(input_specs, weight_specs, low_bit.specs())
 
     try:
-        with tf.device("/cpu:0"), layer_scopes() as layers, marked_layers():
+        with tf.device("/cpu:0"), layer_scopes() as layers, marked_layers(low_bit.replacements()):
             try:
                 function = traced(autograph=False)
             except tf.errors.OperatorNotAllowedInGraphError:
@@ -101,25 +109,28 @@ def trace(
 
     inputs = [tensor.name for tensor in function.inputs[: len(input_specs)]]
     outputs = [tensor.name for tensor in function.outputs]
-    stand_ins = [t.name for t in function.inputs[len(input_specs) : len(input_specs) + len(large)]]
+    first, last = len(input_specs) + len(large), len(input_specs) + len(large) + len(low_bit)
+    stand_ins = [tensor.name for tensor in function.inputs[len(input_specs) : last]]
     weights = {
         name: (variable.path, values_of(variable.value))
-        for name, variable in zip(stand_ins, large, strict=True)
+        for name, variable in zip(stand_ins[: len(large)], large, strict=True)
     }
+    matrices, packed = low_bit.named([tensor.name for tensor in function.inputs[first:last]])
     shapes = tuple(
         None if t.shape.rank is None else tuple(t.shape.as_list()) for t in function.outputs
     )
     graph_def, captured = freeze(function, stand_in_above=stand_in_above, beside=stand_ins)
-    weights = _used(weights, graph_def) | captured
+    weights = _used(weights | packed, graph_def) | captured
+    matrices = _used(matrices, graph_def)
     tables = read_tables(function, graph_def)
-    interface = [*inputs, *weights, *outputs]
+    interface = [*inputs, *weights, *matrices, *outputs]
     layers |= strip_calls(
         graph_def, layers, fixed=[name.split(":")[0] for name in interface], whole=NETWORK_NAME
     )
     layers.discard(NETWORK_NAME)
     graph_def = simplified(
         graph_def,
-        fetch=[*inputs, *weights, *outputs],
+        fetch=[*inputs, *weights, *matrices, *outputs],
         hidden=[name.split(":")[0] for name in (*stand_ins, *weights)],
     )
     return TracedModel(
@@ -131,10 +142,11 @@ def trace(
         weights,
         tables,
         frozenset(layers),
+        matrices,
     )
 
 
-def _used(weights: dict[str, tuple[str, Array]], graph_def: Any) -> dict[str, tuple[str, Array]]:
+def _used(weights: dict[str, _Weight], graph_def: Any) -> dict[str, _Weight]:
     """Without the stand-ins that nothing reads: a SavedModel inside reads its own variables."""
     read = {source.split(":")[0] for node in graph_def.node for source in node.input}
     return {name: weight for name, weight in weights.items() if name.split(":")[0] in read}

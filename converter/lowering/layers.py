@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from converter.lowering.activations import activation_lowerings, activation_replacements
@@ -10,7 +10,7 @@ from converter.lowering.attention import attention_replacements
 from converter.lowering.dilation import dilation_replacements
 from converter.lowering.framing import framing_replacements
 from converter.lowering.functions import function_replacements
-from converter.lowering.markers import marker_handler, replaced
+from converter.lowering.markers import Replacement, marker_handler, replaced
 from converter.lowering.normalization import normalization_lowerings, normalization_replacements
 from converter.lowering.recurrent import recurrent_replacements
 from converter.lowering.recurrent_nodes import recurrent_lowerings
@@ -29,9 +29,13 @@ lower_marker = marker_handler(
 
 
 @contextmanager
-def marked_layers() -> Iterator[None]:
-    """Let the layers that have a lowering of their own put markers into what is traced."""
+def marked_layers(more: Sequence[Replacement] = ()) -> Iterator[None]:
+    """Let the layers that have a lowering of their own put markers into what is traced.
+
+    ``more`` are replacements that belong to one model, such as those of quantized layers.
+    """
     replacements = [
+        *more,
         *activation_replacements(),
         *attention_replacements(),
         *dilation_replacements(),
