@@ -12,6 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test asserts a time, and a busy machine is no reason to fail.
+settings.register_profile("kilnx", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kilnx")
 
 
 @pytest.fixture(scope="session")
