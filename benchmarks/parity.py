@@ -127,7 +127,7 @@ def plant_all(reference: Any, file: Path, data: Path, scratch: Path) -> Iterator
             "failed": not verdict.passed,
             "reason": verdict.reason,
             "named": found.culprit,
-            "right": not verdict.passed and found.culprit == layer,
+            "right": not verdict.passed and layer in (found.culprit or "").split(" + "),
             "layers_s": round(time.perf_counter() - start, 2),
         }
 

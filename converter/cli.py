@@ -460,7 +460,8 @@ def check(
     else:
         print_rows(report.rows())
         if report.layers:
-            print_rows(report.layers.rows(), title=report.layers.reason)
+            print_rows(report.layers.rows(), title="layer by layer")
+            print_line(report.layers.reason)
         for placement in report.placements:
             if len(report.placements) > 1 or placement.elsewhere:
                 print_line(f"placement: {placement}")

@@ -11,19 +11,22 @@ import onnx_ir as ir
 
 from runtimes.fingerprint import Alignment, Fingerprint, align
 from runtimes.layer_names import QUANTIZING, layer_of
+from runtimes.slices import between, needs
 
 # A value of the same name is taken unless another one of its layer is this much nearer: passes
 # may leave a name on a value that has taken in the next operator.
 _MUCH_NEARER = 0.1
 _FAR = 0.05
+_RIGHT_AGAIN = 0.01
 
 _ABSENT_LAYERS = 8
 _MOVED_FAR = 1e-3
 
 # A layer of which only these are left computes nothing by itself any more.
-_MOVING = QUANTIZING | {
+MOVING = QUANTIZING | {
     "Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze",
 }  # fmt: skip
+"""Operators that compute nothing by themselves."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def join(
     were moved only, and into another order: the layer that follows has its weights in that order.
     """
     by_key = {seen.key: seen for seen in reference}
-    computing = [node for node in model.graph if node.op_type not in _MOVING]
+    computing = [node for node in model.graph if node.op_type not in MOVING]
     windows = _windows(reference, {layer_of(node) for node in computing} - {None})
     pairs = []
     for node in model.graph:
@@ -82,6 +85,33 @@ def join(
                 continue
             pairs.append(Pair(value, seen.key, alignment, _clamped(value)))
     return pairs
+
+
+def plausible(model: ir.Model, pairs: list[Pair]) -> list[Pair]:
+    """The pairs without those that are far apart and yet lead to values that are right.
+
+    What is wrong does not become right again: such a value is another one, inside its layer.
+    """
+    while True:
+        nearest: dict[int, list[float]] = {}
+        stop = [pair.value for pair in pairs]
+        for pair in pairs:
+            others = [value for value in stop if value is not pair.value]
+            read = {id(v) for node in between(others, [pair.value]) for v in needs(node)}
+            for value in others:
+                if id(value) in read:
+                    nearest.setdefault(id(value), []).append(pair.alignment.distance)
+        kept = [
+            pair
+            for pair in pairs
+            if pair.alignment.distance <= _FAR
+            or pair.clamped  # what is cut off here is cut off by the next operator there
+            or id(pair.value) not in nearest
+            or max(nearest[id(pair.value)]) > _RIGHT_AGAIN * pair.alignment.distance
+        ]
+        if len(kept) == len(pairs):
+            return pairs
+        pairs = kept
 
 
 def _windows(reference: Sequence[Seen], present: set[str | None]) -> dict[str, list[Seen]]:
@@ -116,7 +146,7 @@ def _moved_only(value: ir.Value) -> bool:
     node = value.producer()
     layer = None if node is None else layer_of(node)
     while node is not None and layer_of(node) == layer:
-        if node.op_type not in _MOVING:
+        if node.op_type not in MOVING:
             return False
         source = node.inputs[0]
         node = None if source is None else source.producer()

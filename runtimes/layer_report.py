@@ -17,7 +17,8 @@ ROUNDING_DB = 100.0
 class LayerParity:
     """One value of the candidate against the reference's.
 
-    ``layer`` is the Keras layer's path (the node's name where none is known), ``operators`` are the
+    ``layer`` is the Keras layer's path (the node's name where none is known; several, joined by
+    " + ", where nothing between them could be compared), ``operators`` are the
     candidate's between the values before and this one, ``reference`` the layer or value that it was
     held against. Errors are the largest, absolute, ``relative`` to the reference's peak; SQNR in
     dB, None where nothing differs. ``own_noise`` is the rounding error of the layer alone, measured

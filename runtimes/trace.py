@@ -25,7 +25,7 @@ from runtimes.feed import fixed_batch
 from runtimes.fingerprint import Fingerprint, fingerprint
 from runtimes.keras import KerasRuntime
 from runtimes.keras_walk import walk_keras
-from runtimes.layer_join import Pair, Seen, join
+from runtimes.layer_join import MOVING, Pair, Seen, join, plausible
 from runtimes.layer_names import QUANTIZING, label_of, layer_of
 from runtimes.layer_report import ROUNDING_DB, LayerParity, LayersReport, decibels, explain_layers
 from runtimes.modelfile import load_model, model_inputs
@@ -39,8 +39,7 @@ _PROBE_SAMPLES = 3
 _EPSILON = float(np.finfo(np.float32).eps)
 _JUMP_DB = 6.0  # twice the error
 # Where a factor for each channel explains all but this share of the error's power, it is one.
-_REST_QUANTIZED = 0.1
-_REST_FLOAT = 1e-8
+_UNEXPLAINED = 0.1
 _WORTH_SCALING = 1e-3  # of the reference's power
 _ONE: Array = np.ones(())
 
@@ -79,7 +78,7 @@ def compare_layers(
         first = next(iter(dataset.batches(fixed or _PROBE_SAMPLES)))
         whole = PartedModel(graph, float_values(graph), provider=provider, threads=threads)
         seen, prints = _probe(source, whole, _filled(first.feed, fixed or 0), inputs)
-        pairs = join(graph, prints, seen)
+        pairs = plausible(graph, join(graph, prints, seen))
         if not pairs:
             raise ModelError(
                 f"no value of {_name(graph)} could be joined with one of {source.name}: they share "
@@ -154,6 +153,7 @@ class _Walk:
     def __init__(self, parted: PartedModel, pairs: Sequence[Pair], *, quantized: bool) -> None:
         self._parted, self._pairs = parted, pairs
         self._quantized = quantized
+        self._scales: dict[str, Array] = {}  # of equalized channels, by value
         self._pair_of = {str(pair.value.name): pair for pair in pairs}
         self._dead = parted.last_uses()
         self._sums = [_Sums() for _ in pairs]
@@ -161,7 +161,6 @@ class _Walk:
         for place, (pair, part) in enumerate(zip(pairs, parted.parts, strict=True)):
             for key in self._needed(pair, part):
                 self._last_need[key] = place
-        self._scales: dict[str, Array] = {}
         self._first = True
         self._next = 0
         self._own: dict[str, Array] = {}
@@ -207,10 +206,9 @@ class _Walk:
         alone = apart[0] if apart else own
         self._own[str(part.value.name)] = own
         name = str(part.value.name)
-        if self._first:
+        if self._first and self._quantized and not part.value.is_graph_output():
             turned = pair.alignment.to_reference(own, expected.shape)
-            rest = _REST_QUANTIZED if self._quantized else _REST_FLOAT
-            found = _channel_scale(turned, expected, rest)
+            found = _channel_scale(turned, expected)
             if found is not None:
                 self._scales[name] = found
         sums = self._sums[place]
@@ -342,7 +340,7 @@ def _own_noise(model: ir.Model, feed: Feed, found: Array) -> float | None:
     return apart
 
 
-def _channel_scale(own: Array, expected: Array, rest: float) -> Array | None:
+def _channel_scale(own: Array, expected: Array) -> Array | None:
     """A factor for each channel, where the candidate's value is the reference's times that.
 
     Equalized channels are so on purpose, and the next layer undoes it.
@@ -359,17 +357,15 @@ def _channel_scale(own: Array, expected: Array, rest: float) -> Array | None:
         factor[(below == 0) | (factor <= 0)] = 1.0
         scaled = wide * factor
         left = float(((other - scaled) ** 2).sum())
-        if left < rest * plain_error:
+        if left < _UNEXPLAINED * plain_error:
             return np.asarray(factor)
     return None
 
 
 def _parity(pair: Pair, part: Part, sums: _Sums, departs: bool) -> LayerParity:
-    node = part.value.producer()
-    assert node is not None
     peak = sums.peak or 1.0
     return LayerParity(
-        layer=label_of(node),
+        layer=_label(part),
         value=str(part.value.name),
         reference=pair.key,
         operators=tuple(n.op_type for n in part.nodes if n.op_type not in QUANTIZING),
@@ -383,6 +379,12 @@ def _parity(pair: Pair, part: Part, sums: _Sums, departs: bool) -> LayerParity:
         own_noise=sums.noise,
         departs=departs,
     )
+
+
+def _label(part: Part) -> str:
+    """The layers that a part computes, in order."""
+    computing = [node for node in part.nodes if node.op_type not in MOVING]
+    return " + ".join(dict.fromkeys(label_of(node) for node in computing or part.nodes[-1:]))
 
 
 def _probe(

@@ -208,7 +208,41 @@ def test_channels_that_were_scaled_on_purpose_are_no_error(graph: Graph) -> None
     x = np.random.default_rng(0).standard_normal((12, 2)).astype(np.float32)
     report = compare_layers(reference, scaled, x)
     assert report.culprit is None
-    assert any("a factor for each channel" in note for note in report.notes)
+    assert [one.operators for one in report.layers] == [("Mul", "Mul")]
+
+
+def test_a_value_inside_a_layer_is_not_taken_for_its_output(graph: Graph) -> None:
+    reference = graph(
+        "g (float[n, 2] x) => (float[n, 2] y) { [a] a = Exp(x)\n [b] b = Tanh(a)\n[c] y = Neg(b) }"
+    )
+    # As where the second half of a separable convolution bears the name of what was folded in.
+    other = graph(
+        "h (float[n, 2] x) => (float[n, 2] z) <float k = {-3}, float j = {-0.33333333}>"
+        "{ [a] e = Exp(x)\n [a2] i = Mul(e, k)\n [b] t = Mul(i, j)\n [b2] u = Tanh(t)\n"
+        "[c] z = Neg(u) }"
+    )
+    for model in (reference, other):
+        for node in model.graph:
+            node.metadata_props[LAYER_KEY] = {"a": "one", "b": "two", "c": "three"}[
+                str(node.name)[0]
+            ]
+    x = np.random.default_rng(0).standard_normal((9, 2)).astype(np.float32)
+    report = compare_layers(reference, other, x)
+    assert report.culprit is None
+    assert [one.layer for one in report.layers] == ["one + two", "three"]
+
+
+def test_channels_that_nothing_scales_back_are_one(graph: Graph) -> None:
+    reference, wrong = (
+        graph(
+            f"{name} (float[n, 2] x) => (float[n, 2] y) <float[2] k = {{2, {k}}}>"
+            "{ a = Exp(x)\n b = Mul(a, k)\n y = Softmax(b) }"
+        )
+        for name, k in (("g", 3), ("h", 4))
+    )
+    report = compare_layers(reference, wrong, np.ones((5, 2), np.float32))
+    assert report.culprit == "Mul of b"
+    assert report.notes == ()
 
 
 def test_nothing_is_kept_that_no_later_part_reads(graph: Graph, x: Any) -> None:
