@@ -83,24 +83,20 @@ def normalization(node: ir.Node, record: Recorder) -> Sequence[Axes]:
 
 
 def layer_normalization(node: ir.Node, record: Recorder) -> Sequence[Axes]:
-    """Scale and bias lie along the normalized axes; the statistics are over what stays.
+    """Scale and bias lie along the last axis; the statistics are over what stays of it.
 
     So a channel that went is not quite a channel that is zero: the mean is over fewer numbers.
     """
     axes = record.input_axes(node, 0)
     first = node.attributes.get_int("axis", -1) % len(axes)
-    for axis in range(first, len(axes)):
-        channels = axes[axis]
-        if channels is None:
-            continue
+    if first != len(axes) - 1 and any(channels is not None for channels in axes[first:]):
+        raise Unknown("it normalizes over several axes")
+    channels = axes[-1]
+    if channels is not None:
         for index in (1, 2):
             value = present(node, index)
-            if value is None:
-                continue
-            own = axis - len(axes) + len(dims(value))
-            if not is_constant(value):
+            if value is not None and not is_constant(value):
                 raise Unknown(f"its input {index} is not a constant")
-            if own >= 0 and dims(value)[own] != 1:
-                record.use(node, index, own, channels)
-    statistics = tuple(None if axis >= first else one for axis, one in enumerate(axes))
-    return [axes, *[statistics] * (len(node.outputs) - 1)]
+            if value is not None and dims(value)[-1] != 1:
+                record.use(node, index, len(dims(value)) - 1, channels)
+    return [axes, *[(*axes[:-1], None)] * (len(node.outputs) - 1)]

@@ -266,7 +266,9 @@ def sequence_network(seed: int, length: int) -> ir.Model:
     rng = build.rng
     tokens = build.input(["N", 5], "x", ir.DataType.INT64)
     value, width = build.op("Gather", build.weight(9, 8), tokens, axis=0), 8
-    steps: list[Callable[..., Any]] = [dense, attention, lstm, gru, both_ways, widened]
+    steps: list[Callable[..., Any]] = [
+        dense, attention, lstm, gru, both_ways, widened, fused_norm
+    ]  # fmt: skip
     for _ in range(length):
         value, width = steps[rng.integers(len(steps))](build, value, width)
     last = build.op("ReduceSum", value, build.ints(1), keepdims=0)
@@ -282,6 +284,11 @@ def dense(build: Builder, value: ir.Value, width: int) -> Any:
 def widened(build: Builder, value: ir.Value, width: int) -> Any:
     more = build.op("MatMul", value, build.weight(width, 4))
     return build.op("Concat", value, build.op("Tanh", more), axis=-1), width + 4
+
+
+def fused_norm(build: Builder, value: ir.Value, width: int) -> Any:
+    scale, bias = build.positive(width), build.weight(width)
+    return build.op("LayerNormalization", value, scale, bias, axis=-1), width
 
 
 def attention(build: Builder, value: ir.Value, width: int) -> Any:
