@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from converter.passes.affine_before_reshape import MoveAffineBeforeReshape
 from converter.passes.base import Refusal, RewritePass, RewriteResult
 from converter.passes.clean import Clean
 from converter.passes.constants import FoldConstants
@@ -69,6 +70,7 @@ def _sequence() -> tuple[RewritePass, ...]:
         MoveSqueezes(),
         FoldFlattenedTransposes(),
         FoldPads(),
+        MoveAffineBeforeReshape(),
         FoldAffineIntoPrecedingLinear(),
         FoldAffineIntoFollowingLinear(),
         MergeAffine(),
