@@ -8,7 +8,8 @@ whatever the number of stops, and weights behind the stop may change on the way.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -84,34 +85,35 @@ class Walk:
 
     def batches(self, names: Sequence[str]) -> Iterator[dict[str, Array]]:
         """The values called ``names``, batch by batch, computed from the stop onwards."""
-        computed = [name for name in dict.fromkeys(names) if name not in self._kept]
-        if not computed:
-            for arrays in zip(*(self._kept[name] for name in names), strict=True):
-                yield dict(zip(names, arrays, strict=True))
-            return
-        part = self._part(computed)
-        with OrtRuntime(part, threads=self._options.threads) as runtime:
-            inputs = [spec.name for spec in runtime.inputs]
+        fed = [spec.name for spec in model_inputs(self._model)]
+        computed = [n for n in dict.fromkeys(names) if n not in self._kept and n not in fed]
+        with ExitStack() as stack:
+            runtime, inputs = None, [name for name in names if name in fed]
+            if computed:
+                part = self._part(computed)
+                runtime = stack.enter_context(OrtRuntime(part, threads=self._options.threads))
+                inputs += [spec.name for spec in runtime.inputs if spec.name not in self._kept]
             for index, feed in enumerate(self._feeds(inputs)):
-                found = runtime.run(feed, computed)
-                found.update(
-                    {name: self._kept[name][index] for name in names if name in self._kept}
-                )
-                yield found
+                given = {name: arrays[index] for name, arrays in self._kept.items()}
+                given.update(feed)
+                found = {} if runtime is None else self._run(runtime, given, computed)
+                yield {name: found[name] if name in found else given[name] for name in names}
+
+    def _run(
+        self, runtime: OrtRuntime, given: Mapping[str, Array], names: Sequence[str]
+    ) -> dict[str, Array]:
+        feed = {spec.name: np.asarray(given[spec.name]) for spec in runtime.inputs}
+        return runtime.run(feed, names)
 
     def _feeds(self, inputs: Sequence[str]) -> Iterator[dict[str, Array]]:
-        if all(name in self._kept for name in inputs):
-            for arrays in zip(*(self._kept[name] for name in inputs), strict=True):
-                yield {name: np.asarray(array) for name, array in zip(inputs, arrays, strict=True)}
+        """Batches of these inputs of the model; without any, as many as there are batches."""
+        if not inputs:
+            count = len(next(iter(self._kept.values()), []))
+            yield from ({} for _ in range(count))
             return
         fixed = fixed_batch(model_inputs(self._model))
-        for index, batch in enumerate(self._data.batches(fixed or self._options.batch_size)):
-            yield {
-                name: _filled(batch.feed[name], fixed)
-                if name in batch.feed
-                else self._kept[name][index]
-                for name in inputs
-            }
+        for batch in self._data.batches(fixed or self._options.batch_size):
+            yield {name: _filled(batch.feed[name], fixed) for name in inputs}
 
     def _part(self, names: Sequence[str]) -> ir.Model:
         """The model from what is kept to the values called ``names``."""
@@ -128,13 +130,10 @@ class Walk:
         return ir.Model(part, ir_version=self._model.ir_version, functions=functions)
 
     def _live(self, stop: int) -> list[str]:
-        """Names of the values that nodes before ``stop`` or callers give to later ones."""
+        """Names of the values that nodes before ``stop`` give to later ones."""
         later = {value for reads in self._reads[stop:] for value in reads}
         before = [value for node in list(self._model.graph)[:stop] for value in node.outputs]
-        return [str(value.name) for value in (*before, *self._inputs()) if value in later]
-
-    def _inputs(self) -> list[ir.Value]:
-        return [value for value in self._model.graph.inputs if not value.is_initializer()]
+        return [str(value.name) for value in before if value in later]
 
     def _keep(self, array: Array) -> Array:
         if self._held + array.nbytes <= self._options.memory_bytes:
