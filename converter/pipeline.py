@@ -14,7 +14,7 @@ from converter.html import to_html
 from converter.insight import look_into
 from converter.judge import Budget, Judge, default_metric
 from converter.passes import optimize
-from converter.report import Measured, Report, StepReport, load_decisions
+from converter.report import Measured, Report, StepReport, load_decisions, load_details
 from converter.steps import STEPS, Outcome, StepContext
 from quantizers.decisions import load_precisions
 from runtimes.compare import ParityReport
@@ -106,9 +106,11 @@ def compress(
             threads,
             seed,
             progress,
+            budget,
             min_agreement=1.0 - max_drop if budget.metric else min_agreement,
             min_sqnr_db=LABELLED_SQNR_DB if budget.metric else min_sqnr_db,
             precisions=_precisions(decisions),
+            recorded=_recorded(decisions),
         )
         best = _Candidate(fp32, folder / "fp32.onnx", baseline)
         reports: list[StepReport] = []
@@ -242,6 +244,13 @@ def _precisions(source: Any) -> Mapping[str, str] | None:
     if source is None or isinstance(source, Mapping):
         return None
     return load_precisions(source) or None
+
+
+def _recorded(source: Any) -> Mapping[str, Mapping[str, Any]]:
+    """Details of each step out of a report, so that no step decides by timing again."""
+    if source is None or isinstance(source, Mapping):
+        return {}
+    return load_details(source)
 
 
 def _ship(path: Path, folder: Path) -> None:

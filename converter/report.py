@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -154,3 +155,13 @@ def load_decisions(path: str | os.PathLike[str]) -> dict[str, bool]:
         raise DataError(
             f"{path} is not a report.json that kilnx wrote; --decisions takes one"
         ) from error
+
+
+def load_details(path: str | os.PathLike[str]) -> dict[str, Mapping[str, Any]]:
+    """What each step of an earlier report said beside its measurement: step name → details.
+
+    Raises ``DataError`` as ``load_decisions`` does.
+    """
+    load_decisions(path)
+    steps = json.loads(Path(path).read_text(encoding="utf-8"))["steps"]
+    return {str(step["name"]): step.get("details") or {} for step in steps}

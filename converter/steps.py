@@ -8,7 +8,10 @@ from typing import Any
 
 import onnx_ir as ir
 
+from converter.judge import Budget
 from converter.passes.dedupe import deduplicate
+from converter.pruning import PruneOptions, prune_model
+from converter.pruning.objective import share_of
 from quantizers import QuantizeOptions, quantize_model
 from runtimes.dataset import Dataset
 
@@ -19,15 +22,19 @@ class StepContext:
 
     ``min_agreement`` and ``min_sqnr_db``: floors that a candidate should reach on the calibration
     data. ``precisions``: INT8 or float by operator, as decided before, in place of timing.
+    ``budget`` is what all steps together may lose. ``recorded``: by step, the details of an
+    earlier run that is replayed.
     """
 
     calibration: Dataset
     threads: int
     seed: int
     progress: Callable[[str], None]
+    budget: Budget
     min_agreement: float = 0.99
     min_sqnr_db: float = 20.0
     precisions: Mapping[str, str] | None = None
+    recorded: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,9 @@ class Outcome:
     details: dict[str, Any] = field(default_factory=dict)
 
 
+# What pruning may spend, so that quantization has something left.
+_PRUNING_SHARE = 0.75
+
 Step = Callable[[ir.Model, StepContext], Outcome]
 
 
@@ -49,6 +59,19 @@ def _dedupe(model: ir.Model, context: StepContext) -> Outcome:
         return Outcome(None, "no two weights are equal")
     copies = sum(len(merge.replaced) for merge in found.merged)
     return Outcome(candidate, f"{copies} weights were copies of others", found.to_dict())
+
+
+def _prune(model: ir.Model, context: StepContext) -> Outcome:
+    plan = context.recorded.get("prune", {}).get("plan")
+    options = PruneOptions(plan=plan, threads=context.threads, seed=context.seed)
+    budget = share_of(context.budget, _PRUNING_SHARE)
+    pruned = prune_model(
+        model, context.calibration, budget, options=options, progress=context.progress
+    )
+    report = pruned.report
+    if not report.kept and not report.exact:
+        return Outcome(None, report.reason, report.to_dict())
+    return Outcome(pruned.model if report.kept else pruned.exact, report.reason, report.to_dict())
 
 
 def _quantize(model: ir.Model, context: StepContext) -> Outcome:
@@ -67,5 +90,5 @@ def _quantize(model: ir.Model, context: StepContext) -> Outcome:
     return Outcome(candidate, f"{int8} of {len(found.operators)} operators in INT8", details)
 
 
-STEPS: dict[str, Step] = {"dedupe": _dedupe, "quantize": _quantize}
+STEPS: dict[str, Step] = {"dedupe": _dedupe, "prune": _prune, "quantize": _quantize}
 """In the order in which they run."""

@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from converter.pruning.model import Pruned, PruneOptions, prune_model
-    from converter.pruning.prune import prune
     from converter.pruning.report import PruningReport
 
-__all__ = ["PruneOptions", "Pruned", "PruningReport", "prune", "prune_model"]
+__all__ = ["PruneOptions", "Pruned", "PruningReport", "prune_model"]
 
 _HOME = {
     "Pruned": "converter.pruning.model",
     "PruneOptions": "converter.pruning.model",
     "prune_model": "converter.pruning.model",
     "PruningReport": "converter.pruning.report",
-    "prune": "converter.pruning.prune",
 }
 
 

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from converter.judge import Budget
 from converter.pruning.cost import CostModel
-from converter.pruning.dependencies import find_dependencies
+from converter.pruning.dependencies import Dependencies, find_dependencies
 from converter.pruning.exact import remove_dead
 from converter.pruning.plan import Plan, cut_and_repair, select
 from converter.pruning.ranking import rank_groups
@@ -66,24 +66,21 @@ def prune_model(
 
     ``model`` (optimized, float) stays as it is. ``data``, bound to its inputs, fits and judges:
     what is fitted never judges itself. Without data only the exact part is done. Whether the
-    result is worth it on data of its own, the caller judges. Raises ``DataError`` for data that
-    are too few, and for a plan of another model.
+    result is worth it on data of its own, the caller judges. Raises ``DataError`` for a plan of
+    another model.
     """
     options = options or PruneOptions()
     exact = model.clone()
     removed = remove_dead(exact)
     dependencies = find_dependencies(exact)
-    groups = report_groups(dependencies, dependencies.everything())
     found_exactly = describe_exact(removed)
-    if data is None or not any(group.is_open for group in dependencies.groups):
-        missing = "no data were given" if data is None else "no channels can go"
+    missing = _missing(data, dependencies)
+    if missing or data is None:
         why = f"{missing}: only what changes nothing went ({found_exactly or 'nothing did'})"
+        groups = report_groups(dependencies, dependencies.everything())
         reached = not options.target.share
-        return Pruned(
-            exact,
-            exact,
-            PruningReport(False, reached, why, removed, groups, {}, (), None, None),
-        )
+        report = PruningReport(False, reached, why, removed, groups, {}, (), None, None)
+        return Pruned(exact, exact, report)
     data = _enough(exact, data, options.seed)
     walk = WalkOptions(batch_size=_batch_size(data), threads=options.threads)
     problem = Problem(exact, dependencies, data, walk, options.seed)
@@ -149,13 +146,20 @@ def _known(plan: Plan, problem: Problem) -> Plan:
     return plan
 
 
+def _missing(data: Dataset | None, dependencies: Dependencies) -> str:
+    """What stands against pruning at all; empty if nothing does."""
+    if not any(group.is_open for group in dependencies.groups):
+        return "no channel of this model can go"
+    if data is None:
+        return "no data were given"
+    samples = data.num_samples or 0
+    if samples < _FEWEST:
+        return f"{data.name} holds {samples} samples for pruning, and it takes {_FEWEST} at least"
+    return ""
+
+
 def _enough(model: ir.Model, data: Dataset, seed: int) -> Dataset:
     """As many samples as are worth their time, from all over the data."""
-    if (data.num_samples or 0) < _FEWEST:
-        raise DataError(
-            f"{data.name} holds {data.num_samples} samples for pruning; "
-            f"it takes {_FEWEST} at least, and some hundred to be of use"
-        )
     dependencies = find_dependencies(model)
     macs = CostModel(model, dependencies, data).count(dependencies.everything()).macs
     most = min(_MOST_SAMPLES, max(_LEAST_SAMPLES, int(_MOST_WORK / max(1, macs))))
