@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from converter.conversion import convert
-    from converter.passes.dedupe import dedupe
     from converter.pipeline import compress
     from converter.pruning.prune import prune
+    from converter.sharing import dedupe
 
 __all__ = ["compress", "convert", "dedupe", "prune"]
 
 _HOME = {
     "convert": "converter.conversion",
     "compress": "converter.pipeline",
-    "dedupe": "converter.passes.dedupe",
+    "dedupe": "converter.sharing",
     "prune": "converter.pruning.prune",
 }
 

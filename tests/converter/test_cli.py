@@ -169,7 +169,9 @@ def bad_inputs(folder: Path) -> dict[str, tuple[list[Any], int, str]]:
         "skip": (["compress", onnx, *out, "--data", data, "--skip", "shrink"], 2, "shrink"),
         "batch": (["profile", onnx, "--batch", "1,x"], 2, "--batch"),
         "provider": (["profile", onnx, "--provider", "tpu"], 3, "tpu"),
-        "two models": (["dedupe", onnx, onnx, "-o", folder / "d.onnx"], 2, "one model"),
+        "two models": (["dedupe", onnx, onnx, "-o", folder / "d"], 2, "would be called"),
+        "no output": (["dedupe", onnx], 2, "-o"),
+        "no store": (["dedupe", folder, "--verify"], 2, "is not a store"),
         "usage": (["compress", onnx, "--data", data], 2, "-o"),
     }
 
@@ -193,6 +195,8 @@ CASES = (
     "batch",
     "provider",
     "two models",
+    "no output",
+    "no store",
     "usage",
 )
 

@@ -66,7 +66,7 @@ def test_one_output_takes_the_value_of_both(graph, check_pass, ops):
     assert ops(model) == ["Relu", "Add"]
 
 
-def test_branches_are_judged_on_their_own(graph, check_pass):
+def test_a_branch_has_equal_nodes_of_its_own_and_of_its_parent(graph, check_pass):
     model = graph(
         "(float[N] x, bool c) => (float[N] y)",
         """a = Relu(x) y = If (c) <
@@ -75,7 +75,7 @@ def test_branches_are_judged_on_their_own(graph, check_pass):
         >""",
     )
     assert check_pass(MERGE, model).modified
-    assert [len(g) for g in model.graphs()] == [2, 2, 1]
+    assert [len(g) for g in model.graphs()] == [2, 1, 1]  # p and q are a
 
 
 def test_zero_and_minus_zero_differ(graph, check_pass):
@@ -84,3 +84,76 @@ def test_zero_and_minus_zero_differ(graph, check_pass):
         "c = Elu<alpha = 0.0>(x) d = Elu<alpha = -0.0>(x) y = Add(c, d)",
     )
     assert not check_pass(MERGE, model).modified
+
+
+def test_a_body_uses_what_the_graph_around_it_has_computed(graph, check_pass, ops):
+    model = graph(
+        "(float[N, 4] x, bool c) => (float[N, 4] y)",
+        """a = Exp(x)
+        y = If (c) <
+          then_branch = t () => (float[N, 4] u) { b = Exp(x) u = Neg(b) },
+          else_branch = e () => (float[N, 4] v) { d = Exp(x) v = Add(a, d) }
+        >""",
+    )
+    assert check_pass(MERGE, model).modified
+    assert sorted(node.op_type for node in model.graph.all_nodes()) == ["Add", "Exp", "If", "Neg"]
+
+
+def test_a_graph_does_not_use_what_only_a_body_computes(graph, check_pass):
+    model = graph(
+        "(float[N, 4] x, bool c) => (float[N, 4] y)",
+        """a = If (c) <
+          then_branch = t () => (float[N, 4] u) { b = Exp(x) u = Neg(b) },
+          else_branch = e () => (float[N, 4] v) { d = Exp(x) v = Abs(d) }
+        > f = Exp(x) y = Add(a, f)""",
+    )
+    assert not check_pass(MERGE, model).modified
+
+
+def test_what_a_body_gives_out_is_computed_in_it(graph, check_pass):
+    model = graph(
+        "(float[N, 4] x, bool c) => (float[N, 4] y)",
+        """a = Exp(x) b = If (c) <
+          then_branch = t () => (float[N, 4] u) { u = Exp(x) },
+          else_branch = e () => (float[N, 4] v) { v = Neg(x) }
+        > y = Add(a, b)""",
+    )
+    assert not check_pass(MERGE, model).modified
+
+
+LOOPS = """a = Loop (n, , x) <
+  body = p (int64 i, bool c, float[N, 4] h) => (bool d, float[N, 4] k)
+    {{ d = Identity(c) e = Exp(h) f = Exp(h) g = Mul(e, f) k = Sigmoid(g) }}
+> b = Loop (n, , x) <
+  body = q (int64 j, bool r, float[N, 4] s) => (bool t, float[N, 4] u)
+    {{ t = Identity(r) v = Exp(s) w = Mul(v, v) u = {last}(w) }}
+> y = Add(a, b)"""
+
+
+def test_equal_loops_run_once_and_so_do_equal_nodes_inside(graph, check_pass):
+    model = graph("(float[N, 4] x) => (float[N, 4] y)", LOOPS.format(last="Sigmoid"), n=np.int64(2))
+    assert check_pass(MERGE, model).modified
+    kinds = [node.op_type for node in model.graph.all_nodes()]
+    assert (kinds.count("Loop"), kinds.count("Exp")) == (1, 1)
+
+
+def test_loops_that_differ_inside_stay(graph, check_pass):
+    model = graph("(float[N, 4] x) => (float[N, 4] y)", LOOPS.format(last="Tanh"), n=np.int64(2))
+    check_pass(MERGE, model)
+    assert [node.op_type for node in model.graph] == ["Loop", "Loop", "Add"]
+
+
+def test_bodies_that_draw_random_numbers_are_never_equal(graph):
+    body = "{ r = RandomNormalLike(x) U = Add(x, r) }"
+    model = graph(
+        "(float[N, 4] x, bool c) => (float[N, 4] y)",
+        " ".join(
+            f"""{name} = If (c) <
+              then_branch = t{name} () => (float[N, 4] u{name}) {body.replace("U", "u" + name)},
+              else_branch = e{name} () => (float[N, 4] v{name}) {{ v{name} = Neg(x) }}
+            >"""
+            for name in "ab"
+        )
+        + " y = Add(a, b)",
+    )
+    assert not MERGE(model).modified
