@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from runtimes.modelfile import load_model, save_model
     from runtimes.open import open_runtime
     from runtimes.profile import ProfileReport, profile
+    from runtimes.shared import SharedReport, SharedWeights
     from runtimes.trace import compare_layers
 
 __all__ = [
@@ -49,6 +50,8 @@ __all__ = [
     "ProfileReport",
     "Runtime",
     "RuntimeUnavailable",
+    "SharedReport",
+    "SharedWeights",
     "TensorSpec",
     "UnsupportedOperator",
     "check",
@@ -85,6 +88,8 @@ _HOME = {
     "save_model": "modelfile",
     "open_runtime": "open",
     "ProfileReport": "profile",
+    "SharedReport": "shared",
+    "SharedWeights": "shared",
     "profile": "profile",
 }
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -45,7 +45,8 @@ class OrtRuntime:
     the times of the operators, see ``end_profiling``. ``arena``: keep memory between runs, which
     is faster. ``placement`` says which provider runs each node; one that is not the one asked
     for is ``RuntimeUnavailable`` unless ``allow_fallback``. ``cuda``: options of that provider,
-    on which INT8 models are refused. A provider that is not there is
+    on which INT8 models are refused. ``initializers``: ``OrtValue`` by name in the place of the
+    model's own, which it shares with whoever else has them. A provider that is not there is
     ``RuntimeUnavailable``, a model that does not load is ``ModelError`` naming the node;
     ONNX Runtime's silent fallback to another provider is off.
     """
@@ -70,6 +71,7 @@ class OrtRuntime:
         arena: bool = True,
         allow_fallback: bool = False,
         cuda: CudaOptions | None = None,
+        initializers: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         ort = require_onnxruntime()
         execution_provider = _require_provider(provider, ort.get_available_providers())
@@ -89,6 +91,9 @@ class OrtRuntime:
             options.profile_file_prefix = profile_prefix
         for key, value in {**RECORD, **(config or {})}.items():
             options.add_session_config_entry(key, value)
+        self._initializers = initializers  # the session uses their memory, but does not hold it
+        for key, shared in initializers.items():
+            options.add_initializer(key, shared)
 
         self.name = _name(model)
         self.source = model
