@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from converter.passes.ties import FoldViews
 from quantizers.rewrites import FoldPadIntoConv, SpatialMeanToGlobalAveragePool
 from runtimes.errors import ModelError
 from runtimes.modelfile import weight_bytes
@@ -32,6 +33,7 @@ def prepare(model: ir.Model) -> ir.Model:
     copy = raise_opset(model.clone(), MIN_OPSET)
     common.NameFixPass()(copy)
     common.ShapeInferencePass()(copy)
+    FoldViews()(copy)  # a weight that is read out of another is a constant for its reader
     FoldPadIntoConv()(copy)
     SpatialMeanToGlobalAveragePool()(copy)
     return copy

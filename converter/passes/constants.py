@@ -46,13 +46,14 @@ class FoldConstants(RewritePass):
                 continue
             try:
                 _check_allowed(node)
-                self._fold(node, version)
+                self.fold(node, version)
                 modified = True
             except Refused as reason:
                 refuse(node, str(reason))
         return modified
 
-    def _fold(self, node: ir.Node, version: int) -> None:
+    def fold(self, node: ir.Node, version: int) -> None:
+        """Replace one node of constants by its results, or raise ``Refused``."""
         graph = node.graph
         assert isinstance(graph, ir.Graph)
         arrays = [constant(value) for value in node.inputs]
