@@ -9,9 +9,10 @@ from typing import Any
 import onnx_ir as ir
 
 from converter.judge import Budget
-from converter.passes.dedupe import deduplicate
+from converter.passes.ties import FoldViews
 from converter.pruning import PruneOptions, prune_model
 from converter.pruning.objective import share_of
+from converter.sharing import deduplicate_all
 from quantizers import QuantizeOptions, quantize_model
 from runtimes.dataset import Dataset
 
@@ -54,24 +55,32 @@ Step = Callable[[ir.Model, StepContext], Outcome]
 
 def _dedupe(model: ir.Model, context: StepContext) -> Outcome:
     candidate = model.clone()
-    found = deduplicate(candidate)
-    if not found.merged:
+    found = deduplicate_all(candidate)
+    if not found.merged and not found.nodes_removed:
         return Outcome(None, "no two weights are equal")
     copies = sum(len(merge.replaced) for merge in found.merged)
-    return Outcome(candidate, f"{copies} weights were copies of others", found.to_dict())
+    reason = f"{copies} weights were copies of others"
+    if found.nodes_removed:
+        reason += f", {found.nodes_removed} nodes computed what others compute"
+    return Outcome(candidate, reason, found.to_dict())
 
 
 def _prune(model: ir.Model, context: StepContext) -> Outcome:
     plan = context.recorded.get("prune", {}).get("plan")
     options = PruneOptions(plan=plan, threads=context.threads, seed=context.seed)
     budget = share_of(context.budget, _PRUNING_SHARE)
+    # Weights that dedupe made views of are constants again while their channels are removed.
+    separate = model.clone()
+    FoldViews(only_ours=True)(separate)
     pruned = prune_model(
-        model, context.calibration, budget, options=options, progress=context.progress
+        separate, context.calibration, budget, options=options, progress=context.progress
     )
     report = pruned.report
     if not report.kept and not report.exact:
         return Outcome(None, report.reason, report.to_dict())
-    return Outcome(pruned.model if report.kept else pruned.exact, report.reason, report.to_dict())
+    candidate = (pruned.model if report.kept else pruned.exact).clone()
+    details = {**report.to_dict(), "dedupe": deduplicate_all(candidate).to_dict()}
+    return Outcome(candidate, report.reason, details)
 
 
 def _quantize(model: ir.Model, context: StepContext) -> Outcome:
@@ -86,7 +95,7 @@ def _quantize(model: ir.Model, context: StepContext) -> Outcome:
     int8 = sum(1 for operator in found.operators if operator.precision != "float32")
     if not int8:
         return Outcome(None, "no operator can run in INT8", found.to_dict())
-    details = {**found.to_dict(), "dedupe": deduplicate(candidate).to_dict()}
+    details = {**found.to_dict(), "dedupe": deduplicate_all(candidate).to_dict()}
     return Outcome(candidate, f"{int8} of {len(found.operators)} operators in INT8", details)
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
+from converter.passes.ties import TieQuantizedTables
 from quantizers.build import Basis, Build, build, score
 from quantizers.equalize import equalize_channels
 from quantizers.mixed import Choice, choose_mixture
@@ -33,6 +34,9 @@ _LEAST_GAIN_DB = 0.1
 
 # Values beyond a cut are rare: what was gained without them is lost again where they occur.
 _LEAST_GAIN_OF_CUTS_DB = 0.5
+
+# One table for two uses halves it; twice the noise is too much for that.
+_LARGEST_LOSS_OF_TIES_DB = 3.0
 
 _SAMPLES = 192
 
@@ -103,10 +107,28 @@ def quantize_model(
             f"{len(fewer)} operators have fewer levels of weights, so that 16-bit sums cannot "
             "saturate on CPUs without VNNI; target_cpu vnni does without"
         )
+    best, tie_notes = _tied(source, best, data, options)
+    notes += tie_notes
     report = _report(
         source, best, best.plan, samples=statistics.samples, notes=notes, choice=choice
     )
     return best.model, report
+
+
+def _tied(
+    source: ir.Model, best: Build, data: Dataset, options: QuantizeOptions
+) -> tuple[Build, list[str]]:
+    """Let the two uses of a tied table read one table of codes, unless that costs too much."""
+    tied = best.model.clone()
+    if not TieQuantizedTables()(tied).modified:
+        return best, []
+    before, after = (
+        score(source, model, data, options, samples=_SAMPLES).sqnr_db
+        for model in (best.model, tied)
+    )
+    if after < min(before, max(options.min_sqnr, before - _LARGEST_LOSS_OF_TIES_DB)):
+        return best, [f"a tied table is stored twice: once would be {after:.1f} dB SQNR"]
+    return replace(best, model=tied), ["a tied table is quantized once, for both of its uses"]
 
 
 def _best(

@@ -65,7 +65,8 @@ class SharedWeights:
     session keep a copy of its matrices in the order that products read them. Small batches run
     up to three times as fast with it, and results are those of a session of its own bit by bit;
     without it, the last bits of matrix products may differ. ``arena``: sessions of this process
-    take the memory of their activations from one arena.
+    take the memory of their activations from one arena, and keep it; without it, every run gives
+    its memory back, which is slower and suits many processes of one session each.
 
     Safe to use from several threads. Close the runtimes that it opened before itself.
     """
@@ -87,6 +88,7 @@ class SharedWeights:
         self.folder = Path(folder)
         self.provider = provider
         self.threads = threads
+        self.arena = arena
         self._config = {**({} if prepack else _NO_PREPACKING), **(_ARENA if arena else {})}
         self._lock = threading.Lock()
         self._values: dict[tuple[str, int], Any] = {}
@@ -111,6 +113,7 @@ class SharedWeights:
             threads=self.threads,
             optimization="disabled",
             config=self._config,
+            arena=self.arena,
             cuda=CudaOptions(device=device) if self.provider == "cuda" else None,
             initializers=initializers,
         )

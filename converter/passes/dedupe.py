@@ -25,6 +25,9 @@ from runtimes.tensor_bytes import equal_bytes
 VIEW_FROM_BYTES = 1 << 12
 """A smaller copy stays: the node that reads it out of another tensor takes bytes itself."""
 
+VIEW_KEY = "kilnx.view"
+"""Metadata key of the nodes that read a tensor out of another, put here to share it."""
+
 # From this opset on, the operators below take their parameters as inputs.
 _VIEW_OPSET = 13
 _FILLED_TYPES = frozenset(
@@ -299,6 +302,7 @@ def _replace_by_node(
     for user in value.consumers():  # of one layer or another: a profile counts it there
         node.metadata_props.update(user.metadata_props)
         break
+    node.metadata_props[VIEW_KEY] = operator
     graph.insert_before(graph[0], node)
     replace_by(output, value)
     output.name = name

@@ -117,6 +117,17 @@ def test_views_are_computed_and_found_again(graph, check_pass, ops):
     assert not FoldViews()(model).modified
     (merge,) = deduplicate(model, views=True).merged
     assert merge.how == "Transpose"
+    assert check_pass(FoldViews(only_ours=True), model, tolerance=0).modified
+    assert repr(FoldViews()) == "FoldViews(only_ours=False)"
+
+
+def test_a_view_that_the_model_came_with_may_stay(graph, check_pass):
+    model = graph(
+        "(int64[N, 5] i) => (float[N, 5, 48] y)",
+        "a = Gather(table, i) t = Transpose<perm = [1, 0]>(table) y = MatMul(a, t)",
+        table=TABLE,
+    )
+    assert not check_pass(FoldViews(only_ours=True), model).modified
 
 
 def test_what_depends_on_the_input_is_no_view(graph, check_pass):

@@ -1,0 +1,523 @@
+"""What does storing and loading equal weights once save, and does it hold under damage?
+
+    python benchmarks/dedupe.py [--only planted|family|tied|damage|large]... [--json dedupe.json]
+
+- planted: 3 exact duplicates and a transposed one: merged, bit-equal, no slower.
+- family: 8 heads on one MobileNetV2: bytes of the store; PSS of 8 sessions and of 8 processes.
+- tied: an embedding that is the last product too, through export, pruning and INT8.
+- damage: 500 byte flips, truncations and malicious locations: each detected.
+- large: a 2.5 GB model with external data: peak memory, time against copying it twice.
+
+Every memory figure comes from a process of its own. Exits with 1 where a bound is not met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import onnx_ir as ir  # noqa: E402
+
+PACKAGES = ("keras", "tensorflow", "onnx", "onnx-ir", "onnxruntime", "numpy")
+HEADS = 8
+CLASSES = 100
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", action="append", choices=sorted(CASES))
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        CHILDREN[options.child[0]](*options.child[1:])
+        return 0
+    results: dict[str, Any] = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+    failed = False
+    for name in options.only or CASES:
+        with tempfile.TemporaryDirectory(prefix=f"kilnx-{name}-") as folder:
+            figures, bounds = CASES[name](Path(folder))
+        results[name] = {**figures, "bounds": bounds}
+        failed = failed or not all(bounds.values())
+        print(json.dumps({name: results[name]}, indent=1), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
+    return int(failed)
+
+
+Figures = tuple[dict[str, Any], dict[str, bool]]
+
+
+def planted(folder: Path) -> Figures:
+    from converter.sharing import dedupe
+    from runtimes.profile import profile
+
+    rng = np.random.default_rng(0)
+    wide = rng.normal(size=(128, 128), scale=0.1).astype(np.float32)
+    narrow = rng.normal(size=(128, 96), scale=0.1).astype(np.float32)
+    weights = [wide, wide.copy(), narrow, narrow.T.copy(), wide.copy(), narrow.copy()]
+    model = chain(weights)
+    source, output = folder / "planted.onnx", folder / "deduped.onnx"
+    ir.save(model, source)
+    report = dedupe(source, output)
+    feed = {"x": rng.normal(size=(32, 128)).astype(np.float32)}
+    found = profile(output, against=source, data=feed, batch=(1,), threads=1).batches[0]
+    figures = {
+        "bytes": [source.stat().st_size, output.stat().st_size],
+        "merged": [str(merge) for merge in report.merged],
+        "speed": [found.ratio, found.ratio_low, found.ratio_high],
+    }
+    copies = [m.how for m in report.merged for _ in m.replaced]
+    bounds = {
+        "every duplicate merged": sorted(copies) == ["Transpose", "equal", "equal", "equal"],
+        "bit-equal": bool((run(source, feed) == run(output, feed)).all()),
+        "no slower": found.ratio_high >= 0.98,
+    }
+    return figures, bounds
+
+
+def family(folder: Path) -> Figures:
+    from runtimes.store import create_store, verify_store
+
+    paths = mobile_nets(folder)
+    report = create_store(folder / "store", paths)
+    head = (1280 * CLASSES + CLASSES) * 4
+    one = paths[0].stat().st_size
+    feed = {"image": np.random.default_rng(5).normal(size=(1, 224, 224, 3)).astype(np.float32)}
+    np.savez(folder / "feed.npz", **feed)
+    stored = [folder / "store" / path.name for path in paths]
+    child("sessions", folder, "shared", HEADS, *stored)  # fills the pool, as a first start does
+    memory = {
+        f"{kind} {count}": child("sessions", folder, kind, count, *stored)
+        for kind in ("plain", "shared")
+        for count in (1, HEADS)
+    }
+    processes = {count: together(folder, stored[:count]) for count in (1, HEADS)}
+    figures = {
+        "one model": one,
+        "all models": sum(path.stat().st_size for path in paths),
+        "store": report.store_bytes,
+        "store / (one + other heads)": report.store_bytes / (one + (HEADS - 1) * head),
+        "sessions, MB": {
+            key: {k: v / 1e6 for k, v in m.items() if k != "equal"} for key, m in memory.items()
+        },
+        "sessions, PSS of 8 / 1": memory[f"shared {HEADS}"]["total"] / memory["shared 1"]["total"],
+        "sessions, PSS of 8 / a plain one": memory[f"shared {HEADS}"]["total"]
+        / memory["plain 1"]["total"],
+        "processes, MB": processes,
+        "processes, weights of 8 / 1": processes[HEADS]["weights"] / processes[1]["weights"],
+        "processes, PSS each of 8 / 1": processes[HEADS]["total"] / HEADS / processes[1]["total"],
+    }
+    bounds = {
+        "store at most 1.02 of one model plus heads": report.store_bytes
+        <= 1.02 * (one - head) + HEADS * head,
+        "store verifies": verify_store(folder / "store").passed,
+        "8 sessions at most 1.4 of one": figures["sessions, PSS of 8 / 1"] <= 1.4,
+        "8 processes' weights at most 1.4 of one": figures["processes, weights of 8 / 1"] <= 1.4,
+        "bit-equal": all(m["equal"] for m in memory.values()),
+    }
+    return figures, bounds
+
+
+def tied(folder: Path) -> Figures:
+    import keras
+    from keras import layers
+
+    from converter import compress, convert
+    from runtimes.modelfile import load_model
+
+    words, width, length = 4000, 64, 16
+    keras.utils.set_random_seed(0)
+    table = layers.ReversibleEmbedding(words, width, name="words", tie_weights=True)
+    ids = keras.Input((length,), dtype="int32", name="ids")
+    x = table(ids)
+    for block in range(2):
+        y = layers.MultiHeadAttention(4, 16, name=f"attention_{block}")(x, x)
+        x = layers.LayerNormalization()(x + y)
+        y = layers.Dense(width, name=f"out_{block}")(
+            layers.Dense(4 * width, activation="relu", name=f"in_{block}")(x)
+        )
+        x = layers.LayerNormalization()(x + y)
+    model = keras.Model(ids, table(x, reverse=True), name="tied")
+    samples = np.random.default_rng(1).integers(0, words, size=(256, length)).astype(np.int32)
+    convert(model, folder / "fp32.onnx")
+    report = compress(
+        model,
+        folder / "out",
+        {"ids": samples},
+        min_agreement=0.8,
+        min_sqnr_db=15.0,
+    )
+    files = {"exported": folder / "fp32.onnx", "compressed": folder / "out" / "model.onnx"}
+    copies = {
+        name: sum(
+            value.const_value.nbytes
+            for value in load_model(path).graph.initializers.values()
+            if value.const_value is not None and value.const_value.size == words * width
+        )
+        for name, path in files.items()
+    }
+    steps = {step.name: (step.kept, step.reason) for step in report.steps}
+    figures = {"table, bytes": copies, "steps": steps}
+    return figures, {
+        "once in the export": copies["exported"] == words * width * 4,
+        "once in INT8, after pruning": copies["compressed"] == words * width,
+    }
+
+
+def damage(folder: Path) -> Figures:
+    from runtimes.errors import KilnxError
+    from runtimes.modelfile import load_model
+    from runtimes.store import create_store, extract_model, verify_store
+
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(size=(64, 64)).astype(np.float32) for _ in range(3)]
+    outside = folder / "outside"
+    outside.write_bytes(rng.bytes(64 * 64 * 4))
+    inside = folder / "inside"
+    inside.mkdir()
+    for name in "ab":
+        ir.save(chain([*weights[:2], weights[2] + ord(name)]), inside / f"{name}.onnx")
+    create_store(inside / "store", [inside / "a.onnx", inside / "b.onnx"])
+    ir.save(chain(weights), inside / "m.onnx", external_data="m.data", size_threshold_bytes=0)
+    files = sorted(p for p in (inside / "store").rglob("*") if p.is_file())
+    good = {path: path.read_bytes() for path in (*files, inside / "m.data", inside / "m.onnx")}
+    kept = outside.read_bytes()
+    counts = {"flip": 0, "truncation": 0, "location": 0}
+    missed = crashed = 0
+    locations = (
+        "../outside",
+        str(outside),
+        "/etc/passwd",
+        "a/../../outside",
+        "link",
+        "\\\\x",
+        "C:\\x",
+    )
+    (inside / "link").symlink_to(outside)
+    for _ in range(500):
+        kind = ("flip", "truncation", "location")[rng.integers(3)]
+        counts[kind] += 1
+        if kind == "location":
+            path = inside / "m.onnx"
+            model = ir.load(path)
+            tensor = model.graph.initializers["w1"].const_value
+            assert tensor is not None
+            model.graph.initializers["w1"].const_value = ir.ExternalTensor(
+                locations[rng.integers(len(locations))],
+                None,
+                None,
+                tensor.dtype,
+                shape=ir.Shape(tensor.shape.numpy()),
+                name="w1",
+            )
+            path.write_bytes(ir.to_proto(model).SerializeToString())
+            check: Callable[[], object] = lambda: load_model(inside / "m.onnx")  # noqa: E731
+        else:
+            choice = files if kind == "flip" else [*files, inside / "m.data"]
+            path = choice[rng.integers(len(choice))]
+            raw = bytearray(good[path])
+            if kind == "flip":
+                raw[rng.integers(len(raw))] ^= 1 << rng.integers(8)
+            else:
+                del raw[rng.integers(len(raw)) :]
+            path.write_bytes(raw)
+            check = (
+                (lambda: load_model(inside / "m.onnx"))
+                if path.name == "m.data"
+                else lambda: _both(verify_store, extract_model, inside / "store", folder)
+            )
+        try:
+            if check() is not True:
+                missed += 1
+        except KilnxError:
+            pass
+        except Exception as error:
+            print(f"{kind} of {path}: {type(error).__name__}: {error}", file=sys.stderr)
+            crashed += 1
+        path.write_bytes(good[path])
+    figures = {"damage": counts, "missed": missed, "crashed": crashed}
+    return figures, {
+        "each detected": missed == 0,
+        "none crashes": crashed == 0,
+        "no file outside touched": outside.read_bytes() == kept,
+    }
+
+
+def _both(verify: Any, extract: Any, store: Path, folder: Path) -> bool:
+    """Whether both ways of reading the store notice: the check, and taking every model out."""
+    from runtimes.errors import KilnxError
+
+    try:
+        noticed = not verify(store).passed
+    except KilnxError:
+        noticed = True
+    clean = 0
+    for name in "ab":
+        try:
+            extract(store, name, folder / "extracted.onnx", force=True)
+            clean += 1
+        except KilnxError:
+            pass
+    return noticed and clean < 2
+
+
+def large(folder: Path) -> Figures:
+    size = (5120, 5120)  # 105 MB a tensor
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=size).astype(np.float32)
+
+    # Rows moved by another number make another tensor without another normal distribution.
+    def variant(index: int) -> Any:
+        if index == 20:
+            return base.T
+        if index in (0, 21, 22):
+            return base
+        return np.roll(base, 7 * (3 if index == 23 else index) + 1, axis=0)
+
+    with (folder / "m.data").open("wb") as file:
+        for index in range(24):
+            np.ascontiguousarray(variant(index)).tofile(file)
+    x = ir.val("x", ir.DataType.FLOAT, ["N", size[0]])
+    value, nodes, initializers = x, [], []
+    for index in range(24):
+        tensor = ir.ExternalTensor(
+            "m.data",
+            index * base.nbytes,
+            base.nbytes,
+            ir.DataType.FLOAT,
+            shape=ir.Shape(size),
+            name=f"w{index}",
+            base_dir=folder,
+        )
+        weight = ir.val(f"w{index}", ir.DataType.FLOAT, size, const_value=tensor)
+        nodes.append(ir.node("MatMul", [value, weight]))
+        value = nodes[-1].outputs[0]
+        value.name = f"v{index}"
+        initializers.append(weight)
+    value.type, value.shape = x.type, x.shape
+    graph = ir.Graph(
+        [x], [value], nodes=nodes, initializers=initializers, opset_imports={"": 18}, name="large"
+    )
+    (folder / "m.onnx").write_bytes(ir.to_proto(ir.Model(graph, ir_version=9)).SerializeToString())
+    copies, dedupes, found = [], [], {}
+    for _ in range(2):
+        begin = time.perf_counter()
+        for _ in range(2):
+            shutil.copyfile(folder / "m.data", folder / "copy.data")
+        copies.append(time.perf_counter() - begin)
+        (folder / "copy.data").unlink()
+        found = child("dedupe", folder)
+        dedupes.append(found["seconds"])
+        shutil.rmtree(folder / "out")
+    store = child("store", folder)
+    figures = {
+        "bytes": (folder / "m.data").stat().st_size,
+        "merged": found["merged"],
+        "peak beyond one tensor, MB": (found["peak"] - 105e6) / 1e6,
+        "store: peak beyond one tensor, MB": (store["peak"] - 105e6) / 1e6,
+        "seconds": {"copied twice": copies, "dedupe": dedupes, "store": store["seconds"]},
+    }
+    return figures, {
+        "all four merged": found["merged"] == 4,
+        "peak under 300 MB beyond one tensor": found["peak"] - 105e6 < 300e6,
+        "no slower than copying twice": min(dedupes) <= min(copies),
+    }
+
+
+CASES: dict[str, Callable[[Path], Figures]] = {
+    "planted": planted,
+    "family": family,
+    "tied": tied,
+    "damage": damage,
+    "large": large,
+}
+
+
+def chain(weights: list[Any]) -> ir.Model:
+    """Matrix products with a Tanh after each."""
+    x = ir.val("x", ir.DataType.FLOAT, ["N", weights[0].shape[0]])
+    nodes, initializers, value = [], [], x
+    for index, array in enumerate(weights):
+        tensor = ir.tensor(array, name=f"w{index}")
+        weight = ir.val(f"w{index}", ir.DataType.FLOAT, array.shape, const_value=tensor)
+        nodes += [ir.node("MatMul", [value, weight])]
+        nodes += [ir.node("Tanh", nodes[-1].outputs)]
+        nodes[-2].outputs[0].name, nodes[-1].outputs[0].name = f"p{index}", f"t{index}"
+        value = nodes[-1].outputs[0]
+        initializers.append(weight)
+    value.type, value.shape = x.type, ir.Shape(["N", weights[-1].shape[1]])
+    graph = ir.Graph(
+        [x], [value], nodes=nodes, initializers=initializers, opset_imports={"": 18}, name="g"
+    )
+    return ir.Model(graph, ir_version=9)
+
+
+def run(path: Path, feed: dict[str, Any]) -> Any:
+    from runtimes.ort import OrtRuntime
+
+    with OrtRuntime(path, threads=1) as runtime:
+        return next(iter(runtime.run(feed).values()))
+
+
+def mobile_nets(folder: Path) -> list[Path]:
+    """One exported MobileNetV2 with a head of ``CLASSES``; the others differ in the head."""
+    import keras
+
+    from converter import convert
+
+    keras.utils.set_random_seed(0)
+    backbone = keras.applications.MobileNetV2(
+        weights=None, input_shape=(224, 224, 3), include_top=False, pooling="avg"
+    )
+    image = keras.Input((224, 224, 3), name="image")
+    outputs = keras.layers.Dense(CLASSES, name="head")(backbone(image, training=False))
+    first = folder / "head0.onnx"
+    convert(keras.Model(image, outputs), first)
+    paths = [first]
+    for index in range(1, HEADS):
+        rng = np.random.default_rng(index)
+        model = ir.load(first)
+        for value in model.graph.initializers.values():
+            users = [node.metadata_props.get("kilnx.layer", "") for node in value.consumers()]
+            if any("head" in layer for layer in users) and value.const_value is not None:
+                array = rng.normal(size=value.const_value.shape.numpy(), scale=0.05)
+                tensor = ir.tensor(array.astype(np.float32), name=value.name)
+                value.const_value = tensor
+        paths.append(folder / f"head{index}.onnx")
+        ir.save(model, paths[-1])
+    return paths
+
+
+def child(*arguments: object) -> Any:
+    """Run a part of this file in a process of its own; give what it prints."""
+    command = [sys.executable, __file__, "--child", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def together(folder: Path, models: list[Path]) -> dict[str, float]:
+    """PSS in MB of processes that each hold a session, all alive: in all, and of the weights."""
+    from runtimes.proportional import proportional_bytes
+
+    command = [sys.executable, __file__, "--child", "one", str(folder)]
+    started = [
+        subprocess.Popen([*command, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for path in models
+    ]
+    try:
+        for process in started:
+            assert process.stdout is not None
+            process.stdout.readline()
+        return {
+            "total": sum(proportional_bytes(p.pid) for p in started) / 1e6,
+            "private": sum(proportional_bytes(p.pid, "Pss_Anon") for p in started) / 1e6,
+            "weights": sum(mapped_bytes(p.pid, str(folder / "pool")) for p in started) / 1e6,
+        }
+    finally:
+        for process in started:
+            process.communicate(b"\n")
+
+
+def mapped_bytes(pid: int | str, folder: str) -> int:
+    """PSS of the files under ``folder`` that a process maps."""
+    total, inside = 0, False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        words = line.split()
+        if "-" in words[0] and not words[0].endswith(":"):
+            inside = len(words) > 5 and words[5].startswith(folder)
+        elif words[0] == "Pss:" and inside:
+            total += int(words[1]) * 1024
+    return total
+
+
+def _sessions(folder: str, kind: str, count: str, *models: str) -> None:
+    from runtimes import SharedWeights
+    from runtimes.ort import OrtRuntime, require_onnxruntime
+    from runtimes.proportional import proportional_bytes
+
+    require_onnxruntime()
+    feed = dict(np.load(f"{folder}/feed.npz"))
+    before = proportional_bytes()
+    with SharedWeights(f"{folder}/pool", threads=1) as shared:
+        opened = [
+            shared.open(path) if kind == "shared" else OrtRuntime(path, threads=1)
+            for path in models[: int(count)]
+        ]
+        results = [runtime.run(feed) for runtime in opened]
+        after = proportional_bytes()
+        equal = all(
+            np.array_equal(next(iter(result.values())), run(Path(path), feed))
+            for result, path in zip(results, models, strict=False)
+        )
+    print(json.dumps({"total": after, "added": after - before, "equal": equal}))
+
+
+def _one(folder: str, model: str) -> None:
+    from runtimes import SharedWeights
+
+    feed = dict(np.load(f"{folder}/feed.npz"))
+    with SharedWeights(f"{folder}/pool", threads=1, arena=False) as shared:
+        runtime = shared.open(model)
+        runtime.run(feed)
+        print("ready", flush=True)
+        sys.stdin.readline()
+        runtime.close()
+
+
+def _dedupe(folder: str) -> None:
+    from converter.sharing import dedupe
+
+    Path(folder, "out").mkdir()
+    before, begin = peak(), time.perf_counter()
+    report = dedupe(f"{folder}/m.onnx", f"{folder}/out/m.onnx")
+    seconds = time.perf_counter() - begin
+    merged = sum(len(merge.replaced) for merge in report.merged)
+    print(json.dumps({"seconds": seconds, "peak": peak() - before, "merged": merged}))
+
+
+def _store(folder: str) -> None:
+    from runtimes.store import create_store
+
+    before, begin = peak(), time.perf_counter()
+    create_store(f"{folder}/store", [f"{folder}/m.onnx"])
+    print(json.dumps({"seconds": time.perf_counter() - begin, "peak": peak() - before}))
+
+
+def peak() -> int:
+    """Largest resident memory of this process so far, bytes."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+CHILDREN: dict[str, Callable[..., None]] = {
+    "sessions": _sessions,
+    "one": _one,
+    "dedupe": _dedupe,
+    "store": _store,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
