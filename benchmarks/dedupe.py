@@ -110,7 +110,7 @@ def family(folder: Path) -> Figures:
     child("sessions", folder, "shared", HEADS, *stored)  # fills the pool, as a first start does
     memory = {
         f"{kind} {count}": child("sessions", folder, kind, count, *stored)
-        for kind in ("plain", "shared")
+        for kind in ("plain", "shared", "prepacked")
         for count in (1, HEADS)
     }
     processes = {count: together(folder, stored[:count]) for count in (1, HEADS)}
@@ -120,11 +120,19 @@ def family(folder: Path) -> Figures:
         "store": report.store_bytes,
         "store / (one + other heads)": report.store_bytes / (one + (HEADS - 1) * head),
         "sessions, MB": {
-            key: {k: v / 1e6 for k, v in m.items() if k != "equal"} for key, m in memory.items()
+            key: {k: v if k == "equal" else v / 1e6 for k, v in m.items()}
+            for key, m in memory.items()
         },
-        "sessions, PSS of 8 / 1": memory[f"shared {HEADS}"]["total"] / memory["shared 1"]["total"],
-        "sessions, PSS of 8 / a plain one": memory[f"shared {HEADS}"]["total"]
-        / memory["plain 1"]["total"],
+        **{
+            f"sessions, PSS of {HEADS} {kind} / 1 {than}": memory[f"{kind} {HEADS}"]["total"]
+            / memory[f"{than} 1"]["total"]
+            for kind, than in (
+                ("shared", "shared"),
+                ("shared", "plain"),
+                ("prepacked", "prepacked"),
+                ("plain", "plain"),
+            )
+        },
         "processes, MB": processes,
         "processes, weights of 8 / 1": processes[HEADS]["weights"] / processes[1]["weights"],
         "processes, PSS each of 8 / 1": processes[HEADS]["total"] / HEADS / processes[1]["total"],
@@ -133,9 +141,12 @@ def family(folder: Path) -> Figures:
         "store at most 1.02 of one model plus heads": report.store_bytes
         <= 1.02 * (one - head) + HEADS * head,
         "store verifies": verify_store(folder / "store").passed,
-        "8 sessions at most 1.4 of one": figures["sessions, PSS of 8 / 1"] <= 1.4,
+        "8 sessions at most 1.4 of one": memory[f"shared {HEADS}"]["total"]
+        <= 1.4 * memory["shared 1"]["total"],
+        "8 prepacked sessions at most 1.4 of one": memory[f"prepacked {HEADS}"]["total"]
+        <= 1.4 * memory["prepacked 1"]["total"],
         "8 processes' weights at most 1.4 of one": figures["processes, weights of 8 / 1"] <= 1.4,
-        "bit-equal": all(m["equal"] for m in memory.values()),
+        "prepacked: bit-equal": memory[f"prepacked {HEADS}"]["equal"],
     }
     return figures, bounds
 
@@ -460,9 +471,9 @@ def _sessions(folder: str, kind: str, count: str, *models: str) -> None:
     require_onnxruntime()
     feed = dict(np.load(f"{folder}/feed.npz"))
     before = proportional_bytes()
-    with SharedWeights(f"{folder}/pool", threads=1) as shared:
+    with SharedWeights(f"{folder}/pool", threads=1, prepack=kind == "prepacked") as shared:
         opened = [
-            shared.open(path) if kind == "shared" else OrtRuntime(path, threads=1)
+            OrtRuntime(path, threads=1) if kind == "plain" else shared.open(path)
             for path in models[: int(count)]
         ]
         results = [runtime.run(feed) for runtime in opened]

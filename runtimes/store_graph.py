@@ -1,13 +1,15 @@
 """A model taken apart for a store: what runs, what describes it, and the weights of both.
 
 The file that runs names its weights by their digests and carries nothing else that a runtime can
-do without. Names of layers, shapes of intermediate values and notes stand in a second file, the
-*description*: the graph as it was given with its weights left out, which fine-tuned siblings
-share. Both together give the model back.
+do without: values inside have short names, nodes keep theirs, which errors and profiles show.
+Names of layers and values, shapes and notes stand in a second file, the *description*: the graph as
+it was given with its weights left out, which fine-tuned siblings share. Both together give the
+model back.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import onnx_ir as ir
@@ -45,17 +47,23 @@ def take_apart(model: ir.Model, put: Callable[[ir.TensorProtocol], str]) -> tupl
     for graph in (*runs.graphs(), *described.graphs()):
         _embed_attributes(graph)
     _strip(runs)
+    _shorten(runs)
     return _serialize(runs), _serialize(described)
 
 
 def put_together(runs: ir.Model, description: ir.Model) -> ir.Model:
     """Give ``description`` the weights of ``runs`` (not copied): the model that was taken apart."""
     weights, places = list(_initializers(runs)), list(_initializers(description))
-    if [value.name for value in places] != [value.name for value in weights]:
+    if [_kind(value) for value in places] != [_kind(value) for value in weights]:
         raise ModelError("the description in the store belongs to another model")
     for place, weight in zip(places, weights, strict=True):
         place.const_value = weight.const_value
     return description
+
+
+def _kind(value: ir.Value) -> tuple[ir.DataType, tuple[int, ...]]:
+    tensor = _tensor(value)
+    return tensor.dtype, tuple(tensor.shape.numpy())
 
 
 def stored_weights(model: ir.Model) -> Iterator[ir.ExternalTensor]:
@@ -124,6 +132,25 @@ def _strip(model: ir.Model) -> None:
             for value in node.outputs:
                 if value not in kept:
                     _forget(value, types=not typed)
+
+
+def _shorten(model: ir.Model) -> None:
+    """Give short names to all values that no caller knows: names repeat the path of a layer."""
+    known = {str(value.name) for value in (*model.graph.inputs, *model.graph.outputs)}
+    values = dict.fromkeys(
+        value
+        for graph in model.graphs()
+        for value in (
+            *graph.inputs,
+            *graph.initializers.values(),
+            *(output for node in graph for output in node.outputs),
+        )
+        if value.name and str(value.name) not in known
+    )
+    taken = known | {str(value.name) for value in values}
+    fresh = (name for name in map("v{}".format, itertools.count()) if name not in taken)
+    for value, name in zip(values, fresh, strict=False):
+        value.name = name
 
 
 def _forget(value: ir.Value, *, types: bool) -> None:

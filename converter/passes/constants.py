@@ -28,14 +28,16 @@ class FoldConstants(RewritePass):
 
     A node stays when the file would grow by more than ``max_growth_bytes`` with its result
     (a broadcast, a transposed copy of a weight that is still used as it was): runtimes
-    compute it once at load. It stays, too, where the constant is small on purpose
+    compute it once at load. For a copy that is only turned or cut (tied embeddings), the limit is
+    ``max_copy_bytes``. It stays, too, where the constant is small on purpose
     (quantized weights), where two runs may differ, and where its output is the caller's.
 
     Weights are folded one at a time and each source is dropped as soon as nothing uses it.
     """
 
-    def __init__(self, max_growth_bytes: int = 1 << 16) -> None:
+    def __init__(self, max_growth_bytes: int = 1 << 16, max_copy_bytes: int = 1 << 12) -> None:
         self.max_growth_bytes = max_growth_bytes
+        self.max_copy_bytes = max_copy_bytes
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
         """Fold in graph order, so that chains fold in one call."""
@@ -64,7 +66,8 @@ class FoldConstants(RewritePass):
         if elements is None:
             raise Refused("the size of its result is not known beforehand")
         growth = _growth_bytes(node, elements)
-        if growth > self.max_growth_bytes:
+        copies = is_op(node, "Transpose", "Reshape", "Slice")
+        if growth > (self.max_copy_bytes if copies else self.max_growth_bytes):
             raise Refused(f"its result would add {growth} bytes to the file")
         try:
             results = evaluate(node, arrays, version)

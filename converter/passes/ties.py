@@ -50,7 +50,7 @@ class FoldViews(RewritePass):
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
         """Fold views in the main graph and its subgraphs, in graph order."""
-        folder = FoldConstants(max_growth_bytes=sys.maxsize)
+        folder = FoldConstants(max_growth_bytes=sys.maxsize, max_copy_bytes=sys.maxsize)
         modified = False
         for node in all_nodes(model):
             if not is_op(node, *_VIEWS) or not all(is_constant(value) for value in node.inputs):

@@ -93,6 +93,18 @@ def test_onnx_runtime_opens_a_model_of_a_store_by_itself(store, tmp_path):
         np.testing.assert_array_equal(run(path), run(tmp_path / f"{name}.onnx"))
 
 
+def test_the_file_that_runs_keeps_the_names_that_callers_and_errors_show(store):
+    model = ir.load(model_path(store, "a"))
+    assert [value.name for value in model.graph.inputs] == ["x", "c"]
+    assert [value.name for value in model.graph.outputs] == ["y"]
+    inside = {value.name for node in model.graph.all_nodes() for value in node.outputs} - {"y"}
+    assert all(name.startswith("v") for name in inside)
+    assert not any(node.metadata_props for node in model.graph)
+    given = load_stored(store, "a")
+    assert given.graph[0].metadata_props == {"kilnx.layer": "backbone/dense"}
+    assert given.doc_string == "a note"
+
+
 def test_what_comes_out_is_byte_for_byte_what_went_in(store, tmp_path):
     for name in "ab":
         extract_model(store, name, tmp_path / "out.onnx", force=True)
@@ -238,9 +250,10 @@ def test_a_model_that_points_out_of_the_store_is_refused_even_with_a_right_index
 
     (tmp_path / "store" / "secret").write_bytes(BACKBONE.tobytes())
     model = ir.load(store / "a.onnx")
-    tensor = model.graph.initializers["backbone"].const_value
-    model.graph.initializers["backbone"].const_value = ir.ExternalTensor(
-        "secret", None, None, tensor.dtype, shape=tensor.shape, name="backbone", base_dir=store
+    (value,) = [v for v in model.graph.initializers.values() if v.shape == [64, 48]]
+    tensor = value.const_value
+    value.const_value = ir.ExternalTensor(
+        "secret", None, None, tensor.dtype, shape=tensor.shape, name=value.name, base_dir=store
     )
     raw = ir.to_proto(model).SerializeToString()
     (store / "a.onnx").write_bytes(raw)

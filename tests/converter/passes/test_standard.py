@@ -70,4 +70,4 @@ def test_what_stays_is_listed(graph):
 
 
 def test_it_prints_its_sequence():
-    assert repr(Optimize()).startswith("Optimize(Clean(), FoldConstants(max_growth_bytes=65536)")
+    assert repr(Optimize()).startswith("Optimize(Clean(), FoldConstants(max_growth_bytes=65536, ")
