@@ -7,6 +7,7 @@ other goes by in blocks.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,19 +35,28 @@ class View:
     parameters: tuple[int, ...]
 
 
-def fingerprint(tensor: ir.TensorProtocol) -> tuple[int, int] | str:
-    """Equal for tensors that hold the same elements in any order; tensors differ in it mostly.
+def fingerprint(tensor: ir.TensorProtocol) -> int | str:
+    """Equal for tensors that hold the same elements in any order; others rarely agree.
 
-    Sum and exclusive-or of the elements' bits. Where elements are not whole bytes, or strings,
-    it is a digest, and the order counts.
+    The exclusive-or of the elements' bits, taken eight bytes at a time and folded, which runs as
+    fast as memory gives them. Where elements are not whole bytes, or strings, it is a digest, and
+    the order counts.
     """
-    if unsigned(tensor) is None:
+    width = unsigned(tensor)
+    if width is None:
         return digest_of(byte_chunks(tensor))
-    total, mixed = 0, 0
-    for block in _blocks(tensor):
-        total += int(np.add.reduce(block, axis=None, dtype=np.uint64))
-        mixed ^= int(np.bitwise_xor.reduce(block, axis=None))
-    return total % (1 << 64), mixed
+    mixed = 0
+    for chunk in byte_chunks(tensor):
+        whole = len(chunk) // 8 * 8
+        words = np.frombuffer(chunk, np.uint64, whole // 8)
+        mixed ^= int(np.bitwise_xor.reduce(words))
+        for element in np.frombuffer(chunk, width, offset=whole):
+            mixed ^= int(element)
+    size, half = width.itemsize, 4
+    while half >= size:
+        mixed = (mixed >> 8 * half) ^ (mixed & ((1 << 8 * half) - 1))
+        half //= 2
+    return mixed
 
 
 def find_view(source: ir.TensorProtocol, target: ir.TensorProtocol) -> View | None:
@@ -112,10 +122,11 @@ def elements(tensor: ir.TensorProtocol) -> Array:
     return np.asarray(tensor.numpy()).view(dtype)
 
 
-def _blocks(tensor: ir.TensorProtocol) -> list[Array] | itertools.chain[Array]:
+def _blocks(tensor: ir.TensorProtocol) -> Iterator[Array]:
     dtype = unsigned(tensor)
     assert dtype is not None
-    return itertools.chain(np.frombuffer(chunk, dtype) for chunk in byte_chunks(tensor))
+    for chunk in byte_chunks(tensor):
+        yield np.frombuffer(chunk, dtype)
 
 
 def _equal(expected: Array, target: ir.TensorProtocol) -> bool:
