@@ -333,12 +333,15 @@ def large(folder: Path) -> Figures:
     )
     (folder / "m.onnx").write_bytes(ir.to_proto(ir.Model(graph, ir_version=9)).SerializeToString())
     copies, dedupes, found = [], [], {}
-    for _ in range(2):
+    for _ in range(3):
+        os.sync()  # what was written before would slow down whoever comes next
         begin = time.perf_counter()
-        for _ in range(2):
-            shutil.copyfile(folder / "m.data", folder / "copy.data")
+        for copy in ("first.data", "second.data"):
+            shutil.copyfile(folder / "m.data", folder / copy)
         copies.append(time.perf_counter() - begin)
-        (folder / "copy.data").unlink()
+        for copy in ("first.data", "second.data"):
+            (folder / copy).unlink()
+        os.sync()
         found = child("dedupe", folder)
         dedupes.append(found["seconds"])
         shutil.rmtree(folder / "out")
@@ -353,7 +356,7 @@ def large(folder: Path) -> Figures:
     return figures, {
         "all four merged": found["merged"] == 4,
         "peak under 300 MB beyond one tensor": found["peak"] - 105e6 < 300e6,
-        "no slower than copying twice": min(dedupes) <= min(copies),
+        "no slower than copying twice": bool(np.median(dedupes) <= np.median(copies)),
     }
 
 

@@ -35,7 +35,9 @@ class FoldConstants(RewritePass):
     Weights are folded one at a time and each source is dropped as soon as nothing uses it.
     """
 
-    def __init__(self, max_growth_bytes: int = 1 << 16, max_copy_bytes: int = 1 << 12) -> None:
+    def __init__(
+        self, max_growth_bytes: int = 1 << 16, max_copy_bytes: int = (1 << 12) - 1
+    ) -> None:
         self.max_growth_bytes = max_growth_bytes
         self.max_copy_bytes = max_copy_bytes
 

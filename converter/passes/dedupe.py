@@ -158,6 +158,11 @@ def layers_of(*values: ir.Value) -> tuple[str, ...]:
     return tuple(dict.fromkeys(layer for layer in users if layer))
 
 
+def read_out_of(model: ir.Model, kept: ir.Value, value: ir.Value, view: View) -> ir.Node:
+    """Let a node compute the initializer ``value`` out of ``kept``; give the node."""
+    return _Merges(model).view(kept, value, view)
+
+
 class _Merges:
     """What was merged so far in one model."""
 
@@ -184,7 +189,7 @@ class _Merges:
         self.note(kept, value, "equal", _tensor(value).nbytes)
         replace_by(kept, value)
 
-    def view(self, kept: ir.Value, value: ir.Value, view: View) -> None:
+    def view(self, kept: ir.Value, value: ir.Value, view: View) -> ir.Node:
         self.lift(kept, value)
         self.note(kept, value, view.operator, _tensor(value).nbytes)
         holder = _holder(kept)
@@ -200,7 +205,7 @@ class _Merges:
                 _integers(holder, name, [number])
                 for name, number in (("start", start), ("stop", stop), ("axis", axis))
             ]
-        _replace_by_node(holder, value, view.operator, [kept, *inputs], attributes)
+        return _replace_by_node(holder, value, view.operator, [kept, *inputs], attributes)
 
     def filled(self, value: ir.Value, element: np.ndarray[Any, Any]) -> None:
         tensor = _tensor(value)
@@ -294,7 +299,7 @@ def _replace_by_node(
     operator: str,
     inputs: list[ir.Value],
     attributes: list[ir.Attr],
-) -> None:
+) -> ir.Node:
     """Compute ``value`` at the start of ``graph`` instead of storing it; its name stays."""
     name = str(value.name)
     output = ir.Value(name=unused_name(graph, name), type=value.type, shape=value.shape)
@@ -307,3 +312,4 @@ def _replace_by_node(
     replace_by(output, value)
     output.name = name
     node.name = f"{name}/shared"
+    return node

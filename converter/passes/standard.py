@@ -21,6 +21,7 @@ from converter.passes.pads import FoldPads
 from converter.passes.reshapes import MergeReshapes
 from converter.passes.shapes import InferShapes
 from converter.passes.static_shapes import FoldStaticShapes
+from converter.passes.ties import TieTables
 from converter.passes.transposes import MergeTransposes
 
 _MAX_ROUNDS = 10
@@ -53,8 +54,9 @@ class Optimize(ir.passes.InPlacePass):
             modified = modified or changed
             if not changed:
                 break
-        last = DeduplicateInitializers(min_bytes=_DEDUPLICATE_FROM_BYTES)(model)
-        return RewriteResult(model, modified or last.modified, refusals)
+        for last in (DeduplicateInitializers(min_bytes=_DEDUPLICATE_FROM_BYTES), TieTables()):
+            modified = last(model).modified or modified
+        return RewriteResult(model, modified, refusals)
 
 
 def _sequence() -> tuple[RewritePass, ...]:

@@ -16,7 +16,14 @@ import onnx_ir as ir
 
 from converter.passes.base import Refuse, Refused, RewritePass
 from converter.passes.constants import FoldConstants
-from converter.passes.dedupe import VIEW_KEY
+from converter.passes.dedupe import (
+    VIEW_FROM_BYTES,
+    VIEW_KEY,
+    mergeable,
+    read_out_of,
+    replace_by,
+)
+from converter.passes.tensor_views import find_view, fingerprint
 from converter.passes.values import (
     Array,
     Names,
@@ -30,6 +37,7 @@ from converter.passes.values import (
     opset,
     replace_value,
 )
+from runtimes.tensor_bytes import equal_bytes
 
 _VIEWS = ("ConstantOfShape", "Reshape", "Slice", "Transpose")
 # In steps of the grid. Rounding to the nearest errs by 0.5 at most and by 0.29 in root mean
@@ -65,6 +73,49 @@ class FoldViews(RewritePass):
             except Refused as reason:
                 refuse(node, str(reason))
         return modified
+
+
+class TieTables(RewritePass):
+    """Let what reads a copy of a looked-up table, turned or not, read the table.
+
+    Exporters compute small weights beforehand, the transposed copy of a tied embedding too.
+    Other views are left to ``deduplicate``: they would hide weights from the passes that follow.
+    """
+
+    def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
+        """Tie the tables of the main graph."""
+        modified = False
+        values = [v for v in mergeable(model) if v.graph is model.graph and _is_large_matrix(v)]
+        for table in values:
+            users = list(table.consumers())
+            if not users or not all(_looks_up(user, table) for user in users):
+                continue
+            for value in values:
+                if value is not table and value.is_initializer():
+                    modified = _tie_copy(model, table, value) or modified
+        return modified
+
+
+def _is_large_matrix(value: ir.Value) -> bool:
+    tensor = value.const_value
+    return tensor is not None and len(tensor.shape) == 2 and tensor.nbytes >= VIEW_FROM_BYTES
+
+
+def _tie_copy(model: ir.Model, table: ir.Value, value: ir.Value) -> bool:
+    held, other = table.const_value, value.const_value
+    if held is None or other is None or (held.dtype, held.size) != (other.dtype, other.size):
+        return False
+    if fingerprint(held) != fingerprint(other):
+        return False
+    if held.shape == other.shape and equal_bytes(held, other):
+        replace_by(table, value)
+        return True
+    view = find_view(held, other)
+    if view is None or view.operator != "Transpose":
+        return False
+    # Without the mark of a view of ours: it is the model's own tie, and stays in later passes.
+    read_out_of(model, table, value, view).metadata_props.pop(VIEW_KEY)
+    return True
 
 
 class TieQuantizedTables(RewritePass):

@@ -3,7 +3,8 @@ import onnx_ir as ir
 import pytest
 
 from converter.passes.dedupe import deduplicate
-from converter.passes.ties import FoldViews, TieQuantizedTables
+from converter.passes.standard import optimize
+from converter.passes.ties import FoldViews, TieQuantizedTables, TieTables
 
 rng = np.random.default_rng(0)
 TABLE = rng.normal(size=(48, 32)).astype(np.float32)
@@ -137,3 +138,30 @@ def test_what_depends_on_the_input_is_no_view(graph, check_pass):
         w=np.ones((3, 4), np.float32),
     )
     assert not check_pass(FoldViews(), model).modified
+
+
+def test_a_turned_copy_of_a_table_is_read_out_of_it_for_good(graph, check_pass, ops):
+    model = graph(
+        "(int64[N, 5] i) => (float[N, 5, 48] y)",
+        "a = Gather(table, i) b = MatMul(a, w) y = Relu(b)",
+        table=TABLE,
+        w=TABLE.T.copy(),
+    )
+    assert check_pass(TieTables(), model, tolerance=0).modified
+    assert ops(model) == ["Transpose", "Gather", "MatMul", "Relu"]
+    assert not FoldViews(only_ours=True)(model).modified
+    optimize(model)
+    assert "Transpose" in ops(model)
+    before = ir.to_proto(model).SerializeToString(deterministic=True)
+    optimize(model)
+    assert ir.to_proto(model).SerializeToString(deterministic=True) == before
+
+
+def test_turned_copies_of_what_is_no_table_stay(graph, check_pass):
+    model = graph(
+        "(float[N, 48] x) => (float[N, 48] y)",
+        "a = MatMul(x, table) y = MatMul(a, w)",
+        table=TABLE,
+        w=TABLE.T.copy(),
+    )
+    assert not check_pass(TieTables(), model).modified
