@@ -9,6 +9,7 @@ from typing import Any
 import onnx_ir as ir
 
 from converter.judge import Budget
+from converter.passes.dedupe import DedupeReport
 from converter.passes.ties import FoldViews
 from converter.pruning import PruneOptions, prune_model
 from converter.pruning.objective import share_of
@@ -58,11 +59,19 @@ def _dedupe(model: ir.Model, context: StepContext) -> Outcome:
     found = deduplicate_all(candidate)
     if not found.merged and not found.nodes_removed:
         return Outcome(None, "no two weights are equal")
+    return Outcome(candidate, _shared(found), found.to_dict())
+
+
+def _shared(found: DedupeReport) -> str:
+    """What was merged, in a line: how many, in which layers, how many bytes."""
     copies = sum(len(merge.replaced) for merge in found.merged)
-    reason = f"{copies} weights were copies of others"
+    layers = list(dict.fromkeys(layer for merge in found.merged for layer in merge.layers))
+    more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
+    where = f" in {', '.join(layers[:3])}{more}" if layers else ""
+    text = f"{copies} weights were copies of others{where}, {found.saved_bytes:,} bytes"
     if found.nodes_removed:
-        reason += f", {found.nodes_removed} nodes computed what others compute"
-    return Outcome(candidate, reason, found.to_dict())
+        text += f"; {found.nodes_removed} nodes computed what others compute"
+    return text
 
 
 def _prune(model: ir.Model, context: StepContext) -> Outcome:

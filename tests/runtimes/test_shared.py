@@ -188,3 +188,25 @@ def test_proportional_memory_counts_what_is_there():
     held = np.ones(1 << 24, np.uint8)
     assert proportional_bytes() - before > held.nbytes // 2
     assert proportional_bytes(kind="Pss_Anon") <= proportional_bytes()
+
+
+def test_a_weight_inside_a_body_is_shared_through_its_file(tmp_path):
+    numbers = ", ".join(["0.25"] * 144)
+    model = ir.from_onnx_text(f"""<ir_version: 9, opset_import: ["" : 18]>
+    g (float[N, 12] x, bool c) => (float[N, 12] y) {{
+      y = If (c) <
+        then_branch = t () => (float[N, 12] u) <float[12, 12] w = {{{numbers}}}> {{
+          u = MatMul(x, w)
+        }},
+        else_branch = e () => (float[N, 12] v) {{ v = Neg(x) }}
+      >
+    }}""")
+    ir.save(model, tmp_path / "m.onnx")
+    create_store(tmp_path / "store", [tmp_path / "m.onnx"])
+    assert len(list((tmp_path / "store" / "weights").iterdir())) == 1
+    feed = {"x": np.ones((2, 12), np.float32), "c": np.array(True)}
+    with SharedWeights(threads=1) as shared:
+        for source in (tmp_path / "m.onnx", model_path(tmp_path / "store", "m")):
+            np.testing.assert_array_equal(shared.open(source).run(feed)["y"], np.full((2, 12), 3.0))
+    with OrtRuntime(model_path(tmp_path / "store", "m")) as alone:
+        np.testing.assert_array_equal(alone.run(feed)["y"], np.full((2, 12), 3.0))
