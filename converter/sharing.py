@@ -12,7 +12,7 @@ from typing import Any
 import onnx_ir as ir
 
 from converter.passes.common_subexpressions import MergeCommonSubexpressions
-from converter.passes.dedupe import DedupeReport, deduplicate
+from converter.passes.dedupe import VIEW_KEY, DedupeReport, deduplicate
 from converter.passes.near import merge_near
 from converter.passes.values import all_nodes
 from runtimes.errors import DataError
@@ -73,11 +73,16 @@ def dedupe(
 
 def deduplicate_all(model: ir.Model) -> DedupeReport:
     """Everything exact, in place: equal tensors, views of others, and nodes computed twice."""
+    before = _nodes(model)
     report = deduplicate(model, views=True)
-    nodes = sum(1 for _ in all_nodes(model))
     while MergeCommonSubexpressions()(model).modified:
         pass
-    return replace(report, nodes_removed=nodes - sum(1 for _ in all_nodes(model)))
+    return replace(report, nodes_removed=before - _nodes(model))
+
+
+def _nodes(model: ir.Model) -> int:
+    """Nodes that compute something: views of weights, which are ours, do not count."""
+    return sum(1 for node in all_nodes(model) if VIEW_KEY not in node.metadata_props)
 
 
 def is_folder(output: str | os.PathLike[str]) -> bool:
