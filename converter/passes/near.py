@@ -45,18 +45,18 @@ def merge_near(model: ir.Model, tolerance: float) -> tuple[Merge, ...]:
             groups[tensor.dtype, tuple(tensor.shape)].append(value)
     merges: list[Merge] = []
     for group in groups.values():
-        kept: list[ir.Value] = []
+        kept: dict[ir.Value, float] = {}
         replaced: dict[ir.Value, tuple[list[str], list[str]]] = {}
         for value in group:
-            for first in kept:
-                if first.graph in (value.graph, model.graph) and _near(first, value, tolerance):
+            for first, limit in kept.items():
+                if first.graph in (value.graph, model.graph) and _near(first, value, limit):
                     names, layers = replaced.setdefault(first, ([], []))
                     layers += layers_of(first, value)
                     names.append(str(value.name))
                     replace_by(first, value)
                     break
             else:
-                kept.append(value)
+                kept[value] = tolerance * _largest(value)
         for first, (names, layers) in replaced.items():
             assert first.const_value is not None
             saved = first.const_value.nbytes * len(names)
@@ -65,12 +65,15 @@ def merge_near(model: ir.Model, tolerance: float) -> tuple[Merge, ...]:
     return tuple(merges)
 
 
-def _near(kept: ir.Value, other: ir.Value, tolerance: float) -> bool:
+def _largest(value: ir.Value) -> float:
+    assert value.const_value is not None
+    return max(float(np.abs(block).max()) for block in _blocks(value.const_value))
+
+
+def _near(kept: ir.Value, other: ir.Value, limit: float) -> bool:
     left, right = kept.const_value, other.const_value
     assert left is not None
     assert right is not None
-    largest = max(float(np.abs(block).max()) for block in _blocks(left))
-    limit = tolerance * largest
     if not np.isfinite(limit):
         return False
     pairs = zip(_blocks(left), _blocks(right), strict=True)
