@@ -39,6 +39,7 @@ from runtimes.store_index import INDEX_NAME, Entry, check_name, is_digest, read_
 from runtimes.tensor_bytes import CHUNK_BYTES, byte_chunks, digest_of, new_digest
 
 _GRAPHS_FOLDER = "graphs"
+_HELD_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -271,23 +272,27 @@ class _Counts:
 
 def _put_weight(folder: Path, tensor: ir.TensorProtocol) -> tuple[str, bool]:
     """Store a weight unless it is there; its digest, and whether it is new."""
-    digest = digest_of(byte_chunks(tensor))
+    # Read once, unless it is too large to be kept meanwhile: then for each purpose anew.
+    held = list(byte_chunks(tensor)) if tensor.nbytes <= _HELD_BYTES else None
+    digest = digest_of(iter(held) if held is not None else byte_chunks(tensor))
+    chunks = iter(held) if held is not None else byte_chunks(tensor)
     path = folder / digest
     if path.exists() or path.is_symlink():
         # One digest is not yet one content: what is there may have been damaged.
         with open_plain(path) as file:
-            if not _same(byte_chunks(tensor), file):
+            if not _same(chunks, file):
                 raise ModelError(
                     f"{path} is damaged: its bytes are not those that it is called by; find what "
                     "else is with: kilnx dedupe --verify"
                 )
         return digest, False
     with named_afterwards(folder) as (file, give_name):
-        again = new_digest()
-        for chunk in byte_chunks(tensor):
-            again.update(chunk)
+        again = None if held is not None else new_digest()
+        for chunk in chunks:
+            if again is not None:
+                again.update(chunk)
             file.write(chunk)
-        if again.hexdigest() != digest:
+        if again is not None and again.hexdigest() != digest:
             raise ModelError(f"the weights {tensor.name!r} changed while they were read")
         give_name(path)
     return digest, True

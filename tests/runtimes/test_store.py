@@ -138,6 +138,18 @@ def test_every_element_type_comes_back(tmp_path, dtype):
     assert (tmp_path / "back.onnx").read_bytes() == (tmp_path / "m.onnx").read_bytes()
 
 
+def test_weights_too_large_to_be_held_are_read_in_pieces(tmp_path, monkeypatch):
+    import runtimes.store
+    import runtimes.tensor_bytes
+
+    monkeypatch.setattr(runtimes.store, "_HELD_BYTES", 0)
+    monkeypatch.setattr(runtimes.tensor_bytes, "CHUNK_BYTES", 1024)
+    outside = save(tmp_path, "a", external_data="a.bin", size_threshold_bytes=0)
+    report = create_store(tmp_path / "store", [outside, save(tmp_path, "b", 1)])
+    assert [added.new_weights for added in report.added] == [2, 1]
+    assert verify_store(tmp_path / "store").passed
+
+
 def test_adding_writes_what_is_new(store, tmp_path):
     report = add_to_store(store, [save(tmp_path, "c", 7)], ["third"])
     (added,) = report.added
