@@ -49,7 +49,7 @@ class Outcome:
 
 
 # What pruning may spend, so that quantization has something left.
-_PRUNING_SHARE = 0.75
+_PRUNING_SHARE = 0.85
 
 Step = Callable[[ir.Model, StepContext], Outcome]
 

@@ -108,8 +108,8 @@ def prune_model(
             share=one.share,
             drop=one.judgement.drop,
             agreement=one.judgement.agreement,
-            passed=one.judgement.passed,
-            reason=one.judgement.reason,
+            passed=one.verdict.passed,
+            reason=one.verdict.reason,
         )
         for one in found.tried
     )
@@ -130,7 +130,7 @@ def prune_model(
 
 def _why_nothing(found: Found) -> str:
     if found.tried:
-        return f"the budget allows no cut: {found.tried[-1].judgement.reason}"
+        return f"the budget allows no cut: {found.tried[-1].verdict.reason}"
     return "no cut saves anything here"
 
 

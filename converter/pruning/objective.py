@@ -1,4 +1,11 @@
-"""Is a pruned model still inside the budget? Judged on data that it was not fitted on."""
+"""Is a pruned model still inside the budget? Judged on data that it was not fitted on.
+
+A drop of one point is five of five hundred samples: counting them tells little. But the mean
+squared error of the outputs is known well, and a small error costs a metric in proportion to its
+square (to first order as many samples gain as lose). So what all models that were tried lost
+together, over the errors that they made together, tells what one of them will lose, and the
+spread of that ratio over parts of the data tells how sure it is.
+"""
 
 from __future__ import annotations
 
@@ -19,30 +26,49 @@ from runtimes.ort import OrtRuntime
 from runtimes.parity import ParityAccumulator
 
 _FOLDS = 10
-_HOPELESS_DB = 2.0
 _SURE = 1.5
+_HOPELESS_DB = 2.0
+_HOPELESS_DROPS = 2.0
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """``passed``, why, and what it rests on.
+    """What one candidate does on held-out data.
 
-    ``drop`` of the metric with its standard error; ``agreement`` (the least over the outputs,
-    with its standard error) and ``sqnr_db`` (likewise the least) against the reference.
+    ``drop`` of the metric over everything and over each of ten parts (none where parts have no
+    value, or there is no metric); ``agreement`` with the reference and ``sqnr_db`` against it,
+    the least over the outputs. ``problem``: why the outputs cannot be compared.
     """
+
+    samples: int
+    drop: float | None
+    drops: tuple[float, ...]
+    agreement: float | None
+    sqnr_db: float
+    problem: str | None = None
+
+    @property
+    def noise(self) -> float:
+        """Power of the error relative to that of the reference."""
+        return float(10 ** (-self.sqnr_db / 10))
+
+    def is_hopeless(self, budget: Budget) -> bool:
+        """Whether it is so far outside the budget that nothing can be learned from it."""
+        if self.problem is not None:
+            return True
+        if self.drop is None:
+            return self.sqnr_db < budget.min_sqnr_db - _HOPELESS_DB
+        spread = float(np.std(self.drops)) / math.sqrt(len(self.drops)) if self.drops else 0.0
+        return self.drop - 2 * spread > _HOPELESS_DROPS * budget.max_drop
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a candidate is inside the budget, and why; ``drop`` is what it should lose."""
 
     passed: bool
     reason: str
     drop: float | None
-    drop_error: float
-    agreement: float | None
-    sqnr_db: float
-
-    def is_hopeless(self, budget: Budget) -> bool:
-        """Whether more samples would hardly change that it is outside the budget."""
-        if self.drop is not None:
-            return self.drop - _SURE * self.drop_error > budget.max_drop
-        return budget.metric is None and self.sqnr_db < budget.min_sqnr_db - _HOPELESS_DB
 
 
 def share_of(budget: Budget, share: float) -> Budget:
@@ -55,22 +81,60 @@ def share_of(budget: Budget, share: float) -> Budget:
     )
 
 
+def decide(judgement: Judgement, evidence: Sequence[Judgement], budget: Budget) -> Verdict:
+    """Decide about one candidate by all that were judged on the same data (itself included)."""
+    if judgement.problem is not None:
+        return Verdict(False, judgement.problem, None)
+    if judgement.drop is None:
+        return _by_parity(judgement, budget)
+    lost, error = _expected_drop(judgement, evidence)
+    allowed = budget.max_drop + 1e-9
+    passed = lost + _SURE * error <= allowed and judgement.drop <= allowed
+    reason = (
+        f"{budget.metric} drops by {judgement.drop:.4f} on data held out, by "
+        f"{lost:.4f} ± {error:.4f} from {len(evidence)} models; {budget.max_drop:g} may be spent"
+    )
+    return Verdict(passed, reason, max(lost, judgement.drop))
+
+
+def _expected_drop(judgement: Judgement, evidence: Sequence[Judgement]) -> tuple[float, float]:
+    """The drop that the noise of a candidate should cost, and its standard error."""
+    noise = sum(one.noise for one in evidence)
+    if not noise:
+        return 0.0, 0.0
+    lost = sum(one.drop or 0.0 for one in evidence) / noise
+    parts = [one.drops for one in evidence]
+    error = 0.0
+    if all(parts) and len({len(drops) for drops in parts}) == 1:
+        by_part = np.sum(parts, axis=0) / noise
+        error = float(np.std(by_part, ddof=1) / math.sqrt(len(by_part)))
+    return max(0.0, lost) * judgement.noise, error * judgement.noise
+
+
+def _by_parity(judgement: Judgement, budget: Budget) -> Verdict:
+    sqnr, agreement = judgement.sqnr_db, judgement.agreement
+    parts = [f"SQNR {sqnr:.1f} dB, at least {budget.min_sqnr_db:.1f} dB"]
+    passed = sqnr >= budget.min_sqnr_db
+    if agreement is not None:
+        error = math.sqrt(agreement * (1 - agreement) / judgement.samples)
+        passed = passed and agreement - _SURE * error >= budget.min_agreement - 1e-9
+        parts.append(
+            f"agreement {agreement:.2%} ± {error:.2%}, at least {budget.min_agreement:.2%}"
+        )
+    return Verdict(passed, f"{' and '.join(parts)} on data held out", None)
+
+
 def judge(
     reference: ir.Model,
     candidates: Sequence[tuple[ir.Model, Dataset]],
-    budget: Budget,
+    metric: str | None,
     *,
     threads: int = 1,
 ) -> Judgement:
-    """Judge models that stand for one: each on its own data, all together.
-
-    What is estimated from few samples has to hold with one and a half times its standard error
-    added: a drop of the metric (from ten folds), or the disagreement with the reference. Other
-    samples judge at last, and may well find that much more.
-    """
+    """Judge models that stand for one: each on its own data, all together."""
     outputs = [spec.name for spec in model_outputs(reference)]
     labels = candidates[0][1].label_names
-    metrics = None if budget.metric is None else _FoldedMetric(budget.metric, outputs, labels)
+    metrics = None if metric is None else _FoldedMetric(metric, outputs, labels)
     parity = {name: ParityAccumulator(name, "cpu") for name in outputs}
     samples = 0
     with OrtRuntime(reference, threads=threads) as whole:
@@ -89,34 +153,9 @@ def judge(
     agreement = min((r.agreement for r in results if r.agreement is not None), default=None)
     sqnr = min((r.sqnr_db for r in results if r.sqnr_db is not None), default=math.inf)
     if problem is not None:
-        return Judgement(False, problem, None, 0.0, agreement, -math.inf)
-    if metrics is not None:
-        return _by_metric(budget, *metrics.drop(), agreement, sqnr)
-    return _by_parity(budget, agreement, sqnr, samples)
-
-
-def _by_metric(
-    budget: Budget, lost: float, error: float, agreement: float | None, sqnr: float
-) -> Judgement:
-    passed = lost + _SURE * error <= budget.max_drop + 1e-9
-    reason = (
-        f"{budget.metric} drops by {lost:.4f} ± {error:.4f} on data held out, "
-        f"{budget.max_drop:g} may be spent"
-    )
-    return Judgement(passed, reason, lost, error, agreement, sqnr)
-
-
-def _by_parity(budget: Budget, agreement: float | None, sqnr: float, samples: int) -> Judgement:
-    parts = [f"SQNR {sqnr:.1f} dB, at least {budget.min_sqnr_db:.1f} dB"]
-    passed = sqnr >= budget.min_sqnr_db
-    if agreement is not None:
-        error = math.sqrt(agreement * (1 - agreement) / samples)
-        passed = passed and agreement - _SURE * error >= budget.min_agreement - 1e-9
-        parts.append(
-            f"agreement {agreement:.2%} ± {error:.2%}, at least {budget.min_agreement:.2%}"
-        )
-    reason = f"{' and '.join(parts)} on data held out"
-    return Judgement(passed, reason, None, 0.0, agreement, sqnr)
+        return Judgement(samples, None, (), agreement, -math.inf, problem)
+    lost, parts = (None, ()) if metrics is None else metrics.drop()
+    return Judgement(samples, lost, parts, agreement, sqnr)
 
 
 class _FoldedMetric:
@@ -136,15 +175,13 @@ class _FoldedMetric:
         for metric, results in zip((*self._all, *fold), (expected, found) * 2, strict=True):
             metric.update(results, labels, indices)  # type: ignore[arg-type]
 
-    def drop(self) -> tuple[float, float]:
-        """The drop over everything, and its standard error (zero where folds have no value)."""
-        folds = self._folds[: self._batches]
+    def drop(self) -> tuple[float, tuple[float, ...]]:
+        """The drop over everything, and over each fold (of none, where one has no value)."""
         try:
-            drops = [_drop(*fold) for fold in folds]
+            parts = tuple(_drop(*fold) for fold in self._folds[: self._batches])
         except DataError:  # a fold may lack a class that the metric needs
-            drops = []
-        error = float(np.std(drops, ddof=1) / math.sqrt(len(drops))) if len(drops) > 1 else 0.0
-        return _drop(*self._all), error
+            parts = ()
+        return _drop(*self._all), parts if len(parts) > 1 else ()
 
 
 def _drop(reference: Metric, candidate: Metric) -> float:

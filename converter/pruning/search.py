@@ -1,8 +1,9 @@
 """How far to prune: further and further, until the budget or a target says enough.
 
 Every step makes the model cheaper by a share, by the cuts that add least error for what they
-save. Whether it was one step too many is judged on data that the judged weights have not
-seen: four models are cut alike, each fitted on three quarters of the data and judged on the rest.
+save. Every plan is judged on data that the judged weights have not seen: four models are cut
+alike, each fitted on three quarters of the data and judged on the rest. Large steps go on until
+one is well outside the budget; smaller ones then look for more behind the last that is inside.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from converter.judge import Budget
 from converter.pruning.allocation import Cut, allocate
 from converter.pruning.cost import Cost, CostModel
 from converter.pruning.dependencies import Selection
-from converter.pruning.objective import Judgement, judge
+from converter.pruning.objective import Judgement, Verdict, decide, judge
 from converter.pruning.plan import Plan, cut, cut_and_repair, select
 from converter.pruning.ranking import GroupRanking
 from converter.pruning.sensitivity import Stopwatch, counted_ratio, measure_influence, offered_cuts
@@ -33,7 +34,9 @@ _SECONDS_A_CUT = 0.05
 _SECONDS_A_STEP = 0.5
 # Of two cuts that save the same time the one with fewer parameters is better, a little.
 _WEIGHT_OF_PARAMETERS = 0.1
-# The search ends after so many steps in a row that left more than this share of the cost.
+# Times the budget: a plan that should lose so much more than it may ends the large steps.
+_WELL_OUTSIDE = 1.5
+# So do so many steps in a row that left more than this share of the cost.
 _STALLED = 0.97
 _MOST_STALLED = 2
 _NEAR = 1 + 1e-9
@@ -55,6 +58,7 @@ class Tried:
     cost: Cost
     share: float
     judgement: Judgement
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
@@ -92,54 +96,105 @@ class _Search:
         self._problem, self._rankings, self._costs = problem, rankings, costs
         self._budget, self._target, self._progress = budget, target, progress
         self._folds = problem.data.folds(_FOLDS, problem.seed)
-        self._plan: Plan = {}
         self._tried: list[Tried] = []
-        self._share, self._step, self._stalled = 1.0, _STEP, 0
 
     def run(self) -> Found:
-        """Steps, until one too many even of the smallest size."""
+        """Large steps first, then smaller ones behind the best."""
         self._progress("measuring the influence of channels")
         self._influence = measure_influence(self._problem, self._rankings)
-        while self._share > self._target.share * _NEAR and self._step <= _SMALLEST_STEP:
-            if not self._advance() or self._stalled == _MOST_STALLED:
-                break
-        reached = not self._target.share or self._share <= self._target.share * _NEAR
-        return Found(self._plan, tuple(self._tried), reached)
+        self._explore()
+        if not self._is_enough():
+            self._refine()
+        best = self._best()
+        plan, share = (best.plan, best.share) if best else ({}, 1.0)
+        reached = not self._target.share or share <= self._target.share * _NEAR
+        return Found(plan, tuple(map(self._with_verdict, self._tried)), reached)
 
-    def _advance(self) -> bool:
-        """Prune further; returns whether something was left to prune inside the budget."""
-        self._progress(f"measuring what cuts save, {self._share:.0%} left")
-        offers = self._offers()
-        while self._step <= _SMALLEST_STEP:
-            wanted = max(self._step, self._target.share / self._share)
-            chosen = allocate(offers, wanted)
-            left = math.prod(one.ratio for one in chosen if one is not None)
-            if left > max(wanted, _SMALLEST_STEP):
-                return False  # what could still go saves next to nothing
-            further = {
-                ranking.name: self._plan.get(ranking.name, len(ranking.units)) - one.units
-                for ranking, one in zip(self._rankings, chosen, strict=True)
-                if one is not None
-            }
-            if self._try({**self._plan, **further}):
-                return True
-            self._step = math.sqrt(self._step)
-        return False
+    def _explore(self) -> None:
+        """Go on until a plan is well outside the budget, or little is saved any more."""
+        plan: Plan = {}
+        share, stalled = 1.0, 0
+        while stalled < _MOST_STALLED and not self._is_enough():
+            further = self._further(plan, share, _STEP)
+            if further is None or further == plan:
+                return
+            tried = self._try(further)
+            verdict = self._with_verdict(tried).verdict
+            outside = not verdict.passed and (
+                verdict.drop is None or verdict.drop > _WELL_OUTSIDE * self._budget.max_drop
+            )
+            if outside or tried.judgement.is_hopeless(self._budget):
+                return
+            if tried.share <= self._target.share * _NEAR:
+                return
+            stalled = stalled + 1 if self._left(tried, plan, share) > _STALLED else 0
+            plan, share = further, tried.share
 
-    def _try(self, plan: Plan) -> bool:
-        """Judge a plan and make it the current one if it is inside the budget."""
+    def _refine(self) -> None:
+        """Smaller and smaller steps from the best plan so far."""
+        step = math.sqrt(_STEP)
+        while step <= _SMALLEST_STEP and not self._is_enough():
+            best = self._best()
+            plan, share = (best.plan, best.share) if best else ({}, 1.0)
+            further = self._further(plan, share, step)
+            if further is None:
+                return
+            if all(tried.plan != further for tried in self._tried):
+                self._try(further)
+                if self._best() not in (best, None):
+                    continue
+            step = math.sqrt(step)
+
+    def _further(self, plan: Plan, share: float, step: float) -> Plan | None:
+        """The plan that leaves ``step`` of what ``plan`` leaves; none if hardly anything goes."""
+        self._progress(f"measuring what cuts save, {share:.0%} left")
+        wanted = max(step, self._target.share / share)
+        chosen = allocate(self._offers(plan), wanted)
+        left = math.prod(one.ratio for one in chosen if one is not None)
+        if left > max(wanted, _SMALLEST_STEP):
+            return None
+        now = {
+            ranking.name: plan.get(ranking.name, len(ranking.units)) - one.units
+            for ranking, one in zip(self._rankings, chosen, strict=True)
+            if one is not None
+        }
+        return {**plan, **now}
+
+    def _try(self, plan: Plan) -> Tried:
+        """Cut, repair and judge by the plan; what was found is evidence from then on."""
         self._progress("repairing and judging")
         kept = select(self._problem, self._rankings, plan)
         judgement, model = self._judge(kept)
         share = self._measure_share(model, kept)
-        self._tried.append(Tried(plan, self._costs.count(kept), share, judgement))
-        if judgement.passed:
-            before = select(self._problem, self._rankings, self._plan)
-            parameters = counted_ratio(self._costs, before, "parameters")(kept)
-            left = share / self._share * parameters**_WEIGHT_OF_PARAMETERS
-            self._stalled = self._stalled + 1 if left > _STALLED else 0
-            self._plan, self._share = plan, share
-        return judgement.passed
+        pending = Verdict(False, "not decided", None)
+        self._tried.append(Tried(plan, self._costs.count(kept), share, judgement, pending))
+        return self._tried[-1]
+
+    def _with_verdict(self, tried: Tried) -> Tried:
+        """The verdict by all the evidence that there is now."""
+        evidence = [
+            one.judgement
+            for one in self._tried
+            if one is tried or not one.judgement.is_hopeless(self._budget)
+        ]
+        verdict = decide(tried.judgement, evidence, self._budget)
+        return replace(tried, verdict=verdict)
+
+    def _best(self) -> Tried | None:
+        """The cheapest plan that is inside the budget."""
+        decided = zip(self._tried, map(self._with_verdict, self._tried), strict=True)
+        inside = [tried for tried, with_verdict in decided if with_verdict.verdict.passed]
+        return min(inside, key=lambda tried: tried.share, default=None)
+
+    def _is_enough(self) -> bool:
+        best = self._best()
+        return best is not None and best.share <= self._target.share * _NEAR
+
+    def _left(self, tried: Tried, plan: Plan, share: float) -> float:
+        """What a step left of the cost: mostly of what is saved on, a little of parameters."""
+        before = self._costs.count(select(self._problem, self._rankings, plan)).parameters
+        parameters = tried.cost.parameters / max(1, before)
+        return float(tried.share / share * parameters**_WEIGHT_OF_PARAMETERS)
 
     def _judge(self, kept: Selection) -> tuple[Judgement, ir.Model]:
         """How models do on the data that they were not fitted on, and one of the models."""
@@ -150,15 +205,15 @@ class _Search:
             judgement = judge(
                 self._problem.reference,
                 list(zip(models, held_out, strict=True)),
-                self._budget,
+                self._budget.metric,
                 threads=self._problem.options.threads,
             )
             if judgement.is_hopeless(self._budget):
                 break
         return judgement, models[0]
 
-    def _offers(self) -> list[list[Cut]]:
-        problem, rankings, plan = self._problem, self._rankings, self._plan
+    def _offers(self, plan: Plan) -> list[list[Cut]]:
+        problem, rankings = self._problem, self._rankings
         kept = select(problem, rankings, plan)
         if self._target.resource != "latency":
             ratio = counted_ratio(self._costs, kept, self._target.resource)
