@@ -19,6 +19,10 @@ Float64 = npt.NDArray[np.float64]
 Floats = np.ndarray[Any, np.dtype[Any]]
 
 
+# Of a difference of two sums of as many equal terms, relative to their size.
+_ROUNDING = 1e-12
+
+
 @dataclass
 class NormalEquations:
     """Sums over rows of ``X [groups, rows, columns]`` and ``T [groups, rows, outputs]``."""
@@ -99,7 +103,11 @@ class NormalEquations:
         """
         own, cross = self.covariance(centred=centred)
         size = own.shape[1]
-        ridge = damping * np.trace(own, axis1=1, axis2=2) / size + np.finfo(np.float64).tiny
+        # Where X is constant its covariance is what rounding left of equal terms, and may be
+        # negative: the floor lies above that, so that such columns keep to ``prior``.
+        moment = np.trace(self.xx, axis1=1, axis2=2) / (self.rows * size)
+        floor = _ROUNDING * moment + np.finfo(np.float64).tiny
+        ridge = np.maximum(damping * np.trace(own, axis1=1, axis2=2) / size, floor)
         diagonal = np.arange(size)
         own[:, diagonal, diagonal] += ridge[:, None]
         solved: Float64 = np.linalg.solve(own, cross + ridge[:, None, None] * prior)

@@ -90,3 +90,15 @@ def test_nothing_to_judge_on_means_caution() -> None:
     empty = NormalEquations.empty(1, 2, 1)
     x = RNG.normal(size=(1, 9, 2))
     assert choose_damping(streamed(x, x[..., :1], 1), empty, np.zeros((1, 2, 1)), (0.1, 0.2)) == 0.2
+
+
+def test_a_constant_column_keeps_to_the_prior() -> None:
+    """Its covariance is rounding alone, and must not be divided by."""
+    x = np.concatenate([np.full((1, 300, 2), 0.1), RNG.normal(size=(1, 300, 1))], axis=2)
+    targets = x @ np.ones((1, 3, 1)) + 0.3
+    for columns in (x[..., :2], x):
+        sums = NormalEquations.empty(1, columns.shape[2], 1)
+        sums.update(columns, targets)
+        prior = np.full((1, columns.shape[2], 1), 2.0)
+        solved = sums.solve(prior, 1e-6)
+        np.testing.assert_allclose(solved[:, :2], prior[:, :2], atol=0.05)
