@@ -26,6 +26,7 @@ from converter.lowering import custom_handlers
 from converter.lowering.dequantize import write_dequantized
 from converter.lowering.operators import NoForm
 from converter.naming import name_after_layers
+from converter.passes.gelu import FuseGelu
 from converter.passes.opset import convert_opset
 from converter.refusals import refusal_of, refuse_opaque, refuse_unsupported
 from converter.targets import DEFAULT_OPSET, NEWEST_CONVERTED_OPSET
@@ -95,6 +96,7 @@ def export(
         optimize(converted)
         name_after_layers(converted, traced.layers)
         converted = convert_opset(converted, opset)
+        FuseGelu()(converted)
         write_dequantized(converted, traced.matrices)
         return converted
     raise _most_telling(failures, model)

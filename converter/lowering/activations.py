@@ -92,12 +92,16 @@ def _lower_prelu(build: Builder, marker: Marker) -> list[str]:
 
 
 def _lower_gelu(build: Builder, marker: Marker) -> list[str]:
-    """The formula in the form that ONNX Runtime fuses; ONNX has the operator from opset 20."""
+    """The formula in a form that ONNX Runtime fuses; ONNX has the operator from opset 20.
+
+    The half comes first: last, it would be folded into a layer that follows, and nobody would
+    know the formula again.
+    """
     x = marker.inputs["x"]
     one, half = build.scalar(1, like=x), build.scalar(0.5, like=x)
     if not marker.config["approximate"]:
         erf = build.op("Erf", build.op("Div", x, build.scalar(math.sqrt(2), like=x)))
-        return [build.op("Mul", build.op("Mul", x, build.op("Add", erf, one)), half)]
+        return [build.op("Mul", build.op("Mul", x, half), build.op("Add", erf, one))]
     cubed = build.op(
         "Mul", build.op("Pow", x, build.scalar(3, like=x)), build.scalar(0.044715, like=x)
     )

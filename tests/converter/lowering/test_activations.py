@@ -25,11 +25,21 @@ def test_gelu(keras: Any, parity: Any, approximate: bool, count: int) -> None:
     assert operators["Erf"] == (0 if approximate else 1)
 
 
+@pytest.mark.parametrize("approximate", [False, True])
+def test_gelu_is_one_operator_from_opset_20(keras: Any, parity: Any, approximate: bool) -> None:
+    tensor = keras.Input((4, 8))
+    hidden = keras.ops.gelu(keras.layers.Dense(6)(tensor), approximate=approximate)
+    model = keras.Model(tensor, keras.layers.Dense(5)(hidden))
+    counts = parity(model, features(4, 8), opset=20)
+    assert counts == {"MatMul": 2, "Add": 2, "Gelu": 1}
+
+
 def test_onnx_runtime_fuses_gelu(keras: Any, tmp_path: Path) -> None:
     from converter.export import export
 
     tensor = keras.Input((4, 8))
-    exported = export(keras.Model(tensor, keras.ops.gelu(tensor, approximate=False)))
+    hidden = keras.ops.gelu(keras.layers.Dense(6, use_bias=False)(tensor), approximate=False)
+    exported = export(keras.Model(tensor, keras.layers.Dense(5, use_bias=False)(hidden)))
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     options.log_severity_level = 3
@@ -37,7 +47,7 @@ def test_onnx_runtime_fuses_gelu(keras: Any, tmp_path: Path) -> None:
         ir.to_proto(exported).SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     optimized = ir.load(tmp_path / "optimized.onnx")
-    assert [node.op_type for node in optimized.graph] == ["Gelu"]
+    assert [node.op_type for node in optimized.graph] == ["MatMul", "Gelu", "MatMul"]
 
 
 @pytest.mark.parametrize("shared", [None, [1, 2]])
