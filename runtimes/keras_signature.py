@@ -163,13 +163,8 @@ def _input_structure(model: Any) -> Any:
     if isinstance(model, keras.Sequential):
         inputs = model.inputs if model.built else None
         return inputs[0] if inputs else None
-    structure = getattr(model, "_inputs_struct", None)
-    if structure is None:
-        return None
-    # A single input may be held as a list of one: the model takes the tensor as well.
-    if isinstance(structure, (list, tuple)) and len(structure) == 1:
-        return structure[0]
-    return structure
+    # As it is, a list of one too: Keras warns of any other structure than the model's own.
+    return getattr(model, "_inputs_struct", None)
 
 
 def _recorded_call(model: Any) -> KerasSignature | None:
