@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from converter.input_uses import InputUse, input_uses
 from runtimes.base import Array, TensorSpec
 from runtimes.keras_signature import KerasSignature
 
@@ -34,16 +35,19 @@ def sample_feeds(
 
     First every dynamic dimension has another size, and another one for every ``batch``; then
     equal axes of different inputs share theirs (two sequences that are added); then all are
-    equal (square images). Floats are standard normal; integers are drawn below the smallest
-    vocabulary that a layer of the model declares, because an index beyond it has no defined
-    result.
+    equal (square images). Floats are standard normal. An input that is looked up is drawn below
+    the vocabulary of the layers that read it, because an index beyond has no defined result, or
+    from the words that a layer knows. Where a value masks steps, some samples have it before,
+    between and after the others.
     """
-    limit = _vocabulary(model)
+    uses = input_uses(model, signature.inputs)
     attempts = range(max(len(_SPATIAL_SIZES), len(_LENGTHS)))
     for attempt, sharing in product(attempts, ("none", "axes", "all")):
         random = np.random.default_rng([seed, batch, attempt])
         feed = {
-            spec.name: _array(spec, _shape(spec, index, batch, attempt, sharing), limit, random)
+            spec.name: _array(
+                spec, _shape(spec, index, batch, attempt, sharing), uses[index], random
+            )
             for index, spec in enumerate(signature.inputs)
         }
         yield Sample(feed, independent=sharing == "none")
@@ -78,24 +82,51 @@ def _shape(spec: TensorSpec, index: int, batch: int, attempt: int, sharing: str)
 
 
 def _array(
-    spec: TensorSpec, shape: tuple[int, ...], limit: int | None, random: np.random.Generator
+    spec: TensorSpec, shape: tuple[int, ...], use: InputUse, random: np.random.Generator
 ) -> Array:
+    """Values as the layers that read them want them, see ``sample_feeds``."""
+    values = _values(spec, shape, use, random)
+    if use.masked is None or len(shape) < 2:
+        return values
+    absent = _absent(shape[:2], random)
+    if values.dtype.kind in "iu" or use.limit is not None:  # an index: none is absent by chance
+        values[values == use.masked] = 1 if use.limit is None or use.limit > 1 else 0
+    values[absent] = use.masked
+    return values
+
+
+def _values(
+    spec: TensorSpec, shape: tuple[int, ...], use: InputUse, random: np.random.Generator
+) -> Array:
+    if use.terms:
+        unknown = "not a word of it" if isinstance(use.terms[0], str) else max(use.terms) + 1
+        known = np.array([*use.terms, unknown], object if isinstance(unknown, str) else None)
+        return random.choice(known, shape).astype(spec.dtype)
     if spec.dtype.kind == "b":
         return random.integers(0, 2, shape).astype(bool)
-    if spec.dtype.kind in "iu":
-        high = limit if limit is not None else (256 if spec.dtype == np.uint8 else 2)
-        high = min(high, int(np.iinfo(spec.dtype).max))
+    if spec.dtype.kind in "iu" or use.limit is not None:
+        high = 256 if spec.dtype == np.uint8 else 2
+        high = use.limit if use.limit is not None else high
+        if spec.dtype.kind in "iu":
+            high = min(high, int(np.iinfo(spec.dtype).max))
         return random.integers(0, max(high, 1), shape).astype(spec.dtype)
     if spec.dtype.kind in "OSU":
         return random.choice(np.array(["a", "b", "c d", ""], dtype=object), shape)
     return random.standard_normal(shape).astype(spec.dtype)
 
 
-def _vocabulary(model: Any) -> int | None:
-    sizes = []
-    for layer in model._flatten_layers():
-        for attribute in ("input_dim", "num_tokens"):
-            size = getattr(layer, attribute, None)
-            if isinstance(size, int):
-                sizes.append(size)
-    return min(sizes, default=None)
+def _absent(shape: tuple[int, ...], random: np.random.Generator) -> Array:
+    """Steps that are masked, bool (samples, steps), at least one step of each sample left.
+
+    The first of three samples lacks steps at both ends and in between, the second at its end,
+    the third none.
+    """
+    samples, steps = shape
+    absent = np.zeros((samples, steps), bool)
+    for sample in range(samples):
+        if sample % 3 < 2 and steps > 1:
+            absent[sample, steps - max(1, steps // 4) :] = True
+        if sample % 3 == 0 and steps > 3:
+            absent[sample, 0] = True
+            absent[sample, random.integers(2, steps - max(1, steps // 4))] = steps > 4
+    return absent
