@@ -22,12 +22,16 @@ NOISE_MARGIN = 0.02
 
 @dataclass(frozen=True)
 class Budget:
-    """What loss is acceptable: of a labelled metric, else a floor of agreement and SQNR."""
+    """What loss is acceptable: of a labelled metric, else a floor of agreement and SQNR.
+
+    ``strict``: a drop is inside only if its whole 95% interval is.
+    """
 
     metric: str | None
     max_drop: float
     min_agreement: float
     min_sqnr_db: float
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Judge:
             min_sqnr=None if labelled else self.budget.min_sqnr_db,
             providers=(self.provider,),
             threads=self.threads,
+            strict=self.budget.strict,
         )
 
     def measure(self, path: Path, parity: ParityReport, best: Measured) -> Measured:

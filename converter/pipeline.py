@@ -49,6 +49,7 @@ def compress(
     max_drop: float = 0.01,
     min_agreement: float = 0.99,
     min_sqnr_db: float = 20.0,
+    strict: bool = False,
     provider: str = "cpu",
     steps: Sequence[str] = tuple(STEPS),
     threads: int = 1,
@@ -68,9 +69,11 @@ def compress(
     ``evaluate_on`` are what ``Dataset.open`` takes; without ``evaluate_on``, ``data`` is split
     so that evaluation never sees a sample of calibration. The budget is ``max_drop`` of the
     labelled ``metric`` (chosen by the labels where it is ``None``); without labels it is a floor
-    of top-1 agreement (0…1) and of SQNR in dB. A step is kept only if the model stays inside
-    the budget and gets smaller or faster without getting slower, measured on ``provider`` with
-    ``threads``. ``decisions`` replays those of an earlier ``report.json`` instead of deciding.
+    of top-1 agreement (0…1) and of SQNR in dB. ``strict`` demands that the whole 95% interval of
+    the drop is inside: a step that the samples cannot clear is rolled back. A step is kept only
+    if the model stays inside the budget and gets smaller or faster without getting slower,
+    measured on ``provider`` with ``threads``. ``decisions`` replays those of an earlier
+    ``report.json`` instead of deciding.
 
     Writes ``model.onnx``, ``fp32.onnx``, ``report.json`` and ``report.html`` into the folder
     ``output``, all or nothing. Raises a ``KilnxError`` for input that cannot be used.
@@ -97,6 +100,7 @@ def compress(
             max_drop,
             min_agreement,
             min_sqnr_db,
+            strict,
         )
         judge = Judge(folder / "fp32.onnx", evaluation, budget, provider, threads, seed)
         progress("measuring fp32")

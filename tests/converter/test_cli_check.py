@@ -121,3 +121,30 @@ def test_options_of_images(files: Path, capsys: pytest.CaptureFixture[str]) -> N
     code, _, err = run(capsys, *common, "--image-size", "four")
     assert code == 2
     assert "224x224" in err
+
+
+@pytest.mark.parametrize("command", ["compress", "quantize", "prune"])
+def test_image_folders_are_data_of_every_step(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = pytest.importorskip("PIL.Image")
+
+    (tmp_path / "images").mkdir()
+    rng = np.random.default_rng(0)
+    for k in range(40):
+        pixels = rng.integers(0, 256, (12, 10, 3), dtype=np.uint8)
+        image.fromarray(pixels).save(tmp_path / "images" / f"{k}.png")
+    text = (
+        '<ir_version: 10, opset_import: ["" : 18]> net (float[n, 8, 8, 3] x) => (float[n, 3] y) '
+        "<int64[2] axes = {1, 2}> { m = ReduceMean<keepdims = 0>(x, axes)\n y = Softmax(m) }"
+    )
+    ir.save(ir.from_proto(onnx.parser.parse_model(text)), tmp_path / "net.onnx")
+    output = tmp_path / ("out" if command == "compress" else "out.onnx")
+    common = (command, tmp_path / "net.onnx", "-o", output, "--data", tmp_path / "images")
+    code, _, err = run(capsys, *common, "--image-size", "four")
+    assert code == 2
+    assert "224x224" in err
+    assert not output.exists()
+    code, _, err = run(capsys, *common, "--image-size", "8x8", "--image-scale", "0.00392")
+    assert code == 0, err
+    assert output.exists()

@@ -148,6 +148,26 @@ def test_a_step_that_does_not_pay_is_rolled_back(
     assert (tmp_path / "out/model.onnx").read_bytes() == (tmp_path / "out/fp32.onnx").read_bytes()
 
 
+def test_strict_wants_the_whole_interval_inside(
+    compressed: Path, digits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "STEPS", {"tried": unchanged})
+    report = compress(
+        compressed / "fp32.onnx",
+        tmp_path / "out",
+        digits[0],
+        evaluate_on=digits[1],
+        metric="top1",
+        max_drop=0.0,
+        strict=True,
+        steps=["tried"],
+    )
+    (found,) = report.steps
+    assert not found.kept
+    assert "outside the budget" in found.reason
+    assert "not enough to tell" in found.reason
+
+
 def test_a_slower_step_is_rolled_back(
     compressed: Path, digits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

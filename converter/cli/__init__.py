@@ -1,0 +1,52 @@
+"""The command line: one function a subcommand, each a thin skin over one public function.
+
+Imports stand inside the functions, so ``kilnx --help`` loads neither NumPy nor ONNX, and a
+command that starts from an ONNX file never loads TensorFlow.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from converter.cli.checking import check
+from converter.cli.compressing import compress, demo
+from converter.cli.exporting import convert
+from converter.cli.profiling import profile
+from converter.cli.pruning import prune
+from converter.cli.quantizing import quantize
+from converter.cli.sharing import dedupe
+
+app = typer.Typer(
+    name="kilnx",
+    help="Turn a Keras model into a smaller, faster ONNX model, with proof that it still does "
+    "the same job.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done or passed, 1 checked and failed, 2 bad input, 3 no such runtime. "
+    "Add --debug to any command for a traceback.",
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from converter.report import own_version
+
+        typer.echo(f"kilnx {own_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+for _command in (convert, compress, quantize, prune, dedupe, check, profile, demo):
+    app.command()(_command)

@@ -1,0 +1,109 @@
+"""Options that several commands share, and how their texts are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+AllowFallback = Annotated[
+    bool,
+    typer.Option("--allow-fallback", help="Accept nodes that run elsewhere than on the provider."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+Data = Annotated[
+    Path, typer.Option("--data", help="Samples: .npz, .npy or a folder of images.", metavar="DATA")
+]
+Eval = Annotated[
+    Path | None,
+    typer.Option(
+        "--eval", help="Samples to judge on, which calibration never sees.", metavar="DATA"
+    ),
+]
+ImageSize = Annotated[
+    str | None,
+    typer.Option(help="Height and width that a folder's images are brought to: 224x224."),
+]
+ImageScale = Annotated[
+    float | None, typer.Option(help="What pixels (0 to 255) are multiplied by, such as 0.00392.")
+]
+ImageOffset = Annotated[float | None, typer.Option(help="What is added to them after that.")]
+Metric = Annotated[
+    str | None,
+    typer.Option(help="top1, top5, binary_accuracy, mae, mse, … or package.module:function."),
+]
+MaxDrop = Annotated[float, typer.Option(help="Acceptable loss of the metric.", min=0.0)]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Pass a drop only if its interval is inside.")
+]
+Threads = Annotated[int, typer.Option(help="Threads of a run.", min=1)]
+Custom = Annotated[
+    Path | None, typer.Option(help="Python file that defines the model's custom layers.")
+]
+Unsafe = Annotated[
+    bool, typer.Option("--unsafe", help="Let code inside the model file run (Lambda layers).")
+]
+SignatureKey = Annotated[
+    str | None, typer.Option(help="Which signature of a SavedModel, if not its default.")
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(help="Weights of a model in JSON, or instead of the file's own.", metavar="FILE"),
+]
+Signature = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Input of a model that does not know its own, such as image=?,224,224,3:float32.",
+    ),
+]
+
+
+def signature_of(texts: list[str] | None) -> Any:
+    """The inputs that ``--signature`` states, by name; None where it was not given."""
+    if not texts:
+        return None
+    from converter.sources import parse_signature
+
+    return dict(parse_signature(text) for text in texts)
+
+
+def custom_of(path: Path | None) -> dict[str, Any] | None:
+    """The classes and functions that the file of ``--custom`` defines."""
+    if path is None:
+        return None
+    from runtimes.keras_files import import_keras, load_custom_objects
+
+    import_keras()
+    return load_custom_objects(path)
+
+
+def data_of(path: Path | None, size: str | None, scale: float | None, offset: float | None) -> Any:
+    """The data as they are, or a folder of images with its options."""
+    if path is None or (size, scale, offset) == (None, None, None):
+        return path
+    from runtimes.dataset import Dataset
+    from runtimes.errors import DataError
+    from runtimes.images import ImageOptions
+
+    wanted = None
+    if size is not None:
+        parts = size.lower().split("x")
+        if len(parts) != 2 or not all(part.isdigit() for part in parts):
+            raise DataError(f"--image-size {size!r} is not height and width such as 224x224")
+        wanted = (int(parts[0]), int(parts[1]))
+    return Dataset.open(path, images=ImageOptions(size=wanted, scale=scale, offset=offset))
+
+
+def sizes_of(option: str, text: str) -> tuple[int, ...]:
+    """Numbers with commas between; ``DataError`` names ``option`` otherwise."""
+    from runtimes.errors import DataError
+
+    try:
+        sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise DataError(f"{option} {text!r} is not a list of numbers such as 1,8")
+    return sizes
