@@ -11,7 +11,6 @@ import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,28 +18,23 @@ import onnx_ir as ir
 
 from runtimes.base import Array, Feed
 from runtimes.dataset import Dataset
-from runtimes.double import DoubleEvaluator
 from runtimes.errors import ModelError
 from runtimes.feed import fixed_batch
 from runtimes.fingerprint import Fingerprint, fingerprint
-from runtimes.keras import KerasRuntime
-from runtimes.keras_walk import walk_keras
+from runtimes.layer_error import LayerError, channel_scale, own_noise, rounding_limit
 from runtimes.layer_join import MOVING, Pair, Seen, join, plausible
-from runtimes.layer_names import QUANTIZING, label_of, layer_of
+from runtimes.layer_names import QUANTIZING, label_of
+from runtimes.layer_reference import Reference, graph_of, name_of, open_reference
 from runtimes.layer_report import ROUNDING_DB, LayerParity, LayersReport, decibels, explain_layers
-from runtimes.modelfile import load_model, model_inputs
+from runtimes.modelfile import model_inputs
 from runtimes.onnx_walk import Part, PartedModel, float_values
-from runtimes.open import is_keras
-from runtimes.ort import OrtRuntime, is_quantized
+from runtimes.ort import is_quantized
 from runtimes.pairing import pair_specs
 from runtimes.verdict import DEFAULT_SQNR_DB, NOISE_MULTIPLE
 
 _PROBE_SAMPLES = 3
 _EPSILON = float(np.finfo(np.float32).eps)
 _JUMP_DB = 6.0  # twice the error
-# Where a factor for each channel explains all but this share of the error's power, it is one.
-_UNEXPLAINED = 0.1
-_WORTH_SCALING = 1e-3  # of the reference's power
 _ONE: Array = np.ones(())
 
 Progress = Callable[[int, int | None], None]
@@ -69,10 +63,12 @@ def compare_layers(
     below the median of the layers that are not exact, or below 20 dB. Raises ``ModelError`` where
     nothing can be joined.
     """
-    graph = _graph_of(candidate)
+    graph = graph_of(candidate)
     with ExitStack() as stack:
-        source: _Reference = _open_reference(reference, reference_provider, threads, stack)
-        inputs = pair_specs("input", source.inputs, model_inputs(graph), source.name, _name(graph))
+        source: Reference = open_reference(reference, reference_provider, threads, stack)
+        inputs = pair_specs(
+            "input", source.inputs, model_inputs(graph), source.name, name_of(graph)
+        )
         fixed = fixed_batch(source.inputs) or fixed_batch(model_inputs(graph))
         dataset = Dataset.open(data, inputs=source.inputs).take(samples)
         first = next(iter(dataset.batches(fixed or _PROBE_SAMPLES)))
@@ -81,8 +77,8 @@ def compare_layers(
         pairs = plausible(graph, join(graph, prints, seen))
         if not pairs:
             raise ModelError(
-                f"no value of {_name(graph)} could be joined with one of {source.name}: they share "
-                "neither names nor layer paths; export the model with kilnx convert"
+                f"no value of {name_of(graph)} could be joined with one of {source.name}: they "
+                "share neither names nor layer paths; export the model with kilnx convert"
             )
         parted = PartedModel(
             graph, [pair.value for pair in pairs], provider=provider, threads=threads
@@ -104,47 +100,7 @@ def compare_layers(
             f"{left_out} of {len(prints)} values of the candidate have no partner in the "
             "reference; they are judged together with the value that follows"
         )
-    return walk.report(source.name, _name(graph), count, notes)
-
-
-class _Reference:
-    """A model that is walked: calls ``emit(key, layer, value)`` for every float inside it."""
-
-    name: str
-    inputs: tuple[Any, ...]
-
-    def walk(self, feed: Feed, emit: Callable[[str, str | None, Array], None]) -> None:
-        raise NotImplementedError
-
-
-class _KerasReference(_Reference):
-    def __init__(self, runtime: KerasRuntime) -> None:
-        self._runtime = runtime
-        self.name, self.inputs = runtime.name, runtime.inputs
-
-    def walk(self, feed: Feed, emit: Callable[[str, str | None, Array], None]) -> None:
-        calls: dict[str, int] = {}
-
-        def tell(path: str, value: Array) -> None:
-            calls[path] = calls.get(path, 0) + 1
-            if value.dtype.kind == "f":
-                emit(path if calls[path] == 1 else f"{path} #{calls[path]}", path, value)
-
-        walk_keras(self._runtime, feed, tell)
-
-
-class _OnnxReference(_Reference):
-    def __init__(self, graph: ir.Model, provider: str, threads: int | None) -> None:
-        self._parted = PartedModel(graph, float_values(graph), provider=provider, threads=threads)
-        self.name, self.inputs = _name(graph), model_inputs(graph)
-
-    def walk(self, feed: Feed, emit: Callable[[str, str | None, Array], None]) -> None:
-        def tell(part: Part, value: Array) -> None:
-            if value.dtype.kind == "f":
-                node = part.value.producer()
-                emit(str(part.value.name), layer_of(node) if node else None, value)
-
-        self._parted.walk(feed, tell)
+    return walk.report(source.name, name_of(graph), count, notes)
 
 
 class _Walk:
@@ -156,7 +112,7 @@ class _Walk:
         self._scales: dict[str, Array] = {}  # of equalized channels, by value
         self._pair_of = {str(pair.value.name): pair for pair in pairs}
         self._dead = parted.last_uses()
-        self._sums = [_Sums() for _ in pairs]
+        self._sums = [LayerError() for _ in pairs]
         self._last_need: dict[str, int] = {}
         for place, (pair, part) in enumerate(zip(pairs, parted.parts, strict=True)):
             for key in self._needed(pair, part):
@@ -208,7 +164,7 @@ class _Walk:
         name = str(part.value.name)
         if self._first and self._quantized and not part.value.is_graph_output():
             turned = pair.alignment.to_reference(own, expected.shape)
-            found = _channel_scale(turned, expected)
+            found = channel_scale(turned, expected)
             if found is not None:
                 self._scales[name] = found
         sums = self._sums[place]
@@ -217,8 +173,8 @@ class _Walk:
             pair.alignment.to_reference(own, expected.shape).astype(np.float64),
             pair.alignment.to_reference(alone, expected.shape).astype(np.float64),
         )
-        if not self._quantized and sums.isolated > _limit(sums.peak, sums.noise or 0.0):
-            noise = _own_noise(self._parted.as_model(part, fed), fed, alone)
+        if not self._quantized and sums.isolated > rounding_limit(sums.peak, sums.noise or 0.0):
+            noise = own_noise(self._parted.as_model(part, fed), fed, alone)
             if noise is not None:
                 sums.noise = max(noise, sums.noise or 0.0)
 
@@ -272,7 +228,9 @@ class _Walk:
                 line = max(line, statistics.median(finite) - _JUMP_DB)
             return {i for i, one in enumerate(known) if one is not None and one < line}
         return {
-            i for i, s in enumerate(self._sums) if not s.isolated <= _limit(s.peak, s.noise or 0.0)
+            i
+            for i, s in enumerate(self._sums)
+            if not s.isolated <= rounding_limit(s.peak, s.noise or 0.0)
         }
 
     def _culprit(self, layers: Sequence[LayerParity]) -> LayerParity | None:
@@ -293,76 +251,7 @@ class _Walk:
         return None
 
 
-@dataclass
-class _Sums:
-    """Errors of one value, added up over the batches."""
-
-    peak: float = 0.0
-    error: float = 0.0
-    isolated: float = 0.0
-    signal: float = 0.0
-    error_power: float = 0.0
-    isolated_power: float = 0.0
-    noise: float | None = None
-
-    def add(self, expected: Array, own: Array, alone: Array) -> None:
-        finite = np.isfinite(expected)
-        self.peak = max(self.peak, float(np.max(np.abs(expected), where=finite, initial=0.0)))
-        self.signal += float(np.sum(expected**2, where=finite))
-        self.error, power = _apart(expected, own, self.error)
-        self.error_power += power
-        self.isolated, power = _apart(expected, alone, self.isolated)
-        self.isolated_power += power
-
-    def isolated_decibels(self) -> float | None:
-        return decibels(self.signal, self.isolated_power)
-
-
-def _apart(expected: Array, found: Array, so_far: float) -> tuple[float, float]:
-    with np.errstate(invalid="ignore"):
-        error = np.abs(found - expected)
-    error[found == expected] = 0.0
-    error[~np.isfinite(error)] = np.inf
-    return max(so_far, float(error.max(initial=0.0))), float((error**2).sum())
-
-
-def _limit(peak: float, noise: float) -> float:
-    return NOISE_MULTIPLE * max(noise, _EPSILON * peak)
-
-
-def _own_noise(model: ir.Model, feed: Feed, found: Array) -> float | None:
-    """The rounding error of a part on ``feed``; None where it cannot be evaluated in double."""
-    try:
-        exact = next(iter(DoubleEvaluator(model).run(feed).values()))
-    except ModelError:
-        return None
-    apart, _ = _apart(exact, found.astype(np.float64), 0.0)
-    return apart
-
-
-def _channel_scale(own: Array, expected: Array) -> Array | None:
-    """A factor for each channel, where the candidate's value is the reference's times that.
-
-    Equalized channels are so on purpose, and the next layer undoes it.
-    """
-    wide, other = expected.astype(np.float64), own.astype(np.float64)
-    power = float((wide**2).sum())
-    plain_error = float(((other - wide) ** 2).sum())
-    if wide.ndim < 2 or power == 0 or not plain_error > _WORTH_SCALING * power:
-        return None
-    for axis in range(1, wide.ndim):
-        others = tuple(a for a in range(wide.ndim) if a != axis)
-        below = (wide**2).sum(axis=others, keepdims=True)
-        factor = (wide * other).sum(axis=others, keepdims=True) / np.where(below == 0, 1, below)
-        factor[(below == 0) | (factor <= 0)] = 1.0
-        scaled = wide * factor
-        left = float(((other - scaled) ** 2).sum())
-        if left < _UNEXPLAINED * plain_error:
-            return np.asarray(factor)
-    return None
-
-
-def _parity(pair: Pair, part: Part, sums: _Sums, departs: bool) -> LayerParity:
+def _parity(pair: Pair, part: Part, sums: LayerError, departs: bool) -> LayerParity:
     peak = sums.peak or 1.0
     return LayerParity(
         layer=_label(part),
@@ -388,7 +277,7 @@ def _label(part: Part) -> str:
 
 
 def _probe(
-    source: _Reference, parted: PartedModel, feed: Feed, inputs: Mapping[str, str]
+    source: Reference, parted: PartedModel, feed: Feed, inputs: Mapping[str, str]
 ) -> tuple[list[Seen], dict[str, Fingerprint]]:
     """What the values of both models look like on a few samples."""
     seen: list[Seen] = []
@@ -401,28 +290,6 @@ def _probe(
 
     parted.walk({inputs[name]: values for name, values in feed.items()}, look)
     return seen, prints
-
-
-def _open_reference(
-    reference: Any, provider: str, threads: int | None, stack: ExitStack
-) -> _Reference:
-    if isinstance(reference, KerasRuntime):
-        return _KerasReference(reference)
-    if is_keras(reference):
-        return _KerasReference(stack.enter_context(KerasRuntime(reference)))
-    return _OnnxReference(_graph_of(reference), provider, threads)
-
-
-def _graph_of(model: Any) -> ir.Model:
-    if isinstance(model, OrtRuntime):
-        model = model.source
-    if isinstance(model, KerasRuntime) or is_keras(model):
-        raise ModelError("layers are compared inside an ONNX model: give one as the candidate")
-    return load_model(model)
-
-
-def _name(graph: ir.Model) -> str:
-    return graph.graph.name or "the ONNX model"
 
 
 def _filled(feed: Feed, size: int) -> dict[str, Array]:
