@@ -124,17 +124,20 @@ def judge(
 
 
 def is_unsure(metric: MetricParity, allowed: float) -> bool:
-    """Whether the interval of the drop holds what is allowed: the truth may lie on either side."""
+    """Whether the truth may lie on either side of what is allowed: its interval holds both.
+
+    Where there is no interval nothing says how sure the drop is, which is no certainty either.
+    """
     if metric.low is None or metric.high is None:
-        return False
+        return True
     return metric.low <= allowed < metric.high
 
 
 def _judge_drop(metric: MetricParity, allowed: float, strict: bool) -> tuple[bool, str]:
     # A hair above, because 0.978 - 0.968 is 0.010000000000000009.
     passed = metric.drop <= allowed + 1e-9
-    if strict and metric.high is not None:
-        passed = metric.high <= allowed + 1e-9
+    if strict:
+        passed = metric.high is not None and metric.high <= allowed + 1e-9
     reason = (
         f"{metric.name} {metric.reference:.4f} → {metric.candidate:.4f}, drop {metric.drop:.4f} "
         f"{'≤' if metric.drop <= allowed + 1e-9 else '>'} {allowed:g} allowed"
@@ -145,6 +148,9 @@ def _judge_drop(metric: MetricParity, allowed: float, strict: bool) -> tuple[boo
             reason += f": {metric.samples} samples are not enough to tell"
             reason += f", about {metric.needed} would do" if metric.needed else ""
         reason += ")"
+    elif metric.samples:
+        plural = "s are" if metric.samples != 1 else " is"
+        reason += f" ({metric.samples} sample{plural} not enough to tell)"
     return passed, reason
 
 

@@ -166,3 +166,6 @@ def test_one_sample_has_no_interval(scaled: Any) -> None:
     report = check(scaled(1), scaled(2), data, metric="top1", max_drop=0.0)
     assert report.passed
     assert report.metrics[0].low is None
+    assert report.verdict == UNSURE
+    assert "1 sample is not enough to tell" in report.reason
+    assert not check(scaled(1), scaled(2), data, metric="top1", max_drop=0.0, strict=True).passed
