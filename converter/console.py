@@ -37,6 +37,14 @@ def run_cli(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         complain("interrupted; nothing was written")
         return INTERRUPTED
+    except MemoryError as error:
+        if debug:
+            raise
+        complain(
+            f"there is not enough memory ({str(error) or 'an allocation failed'}); "
+            "try fewer samples, a smaller batch or a larger machine"
+        )
+        return KilnxError.exit_code
     except BrokenPipeError:
         # The reader of our output went away: keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

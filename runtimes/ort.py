@@ -230,13 +230,22 @@ def explain(error: Exception, model: ir.Model | None = None) -> str:
     ):
         found = re.search(pattern, text)
         if found:
-            return f"node {found['name']!r} ({found['op']}): {text[:500]}"
+            return f"node {found['name']!r} ({found['op']}): {_memory(text) or text[:500]}"
     found = re.search(r"(?P<domain>[\w.]*):(?P<op>\w+)\(-?\d+\) is not a registered", text)
     for graph in model.graphs() if found and model else ():
         for node in graph:
             if found and (node.domain, node.op_type) == (found["domain"], found["op"]):
                 return f"node {node.name!r} ({node.op_type}): {text[:500]}"
-    return text[:500]
+    return _memory(text) or text[:500]
+
+
+def _memory(text: str) -> str | None:
+    """What to say of a message about memory that is not to be had."""
+    found = re.search(r"allocate memory for requested buffer of size (\d+)", text)
+    if found is None and "bad_alloc" not in text:
+        return None
+    size = f"{int(found[1]) / 1e9:.1f} GB at once" if found else "more"
+    return f"it needs {size}, and there is not that much memory; try a smaller batch"
 
 
 def _require_provider(provider: str, available: Sequence[str]) -> str:

@@ -260,3 +260,18 @@ def test_a_full_disk_is_one_line(
     assert code == 2
     assert "no space left" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_too_little_memory_is_one_line(
+    kilnx: Kilnx, digits_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from converter import conversion
+
+    def full(*_: Any) -> None:
+        np.empty(1 << 60, np.uint8)
+
+    monkeypatch.setattr(conversion, "write_model", full)
+    code, _, err = kilnx("convert", digits_files / "model.keras", "-o", tmp_path / "m.onnx")
+    assert code == 2
+    assert "not enough memory (Unable to allocate" in err
+    assert list(tmp_path.iterdir()) == []

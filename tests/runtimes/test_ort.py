@@ -91,6 +91,18 @@ def test_the_node_that_fails_is_named(graph: Graph, capfd: pytest.CaptureFixture
     assert captured.out == captured.err == ""
 
 
+def test_memory_that_is_not_to_be_had_is_said(graph: Graph) -> None:
+    model = graph(
+        "g (float[n, 2] x) => (float[m] y) <int64[2] s = {2000000000000, 2}, int64[1] flat = {-1}>"
+        "{ [huge] e = Expand(x, s)\n y = Reshape(e, flat) }"
+    )
+    with (
+        OrtRuntime(model) as runtime,
+        pytest.raises(ModelError, match=r"'huge' \(Expand\): it needs 16000.0 GB .* smaller batch"),
+    ):
+        runtime.run({"x": np.ones((1, 2), np.float32)})
+
+
 def test_an_operator_that_is_not_there_is_named(
     graph: Graph, capfd: pytest.CaptureFixture[str]
 ) -> None:
