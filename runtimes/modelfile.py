@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
@@ -18,6 +18,7 @@ import onnx_ir as ir
 from runtimes.base import TensorSpec
 from runtimes.errors import ModelError
 from runtimes.files import atomic_file
+from runtimes.single_file import frame_of, write_single_file
 
 ModelSource = str | os.PathLike[str] | ir.Model
 """A path to an ONNX file, or the graph itself."""
@@ -32,15 +33,33 @@ def load_model(source: ModelSource) -> ir.Model:
     An ``ir.Model`` is given back as it is. Raises ``ModelError`` for a file that is missing,
     not ONNX, or whose external data is missing, truncated or outside its folder.
     """
-    if isinstance(source, ir.Model):
-        return source
-    path = Path(source)
+    return source if isinstance(source, ir.Model) else _load(Path(source), ir.load)
+
+
+def load_graph(path: str | os.PathLike[str]) -> ir.Model:
+    """Open an ONNX model to look at it: of its large weights only where they are is read.
+
+    They refer to the file itself, so the model is good as long as the file stays. Raises what
+    ``load_model`` raises.
+    """
+    return _load(Path(path), _graph_of)
+
+
+def _graph_of(path: Path, format: str) -> ir.Model:
+    import onnx
+
+    model = ir.from_proto(onnx.load_model_from_string(frame_of(path), format=format))
+    ir.external_data.set_base_dir(model.graph, path.parent)
+    return model
+
+
+def _load(path: Path, read: Callable[..., ir.Model]) -> ir.Model:
     if not path.exists():
         raise ModelError(f"{path}: no such file")
     if not path.is_file():
         raise ModelError(f"{path} is not a file; give the path of an ONNX model")
     try:
-        model = ir.load(path, format="protobuf")
+        model = read(path, format="protobuf")
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:
@@ -71,8 +90,7 @@ def write_model(model: ir.Model, path: str | os.PathLike[str]) -> None:
     if weight_bytes(model) > _EXTERNAL_ABOVE_BYTES:
         ir.save(model, path, format="protobuf", external_data=f"{path.name}.data", alignment=65536)
     else:
-        ir.external_data.load_to_model(model)
-        ir.save(model, path, format="protobuf")
+        write_single_file(model, path)
 
 
 def weight_bytes(model: ir.Model) -> int:
@@ -88,8 +106,8 @@ def weight_bytes(model: ir.Model) -> int:
 def file_bytes(path: str | os.PathLike[str]) -> int:
     """Size of an ONNX file together with its external data, bytes."""
     path = Path(path)
-    beside = {path.parent / str(tensor.location) for tensor in _external_tensors(load_model(path))}
-    return path.stat().st_size + sum(p.stat().st_size for p in beside)
+    files = {path.name, *(str(tensor.location) for tensor in _external_tensors(load_graph(path)))}
+    return sum((path.parent / name).stat().st_size for name in files)
 
 
 def refuse_nan_weights(model: ir.Model, name: str = "the model") -> None:

@@ -19,7 +19,7 @@ from runtimes.cuda import CudaOptions, prepare_bound, refuse_quantized, run_boun
 from runtimes.errors import ModelError, RuntimeUnavailable
 from runtimes.feed import check_feed, check_outputs
 from runtimes.install import require_onnxruntime
-from runtimes.modelfile import ModelSource, load_model, weight_bytes
+from runtimes.modelfile import ModelSource, load_graph, weight_bytes
 from runtimes.narrow import is_bfloat16, run_narrow
 from runtimes.placement import RECORD, Placement, judge_placement, read_placement
 
@@ -98,13 +98,12 @@ class OrtRuntime:
         self.name = _name(model)
         self.source = model
         self._errors = _error_classes()
-        graph = load_model(model)  # for a path as well: its checks come before ORT's parser
+        # For a path as well: the checks come before ORT's parser.
+        graph = model if isinstance(model, ir.Model) else load_graph(model)
         self.quantized = is_quantized(graph)
         self._ort, self._cuda = ort, (cuda or CudaOptions()) if provider == "cuda" else None
         if self._cuda and self.quantized:
             raise refuse_quantized(self.name)
-        if not isinstance(model, ir.Model):
-            del graph  # ONNX Runtime reads the file by itself; two copies would be one too many
         self._session = self._open(ort, model, options, execution_provider)
         self._session.disable_fallback()
         self.placement = judge_placement(
@@ -189,7 +188,8 @@ class OrtRuntime:
             try:
                 return ort.InferenceSession(source, options, providers=[chosen])
             except self._errors as error:
-                reason = explain(error, load_model(model))
+                graph = model if isinstance(model, ir.Model) else load_graph(model)
+                reason = explain(error, graph)
                 raise ModelError(f"{self.name} does not load: {reason}") from error
 
     def _spec(self, node: Any) -> TensorSpec:
