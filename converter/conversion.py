@@ -141,4 +141,4 @@ def _export_and_prove(
     share_dimension_names(graph, signature, expected)
     write_model(graph, path)
     names = [str(value.name) for value in graph.graph.outputs]
-    return graph, prove(path, model, signature, names, expected, layout=layout)
+    return graph, prove(path, model, signature, names, expected, graph=graph, layout=layout)

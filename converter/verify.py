@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 
 from converter.expectations import Expectation, run_keras
 from converter.layout import Layout, is_image, to_channels_first
+from converter.proof_session import ProofSession, proof_session
 from runtimes.base import Array, Feed
 from runtimes.errors import ConversionError, KilnxError, UnsupportedOperator
 from runtimes.keras_signature import KerasSignature
-from runtimes.modelfile import file_bytes
 from runtimes.noise import measure_noise
 from runtimes.ort import OrtRuntime
 
@@ -29,8 +30,6 @@ _ABSOLUTE_FLOOR = 1e-7
 
 # How ONNX Runtime says that an operator exists, but not for this element type.
 _NO_KERNEL = "Could not find an implementation"
-
-_PREPACK_BELOW_BYTES = 100_000_000
 
 # ONNX Runtime multiplies by weights of 4 and 8 bits with the other side rounded to int8, but for
 # this: then it computes what the file says, in float32.
@@ -54,15 +53,17 @@ def prove(
     output_names: Sequence[str],
     expected: Sequence[Expectation],
     *,
+    graph: ir.Model | None = None,
     layout: Layout = "nhwc",
 ) -> tuple[OutputProof, ...]:
-    """Check the ONNX file at ``path`` and hold it against what Keras answered.
+    """Check the ONNX file at ``path``, against what Keras answered.
 
+    ``graph``: what it was written from; a large file is proven on the weights in there, once
+    they were compared with the file's.
     Raises ``ConversionError`` when the checker, the runtime or the comparison says no.
     """
-    _check_file(Path(path))
     proofs: list[OutputProof] = []
-    with _open(Path(path), model) as runtime:
+    with proof_session(Path(path), graph) as session, _open(session, model) as runtime:
         for run in expected:
             actual = runtime.run(feed_of(run, layout))
             for index, name in enumerate(output_names):
@@ -87,9 +88,15 @@ def prove(
     return tuple(proofs)
 
 
-def _open(path: Path, model: Any) -> OrtRuntime:
+def _open(session: ProofSession, model: Any) -> OrtRuntime:
+    _check_file(session.path)
     try:
-        return OrtRuntime(path, config=_session_config(path))
+        return OrtRuntime(
+            session.path,
+            config={**FLOAT32_MATMUL, **session.config},
+            optimization=session.optimization,
+            initializers=session.initializers,
+        )
     except KilnxError as error:
         if _NO_KERNEL in str(error):
             raise UnsupportedOperator(
@@ -101,13 +108,6 @@ def _open(path: Path, model: Any) -> OrtRuntime:
             f"ONNX Runtime cannot load the model that was exported from {model.name!r}: {error}. "
             "This is a defect of the export; please report it with the model"
         ) from error
-
-
-def _session_config(path: Path) -> dict[str, str]:
-    """Prepacked weights are a second copy, which pays for speed and not for two runs."""
-    if file_bytes(path) < _PREPACK_BELOW_BYTES:
-        return FLOAT32_MATMUL
-    return {**FLOAT32_MATMUL, "session.disable_prepacking": "1"}
 
 
 def _check_file(path: Path) -> None:
