@@ -56,11 +56,11 @@ def prove(
     graph: ir.Model | None = None,
     layout: Layout = "nhwc",
 ) -> tuple[OutputProof, ...]:
-    """Check the ONNX file at ``path``, against what Keras answered.
+    """Check the ONNX file at ``path`` and hold it against what Keras answered.
 
     ``graph``: what it was written from; a large file is proven on the weights in there, once
-    they were compared with the file's.
-    Raises ``ConversionError`` when the checker, the runtime or the comparison says no.
+    they were compared with the file's. Raises ``ConversionError`` when the checker, the runtime
+    or the comparison says no.
     """
     proofs: list[OutputProof] = []
     with proof_session(Path(path), graph) as session, _open(session, model) as runtime:
