@@ -17,6 +17,7 @@ from quantizers.plan import Plan, make_plan
 from quantizers.qdq import place
 from quantizers.recurrent import WeightsOnly, find_weights_only, place_weights_only
 from quantizers.statistics import Distributions, Statistics, spread
+from quantizers.transformer_rewrites import KeepSumsApart
 from quantizers.weight_codes import WeightCodes, quantize_weights
 from runtimes.base import Array
 from runtimes.compare import check
@@ -102,6 +103,7 @@ def build(
             codes = quantize_weights(plan, grids, basis.statistics, basis.covariances, options)
         place(model.graph, plan, grids, shifts or {}, codes.weights)
         place_weights_only(model, single)
+        KeepSumsApart()(model)
         _forget_inferred_types(model.graph)
         fusion = examine_fusion(model, plan)
         if fusion.unfused:

@@ -38,6 +38,9 @@ _LEAST_SQNR = 10.0
 
 Effort = Literal["low", "default", "high"]
 
+# Mixtures that the evaluation data may refuse: with many, the least noisy by chance would be found.
+_MOST_REFUSALS = 3
+
 # Interleaved runs on a shared machine do not tell two models apart below this.
 _NOISE = 0.02
 
@@ -109,12 +112,11 @@ def quantize(
         ),
         effort,
     )
-    quantized, report = quantize_model(simplified, calibration, options=options, progress=progress)
-    report = replace(report, notes=(*notes, *report.notes))
-    if report.kept:
-        parity = check(
+
+    def judged(candidate: ir.Model) -> ParityReport:
+        return check(
             simplified,
-            quantized,
+            candidate,
             evaluation,
             metric=metric,
             max_drop=None if metric is None else max_drop,
@@ -122,6 +124,23 @@ def quantize(
             min_sqnr=min_sqnr if metric is None else None,
             threads=threads,
         )
+
+    refused = 0
+
+    def accept(candidate: ir.Model) -> bool:
+        nonlocal refused
+        passed = judged(candidate).passed
+        refused += not passed
+        return passed or refused > _MOST_REFUSALS
+
+    quantized, report = quantize_model(
+        simplified, calibration, options=options, progress=progress, accept=accept
+    )
+    if refused:
+        notes = (*notes, f"{refused} mixtures were outside the budget on the data that judge")
+    report = replace(report, notes=(*notes, *report.notes))
+    if report.kept:
+        parity = judged(quantized)
         if decisions is not None:
             report = _replay(report, parity, kept=was_kept(decisions))
             if output is not None:

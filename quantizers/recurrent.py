@@ -31,12 +31,16 @@ Form = Literal["int8 dynamic", "int8 weights"]
 
 _MICROSOFT = "com.microsoft"
 
+WIDENED = "_wide"
+"""What the name of a lookup's node ends with, to name the node that widens what it finds."""
+
 # Bytes saved on a smaller table do not make up for the node that widens the rows.
 _SMALLEST_TABLE = 2048
 
 
 # How much larger the squared rounding error of weights may be for the faster kernel: 6 dB.
 _TOLERATED = 4.0
+_TOLERATED_IN_TABLES = 1.6
 
 
 @dataclass(frozen=True)
@@ -170,12 +174,17 @@ def _byte_table(graph: ir.Graph, node: ir.Node) -> None:
     array = constant(table)
     assert table is not None
     assert array is not None
-    scale = weight_scale(array, 1)
-    codes = add_initializer(graph, f"{table.name}_codes", quantize_weight(array, scale, 1).codes)
+    scale, axis = _table_scale(array)
+    codes = add_initializer(graph, f"{table.name}_codes", quantize_weight(array, scale, axis).codes)
     scales = add_initializer(graph, f"{table.name}_scale", scale)
+    # Without a zero point ONNX Runtime 1.32 takes the codes for unsigned where it moves them.
+    zero = None
+    if axis is None:
+        zero = add_initializer(graph, f"{table.name}_zero", np.zeros((), dtype=np.int8))
     for use in tuple(table.uses()):
         lookup, result = use.node, use.node.outputs[0]
-        wide = _widen(graph, None, scales, -1)
+        wide = _widen(graph, None, scales, None if axis is None else -1, zero)
+        wide.name = f"{lookup.name}{WIDENED}"
         wide.outputs[0].type, wide.outputs[0].shape = result.type, result.shape
         graph.insert_after(lookup, wide)
         replace_value(result, wide.outputs[0])
@@ -187,8 +196,27 @@ def _byte_table(graph: ir.Graph, node: ir.Node) -> None:
     drop_if_unused([table])
 
 
-def _widen(graph: ir.Graph, codes: ir.Value | None, scale: ir.Value, axis: int) -> ir.Node:
+def _table_scale(array: Array) -> tuple[Array, int | None]:
+    """A scale a column, or one for all where that rounds nearly as well.
+
+    ONNX Runtime widens by one scale ten times as fast.
+    """
+    by_column, one = weight_scale(array, 1), weight_scale(array, None)
+    fine = float(np.square(by_column, dtype=np.float64).mean())
+    if float(one) ** 2 <= _TOLERATED_IN_TABLES * fine:
+        return one, None
+    return by_column, 1
+
+
+def _widen(
+    graph: ir.Graph,
+    codes: ir.Value | None,
+    scale: ir.Value,
+    axis: int | None,
+    zero: ir.Value | None = None,
+) -> ir.Node:
     name = unused_name(graph, f"{scale.name}_wide")
     value = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT))
-    attributes = [ir.AttrInt64("axis", axis)]
-    return ir.Node("", "DequantizeLinear", [codes, scale], attributes, outputs=[value], name=name)
+    attributes = [] if axis is None else [ir.AttrInt64("axis", axis)]
+    inputs = [codes, scale] if zero is None else [codes, scale, zero]
+    return ir.Node("", "DequantizeLinear", inputs, attributes, outputs=[value], name=name)

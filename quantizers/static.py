@@ -12,7 +12,7 @@ import onnx_ir as ir
 from converter.passes.ties import TieQuantizedTables
 from quantizers.build import Basis, Build, build, score
 from quantizers.equalize import equalize_channels
-from quantizers.mixed import Choice, choose_mixture
+from quantizers.mixed import Accept, Choice, choose_mixture
 from quantizers.options import DEFAULT_OPTIONS, QuantizeOptions
 from quantizers.plan import Plan, Unit, is_float, make_plan
 from quantizers.prepare import prepare
@@ -48,6 +48,7 @@ def quantize_model(
     options: QuantizeOptions = DEFAULT_OPTIONS,
     statistics: Statistics | None = None,
     progress: Progress | None = None,
+    accept: Accept | None = None,
 ) -> tuple[ir.Model, QuantizationReport]:
     """Quantize ``model`` to INT8 in Q/DQ form; whether it is worth it, the caller judges.
 
@@ -56,7 +57,8 @@ def quantize_model(
     ``statistics`` that were collected before), weights signed 8-bit per channel, biases INT32.
     Operators that ONNX Runtime then still runs in float are returned to float, with the reason
     in the report. ``progress`` is called with the number of samples done in each pass over
-    all of the data.
+    all of the data. Where ``options`` measure, ``accept`` is asked about the mixture found, and
+    one that it refuses gets further operators in float.
 
     Raises ``ModelError`` for a model that is quantized already or does not run, and
     ``DataError`` for data that do not fit, hold no samples, or lead to NaN or infinities.
@@ -84,7 +86,7 @@ def quantize_model(
         if best is None:
             return source, _report(source, None, plan, samples=statistics.samples, notes=[])
     if options.measure and options.precisions is None:
-        choice = choose_mixture(source, best, data, trial)
+        choice = choose_mixture(source, best, data, trial, accept)
         best = choice.built
         notes += choice.notes
     if options.rounding == "learned":

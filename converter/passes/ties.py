@@ -177,10 +177,11 @@ def _table_of(value: ir.Value) -> _Table | None:
 
 def _column_steps(node: ir.Node | None, width: int) -> Array | None:
     """Scales of the columns, [width], if ``node`` dequantizes rows by them."""
-    if node is None or not is_op(node, "DequantizeLinear") or len(node.inputs) > 2:
+    if node is None or not is_op(node, "DequantizeLinear"):
         return None
     scale = constant(node.inputs[1])
-    if scale is None or scale.size not in (1, width):
+    shift = constant(node.inputs[2]) if len(node.inputs) > 2 else np.zeros(1)
+    if scale is None or scale.size not in (1, width) or shift is None or shift.any():
         return None
     if scale.size > 1 and node.attributes.get_int("axis", 1) != -1:
         return None

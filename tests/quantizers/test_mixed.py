@@ -124,3 +124,52 @@ def test_times_are_found_for_every_kernel(residual_model, images, bound) -> None
         assert costs[name].int8_time > 0
     assert sum(cost.float_time for cost in costs.values()) < 1.001e6
     assert np.isfinite([cost.int8_time for cost in costs.values()]).all()
+
+
+def test_decibels_are_bought_where_they_are_cheap(
+    residual_model, images, bound, monkeypatch
+) -> None:
+    """What gains nothing in INT8 is not there at the cost of accuracy, floors or no floors."""
+    gains = {"dense": 0.0, "first": 3e5, "depthwise": 3e5, "project": 3e5}
+
+    def costs(source, built, data, options):
+        found = operator_costs(source, built, data, options)
+        return {name: Cost(1e4, 1e4 - gains.get(name, 0.0) / 40) for name in found}
+
+    worst = {"dense": 25.0}
+    monkeypatch.setattr(mixed, "operator_costs", costs)
+    monkeypatch.setattr(
+        mixed,
+        "measure_sensitivities",
+        lambda source, basis, names, data, options: {n: worst.get(n, 60.0) for n in names},
+    )
+    monkeypatch.setattr(mixed, "boundary_costs", lambda *args: {})
+    monkeypatch.setattr(mixed, "_is_worth", lambda *args: True)
+    _, report = quantize_model(residual_model, bound(residual_model, image=images), options=MEASURE)
+    found = precisions(report)
+    assert found["dense"] == "float32"
+    assert found["first"] == found["project"] == "int8"
+    reasons = {operator.name: operator.reason for operator in report.operators}
+    assert "returned to float" in reasons["dense"]
+
+
+def test_decibels_that_cost_more_time_than_they_are_worth_are_not_bought(
+    residual_model, images, bound, monkeypatch
+) -> None:
+    monkeypatch.setattr(mixed, "_is_faster", lambda *args: False)
+    monkeypatch.setattr(mixed, "_is_worth", lambda *args: False)
+    _, report = quantize_model(residual_model, bound(residual_model, image=images), options=MEASURE)
+    found = precisions(report)
+    assert {found[name] for name in ("first", "depthwise", "project", "dense")} == {"int8"}
+
+
+def test_a_mixture_that_is_refused_gets_more_in_float(residual_model, images, bound) -> None:
+    data, counts = bound(residual_model, image=images), []
+
+    def accept(model: ir.Model) -> bool:
+        counts.append(sum(node.op_type == "QuantizeLinear" for node in model.graph))
+        return len(counts) == 2
+
+    quantize_model(residual_model, data, options=MEASURE, accept=accept)
+    assert len(counts) == 2
+    assert counts[0] > counts[1] > 0

@@ -119,3 +119,33 @@ def test_a_model_without_static_operators_is_quantized_all_the_same(
     assert precisions["LSTM"] == "int8 dynamic"
     assert sqnr(run(model, x=x), run(result, x=x)) > 25
     assert report.int8_weight_bytes < 0.35 * report.float_weight_bytes
+
+
+def test_a_table_of_one_scale_survives_what_onnx_runtime_moves(graph, run, sqnr) -> None:
+    """It pushes DequantizeLinear through a Transpose, and needs the type of the codes for that."""
+    table = np.random.default_rng(0).uniform(-1, 1, (200, 16)).astype(np.float32)
+    model = graph(
+        """g (int64[n, 6] i, float[200, 16] table) => (float[6, n, 16] y)
+        { e = Gather (table, i)
+          t = Transpose <perm = [1, 0, 2]> (e)
+          y = Relu (t) }""",
+        {"table": table},
+    )
+    i = np.random.default_rng(1).integers(0, 200, (9, 6))
+    reference = run(model, i=i)
+    model = prepare(model)
+    place_weights_only(model, find_weights_only(model.graph))
+    assert {v.const_value.size for v in model.graph.initializers.values()} == {1, table.size}
+    assert sqnr(reference, run(model, i=i)) > 40
+
+
+def test_a_table_of_unequal_columns_keeps_a_scale_each(graph, run) -> None:
+    table = tensor(200, 16) * np.geomspace(0.01, 1, 16, dtype=np.float32)
+    model = graph(
+        "g (int64[n] i, float[200, 16] table) => (float[n, 16] y) { y = Gather (table, i) }",
+        {"table": table},
+    )
+    model = prepare(model)
+    place_weights_only(model, find_weights_only(model.graph))
+    error = np.abs(run(model, i=np.arange(200)) - table).max(axis=0)
+    assert np.all(error <= np.abs(table).max(axis=0) / 253)
