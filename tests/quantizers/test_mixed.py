@@ -144,6 +144,7 @@ def test_decibels_are_bought_where_they_are_cheap(
         lambda source, basis, names, data, options: {n: worst.get(n, 60.0) for n in names},
     )
     monkeypatch.setattr(mixed, "boundary_costs", lambda *args: {})
+    monkeypatch.setattr(mixed, "_ENOUGH_DB", 60.0)
     monkeypatch.setattr(mixed, "_is_worth", lambda *args: True)
     _, report = quantize_model(residual_model, bound(residual_model, image=images), options=MEASURE)
     found = precisions(report)
