@@ -6,6 +6,7 @@ The only file that imports tf2onnx.
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,7 +61,8 @@ def export(
     inputs are channels first. Weights are shared with the Keras model, not copied. The result
     has passed no check yet: ``convert`` does that.
 
-    Raises ``UnsupportedOperator`` naming layer and operator, or ``ConversionError``.
+    Raises ``UnsupportedOperator`` naming layer and operator, or ``ConversionError`` for what the
+    model or tf2onnx cannot do.
     """
     from converter.passes import optimize
 
@@ -73,7 +75,10 @@ def export(
         attempts += [_Attempt(total + 1, lenient=False), _Attempt(total + 1, lenient=True)]
     failures: list[Exception] = []
     for attempt in attempts:
-        if attempt.lenient and any(isinstance(each, UnsupportedOperator) for each in failures):
+        if attempt.lenient and (
+            any(isinstance(each, UnsupportedOperator) for each in failures)
+            or _is_defect(failures[-1])
+        ):
             # tf2onnx would leave the operator as it is, and ONNX may have another of that name.
             break
         if narrow is None:
@@ -135,10 +140,16 @@ def _to_onnx(traced: TracedModel, opset: int, *, lenient: bool) -> ir.Model:
     return ir.serde.deserialize_model(proto)
 
 
-def _most_telling(failures: list[Exception], model: Any) -> KilnxError:
-    """Prefer the refusal that names an operator to whatever else went wrong on the way."""
+def _most_telling(failures: list[Exception], model: Any) -> Exception:
+    """Prefer the refusal that names an operator to whatever else went wrong on the way.
+
+    What tf2onnx cannot do becomes a ``ConversionError``; a defect of kilnx stays what it is.
+    """
     for failure in failures:
         if isinstance(failure, UnsupportedOperator):
+            return failure
+    for failure in failures:
+        if _is_defect(failure):
             return failure
     last = failures[-1]
     if isinstance(last, KilnxError):
@@ -148,6 +159,17 @@ def _most_telling(failures: list[Exception], model: Any) -> KilnxError:
     )
     error.__cause__ = last
     return error
+
+
+def _is_defect(error: Exception) -> bool:
+    """Whether kilnx is at fault: it raised in a lowering, or outside of tf2onnx altogether."""
+    names = [
+        str(frame.f_globals.get("__name__", ""))
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    lowering = any(name.startswith("converter.lowering") for name in names)
+    of_tf2onnx = any(name.split(".")[0] == "tf2onnx" for name in names)
+    return not isinstance(error, KilnxError) and (lowering or not of_tf2onnx)
 
 
 def _variable_bytes(variable: Any) -> int:

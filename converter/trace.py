@@ -9,7 +9,7 @@ because the steps that follow can then fold them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ from converter.lowering.low_bit import LowBitMatrix, low_bit_layers
 from converter.lowering.low_bit_layers import LowBitStandIns
 from converter.scopes import layer_scopes
 from runtimes.base import Array
-from runtimes.errors import ConversionError
+from runtimes.errors import ConversionError, KilnxError
 from runtimes.keras_signature import KerasSignature
 from runtimes.saved_model import NETWORK_NAME
 
@@ -101,7 +101,11 @@ def trace(
             except tf.errors.OperatorNotAllowedInGraphError:
                 # A custom layer with Python control flow on tensors.
                 function = traced(autograph=True)
+    except KilnxError:
+        raise
     except Exception as error:
+        if _succeeds(lambda: traced(autograph=True)):
+            raise  # only with the markers in it does the model fail, so they have a defect
         raise ConversionError(
             f"the model {model.name!r} cannot be called on {signature}: "
             f"{type(error).__name__}: {error}"
@@ -144,6 +148,14 @@ def trace(
         frozenset(layers),
         matrices,
     )
+
+
+def _succeeds(attempt: Callable[[], object]) -> bool:
+    try:
+        attempt()
+    except Exception:
+        return False
+    return True
 
 
 def _used(weights: dict[str, _Weight], graph_def: Any) -> dict[str, _Weight]:
