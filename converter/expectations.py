@@ -46,12 +46,39 @@ def expectations(
 
 
 def run_keras(model: Any, signature: KerasSignature, feed: dict[str, Array]) -> tuple[Array, ...]:
-    """The model's outputs for ``feed``, flat and in order."""
+    """The model's outputs for ``feed``, flat and in order; without a trace, so it is quick."""
     import keras
 
     tensors = [keras.ops.convert_to_tensor(feed[spec.name]) for spec in signature.inputs]
     outputs = signature.call(model, tensors)
     return tuple(np.asarray(tensor) for tensor in keras.tree.flatten(outputs))
+
+
+def run_in_graph(
+    model: Any, signature: KerasSignature, feed: dict[str, Array]
+) -> tuple[Array, ...]:
+    """The outputs as ``model.predict`` has them: of a graph, which some layers do otherwise.
+
+    ``Resizing`` gives uint8 images back as uint8 when it is called, and as float32 in a graph.
+    """
+    import keras
+    import tensorflow as tf
+
+    specs = [
+        tf.TensorSpec(
+            None if spec.shape is None else [d if isinstance(d, int) else None for d in spec.shape],
+            spec.dtype,
+        )
+        for spec in signature.inputs
+    ]
+
+    def call(*tensors: Any) -> list[Any]:
+        flat: list[Any] = keras.tree.flatten(signature.call(model, tensors))
+        return flat
+
+    function = tf.function(call, input_signature=specs)
+    tensors = [keras.ops.convert_to_tensor(feed[spec.name]) for spec in signature.inputs]
+    return tuple(np.asarray(tensor) for tensor in function(*tensors))
 
 
 def _expect(model: Any, signature: KerasSignature, data: Any, batch: int, seed: int) -> Expectation:

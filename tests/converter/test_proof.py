@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
@@ -12,6 +13,7 @@ from onnx import numpy_helper
 from converter import convert
 from converter.expectations import expectations
 from converter.verify import prove
+from runtimes import open_runtime
 from runtimes.errors import ConversionError
 from runtimes.keras_signature import keras_signature
 
@@ -47,3 +49,20 @@ def test_a_wrong_weight_is_no_rounding(amplifier: Any, tmp_path: Path) -> None:
     signature = keras_signature(amplifier)
     with pytest.raises(ConversionError, match="is not the Keras model"):
         prove(path, amplifier, signature, ["out"], expectations(amplifier, signature))
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest", "bicubic"])
+def test_a_layer_that_is_another_in_a_graph_is_held_against_predict(
+    keras: Any, tmp_path: Path, interpolation: str
+) -> None:
+    """``Resizing`` of uint8 gives uint8 when it is called and float32 in ``predict``."""
+    resizing = keras.layers.Resizing(5, 6, interpolation=interpolation)
+    model = keras.Sequential([keras.Input((8, 8, 3), dtype="uint8", name="image"), resizing])
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    expected = model.predict(images, verbose=0)
+    assert model(images).dtype != expected.dtype  # else the case proves nothing
+    convert(model, tmp_path / "model.onnx")
+    with open_runtime(tmp_path / "model.onnx") as runtime:
+        (found,) = runtime.run({"image": images}).values()
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(found, expected, atol=2e-2)
