@@ -18,7 +18,8 @@ import onnx_ir as ir
 from runtimes.base import TensorSpec
 from runtimes.errors import ModelError
 from runtimes.files import atomic_file
-from runtimes.single_file import frame_of, write_single_file
+from runtimes.single_file import frame_of, locations_in, write_single_file
+from runtimes.wire import MalformedMessage
 
 ModelSource = str | os.PathLike[str] | ir.Model
 """A path to an ONNX file, or the graph itself."""
@@ -104,10 +105,18 @@ def weight_bytes(model: ir.Model) -> int:
 
 
 def file_bytes(path: str | os.PathLike[str]) -> int:
-    """Size of an ONNX file together with its external data, bytes."""
+    """Size of an ONNX file together with its external data, bytes.
+
+    Raises ``ModelError`` where one of the files is missing or the first is no model.
+    """
     path = Path(path)
-    files = {path.name, *(str(tensor.location) for tensor in _external_tensors(load_graph(path)))}
-    return sum((path.parent / name).stat().st_size for name in files)
+    try:
+        files = {path.name, *locations_in(path)}
+        return sum((path.parent / name).stat().st_size for name in files)
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: no such file as {error.filename}") from error
+    except MalformedMessage as error:
+        raise ModelError(f"{path} is not an ONNX model that can be read ({error})") from error
 
 
 def refuse_nan_weights(model: ir.Model, name: str = "the model") -> None:

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import onnx_ir as ir
 
 from runtimes.tensor_bytes import byte_chunks
-from runtimes.wire import Pieces, embedded, referring, with_tensors
+from runtimes.wire import Pieces, embedded, location_of, referring, with_tensors
 
 # Smaller weights go the ordinary way: they are what their message holds anyway.
 _STREAMED_ABOVE_BYTES = 4096
@@ -56,10 +56,7 @@ def frame_of(path: str | os.PathLike[str]) -> bytes:
     ``MalformedMessage`` for what is no protobuf message.
     """
     path = Path(path)
-    if not path.stat().st_size:
-        return b""
-    with path.open("rb") as file:
-        message = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    message = _mapped(path)
     found = with_tensors(
         message,
         lambda tensor, offset: referring(tensor, offset, path.name, _REFERRED_ABOVE_BYTES),
@@ -67,6 +64,29 @@ def frame_of(path: str | os.PathLike[str]) -> bytes:
     )
     parts = [message] if found is None else found.parts
     return b"".join(part for part in parts if isinstance(part, bytes | memoryview))
+
+
+def locations_in(path: str | os.PathLike[str]) -> set[str]:
+    """The files that the model in the file at ``path`` has external data in, as it names them.
+
+    Raises what ``frame_of`` raises.
+    """
+    found: set[str] = set()
+
+    def note(tensor: memoryview, _offset: int) -> None:
+        location = location_of(tensor)
+        if location is not None:
+            found.add(location)
+
+    with_tensors(_mapped(Path(path)), note, lambda _: True)
+    return found
+
+
+def _mapped(path: Path) -> memoryview:
+    if not path.stat().st_size:
+        return memoryview(b"")  # which cannot be mapped
+    with path.open("rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 @contextmanager

@@ -133,9 +133,8 @@ def embedded(tensor: memoryview, at: Callable[[str], ir.TensorProtocol | None]) 
 
     ``at`` gives the tensor for a location, or ``None`` where it is to stay external.
     """
-    entries = [tensor[f.start : f.stop] for f in fields(tensor) if f.number == _EXTERNAL_DATA]
-    found = dict(_entry(entry) for entry in entries)
-    values = at(found["location"]) if "location" in found else None
+    location = location_of(tensor)
+    values = None if location is None else at(location)
     if values is None:
         return None
     before: list[Piece] = []
@@ -144,6 +143,12 @@ def embedded(tensor: memoryview, at: Callable[[str], ir.TensorProtocol | None]) 
         if field.number not in {_EXTERNAL_DATA, _DATA_LOCATION}:
             (before if field.number < _RAW_DATA else after).append(tensor[field.tag : field.stop])
     return Pieces.of([*before, _head(_RAW_DATA, values.nbytes), values, *after])
+
+
+def location_of(tensor: memoryview) -> str | None:
+    """The file that a TensorProto with external data names."""
+    entries = (tensor[f.start : f.stop] for f in fields(tensor) if f.number == _EXTERNAL_DATA)
+    return dict(map(_entry, entries)).get("location")
 
 
 def referring(tensor: memoryview, offset: int, location: str, above: int) -> Pieces | None:

@@ -143,6 +143,7 @@ def _replace(graph: ir.Graph, output: ir.Value, result: Array) -> None:
     # A view would keep the memory of a source alive that nothing uses any more.
     array = np.ascontiguousarray(result).reshape(result.shape)
     name, output.name = output.name, None
-    value = add_initializer(graph, name or "folded", array)
+    is_free = bool(name) and name not in graph.initializers  # it was this output's alone
+    value = add_initializer(graph, name or "folded", array, is_free=is_free)
     value.metadata_props.update(output.metadata_props)
     output.replace_all_uses_with(value)

@@ -131,12 +131,13 @@ def unused_name(graph: ir.Graph, base: str) -> str:
     return Names(graph).take(base)
 
 
-def add_initializer(graph: ir.Graph, name: str, array: Array) -> ir.Value:
+def add_initializer(graph: ir.Graph, name: str, array: Array, *, is_free: bool = False) -> ir.Value:
     """Register ``array`` as a new initializer of ``graph``, called ``name`` or alike.
 
-    ``array`` is not copied.
+    ``array`` is not copied. ``is_free`` promises that no value has the name, which saves a look
+    at all of them.
     """
-    unique = unused_name(graph, name)
+    unique = name if is_free else unused_name(graph, name)
     tensor = ir.tensor(array, name=unique)
     value = ir.Value(
         name=unique,

@@ -140,3 +140,14 @@ def test_a_length_that_is_not_that_of_the_shape_is_refused(external: Path) -> No
     point_to(external, length="12")
     with pytest.raises(ModelError, match="should be 24 bytes by their shape, but say 12"):
         load_model(external)
+
+
+def test_the_size_of_what_is_missing(external: Path) -> None:
+    external.with_name("m.data").unlink()
+    with pytest.raises(ModelError, match=r"m\.data"):
+        file_bytes(external)
+    with pytest.raises(ModelError, match="no such file"):
+        file_bytes(external.with_name("none.onnx"))
+    external.write_bytes(b"\x00\xff not protobuf")
+    with pytest.raises(ModelError, match="is not an ONNX model"):
+        file_bytes(external)
