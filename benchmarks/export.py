@@ -229,7 +229,11 @@ def judge(name: str, folder: Path) -> dict[str, Any]:
     peer = next((tool for tool in ("keras-slim", "keras") if tool in usable), None)
     if "kilnx" in usable and peer is not None:
         found = profile(
-            folder / "kilnx.onnx", against=folder / f"{peer}.onnx", threads=1, max_time=20.0
+            folder / "kilnx.onnx",
+            against=folder / f"{peer}.onnx",
+            threads=1,
+            data=images,
+            max_time=20.0,
         ).batches[0]
         result["speed_over"] = {
             "peer": peer,
