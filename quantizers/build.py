@@ -14,6 +14,7 @@ from quantizers.grids import assign_grids, observed_values
 from quantizers.observers import Range
 from quantizers.options import QuantizeOptions
 from quantizers.plan import Plan, make_plan
+from quantizers.pooling import ShieldPooling
 from quantizers.qdq import place
 from quantizers.recurrent import WeightsOnly, find_weights_only, place_weights_only
 from quantizers.statistics import Distributions, Statistics, spread
@@ -104,6 +105,7 @@ def build(
         place(model.graph, plan, grids, shifts or {}, codes.weights)
         place_weights_only(model, single)
         KeepSumsApart()(model)
+        ShieldPooling()(model)
         _forget_inferred_types(model.graph)
         fusion = examine_fusion(model, plan)
         if fusion.unfused:

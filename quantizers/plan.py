@@ -224,6 +224,8 @@ def _pointless(unit: Unit, plan: Plan) -> str | None:
             if not _needed(unit.output, plan):
                 return "no INT8 operator reads its result"
         case "movement":
+            if unit.node.op_type == "MaxPool" and not plan.rounds(unit.data[0]):
+                return "it pools float values, of which fewer are to be rounded behind"
             if not plan.rounds(unit.data[0]) and not _all_readers_int8(unit.output, plan):
                 return "it moves float values"
     return None

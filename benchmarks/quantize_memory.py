@@ -1,0 +1,93 @@
+"""Does calibration take memory and time by the sample? kilnx beside ONNX Runtime's calibrators.
+
+    python benchmarks/quantize_memory.py --model MODEL.onnx --samples 100,2000 [--quantizer NAME]...
+
+Each runs in a process of its own on random smooth images of the shape that the model takes, which
+lie in an ``.npz`` file. Seconds are of the whole static quantization (kilnx without its timing of
+operators, which does not depend on the samples); peak memory is the largest resident size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from quantize_peer import by_ort, inputs_of, peak_mb
+
+NAMES = ("kilnx", "ORT MinMax", "ORT Percentile")
+
+
+def write_images(path: Path, shape: list[int], samples: int) -> None:
+    """Smooth images with some noise, one array, as ``numpy.savez`` stores it."""
+    rng = np.random.default_rng(0)
+    images = np.empty((samples, *shape), dtype=np.float32)
+    for row in images:
+        coarse = rng.normal(size=(-(-shape[0] // 8), -(-shape[1] // 8), shape[2]))
+        smooth = coarse.repeat(8, axis=0).repeat(8, axis=1)[: shape[0], : shape[1]]
+        row[:] = smooth + 0.2 * rng.standard_normal(shape)
+    np.savez(path, images=images)
+
+
+def one(name: str, model: str, data: str, samples: int, output: str) -> dict[str, float]:
+    """Quantize ``model`` in this process."""
+    start = time.perf_counter()
+    if name == "kilnx":
+        import onnx_ir as ir
+
+        from converter.passes import optimize
+        from quantizers import QuantizeOptions, quantize_model
+        from runtimes import Dataset
+        from runtimes.modelfile import model_inputs
+
+        source = optimize(ir.load(model))
+        bound = Dataset.open(data, inputs=model_inputs(source))
+        quantized, _ = quantize_model(source, bound, options=QuantizeOptions(threads=1))
+        ir.save(quantized, output)
+    else:
+        args = argparse.Namespace(model=model, output=output)
+        by_ort(name.split()[1], fast=True)(args, inputs_of(model, data), samples)
+    return {"seconds": time.perf_counter() - start, "peak_mb": peak_mb()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--samples", default="100,2000")
+    parser.add_argument("--quantizer", action="append", choices=NAMES)
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        name, data = args.child
+        output = str(Path(data).with_suffix(".onnx"))
+        print(json.dumps(one(name, args.model, data, int(args.samples), output)))
+        return
+    import onnxruntime as ort
+
+    session = ort.InferenceSession(args.model, providers=["CPUExecutionProvider"])
+    shape = session.get_inputs()[0].shape[1:]
+    print("| quantizer | samples | s | peak MB |\n|---|---|---|---|")
+    for samples in map(int, args.samples.split(",")):
+        with tempfile.TemporaryDirectory(prefix="kilnx-") as folder:
+            data = Path(folder) / "images.npz"
+            write_images(data, shape, samples)
+            for name in args.quantizer or NAMES:
+                command = [sys.executable, __file__, "--model", args.model]
+                command += ["--samples", str(samples), "--child", name, str(data)]
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                if done.returncode:
+                    print(f"| {name} | {samples} | {done.stderr.strip().splitlines()[-1]} | |")
+                    continue
+                found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+                cells = f"{found['seconds']:.1f} | {found['peak_mb']:.0f}"
+                print(f"| {name} | {samples} | {cells} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
