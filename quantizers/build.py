@@ -19,7 +19,7 @@ from quantizers.qdq import place
 from quantizers.recurrent import WeightsOnly, find_weights_only, place_weights_only
 from quantizers.statistics import Distributions, Statistics, spread
 from quantizers.transformer_rewrites import KeepSumsApart
-from quantizers.weight_codes import WeightCodes, quantize_weights
+from quantizers.weight_codes import Memory, WeightCodes, quantize_weights
 from runtimes.base import Array
 from runtimes.compare import check
 from runtimes.dataset import Dataset
@@ -33,7 +33,7 @@ class Basis:
 
     ``ranges`` and ``methods`` (how each was found) by value name, ``covariances`` by unit name.
     ``distributions`` are the histograms behind the ranges. ``equalized``: how many values had
-    their channels rescaled.
+    their channels rescaled. ``rounded``: weights that were rounded before.
     """
 
     source: ir.Model
@@ -43,6 +43,7 @@ class Basis:
     covariances: Mapping[str, Array] = field(default_factory=dict)
     distributions: Distributions = field(default_factory=Distributions)
     equalized: int = 0
+    rounded: Memory = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,9 @@ def build(
         names = {value: str(value.name) for value in plan.quantized_values()}
         grids = assign_grids(plan, ranges)
         if codes is None:
-            codes = quantize_weights(plan, grids, basis.statistics, basis.covariances, options)
+            codes = quantize_weights(
+                plan, grids, basis.statistics, basis.covariances, options, known=basis.rounded
+            )
         place(model.graph, plan, grids, shifts or {}, codes.weights)
         place_weights_only(model, single)
         KeepSumsApart()(model)

@@ -31,6 +31,9 @@ _HIGHEST_PRICE = 1e15
 
 _FEW_SAMPLES = 100
 
+# Millionths of the model's time: what gains less cannot be seen in a race.
+_LEAST_SAVING = 5_000.0
+
 # What a decibel of SQNR is worth, as a share of the model's time, and up to where. Operators whose
 # INT8 gains less than their noise costs by that go back to float, floors or no floors.
 _WORTH_OF_A_DECIBEL = 0.01
@@ -85,6 +88,11 @@ class _Measured:
             if slower or price * noise.get(one.name, 0.0) > in_float:
                 floats.add(one.name)
         return floats
+
+    def saving(self, floats: set[str]) -> float:
+        """What ``floats`` take longer in INT8 than in float, conversions left out."""
+        costs = (self.costs[name] for name in floats if name in self.costs)
+        return sum(max(0.0, cost.int8_time - cost.float_time) for cost in costs)
 
     def mixture(self, floats: set[str], price: float) -> Build | None:
         """The model with ``floats`` in float; None where nothing is left in INT8."""
@@ -149,7 +157,7 @@ def _fastest(measured: _Measured) -> _Mixture:
     chosen = _Mixture(measured.full, set(), 1.0)
     for dearer in _CONVERSIONS:
         floats = measured.floats_at(0.0, dearer)
-        if floats <= chosen.floats:
+        if floats <= chosen.floats or measured.saving(floats - chosen.floats) < _LEAST_SAVING:
             continue
         built = measured.mixture(floats, 0.0)
         if built is None:
@@ -163,6 +171,7 @@ def _fastest(measured: _Measured) -> _Mixture:
 
 def _trade(measured: _Measured, chosen: _Mixture, reached: Score) -> tuple[_Mixture, Score]:
     """Return to float what costs more decibels than its time is worth."""
+    times: list[float] | None = None
     for _ in range(_MOST_TRADES):
         price = _price_of_noise(reached.sqnr_db)
         floats = chosen.floats | measured.floats_at(price, chosen.dearer)
@@ -173,9 +182,14 @@ def _trade(measured: _Measured, chosen: _Mixture, reached: Score) -> tuple[_Mixt
             break
         found = measured.score(built)
         gained = min(found.sqnr_db, _ENOUGH_DB) - reached.sqnr_db
-        if not _is_worth(gained, built.model, chosen.built.model, measured):
+        if gained <= 0:
             break
-        chosen, reached = _Mixture(built, floats, chosen.dearer), found
+        if times is None:
+            times = _times(chosen.built.model, measured)
+        now = _times(built.model, measured)
+        if not _is_worth(gained, now, times):
+            break
+        chosen, reached, times = _Mixture(built, floats, chosen.dearer), found, now
     return chosen, reached
 
 
@@ -223,19 +237,20 @@ def _price_of_noise(sqnr_db: float) -> float:
     return 1e6 * _WORTH_OF_A_DECIBEL * 10 / math.log(10) * share
 
 
-def _is_worth(decibels: float, one: ir.Model, other: ir.Model, measured: _Measured) -> bool:
-    """Whether ``one``, better by ``decibels``, is not slower than ``other`` by more than that.
+def _is_worth(decibels: float, now: list[float], before: list[float]) -> bool:
+    """Whether a model that is better by ``decibels`` is not slower by more than that.
 
-    Both are timed against the float model, because decibels have their price in its time.
+    ``now`` and ``before``: times as shares of the float model's, by batch size, because decibels
+    have their price in its time.
     """
-    if decibels <= 0:
-        return False
-    source, data, options = measured.source, measured.data, measured.options
-    shares = [
-        [math.exp(-gain) for gain in _gains(model, source, data, options)] for model in (one, other)
-    ]
     allowed = _NOISE + _WORTH_OF_A_DECIBEL * decibels
-    return all(mine - theirs < allowed for mine, theirs in zip(*shares, strict=True))
+    return all(mine - theirs < allowed for mine, theirs in zip(now, before, strict=True))
+
+
+def _times(model: ir.Model, measured: _Measured) -> list[float]:
+    """Time of ``model`` as a share of the float model's, by batch size."""
+    gains = _gains(model, measured.source, measured.data, measured.options)
+    return [math.exp(-gain) for gain in gains]
 
 
 def _gains(one: ir.Model, other: ir.Model, data: Dataset, options: QuantizeOptions) -> list[float]:
@@ -246,8 +261,8 @@ def _gains(one: ir.Model, other: ir.Model, data: Dataset, options: QuantizeOptio
         data=data,
         batch=options.batches,
         threads=options.threads,
-        min_time=0.4,
-        max_time=2.0,
+        min_time=0.3,
+        max_time=1.5,
     )
     return [math.log(batch.ratio or 1.0) for batch in found.batches]
 

@@ -43,7 +43,9 @@ def measure_sensitivities(
             continue
         ranges = {str(v.name): basis.ranges[str(v.name)] for v in observed_values(plan)}
         grids = assign_grids(plan, ranges)
-        codes = quantize_weights(plan, grids, basis.statistics, basis.covariances, options)
+        codes = quantize_weights(
+            plan, grids, basis.statistics, basis.covariances, options, known=basis.rounded
+        )
         if plan.units:
             place(model.graph, plan, grids, weights=codes.weights)
         place_weights_only(model, single)

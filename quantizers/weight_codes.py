@@ -25,6 +25,10 @@ _SAMPLES = 64
 _LEVELS_STEP = 0.97
 
 
+Memory = dict[tuple[str, str, bytes], QuantizedWeight]
+"""Codes by unit name, rounding and levels."""
+
+
 @dataclass(frozen=True)
 class WeightCodes:
     """``weights``: codes by unit name. ``levels``: the fewest levels a unit's channels have."""
@@ -67,8 +71,15 @@ def quantize_weights(
     statistics: Statistics,
     covariances: Mapping[str, Array],
     options: QuantizeOptions,
+    *,
+    known: Memory | None = None,
 ) -> WeightCodes:
-    """Codes of every weight in ``plan``; ``covariances`` by unit name, where they are known."""
+    """Codes of every weight in ``plan``; ``covariances`` by unit name, where they are known.
+
+    ``known`` remembers what was rounded; share it between calls with the same model, covariances
+    and rounding only.
+    """
+    known = {} if known is None else known
     weights: dict[str, QuantizedWeight] = {}
     fewest: dict[str, int] = {}
     for unit in plan.units:
@@ -78,7 +89,7 @@ def quantize_weights(
         covariance = covariances.get(unit.name)
         grid, name = grids[unit.data[0]], str(unit.data[0].name)
         if options.target_cpu == "vnni":
-            weights[unit.name] = _codes(unit, None, covariance, options)
+            weights[unit.name] = _codes(unit, None, covariance, options, known)
             continue
         if name in statistics.observers:
             low, high = statistics.channels(name)
@@ -88,14 +99,14 @@ def quantize_weights(
         if axis is None:
             levels = levels.min(keepdims=True)
         quick = replace(options, rounding="in turn") if options.rounding == "learned" else options
-        found = _codes(unit, levels, covariance, quick)
+        found = _codes(unit, levels, covariance, quick, known)
         while _saturates(unit, found, grid, low, high).any():
             over = _saturates(unit, found, grid, low, high)
             over = over if axis is not None else np.asarray([over.any()])
             levels = np.where(over, np.floor(levels * _LEVELS_STEP), levels)
-            found = _codes(unit, levels, covariance, quick)
+            found = _codes(unit, levels, covariance, quick, known)
         if options.rounding == "learned":
-            learned = _codes(unit, levels, covariance, options)
+            learned = _codes(unit, levels, covariance, options, known)
             if not _saturates(unit, learned, grid, low, high).any():
                 found = learned
         weights[unit.name] = found
@@ -143,6 +154,19 @@ class _Several:
 
 
 def _codes(
+    unit: Unit,
+    levels: Array | None,
+    covariance: Array | None,
+    options: QuantizeOptions,
+    known: Memory,
+) -> QuantizedWeight:
+    key = (unit.name, options.rounding, b"" if levels is None else levels.tobytes())
+    if key not in known:
+        known[key] = _round(unit, levels, covariance, options)
+    return known[key]
+
+
+def _round(
     unit: Unit, levels: Array | None, covariance: Array | None, options: QuantizeOptions
 ) -> QuantizedWeight:
     weight, axis = constant(unit.weight), unit.rule.weight_axis(unit.node)
