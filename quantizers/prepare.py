@@ -7,6 +7,7 @@ from onnx_ir.passes import common
 
 from converter.passes.ties import FoldViews
 from quantizers.rewrites import FoldPadIntoConv, SpatialMeanToGlobalAveragePool
+from quantizers.single_forms import EqualSlopesToLeakyRelu, SplitToSlices
 from quantizers.transformer_rewrites import RestoreGelu
 from runtimes.errors import ModelError
 from runtimes.modelfile import weight_bytes
@@ -37,6 +38,8 @@ def prepare(model: ir.Model) -> ir.Model:
     FoldViews()(copy)  # a weight that is read out of another is a constant for its reader
     FoldPadIntoConv()(copy)
     SpatialMeanToGlobalAveragePool()(copy)
+    SplitToSlices()(copy)
+    EqualSlopesToLeakyRelu()(copy)
     RestoreGelu()(copy)
     return copy
 
