@@ -19,7 +19,7 @@ def insight_sections(insight: Insight | None) -> str:
         return ""
     parts = []
     if insight.layers is not None:
-        parts.append(_layers(insight.layers))
+        parts.append(_layers(insight.layers, insight.layers_of))
     if insight.errors:
         parts.append("<h2>Errors of the outputs</h2>")
         parts.append(
@@ -38,7 +38,7 @@ def insight_sections(insight: Insight | None) -> str:
     return "".join(parts)
 
 
-def _layers(report: LayersReport) -> str:
+def _layers(report: LayersReport, reference: str) -> str:
     labels = [one.layer for one in report.layers]
     series = [
         [_shown(one.sqnr_db) for one in report.layers],
@@ -55,9 +55,9 @@ def _layers(report: LayersReport) -> str:
     return (
         "<h2>Error by layer</h2>"
         f'<p>{escape(_sentence(report.reason))}</p><p class="soft">Signal to noise ratio against '
-        f"fp32 on {report.samples} samples, higher is better: of the whole model up to the layer, "
-        "and of the layer alone on fp32's input. Layers that are exact but for rounding have no "
-        "point.</p>"
+        f"{reference} on {report.samples} samples, higher is better: of the whole model up to the "
+        "layer, and of the layer alone on its input there. Layers that are exact but for rounding "
+        "have no point.</p>"
         + lines(labels, series, ("up to the layer", "the layer alone"), "dB", blamed)
         + '<details><summary>all layers</summary><div class="scroll"><table><thead><tr>'
         '<th>layer</th><th class="text">operators</th><th>error</th><th>SQNR</th>'

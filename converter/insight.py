@@ -39,9 +39,13 @@ class ErrorHistogram:
 
 @dataclass(frozen=True)
 class Insight:
-    """Layers and errors of the result against fp32, and the operators of both; None: not known."""
+    """Layers and errors of the result, and the operators of fp32 and of it; None: not known.
+
+    ``layers`` are held against ``layers_of``: fp32, or the pruned model, whose channels it has.
+    """
 
     layers: LayersReport | None = None
+    layers_of: str = "fp32"
     errors: tuple[ErrorHistogram, ...] = ()
     before: OperatorsReport | None = None
     after: OperatorsReport | None = None
@@ -54,12 +58,20 @@ class Insight:
 
 
 def look_into(
-    fp32: Path, result: Path, evaluation: Dataset, *, provider: str, threads: int
+    fp32: Path,
+    result: Path,
+    evaluation: Dataset,
+    *,
+    pruned: Path | None = None,
+    provider: str,
+    threads: int,
 ) -> Insight:
     """Compare the two files on a few samples of ``evaluation`` and profile their operators.
 
-    Takes seconds: 4 samples layer by layer, 256 for the errors, 10 runs under the profiler. What
-    cannot be found out is a note, never a failure of the whole.
+    ``pruned`` is what pruning left, where it did something: its layers have other channels than
+    those of fp32, so the result's are held against them. Takes seconds: 4 samples layer by layer,
+    256 for the errors, 10 runs under the profiler. What cannot be found out is a note, never a
+    failure of the whole.
     """
     notes: list[str] = []
     layers: LayersReport | None = None
@@ -80,17 +92,21 @@ def look_into(
     if not same:
         try:
             errors = _errors(fp32, result, evaluation, provider, threads)
-            layers = compare_layers(
-                fp32,
-                result,
-                evaluation,
-                provider=provider,
-                samples=_LAYER_SAMPLES,
-                threads=threads,
-            )
+            if pruned == result:
+                notes.append("layers were not compared: pruning gave them other channels")
+            else:
+                layers = compare_layers(
+                    pruned or fp32,
+                    result,
+                    evaluation,
+                    provider=provider,
+                    samples=_LAYER_SAMPLES,
+                    threads=threads,
+                )
         except KilnxError as error:
             notes.append(f"layers were not compared: {error}")
-    return Insight(layers, errors, before, None if same else after, tuple(notes))
+    layers_of = "fp32" if pruned is None else "the pruned model"
+    return Insight(layers, layers_of, errors, before, None if same else after, tuple(notes))
 
 
 def _errors(

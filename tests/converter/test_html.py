@@ -116,6 +116,24 @@ def test_nothing_is_compared_where_the_result_is_fp32(digits_files: Path, tmp_pa
     assert found.before is not None
 
 
+def test_layers_are_held_against_the_model_that_has_their_channels(
+    digits_files: Path, tmp_path: Path
+) -> None:
+    from converter.conversion import convert
+
+    for name in ("fp32", "pruned", "result"):
+        convert(digits_files / "model.keras", tmp_path / f"{name}.onnx")
+    data = Dataset.open(digits_files / "test.npz")
+    fp32, pruned, result = (tmp_path / f"{name}.onnx" for name in ("fp32", "pruned", "result"))
+    found = look_into(fp32, result, data, pruned=pruned, provider="cpu", threads=1)
+    assert found.layers is not None
+    assert found.layers_of == "the pruned model"
+    found = look_into(fp32, pruned, data, pruned=pruned, provider="cpu", threads=1)
+    assert found.layers is None
+    assert found.errors
+    assert any("other channels" in note for note in found.notes)
+
+
 def test_charts_stay_inside_their_frame() -> None:
     charts = [
         bars([("a", 3.0, "3"), ("b", 0.0, "0")]),
