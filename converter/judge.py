@@ -22,7 +22,7 @@ NOISE_MARGIN = 0.02
 
 @dataclass(frozen=True)
 class Budget:
-    """What loss is acceptable: of a labelled metric, else a floor of agreement and SQNR.
+    """What loss is acceptable: of a labelled metric, and a floor of agreement and SQNR elsewhere.
 
     ``strict``: a drop is inside only if its whole 95% interval is.
     """
@@ -64,8 +64,8 @@ class Judge:
             self.evaluation,
             metric=self.budget.metric,
             max_drop=self.budget.max_drop if labelled else None,
-            min_agreement=None if labelled else self.budget.min_agreement,
-            min_sqnr=None if labelled else self.budget.min_sqnr_db,
+            min_agreement=self.budget.min_agreement,
+            min_sqnr=self.budget.min_sqnr_db,
             providers=(self.provider,),
             threads=self.threads,
             strict=self.budget.strict,

@@ -17,6 +17,7 @@ from converter.passes import optimize
 from converter.report import Measured, Report, StepReport, load_decisions, load_details
 from converter.steps import STEPS, Outcome, StepContext
 from quantizers.decisions import load_precisions
+from runtimes.choose_metric import unlabelled_outputs
 from runtimes.compare import ParityReport
 from runtimes.dataset import Dataset
 from runtimes.errors import BudgetError, DataError
@@ -33,7 +34,7 @@ from runtimes.open import is_keras
 # Calibration sees this many samples at most when one data set is split in two.
 _CALIBRATION_SHARE = 0.5
 
-# Where labels judge, noise matters only as far as it says that something collapsed.
+# Where labels judge every output, noise matters only as far as it says that something collapsed.
 LABELLED_SQNR_DB = 10.0
 
 Progress = Callable[[str], None]
@@ -103,6 +104,9 @@ def compress(
             strict,
         )
         judge = Judge(folder / "fp32.onnx", evaluation, budget, provider, threads, seed)
+        labelled = budget.metric is not None and not unlabelled_outputs(
+            model_outputs(fp32), budget.metric, evaluation
+        )
         progress("measuring fp32")
         baseline = judge.baseline()
         context = StepContext(
@@ -112,7 +116,7 @@ def compress(
             progress,
             budget,
             min_agreement=1.0 - max_drop if budget.metric else min_agreement,
-            min_sqnr_db=LABELLED_SQNR_DB if budget.metric else min_sqnr_db,
+            min_sqnr_db=LABELLED_SQNR_DB if labelled else min_sqnr_db,
             precisions=_precisions(decisions),
             recorded=_recorded(decisions),
         )

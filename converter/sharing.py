@@ -129,8 +129,8 @@ def _near(
             dataset,
             metric=metric,
             max_drop=budget.max_drop if metric else None,
-            min_agreement=None if metric else budget.min_agreement,
-            min_sqnr=None if metric else budget.min_sqnr,
+            min_agreement=budget.min_agreement,
+            min_sqnr=budget.min_sqnr,
         )
     if not parity.passed:
         note = f"near duplicates stay: outside the budget, {parity.reason}"

@@ -8,6 +8,8 @@ import numpy as np
 
 from runtimes.base import TensorSpec
 from runtimes.dataset import Dataset
+from runtimes.metrics import open_metric
+from runtimes.verdict import unlabelled
 
 
 def default_metric(outputs: Sequence[TensorSpec], evaluation: Dataset) -> str | None:
@@ -21,3 +23,11 @@ def default_metric(outputs: Sequence[TensorSpec], evaluation: Dataset) -> str | 
             if shape and len(shape) == 2 and shape[1] not in (None, 1):
                 return "top1"
     return None
+
+
+def unlabelled_outputs(
+    outputs: Sequence[TensorSpec], metric: str, evaluation: Dataset
+) -> tuple[str, ...]:
+    """The outputs that ``metric`` does not judge; ``DataError`` as ``open_metric``."""
+    names = [output.name for output in outputs]
+    return unlabelled(names, [open_metric(metric, names, evaluation.label_names).output])

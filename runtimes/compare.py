@@ -116,7 +116,8 @@ def check(
     ``allow_fallback``.
 
     The first rule that applies decides: ``metric`` and ``max_drop`` (in the metric's unit; with
-    ``strict`` the whole 95% interval of the drop must be inside, else the drop as measured);
+    ``strict`` the whole 95% interval of the drop must be inside, else the drop as measured), and
+    for outputs without labels the floors of ``min_agreement`` and ``min_sqnr``, 99% and 20 dB;
     ``rtol``/``atol`` (each element within atol + rtol·|reference|); ``min_agreement`` (0…1)
     and ``min_sqnr`` (dB); else a float candidate may differ by 16 times the reference's own
     rounding error, which is measured in float64 on a few samples (``runtimes.noise``), and a
@@ -333,7 +334,9 @@ def _compare_metrics(
             continue
         found = other.metric.value()
         lost = drop(value, found, higher_is_better=reference.higher_is_better)
-        parity = MetricParity(reference.name, other.provider, value, found, lost, samples)
+        parity = MetricParity(
+            reference.name, other.provider, value, found, lost, samples, output=reference.output
+        )
         sure = drop_uncertainty(reference, other.metric, samples, seed)
         if sure is not None:
             needed = None

@@ -38,6 +38,11 @@ class Metric(Protocol):
     name: str
     higher_is_better: bool
 
+    @property
+    def output(self) -> str | None:
+        """The output that it judges; None: all of them."""
+        ...
+
     def update(
         self, outputs: Mapping[str, Array], labels: Mapping[str, Array], indices: Array
     ) -> None:
@@ -136,13 +141,13 @@ class _MeanMetric:
         self, name: str, higher_is_better: bool, score: Score, output: str, label: str
     ) -> None:
         self.name, self.higher_is_better = name, higher_is_better
-        self._score, self._output, self._label = score, output, label
+        self._score, self.output, self._label = score, output, label
         self._scores: list[Array] = []
 
     def update(
         self, outputs: Mapping[str, Array], labels: Mapping[str, Array], indices: Array
     ) -> None:
-        self._scores.append(self._score(outputs[self._output], labels[self._label], indices))
+        self._scores.append(self._score(outputs[self.output], labels[self._label], indices))
 
     def value(self) -> float:
         return float(self.scores().mean())
@@ -164,14 +169,14 @@ class _AreaUnderCurve:
 
     def __init__(self, name: str, output: str, label: str) -> None:
         self.name = name
-        self._output, self._label = output, label
+        self.output, self._label = output, label
         self._scores: list[Array] = []
         self._positive: list[Array] = []
 
     def update(
         self, outputs: Mapping[str, Array], labels: Mapping[str, Array], indices: Array
     ) -> None:
-        scores, positive = positive_scores(outputs[self._output], labels[self._label], indices)
+        scores, positive = positive_scores(outputs[self.output], labels[self._label], indices)
         self._scores.append(scores)
         self._positive.append(positive)
 
@@ -208,13 +213,13 @@ class _Correlation:
 
     def __init__(self, name: str, output: str, label: str) -> None:
         self.name = name
-        self._output, self._label = output, label
+        self.output, self._label = output, label
         self._sums: list[Array] = []
 
     def update(
         self, outputs: Mapping[str, Array], labels: Mapping[str, Array], indices: Array
     ) -> None:
-        self._sums.append(product_sums(outputs[self._output], labels[self._label]))
+        self._sums.append(product_sums(outputs[self.output], labels[self._label]))
 
     def value(self) -> float:
         found = self.resampled(np.arange(sum(map(len, self._sums))))
@@ -237,6 +242,7 @@ class _FunctionMetric:
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self.name = name
+        self.output: str | None = None
         self.higher_is_better = bool(getattr(function, "higher_is_better", True))
         self._function = function
         self._outputs: dict[str, list[Array]] = {}

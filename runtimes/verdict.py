@@ -27,6 +27,7 @@ class MetricParity:
     ``low`` … ``high`` is the 95% confidence interval of the drop, paired, found by ``method``;
     ``p_value`` McNemar's, for accuracies. None where there is none. ``needed``: about how many
     samples would tell whether the drop is within what is allowed, None where ``samples`` do.
+    ``output`` is the output that it judges; None: all of them.
     """
 
     name: str
@@ -40,6 +41,7 @@ class MetricParity:
     method: str | None = None
     p_value: float | None = None
     needed: int | None = None
+    output: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,9 @@ def judge(
 ) -> tuple[bool, str]:
     """Whether the candidate passes, and the reason, numbers included.
 
-    The first rule that applies: what cannot be compared fails; ``max_drop``; ``rtol`` and
-    ``atol``; ``min_agreement`` and ``min_sqnr``; else the default for a quantized or a float
-    candidate.
+    The first rule that applies: what cannot be compared fails; ``max_drop``, and floors for the
+    outputs that no metric judges; ``rtol`` and ``atol``; ``min_agreement`` and ``min_sqnr``; else
+    the default for a quantized or a float candidate.
     """
     problems = [
         f"{_place(output, outputs)}: {output.problem}" for output in outputs if output.problem
@@ -98,29 +100,55 @@ def judge(
     if problems:
         return False, "; ".join(problems)
     if rules.max_drop is not None and metrics:
-        return _all(_judge_drop(metric, rules.max_drop, rules.strict) for metric in metrics)
+        drops = [_judge_drop(metric, rules.max_drop, rules.strict) for metric in metrics]
+        return _all([*drops, *_judge_unlabelled(outputs, metrics, rules)])
     if rules.rtol is not None or rules.atol is not None:
         return _all(_judge_tolerance(output, outputs, rules) for output in outputs)
     if rules.min_agreement is not None or rules.min_sqnr is not None:
-        return _all(
-            _judge_floors(output, outputs, rules.min_agreement, rules.min_sqnr)
-            for output in outputs
-        )
+        return _all(_judge_all_floors(outputs, outputs, rules.min_agreement, rules.min_sqnr))
     if quantized:
-        # A distribution says which outputs are classes; without one, any output may be logits.
-        known = any(output.distribution for output in outputs)
-        return _all(
-            _judge_floors(
-                output,
-                outputs,
-                DEFAULT_AGREEMENT
-                if output.distribution or not known or output.sqnr_db is None
-                else None,
-                DEFAULT_SQNR_DB,
-            )
-            for output in outputs
-        )
+        return _all(_judge_all_floors(outputs, outputs, DEFAULT_AGREEMENT, DEFAULT_SQNR_DB))
     return _all(_judge_float(output, outputs) for output in outputs)
+
+
+def unlabelled(outputs: Sequence[str], judged: Sequence[str | None]) -> tuple[str, ...]:
+    """Those of ``outputs`` that no metric judges; ``judged``: the ``output`` of each metric."""
+    return () if None in judged else tuple(name for name in outputs if name not in judged)
+
+
+def _judge_unlabelled(
+    outputs: Sequence[OutputParity], metrics: Sequence[MetricParity], rules: Rules
+) -> list[tuple[bool, str]]:
+    """Labels of one output say nothing of the others, which may not be lost for that."""
+    names = unlabelled([one.output for one in outputs], [one.output for one in metrics])
+    return _judge_all_floors(
+        [one for one in outputs if one.output in names],
+        outputs,
+        DEFAULT_AGREEMENT if rules.min_agreement is None else rules.min_agreement,
+        DEFAULT_SQNR_DB if rules.min_sqnr is None else rules.min_sqnr,
+    )
+
+
+def _judge_all_floors(
+    judged: Sequence[OutputParity],
+    outputs: Sequence[OutputParity],
+    min_agreement: float | None,
+    min_sqnr: float | None,
+) -> list[tuple[bool, str]]:
+    """Floors, of agreement only where an output may be of classes.
+
+    A distribution says so; without one among ``outputs``, any may be logits.
+    """
+    known = any(output.distribution for output in outputs)
+    return [
+        _judge_floors(
+            output,
+            outputs,
+            min_agreement if output.distribution or not known or output.sqnr_db is None else None,
+            min_sqnr,
+        )
+        for output in judged
+    ]
 
 
 def is_unsure(metric: MetricParity, allowed: float) -> bool:

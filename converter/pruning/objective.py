@@ -23,7 +23,8 @@ from runtimes.feed import run_padded
 from runtimes.metrics import Metric, drop, open_metric
 from runtimes.modelfile import model_outputs
 from runtimes.ort import OrtRuntime
-from runtimes.parity import ParityAccumulator
+from runtimes.parity import OutputParity, ParityAccumulator
+from runtimes.verdict import unlabelled
 
 _FOLDS = 10
 _SURE = 1.5
@@ -37,7 +38,8 @@ class Judgement:
 
     ``drop`` of the metric over everything and over each of ten parts (none where parts have no
     value, or there is no metric); ``agreement`` with the reference and ``sqnr_db`` against it,
-    the least over the outputs. ``problem``: why the outputs cannot be compared.
+    the least over the outputs that judge, and ``unlabelled_db`` the least over those that the
+    metric says nothing of. ``problem``: why the outputs cannot be compared.
     """
 
     samples: int
@@ -46,6 +48,7 @@ class Judgement:
     agreement: float | None
     sqnr_db: float
     problem: str | None = None
+    unlabelled_db: float = math.inf
 
     @property
     def noise(self) -> float:
@@ -58,6 +61,8 @@ class Judgement:
             return True
         if self.drop is None:
             return self.sqnr_db < budget.min_sqnr_db - _HOPELESS_DB
+        if self.unlabelled_db < budget.min_sqnr_db - _HOPELESS_DB:
+            return True
         spread = float(np.std(self.drops)) / math.sqrt(len(self.drops)) if self.drops else 0.0
         return self.drop - 2 * spread > _HOPELESS_DROPS * budget.max_drop
 
@@ -94,6 +99,12 @@ def decide(judgement: Judgement, evidence: Sequence[Judgement], budget: Budget) 
         f"{budget.metric} drops by {judgement.drop:.4f} on data held out, by "
         f"{lost:.4f} ± {error:.4f} from {len(evidence)} models; {budget.max_drop:g} may be spent"
     )
+    if judgement.unlabelled_db < budget.min_sqnr_db:
+        passed = False
+        reason += (
+            f", and an output without labels is at {judgement.unlabelled_db:.1f} dB, "
+            f"at least {budget.min_sqnr_db:.1f} dB"
+        )
     return Verdict(passed, reason, max(lost, judgement.drop))
 
 
@@ -150,12 +161,23 @@ def judge(
                     samples += len(batch)
     results = [accumulator.result() for accumulator in parity.values()]
     problem = next((result.problem for result in results if result.problem), None)
+    others = () if metrics is None else unlabelled(outputs, [metrics.output])
     agreement = min((r.agreement for r in results if r.agreement is not None), default=None)
-    sqnr = min((r.sqnr_db for r in results if r.sqnr_db is not None), default=math.inf)
     if problem is not None:
         return Judgement(samples, None, (), agreement, -math.inf, problem)
     lost, parts = (None, ()) if metrics is None else metrics.drop()
-    return Judgement(samples, lost, parts, agreement, sqnr)
+    return Judgement(
+        samples,
+        lost,
+        parts,
+        agreement,
+        _least_sqnr([one for one in results if one.output not in others]),
+        unlabelled_db=_least_sqnr([one for one in results if one.output in others]),
+    )
+
+
+def _least_sqnr(results: Sequence[OutputParity]) -> float:
+    return min((one.sqnr_db for one in results if one.sqnr_db is not None), default=math.inf)
 
 
 class _FoldedMetric:
@@ -168,6 +190,11 @@ class _FoldedMetric:
         self._all = pair()
         self._folds = [pair() for _ in range(_FOLDS)]
         self._batches = 0
+
+    @property
+    def output(self) -> str | None:
+        """The output that it judges; None: all of them."""
+        return self._all[0].output
 
     def update(self, expected: object, found: object, labels: object, indices: object) -> None:
         fold = self._folds[self._batches % _FOLDS]

@@ -110,8 +110,8 @@ def _judge(
         evaluation,
         metric=budget.metric,
         max_drop=budget.max_drop if labelled else None,
-        min_agreement=None if labelled else budget.min_agreement,
-        min_sqnr=None if labelled else budget.min_sqnr_db,
+        min_agreement=budget.min_agreement,
+        min_sqnr=budget.min_sqnr_db,
         threads=options.threads,
     )
     threads, seed = options.threads, options.seed

@@ -117,6 +117,28 @@ def test_only_outputs_that_are_classes_must_agree_where_that_is_known() -> None:
     assert not verdict(replace(classes, agreement=0.4), box, quantized=True)[0]
     assert not verdict(box, quantized=True)[0]
 
+    rules = Rules(min_agreement=0.9)
+    assert verdict(classes, box, rules=rules)[0]
+    assert not verdict(box, rules=rules)[0]
+
+
+def test_labels_of_one_output_do_not_excuse_the_others() -> None:
+    face = replace(GOOD, output="face", distribution=True, sqnr_db=3.0, agreement=0.5)
+    box = replace(GOOD, output="box", agreement=0.4, sqnr_db=21.0)
+    rules = Rules(max_drop=0.01)
+    metric = MetricParity("top1", "cpu", 0.9, 0.9, 0.0, output="face")
+    assert verdict(face, box, metrics=[metric], rules=rules) == (
+        True,
+        "top1 0.9000 → 0.9000, drop 0.0000 ≤ 0.01 allowed; box: SQNR 21.0 dB ≥ 20 dB",
+    )
+    lost = replace(box, sqnr_db=7.5)
+    passed, reason = verdict(face, lost, metrics=[metric], rules=rules)
+    assert not passed
+    assert "box: SQNR 7.5 dB < 20 dB" in reason
+    assert verdict(face, lost, metrics=[metric], rules=replace(rules, min_sqnr=7.0))[0]
+    whole = replace(metric, output=None)  # a function of the user's sees every output
+    assert verdict(face, lost, metrics=[whole], rules=rules)[0]
+
 
 def test_the_metric_goes_before_everything_but_problems() -> None:
     rules = Rules(max_drop=0.01, atol=1e-9, min_agreement=1.0)

@@ -119,3 +119,30 @@ def test_a_share_of_the_budget() -> None:
     assert half.max_drop == pytest.approx(0.01)
     assert half.min_agreement == pytest.approx(0.99)
     assert half.min_sqnr_db == pytest.approx(23.0103, abs=1e-3)
+
+
+def test_an_output_without_labels_keeps_its_floor() -> None:
+    def two(noise: float) -> ir.Model:
+        build = Builder(0)
+        x = build.input(["N", 4])
+        matrix = np.eye(4) + noise * np.random.default_rng(0).normal(size=(4, 4))
+        return build.model(
+            build.op("MatMul", x, build.constant(np.eye(4))),
+            build.op("MatMul", x, build.constant(matrix)),
+        )
+
+    data = samples(200)
+    for noise, passed in ((0.3, False), (0.01, True)):
+        reference, model = two(0.0), two(noise)
+        labelled = {"x": data["x"], "labels:y0": data["labels"]}
+        found = judge(
+            reference,
+            [(model, Dataset.open(labelled, inputs=model_inputs(reference)))],
+            "top1",
+        )
+        assert found.drop == 0.0
+        assert found.sqnr_db == np.inf
+        verdict = decide(found, [found], LABELLED)
+        assert verdict.passed is passed
+        assert ("without labels" in verdict.reason) is not passed
+        assert found.is_hopeless(LABELLED) is not passed
