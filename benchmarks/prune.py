@@ -7,6 +7,7 @@ FOLDER holds a folder a model: a Keras or ONNX file, ``calibration.npz``, ``test
 model and each share of its multiply-adds, on the same graph with the same groups:
 
     kilnx             second-order ranking, measured allocation, ridge repair
+    kilnx, unrepaired the same channels gone, nothing refitted
     uniform           second-order ranking, every group cut by the same share, ridge repair
     uniform, magnitude, unrepaired
     Torch-Pruning     its group magnitude criterion (p=2, mean over the group), every group cut by
@@ -122,13 +123,14 @@ def curve(path: Path, folder: Path, shares: Sequence[float]) -> list[dict[str, A
     for share in shares:
         methods = {
             "kilnx": ("second-order", plans.get(share), True),
+            "kilnx, unrepaired": ("second-order", plans.get(share), False),
             "uniform": ("second-order", None, True),
             "uniform, magnitude, unrepaired": ("weight-norm", None, False),
             "Torch-Pruning": ("torch-pruning", None, False),
             "random, repaired": ("random", None, True),
         }
         for method, (ranking, measured, repaired) in methods.items():
-            if method == "kilnx" and measured is None:
+            if method.startswith("kilnx") and measured is None:
                 continue
             plan = measured or uniform_plan(problem, rankings[ranking], costs, share)
             kept = select(problem, rankings[ranking], plan)

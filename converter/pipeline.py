@@ -115,6 +115,7 @@ def compress(
             seed,
             progress,
             budget,
+            quantizes="quantize" in steps,
             min_agreement=1.0 - max_drop if budget.metric else min_agreement,
             min_sqnr_db=LABELLED_SQNR_DB if labelled else min_sqnr_db,
             precisions=_precisions(decisions),

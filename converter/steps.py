@@ -13,6 +13,7 @@ from converter.passes.dedupe import DedupeReport
 from converter.passes.ties import FoldViews
 from converter.pruning import PruneOptions, prune_model
 from converter.pruning.objective import share_of
+from converter.pruning.search import Target
 from converter.sharing import deduplicate_all
 from quantizers import QuantizeOptions, quantize_model
 from runtimes.dataset import Dataset
@@ -24,8 +25,8 @@ class StepContext:
 
     ``min_agreement`` and ``min_sqnr_db``: floors that a candidate should reach on the calibration
     data. ``precisions``: INT8 or float by operator, as decided before, in place of timing.
-    ``budget`` is what all steps together may lose. ``recorded``: by step, the details of an
-    earlier run that is replayed.
+    ``budget`` is what all steps together may lose. ``quantizes``: INT8 comes later. ``recorded``:
+    by step, the details of an earlier run that is replayed.
     """
 
     calibration: Dataset
@@ -33,6 +34,7 @@ class StepContext:
     seed: int
     progress: Callable[[str], None]
     budget: Budget
+    quantizes: bool = False
     min_agreement: float = 0.99
     min_sqnr_db: float = 20.0
     precisions: Mapping[str, str] | None = None
@@ -76,7 +78,8 @@ def _shared(found: DedupeReport) -> str:
 
 def _prune(model: ir.Model, context: StepContext) -> Outcome:
     plan = context.recorded.get("prune", {}).get("plan")
-    options = PruneOptions(plan=plan, threads=context.threads, seed=context.seed)
+    target = Target("latency", int8=context.quantizes)
+    options = PruneOptions(target, plan, context.threads, context.seed)
     budget = share_of(context.budget, _PRUNING_SHARE)
     # Weights that dedupe made views of are constants again while their channels are removed.
     separate = model.clone()

@@ -19,6 +19,7 @@ from converter.judge import Budget
 from converter.pruning.allocation import Cut, allocate
 from converter.pruning.cost import Cost, CostModel
 from converter.pruning.dependencies import Selection
+from converter.pruning.int8_form import Form, as_float, int8_form
 from converter.pruning.objective import Judgement, Verdict, decide, judge
 from converter.pruning.plan import Plan, cut, cut_and_repair, select
 from converter.pruning.ranking import GroupRanking
@@ -44,10 +45,14 @@ _NEAR = 1 + 1e-9
 
 @dataclass(frozen=True)
 class Target:
-    """The ``share`` of the cost that is enough; zero: as little as the budget allows."""
+    """The ``share`` of the cost that is enough; zero: as little as the budget allows.
+
+    ``int8``: the model will run in INT8, so latency is that of its INT8 form.
+    """
 
     resource: Resource
     share: float = 0.0
+    int8: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,7 @@ class _Search:
         self._budget, self._target, self._progress = budget, target, progress
         self._folds = problem.data.folds(_FOLDS, problem.seed)
         self._tried: list[Tried] = []
+        self._forms: list[tuple[Plan, Form]] = []
 
     def run(self) -> Found:
         """Large steps first, then smaller ones behind the best."""
@@ -165,7 +171,7 @@ class _Search:
         self._progress("repairing and judging")
         kept = select(self._problem, self._rankings, plan)
         judgement, model = self._judge(kept)
-        share = self._measure_share(model, kept)
+        share = self._measure_share(model, plan, kept)
         pending = Verdict(False, "not decided", None)
         self._tried.append(Tried(plan, self._costs.count(kept), share, judgement, pending))
         return self._tried[-1]
@@ -219,19 +225,34 @@ class _Search:
             ratio = counted_ratio(self._costs, kept, self._target.resource)
             return offered_cuts(problem, rankings, plan, self._influence, ratio)
         parameters = counted_ratio(self._costs, kept, "parameters")
-        with Stopwatch(cut(problem, kept), problem.data, problem.options.threads) as watch:
+        form = self._form(plan)
+        now = form(cut(problem, kept))
+        with Stopwatch(now, problem.data, problem.options.threads) as watch:
 
             def timed(further: Selection) -> float:
-                share = watch.ratio(cut(problem, further), _SECONDS_A_CUT)
+                share = watch.ratio(form(cut(problem, further)), _SECONDS_A_CUT)
                 return min(share, 1.0) * float(parameters(further) ** _WEIGHT_OF_PARAMETERS)
 
             return offered_cuts(problem, rankings, plan, self._influence, timed)
 
-    def _measure_share(self, model: ir.Model, kept: Selection) -> float:
+    def _measure_share(self, model: ir.Model, plan: Plan, kept: Selection) -> float:
         """What is left of the cost of the whole model."""
         problem = self._problem
         if self._target.resource != "latency":
             everything = problem.dependencies.everything()
             return counted_ratio(self._costs, everything, self._target.resource)(kept)
-        with Stopwatch(problem.reference, problem.data, problem.options.threads) as watch:
-            return watch.ratio(model, _SECONDS_A_STEP)
+        whole = self._form({})(problem.reference)
+        with Stopwatch(whole, problem.data, problem.options.threads) as watch:
+            return watch.ratio(self._form(plan)(model), _SECONDS_A_STEP)
+
+    def _form(self, plan: Plan) -> Form:
+        """What the model will be when it runs, decided for the channels that ``plan`` leaves."""
+        if not self._target.int8:
+            return as_float
+        known = next((form for other, form in self._forms if other == plan), None)
+        if known is None:
+            problem = self._problem
+            model = cut(problem, select(problem, self._rankings, plan))
+            known = int8_form(model, problem.data, problem.options.threads)
+            self._forms.append((plan, known))
+        return known
