@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 
+from converter.attempts import Candidate, run_steps
 from converter.html import to_html
 from converter.insight import look_into
 from converter.judge import Budget, Judge, default_metric
 from converter.passes import optimize
-from converter.report import Measured, Report, StepReport, load_decisions, load_details
-from converter.steps import STEPS, Outcome, StepContext
+from converter.report import Report, load_decisions, load_details
+from converter.steps import STEPS, StepContext
 from quantizers.decisions import load_precisions
 from runtimes.choose_metric import unlabelled_outputs
-from runtimes.compare import ParityReport
 from runtimes.dataset import Dataset
-from runtimes.errors import BudgetError, DataError
+from runtimes.errors import DataError
 from runtimes.files import atomic_folder, refuse_existing
 from runtimes.modelfile import (
     load_model,
@@ -121,13 +120,9 @@ def compress(
             precisions=_precisions(decisions),
             recorded=_recorded(decisions),
         )
-        best = _Candidate(fp32, folder / "fp32.onnx", baseline)
-        reports: list[StepReport] = []
-        for name in [step for step in STEPS if step in steps]:
-            progress(name)
-            outcome = STEPS[name](best.model, context)
-            best, step_report = _try_step(name, outcome, best, judge, replay)
-            reports.append(step_report)
+        wanted = {name: step for name, step in STEPS.items() if name in steps}
+        first = Candidate(fp32, folder / "fp32.onnx", baseline)
+        best, reports = run_steps(wanted, context, first, judge, replay)
         progress("looking into the result")
         insight = look_into(
             folder / "fp32.onnx", best.path, evaluation, provider=provider, threads=threads
@@ -141,7 +136,7 @@ def compress(
             min_sqnr_db=min_sqnr_db,
             threads=threads,
             baseline=baseline,
-            steps=tuple(reports),
+            steps=reports,
             result=best.measured,
             notes=notes,
             insight=insight,
@@ -149,63 +144,6 @@ def compress(
         (folder / "report.json").write_text(report.to_json(), encoding="utf-8")
         (folder / "report.html").write_text(to_html(report), encoding="utf-8")
     return report
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """A graph, the file that holds it, and how it measured."""
-
-    model: ir.Model
-    path: Path
-    measured: Measured
-
-
-def _try_step(
-    name: str,
-    outcome: Outcome,
-    best: _Candidate,
-    judge: Judge,
-    replay: Mapping[str, bool] | None,
-) -> tuple[_Candidate, StepReport]:
-    """Measure what a step made of ``best`` and decide between the two."""
-    if outcome.model is None:
-        return best, StepReport(name, False, outcome.reason, best.measured, False, outcome.details)
-    path = best.path.with_name(f"{name}.onnx.tmp")
-    write_model(outcome.model, path)
-    parity = judge.parity(path)
-    measured = judge.measure(path, parity, best.measured)
-    challenger = _Candidate(outcome.model, path, measured)
-    kept, reason = _decide(parity, challenger, best, judge)
-    if outcome.reason:
-        reason = f"{reason} ({outcome.reason})"
-    if replay is not None and name in replay:
-        if replay[name] and not parity.passed:
-            raise BudgetError(
-                f"the decisions keep the step {name!r}, but here it is outside the budget: "
-                f"{parity.reason}"
-            )
-        kept, reason = replay[name], "as decided in the report that is replayed"
-    report = StepReport(name, kept, reason, measured, True, outcome.details)
-    if not kept:
-        path.unlink()
-        return best, report
-    return challenger, report
-
-
-def _decide(
-    parity: ParityReport, challenger: _Candidate, best: _Candidate, judge: Judge
-) -> tuple[bool, str]:
-    """The rule: inside the budget, then faster, or smaller and no slower beyond noise."""
-    if not parity.passed:
-        return False, f"outside the budget: {parity.reason}"
-    faster, slower, ratio = judge.speed(challenger.path, best.path)
-    share = challenger.measured.size_bytes / best.measured.size_bytes
-    found = f"{share:.2f}× the size, {ratio:.2f}× as fast"
-    if slower:
-        return False, f"slower here: {found}"
-    if faster or share < 1.0:
-        return True, f"{found}; {parity.reason}"
-    return False, f"neither smaller nor faster: {found}"
 
 
 def _reference(model: Any, path: Path, options: dict[str, Any]) -> ir.Model:

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from converter.judge import Budget
 from converter.passes.dedupe import DedupeReport
 from converter.passes.ties import FoldViews
-from converter.pruning import PruneOptions, prune_model
+from converter.pruning import Pruned, PruneOptions, prune_model
 from converter.pruning.objective import share_of
 from converter.pruning.search import Target
 from converter.sharing import deduplicate_all
@@ -43,15 +43,19 @@ class StepContext:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A candidate, or ``None`` with the reason why there is none; ``details`` for the report."""
+    """A candidate, or ``None`` with the reason why there is none; ``details`` for the report.
+
+    ``milder``: makes an outcome that spends less, in case this one spends too much.
+    """
 
     model: ir.Model | None
     reason: str
     details: dict[str, Any] = field(default_factory=dict)
+    milder: Callable[[], Outcome] | None = None
 
 
 # What pruning may spend, so that quantization has something left.
-_PRUNING_SHARE = 0.85
+_PRUNING_SHARE = 0.9
 
 Step = Callable[[ir.Model, StepContext], Outcome]
 
@@ -87,12 +91,17 @@ def _prune(model: ir.Model, context: StepContext) -> Outcome:
     pruned = prune_model(
         separate, context.calibration, budget, options=options, progress=context.progress
     )
-    report = pruned.report
+    return _pruned(pruned)
+
+
+def _pruned(pruned: Pruned) -> Outcome:
+    report, milder = pruned.report, pruned.milder
     if not report.kept and not report.exact:
         return Outcome(None, report.reason, report.to_dict())
     candidate = (pruned.model if report.kept else pruned.exact).clone()
     details = {**report.to_dict(), "dedupe": deduplicate_all(candidate).to_dict()}
-    return Outcome(candidate, report.reason, details)
+    again = None if milder is None else lambda: _pruned(milder())
+    return Outcome(candidate, report.reason, details, again)
 
 
 def _quantize(model: ir.Model, context: StepContext) -> Outcome:

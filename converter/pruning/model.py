@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from converter.judge import Budget
-from converter.pruning.cost import CostModel
+from converter.pruning.cost import Cost, CostModel
 from converter.pruning.dependencies import Dependencies, find_dependencies
 from converter.pruning.exact import remove_dead
 from converter.pruning.plan import Plan, cut_and_repair, select
 from converter.pruning.ranking import rank_groups
 from converter.pruning.report import PruningReport, TriedReport, describe_exact, report_groups
-from converter.pruning.search import Found, Target, search
+from converter.pruning.search import Found, Target, Tried, search
 from converter.pruning.sensitivity import some
 from converter.pruning.sums import Problem
 from converter.pruning.walk import WalkOptions
@@ -33,11 +33,15 @@ _AS_FAST_AS_CAN_BE = Target("latency")
 
 @dataclass(frozen=True)
 class Pruned:
-    """``model`` without channels that mattered, ``exact`` without those that did not."""
+    """``model`` without channels that mattered, ``exact`` without those that did not.
+
+    ``milder``: makes one that spends about half of the budget, where there is a plan for that.
+    """
 
     model: ir.Model
     exact: ir.Model
     report: PruningReport
+    milder: Callable[[], Pruned] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,41 +95,54 @@ def prune_model(
         found = search(problem, rankings, costs, budget, options.target, progress=progress)
     else:
         found = Found(_known(options.plan, problem), (), True)
-    progress("repairing with all data")
-    kept = select(problem, rankings, found.plan)
-    pruned = cut_and_repair(problem, kept) if found.plan else exact
-    before, after = costs.count(dependencies.everything()), costs.count(kept)
-    reason = f"{before.macs / max(1, after.macs):.2f}× fewer multiply-adds, "
-    reason += f"{before.parameters / max(1, after.parameters):.2f}× fewer parameters"
-    if not found.plan:
-        reason = _why_nothing(found)
-    if found_exactly:
-        reason += f"; without any change: {found_exactly}"
-    tried = tuple(
-        TriedReport(
-            macs=one.cost.macs,
-            parameters=one.cost.parameters,
-            share=one.share,
-            drop=one.judgement.drop,
-            agreement=one.judgement.agreement,
-            passed=one.verdict.passed,
-            reason=one.verdict.reason,
+
+    def carry_out(found: Found) -> Pruned:
+        """Cut and repair by the plan that was found, with all data."""
+        progress("repairing with all data")
+        kept = select(problem, rankings, found.plan)
+        pruned = cut_and_repair(problem, kept) if found.plan else exact
+        before, after = costs.count(dependencies.everything()), costs.count(kept)
+        report = PruningReport(
+            kept=bool(found.plan),
+            reached=found.reached,
+            reason=_reason(found, before, after) + _beside(found_exactly),
+            exact=removed,
+            groups=report_groups(dependencies, kept),
+            plan=found.plan,
+            tried=tuple(map(_report_tried, found.tried)),
+            before=before,
+            after=after,
+            notes=(f"pruned with {data.num_samples} samples of {data.name}",),
         )
-        for one in found.tried
+        milder = found.milder
+        return Pruned(pruned, exact, report, None if milder is None else lambda: carry_out(milder))
+
+    return carry_out(found)
+
+
+def _reason(found: Found, before: Cost, after: Cost) -> str:
+    if not found.plan:
+        return _why_nothing(found)
+    return (
+        f"{before.macs / max(1, after.macs):.2f}× fewer multiply-adds, "
+        f"{before.parameters / max(1, after.parameters):.2f}× fewer parameters"
     )
-    report = PruningReport(
-        kept=bool(found.plan),
-        reached=found.reached,
-        reason=reason,
-        exact=removed,
-        groups=report_groups(dependencies, kept),
-        plan=found.plan,
-        tried=tried,
-        before=before,
-        after=after,
-        notes=(f"pruned with {data.num_samples} samples of {data.name}",),
+
+
+def _beside(found_exactly: str) -> str:
+    return f"; without any change: {found_exactly}" if found_exactly else ""
+
+
+def _report_tried(one: Tried) -> TriedReport:
+    return TriedReport(
+        macs=one.cost.macs,
+        parameters=one.cost.parameters,
+        share=one.share,
+        drop=one.judgement.drop,
+        agreement=one.judgement.agreement,
+        passed=one.verdict.passed,
+        reason=one.verdict.reason,
     )
-    return Pruned(pruned, exact, report)
 
 
 def _why_nothing(found: Found) -> str:

@@ -85,7 +85,7 @@ def prune(
     pruned = prune_model(reference, calibration, budget, options=options, progress=progress)
     progress("judging the pruned model")
     if pruned.report.kept and evaluation is not None:
-        pruned = _judge(reference, pruned, evaluation, budget, options)
+        pruned = _judge_all(reference, pruned, evaluation, budget, options)
     result, report = pruned.model, pruned.report
     if not report.kept:
         result, report = _judge_exact(reference, pruned, evaluation, options)
@@ -93,6 +93,25 @@ def prune(
     if output is not None:
         save_model(result, output, force=force)
     return report
+
+
+def _judge_all(
+    reference: ir.Model,
+    pruned: Pruned,
+    evaluation: Dataset,
+    budget: Budget,
+    options: PruneOptions,
+) -> Pruned:
+    """Judge what was found, and where it is outside the budget, what spends less."""
+    judged = _judge(reference, pruned, evaluation, budget, options)
+    parity = judged.report.parity or {}
+    if judged.report.kept or parity.get("passed") or pruned.milder is None:
+        return judged
+    milder = _judge(reference, pruned.milder(), evaluation, budget, options)
+    if not milder.report.kept:
+        return judged
+    note = f"a plan that leaves less was judged first: {judged.report.reason}"
+    return replace(milder, report=replace(milder.report, notes=(*milder.report.notes, note)))
 
 
 def _judge(

@@ -20,7 +20,7 @@ from converter.pruning.allocation import Cut, allocate
 from converter.pruning.cost import Cost, CostModel
 from converter.pruning.dependencies import Selection
 from converter.pruning.int8_form import Form, as_float, int8_form
-from converter.pruning.objective import Judgement, Verdict, decide, judge
+from converter.pruning.objective import Judgement, Verdict, decide, judge, share_of
 from converter.pruning.plan import Plan, cut, cut_and_repair, select
 from converter.pruning.ranking import GroupRanking
 from converter.pruning.sensitivity import Stopwatch, counted_ratio, measure_influence, offered_cuts
@@ -41,6 +41,8 @@ _WELL_OUTSIDE = 1.5
 _STALLED = 0.97
 _MOST_STALLED = 2
 _NEAR = 1 + 1e-9
+# Of the budget, what the plan may spend that is there in case the best one fails.
+_MILDER = 0.5
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,16 @@ class Tried:
 
 @dataclass(frozen=True)
 class Found:
-    """The furthest plan inside the budget, empty where there is none, and all that were tried."""
+    """The furthest plan inside the budget, empty where there is none, and all that were tried.
+
+    ``milder``: what was found inside a part of the budget, where that is another plan; it is
+    there for data that judge the first one more harshly than those of the search.
+    """
 
     plan: Plan
     tried: tuple[Tried, ...]
     reached: bool
+    milder: Found | None = None
 
 
 def search(
@@ -111,7 +118,12 @@ class _Search:
         self._explore()
         if not self._is_enough():
             self._refine()
-        best = self._best()
+        found = self._found(self._budget)
+        milder = self._found(share_of(self._budget, _MILDER))
+        return replace(found, milder=milder if milder.plan not in ({}, found.plan) else None)
+
+    def _found(self, budget: Budget) -> Found:
+        best = self._best(budget)
         plan, share = (best.plan, best.share) if best else ({}, 1.0)
         reached = not self._target.share or share <= self._target.share * _NEAR
         return Found(plan, tuple(map(self._with_verdict, self._tried)), reached)
@@ -176,20 +188,19 @@ class _Search:
         self._tried.append(Tried(plan, self._costs.count(kept), share, judgement, pending))
         return self._tried[-1]
 
-    def _with_verdict(self, tried: Tried) -> Tried:
+    def _with_verdict(self, tried: Tried, budget: Budget | None = None) -> Tried:
         """The verdict by all the evidence that there is now."""
         evidence = [
             one.judgement
             for one in self._tried
             if one is tried or not one.judgement.is_hopeless(self._budget)
         ]
-        verdict = decide(tried.judgement, evidence, self._budget)
+        verdict = decide(tried.judgement, evidence, budget or self._budget)
         return replace(tried, verdict=verdict)
 
-    def _best(self) -> Tried | None:
+    def _best(self, budget: Budget | None = None) -> Tried | None:
         """The cheapest plan that is inside the budget."""
-        decided = zip(self._tried, map(self._with_verdict, self._tried), strict=True)
-        inside = [tried for tried, with_verdict in decided if with_verdict.verdict.passed]
+        inside = [one for one in self._tried if self._with_verdict(one, budget).verdict.passed]
         return min(inside, key=lambda tried: tried.share, default=None)
 
     def _is_enough(self) -> bool:
