@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -62,6 +62,16 @@ class Dependencies:
         """Whether every axis keeps a channel."""
         return all(kept.mask(run).any() for run in self.runs)
 
+    def of_what_is_left(self, model: ir.Model) -> Dependencies:
+        """Those of ``model``, which is this one without some of its nodes."""
+        nodes = {str(node.name) for node in model.graph}
+        values = {str(value.name) for node in model.graph for value in node.outputs}
+        values |= {str(value.name) for value in model.graph.inputs}
+        uses = tuple(use for use in self.uses if use.node in nodes)
+        axes = {name: along for name, along in self.axes.items() if name in values}
+        edits = tuple((name, edit) for name, edit in self.edits if name in nodes)
+        return replace(self, uses=uses, axes=axes, edits=edits, runs=_runs(uses, axes))
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -107,7 +117,7 @@ def find_dependencies(model: ir.Model) -> Dependencies:
         axes=dict(record.axes),
         uses=tuple(record.uses),
         edits=tuple(record.edits),
-        runs=_runs(record),
+        runs=_runs(record.uses, record.axes),
     )
 
 
@@ -162,11 +172,11 @@ def _tie_shared_weights(model: ir.Model, record: Recorder) -> None:
                 record.channels.close(first, f"{value.name!r} belongs to the model's interface")
 
 
-def _runs(record: Recorder) -> tuple[IntArray, ...]:
+def _runs(uses: Iterable[Use], axes_of: Mapping[str, Axes]) -> tuple[IntArray, ...]:
     runs: dict[bytes, IntArray] = {}
-    for use in record.uses:
+    for use in uses:
         runs.setdefault(use.channels.tobytes(), use.channels)
-    for axes in record.axes.values():
+    for axes in axes_of.values():
         for channels in axes:
             if channels is not None:
                 runs.setdefault(channels.tobytes(), channels)

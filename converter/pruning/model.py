@@ -102,10 +102,11 @@ def prune_model(
         kept = select(problem, rankings, found.plan)
         pruned = cut_and_repair(problem, kept) if found.plan else exact
         before, after = costs.count(dependencies.everything()), costs.count(kept)
+        gone = sum(branch.is_gone(kept) for branch in problem.branches)
         report = PruningReport(
             kept=bool(found.plan),
             reached=found.reached,
-            reason=_reason(found, before, after) + _beside(found_exactly),
+            reason=_reason(found, before, after, gone) + _beside(found_exactly),
             exact=removed,
             groups=report_groups(dependencies, kept),
             plan=found.plan,
@@ -120,10 +121,11 @@ def prune_model(
     return carry_out(found)
 
 
-def _reason(found: Found, before: Cost, after: Cost) -> str:
+def _reason(found: Found, before: Cost, after: Cost, gone: int) -> str:
     if not found.plan:
         return _why_nothing(found)
-    return (
+    branches = f"{gone} residual branch{'es' if gone > 1 else ''} gone, " if gone else ""
+    return branches + (
         f"{before.macs / max(1, after.macs):.2f}× fewer multiply-adds, "
         f"{before.parameters / max(1, after.parameters):.2f}× fewer parameters"
     )
@@ -154,8 +156,9 @@ def _why_nothing(found: Found) -> str:
 def _known(plan: Plan, problem: Problem) -> Plan:
     """The plan, if it is one for this model."""
     units = {group.makers[0]: len(group.units) for group in problem.dependencies.groups}
+    inside = {name for branch in problem.branches for name, _ in branch.groups}
     for name, stays in plan.items():
-        if not 0 < stays <= units.get(name, 0):
+        if not (name not in inside) <= stays <= units.get(name, 0):
             raise DataError(
                 f"the decisions are of another model: of {name!r} {stays} channels should stay, "
                 f"and this model has {units.get(name, 'no such layer')}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
+from converter.pruning.branches import drop_branch, without_branches
 from converter.pruning.dependencies import Selection
 from converter.pruning.ranking import GroupRanking
 from converter.pruning.removal import remove_channels
@@ -13,22 +14,32 @@ from converter.pruning.repair import FULL, Effort, repair
 from converter.pruning.sums import Problem
 
 Plan = Mapping[str, int]
-"""Open units that stay, by the name of a group's ranking; a group that is not in it stays whole."""
+"""Open units that stay, by the name of a group's ranking; a group that is not in it stays whole.
+
+None stay where the residual branch goes that the group is in.
+"""
 
 
 def select(problem: Problem, rankings: Sequence[GroupRanking], plan: Plan) -> Selection:
-    """What stays when the units that matter least have gone from each group."""
+    """What stays when the units that matter least have gone from each group.
+
+    Where a group inside a residual branch loses all, the branch goes.
+    """
     kept = problem.dependencies.everything()
     for ranking in rankings:
         stays = plan.get(ranking.name, len(ranking.units))
         kept = kept.without(ranking.units[: max(0, len(ranking.units) - stays)])
-    return kept
+    return without_branches(kept, problem.branches)
 
 
 def cut(problem: Problem, kept: Selection) -> ir.Model:
     """A copy of the reference with only what is ``kept``, not repaired."""
     model = problem.reference.clone()
-    remove_channels(model, problem.dependencies, kept)
+    gone = [branch for branch in problem.branches if branch.is_gone(kept)]
+    for branch in gone:
+        drop_branch(model, branch)
+    dependencies = problem.dependencies.of_what_is_left(model) if gone else problem.dependencies
+    remove_channels(model, dependencies, kept)
     return model
 
 

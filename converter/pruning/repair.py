@@ -41,13 +41,14 @@ QUICK = Effort(2048, 2, 8192, dampings=(1e-2, 1.0))
 
 
 def repair(problem: Problem, pruned: ir.Model, kept: Selection, effort: Effort = FULL) -> None:
-    """Refit every layer of ``pruned`` that sees other inputs than it did, in place.
+    """Refit every layer of ``pruned`` that sees other inputs, or should give others, in place.
 
     ``pruned`` is the reference of ``problem`` cut down to ``kept``, with any weights: those of
     the moment are what the ridge draws towards. How much it draws is chosen for each layer: what is
     fitted on one half of the data has to explain the other half.
     """
     touched = _touched(problem.reference, problem.dependencies, kept)
+    touched |= _renamed(problem.reference, pruned)
     layers = walk_layers(
         problem,
         pruned,
@@ -67,6 +68,20 @@ def _refit(sums: LayerSums, dampings: Sequence[float]) -> None:
     total = sums.total()
     weights = total.solve(prior, damping, centred=layer.takes_bias)
     layer.write(weights, total.bias(weights) if layer.takes_bias else None)
+
+
+def _renamed(model: ir.Model, pruned: ir.Model) -> set[str]:
+    """Names of the nodes whose result is another one now that a branch has gone.
+
+    Those before them count too: a layer's result may be something that is added to it.
+    """
+    before = {str(node.name): [value.name for value in node.outputs] for node in model.graph}
+    names: set[str] = set()
+    for node in pruned.graph:
+        if [value.name for value in node.outputs] != before.get(str(node.name)):
+            makers = [value.producer() for value in node.inputs if value is not None]
+            names |= {str(one.name) for one in (node, *makers) if one is not None}
+    return names
 
 
 def _touched(model: ir.Model, dependencies: Dependencies, kept: Selection) -> set[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import numpy as np
@@ -41,8 +41,20 @@ Ratio = Callable[[Selection], float]
 """What a selection leaves of a model's cost, 0 … 1."""
 
 
-def measure_influence(problem: Problem, rankings: Sequence[GroupRanking]) -> dict[str, float]:
-    """How much error of the outputs each group makes for its cost, by the ranking's name.
+@dataclass(frozen=True)
+class Influence:
+    """How much error of the outputs each group makes, by the ranking's name.
+
+    ``by_cost``: for its cost in the ranking; ``branches``: when the residual branch goes that it
+    is the first group of. Relative to the variance of the outputs.
+    """
+
+    by_cost: Mapping[str, float]
+    branches: Mapping[str, float]
+
+
+def measure_influence(problem: Problem, rankings: Sequence[GroupRanking]) -> Influence:
+    """Measure the influence of each group and of each residual branch.
 
     A quarter of the units goes, then everything behind is repaired: what later layers can make
     up for does not count. Some samples are enough for that, and others for the error.
@@ -50,13 +62,17 @@ def measure_influence(problem: Problem, rankings: Sequence[GroupRanking]) -> dic
     first, second = problem.data.split(0.5, problem.seed)
     small = replace(problem, data=some(first, _INFLUENCE_SAMPLES))
     error = _OutputError(problem, some(second, _INFLUENCE_SAMPLES))
-    influence = {}
+    everything = problem.dependencies.everything()
+    by_cost, branches = {}, {}
     for ranking in rankings:
         count = max(1, len(ranking.units) // 4)
-        kept = problem.dependencies.everything().without(ranking.units[:count])
+        kept = everything.without(ranking.units[:count])
         added = error.of(cut_and_repair(small, kept, QUICK))
-        influence[ranking.name] = max(added, _LEAST) / max(float(ranking.costs[count - 1]), _LEAST)
-    return influence
+        by_cost[ranking.name] = max(added, _LEAST) / max(float(ranking.costs[count - 1]), _LEAST)
+    for branch in problem.branches:
+        added = error.of(cut_and_repair(small, everything.without(branch.units), QUICK))
+        branches[branch.groups[0][0]] = max(added, _LEAST)
+    return Influence(by_cost, branches)
 
 
 class _OutputError:
@@ -102,25 +118,37 @@ def offered_cuts(
     problem: Problem,
     rankings: Sequence[GroupRanking],
     plan: Plan,
-    influence: Mapping[str, float],
+    influence: Influence,
     ratio: Ratio,
 ) -> list[list[Cut]]:
-    """The further cuts that each ranked group offers, down to half of what ``plan`` leaves it."""
+    """The further cuts that each ranked group offers, down to half of what ``plan`` leaves it.
+
+    The first group of a residual branch also offers all it has left: then the branch goes.
+    """
+    kept = select(problem, rankings, plan)
+    left = {ranking.name: int(kept.units[ranking.units].sum()) for ranking in rankings}
+    spent = {
+        ranking.name: influence.by_cost[ranking.name] * _cost(ranking, left[ranking.name])
+        for ranking in rankings
+    }
+    branches = {branch.groups[0][0]: branch for branch in problem.branches}
     levels = max(1, min(_LEVELS, _MOST_CANDIDATES // max(1, len(rankings))))
     offers = []
     for ranking in rankings:
-        now = plan.get(ranking.name, len(ranking.units))
-        spent = _cost(ranking, now)
-        offers.append(
-            [
-                Cut(
-                    now - stays,
-                    ratio(select(problem, rankings, {**plan, ranking.name: stays})),
-                    influence[ranking.name] * (_cost(ranking, stays) - spent),
-                )
-                for stays in _offered(now, ranking.group.closed_units, levels)
-            ]
-        )
+        name, now = ranking.name, left[ranking.name]
+        cuts = [
+            Cut(
+                now - stays,
+                ratio(select(problem, rankings, {**plan, name: stays})),
+                influence.by_cost[name] * _cost(ranking, stays) - spent[name],
+            )
+            for stays in _offered(now, ranking.group.closed_units, levels)
+        ]
+        if name in influence.branches and now:
+            inside = sum(spent[inner] for inner, _ in branches[name].groups)
+            error = max(influence.branches[name] - inside, _LEAST)
+            cuts.append(Cut(now, ratio(select(problem, rankings, {**plan, name: 0})), error))
+        offers.append(cuts)
     return offers
 
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import repeat
 
 import numpy as np
 import onnx_ir as ir
 
 from converter.passes.values import is_constant, is_op, only_user
+from converter.pruning.branches import Branch, find_branches
 from converter.pruning.channels import IntArray
 from converter.pruning.dependencies import Dependencies, Selection
 from converter.pruning.layers import LinearLayer, linear_layers
@@ -47,6 +49,11 @@ class Problem:
     data: Dataset
     options: WalkOptions
     seed: int = 0
+
+    @cached_property
+    def branches(self) -> tuple[Branch, ...]:
+        """The residual branches of the reference that may go as a whole."""
+        return find_branches(self.reference, self.dependencies)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from random_graphs import Builder
 from converter import convert, prune
 from converter.judge import Budget
 from converter.passes import optimize
-from converter.pruning import PruneOptions, prune_model
+from converter.pruning import Pruned, PruneOptions, prune_model
 from runtimes.errors import DataError, ModelError
 from runtimes.modelfile import save_model
 
@@ -129,6 +131,29 @@ def test_a_budget_that_allows_nothing(
     assert (tmp_path / "p.onnx").exists()
     code, out, _ = kilnx(*arguments, "--force", "--min-sqnr", "200", "--params", "0.5")
     assert (code, json.loads(out)["reached"]) == (1, False)
+
+
+@pytest.mark.parametrize("mild", [True, False])
+def test_what_other_data_refuse_is_tried_milder(
+    mild: bool, model: Path, pruned: Any, digits: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harmless = optimize(ir.load(model))
+    broken = harmless.clone()
+    for value in broken.graph.initializers.values():
+        if value.dtype == ir.DataType.FLOAT:
+            value.const_value = ir.tensor(np.zeros_like(value.const_value.numpy()))
+    milder = Pruned(harmless, harmless, replace(pruned[0], notes=("mild",)))
+    found = Pruned(broken, harmless, pruned[0], (lambda: milder) if mild else None)
+    monkeypatch.setattr(
+        sys.modules["converter.pruning.prune"], "prune_model", lambda *_, **options: found
+    )
+    report = prune(model, None, digits[0], evaluate_on=digits[1], metric="top1", flops=0.6)
+    assert report.kept == report.reached == mild
+    if mild:
+        assert "mild" in report.notes
+        assert any("judged first: outside the budget" in note for note in report.notes)
+    else:
+        assert report.reason.startswith("outside the budget")
 
 
 def test_no_data(kilnx: Kilnx, model: Path, tmp_path: Path) -> None:
