@@ -23,11 +23,15 @@ from runtimes.modelfile import write_model
 
 @dataclass(frozen=True)
 class Candidate:
-    """A graph, the file that holds it, and how it measured."""
+    """A graph, the file that holds it, and how it measured.
+
+    ``pruned``: the file of the float model that has its channels, where those were pruned.
+    """
 
     model: ir.Model
     path: Path
     measured: Measured
+    pruned: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,8 @@ def _attempt(
     write_model(outcome.model, path)
     parity = judge.parity(path)
     measured = judge.measure(path, parity, best.measured)
-    challenger = Candidate(outcome.model, path, measured)
+    pruned = path if name == "prune" else best.pruned
+    challenger = Candidate(outcome.model, path, measured, pruned)
     kept, reason = _decide(parity, challenger, best, judge)
     if outcome.reason:
         reason = f"{reason} ({outcome.reason})"

@@ -125,7 +125,12 @@ def compress(
         best, reports = run_steps(wanted, context, first, judge, replay)
         progress("looking into the result")
         insight = look_into(
-            folder / "fp32.onnx", best.path, evaluation, provider=provider, threads=threads
+            folder / "fp32.onnx",
+            best.path,
+            evaluation,
+            pruned=best.pruned,
+            provider=provider,
+            threads=threads,
         )
         _ship(best.path, folder)
         report = Report(

@@ -61,14 +61,18 @@ def spends(loss: float, faster: float, milder: Outcome | None = None) -> Callabl
 
 
 def run(tmp_path: Path, replay: Any = None, **steps: Any) -> tuple[ir.Model, Any]:
+    best, reports = run_all(tmp_path, replay, **steps)
+    assert says(best.path, "time") == says(best.model, "time") == best.measured.latency_ms
+    return best.model, reports
+
+
+def run_all(tmp_path: Path, replay: Any = None, **steps: Any) -> tuple[Candidate, Any]:
     first = model()
     write_model(first, tmp_path / "fp32.onnx")
     begin = Candidate(first, tmp_path / "fp32.onnx", Measured(100, 1.0, None))
     context: Any = SimpleNamespace(progress=lambda text: None)
     judge: Any = JudgeOfWhatModelsSay()
-    best, reports = run_steps(steps, context, begin, judge, replay)
-    assert says(best.path, "time") == says(best.model, "time") == best.measured.latency_ms
-    return best.model, reports
+    return run_steps(steps, context, begin, judge, replay)
 
 
 MILD = Outcome(model(0.5, 0.5), "lost 0.5")
@@ -128,3 +132,12 @@ def test_milder_files_do_not_take_the_place_of_what_they_are_compared_with(tmp_p
         "prune.milder.onnx.tmp",
         "quantize.milder.onnx.tmp",
     }
+
+
+def test_the_best_knows_the_pruned_model_that_it_comes_from(tmp_path: Path) -> None:
+    both, _ = run_all(tmp_path, prune=spends(0.1, 2), quantize=spends(0.1, 2))
+    assert both.pruned == tmp_path / "prune.onnx.tmp" != both.path
+    one, _ = run_all(tmp_path, prune=spends(0.1, 2))
+    assert one.pruned == one.path
+    none, _ = run_all(tmp_path, prune=spends(9, 2), quantize=spends(0.1, 2))
+    assert none.pruned is None
