@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 from quantize_peer import by_ort, inputs_of, peak_mb
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 NAMES = ("kilnx", "ORT MinMax", "ORT Percentile")
 
 

@@ -133,6 +133,7 @@ def by_kilnx(effort: str) -> Callable[..., Runner | None]:
             effort=effort,
             batch=(1, 32),
             force=True,
+            **({"min_agreement": 0.0, "min_sqnr": 15.0} if args.untrained else {}),
         )
         args.note = report.reason
 
@@ -196,6 +197,7 @@ def main() -> None:
     for name in ("quantizer", "model", "calibration", "test", "output", "result"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--samples", type=int, default=200)
+    parser.add_argument("--untrained", action="store_true")
     args = parser.parse_args()
     args.note = ""
     feeds = inputs_of(args.model, args.calibration)

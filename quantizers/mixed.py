@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
@@ -40,8 +40,7 @@ _WORTH_OF_A_DECIBEL = 0.01
 _ENOUGH_DB = 45.0
 _MOST_TRADES = 4
 
-# What the whole size of a model is worth, as a share of its time: for operators that INT8 makes
-# smaller only.
+# What the whole size of a model is worth, as a share of its time.
 _WORTH_OF_THE_SIZE = 0.1
 
 # Conversions may cost more than reckoned, in layout changes and fusions that they prevent: while
@@ -64,7 +63,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class _Measured:
-    """What the search knows. ``saved``: worth of the bytes of weights-only operators."""
+    """What the search knows. ``saved``: worth of the bytes that each operator saves."""
 
     source: ir.Model
     full: Build
@@ -80,12 +79,15 @@ class _Measured:
         """The operators that are better in float where noise has that price."""
         noise = {name: 10 ** (-decibels / 10) for name, decibels in self.sensitivities.items()}
         boundaries = {name: cost * dearer for name, cost in self.boundaries.items()}
-        floats = cheapest_floats(self.plan, self.costs, boundaries, noise, price)
+        costs = {
+            name: replace(cost, float_time=cost.float_time + self.saved.get(name, 0.0))
+            for name, cost in self.costs.items()
+        }
+        floats = cheapest_floats(self.plan, costs, boundaries, noise, price)
         for one in self.full.weights_only:
-            cost = self.costs[one.name]
-            in_float = cost.float_time + self.saved[one.name]
-            slower = cost.int8_time * (1 - 2 * _NOISE) > in_float
-            if slower or price * noise.get(one.name, 0.0) > in_float:
+            cost = costs[one.name]
+            slower = cost.int8_time * (1 - 2 * _NOISE) > cost.float_time
+            if slower or price * noise.get(one.name, 0.0) > cost.float_time:
                 floats.add(one.name)
         return floats
 
@@ -147,7 +149,7 @@ def _measure(source: ir.Model, full: Build, data: Dataset, options: QuantizeOpti
     plan = make_plan(full.basis.source.graph, full.kept)
     sizes = _elements(source, data, [str(v.name) for v in plan.quantized_values()])
     boundaries = boundary_costs(source, plan, sizes, data, options)
-    saved = {one.name: _worth_of_bytes(source, one.name) for one in full.weights_only}
+    saved = {name: _worth_of_bytes(source, name) for name in names}
     return _Measured(source, full, data, options, costs, sensitivities, plan, boundaries, saved)
 
 
@@ -187,7 +189,9 @@ def _trade(measured: _Measured, chosen: _Mixture, reached: Score) -> tuple[_Mixt
         if times is None:
             times = _times(chosen.built.model, measured)
         now = _times(built.model, measured)
-        if not _is_worth(gained, now, times):
+        larger = weight_bytes(built.model) - weight_bytes(chosen.built.model)
+        loss = _WORTH_OF_THE_SIZE * larger / max(1, weight_bytes(measured.source))
+        if not _is_worth(gained, [time + loss for time in now], times):
             break
         chosen, reached, times = _Mixture(built, floats, chosen.dearer), found, now
     return chosen, reached
@@ -223,7 +227,9 @@ def _inside(reached: Score, options: QuantizeOptions) -> bool:
 
 def _worth_of_bytes(source: ir.Model, name: str) -> float:
     """What the bytes saved on the weights of node ``name`` are worth, in millionths of the time."""
-    node = next(node for node in source.graph if node.name == name)
+    node = next((node for node in source.graph if node.name == name), None)
+    if node is None:
+        return 0.0
     held = sum(array.nbytes for value in node.inputs if (array := constant(value)) is not None)
     return 1e6 * _WORTH_OF_THE_SIZE * 0.75 * held / max(1, weight_bytes(source))
 
