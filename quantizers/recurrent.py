@@ -38,8 +38,8 @@ WIDENED = "_wide"
 _SMALLEST_TABLE = 2048
 
 
-# How much larger the squared rounding error of weights may be for the faster kernel: 6 dB.
-_TOLERATED = 4.0
+# How much larger the squared rounding error of weights may be for the faster kernel: 3 dB.
+_TOLERATED = 2.0
 _TOLERATED_IN_TABLES = 1.6
 
 
