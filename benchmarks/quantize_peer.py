@@ -150,11 +150,10 @@ def by_litert(args: argparse.Namespace, feeds: dict[str, Any], samples: int) -> 
         raise SystemExit("there is no Keras model of this case")
     keras.config.enable_unsafe_deserialization()
     model = keras.models.load_model(source, compile=False)
-    names = [tensor.name for tensor in model.inputs]
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: (
-        {name: feeds[name][row : row + 1] for name in names} for row in range(samples)
+        [array[row : row + 1] for array in feeds.values()] for row in range(samples)
     )
     Path(args.output).write_bytes(converter.convert())
     interpreters: dict[int, Any] = {}
