@@ -164,7 +164,7 @@ def _fold(linear: Linear, chain: _Chain) -> None:
         pairs = _with_partners(linear, chain)
         if value.is_graph_output():
             raise Refused(f"the weight {value.name!r} is an output of the graph")
-        weight = rounded(linear.scale_outputs(linear.weight_array(), chain.total.scale), value)
+        weight = linear.with_scaled_outputs(chain.total.scale)
     biases = [_folded_bias(one, links.total) for one, links in pairs]
     if weight is not None:
         write_weight([one for one, _ in pairs], weight, graph)

@@ -133,7 +133,7 @@ def _fold(linear: Linear, chain: _Chain) -> bool:
             raise Refused(f"the weight {value.name!r} is shared with another node")
         if value.is_graph_output():
             raise Refused(f"the weight {value.name!r} is an output of the graph")
-        weight = rounded(linear.scale_inputs(linear.weight_array(), total.scale), value)
+        weight = linear.with_scaled_inputs(total.scale)
     if left_over is None and not total.only_scales():
         added = linear.response(linear.weight_array(), total.offset)
     bias = rounded(np.broadcast_to(bias_of(linear) + added, (linear.output_channels,)), value)

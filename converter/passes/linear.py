@@ -7,7 +7,7 @@ https://onnx.ai/onnx/operators/ (Conv, ConvTranspose, Gemm, MatMul)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,8 +59,7 @@ class Linear:
 
     def weight_array(self) -> Float64:
         """The weight in float64 (a copy)."""
-        assert self.weight_value.const_value is not None
-        return self.weight_value.const_value.numpy().astype(np.float64)
+        return self._held().astype(np.float64)
 
     def scale_outputs(self, weight: Float64, scale: Float64) -> Float64:
         """Weight whose output channels come out multiplied by ``scale``, () or (outputs,)."""
@@ -69,6 +68,22 @@ class Linear:
     def scale_inputs(self, weight: Float64, scale: Float64) -> Float64:
         """Weight that acts as if its input channels were multiplied by ``scale`` first."""
         return weight * self._along_inputs(weight, scale) if scale.ndim else weight * scale
+
+    def with_scaled_outputs(self, scale: Float64) -> Array:
+        """The weight after ``scale_outputs``, rounded once; ``Refused`` as by ``rounded``."""
+        weight = self._held()
+        factor = self._along_outputs(weight, scale) if scale.ndim else scale
+        return _rounded_product(weight, factor, self.weight_value)
+
+    def with_scaled_inputs(self, scale: Float64) -> Array:
+        """The weight after ``scale_inputs``, rounded once; ``Refused`` as by ``rounded``."""
+        weight = self._held()
+        factor = self._along_inputs(weight, scale) if scale.ndim else scale
+        return _rounded_product(weight, factor, self.weight_value)
+
+    def _held(self) -> Array:
+        assert self.weight_value.const_value is not None
+        return self.weight_value.const_value.numpy()
 
     def response(self, weight: Float64, offset: Float64) -> Float64:
         """What a constant ``offset`` of each input channel adds to the outputs, (outputs,).
@@ -207,21 +222,44 @@ def bias_of(linear: Linear) -> Float64:
 
 # Half a unit in the last place of bfloat16, the coarsest type here, is 2**-9.
 _ROUNDING_LIMIT = 2.0**-7
+# Elements of a weight that are held in float64 at once.
+_BLOCK = 1 << 18
 
 
 def rounded(numbers: Float64, like: ir.Value) -> Array:
     """``numbers`` in the type of ``like``; ``Refused`` where that type cannot hold them."""
+    return _rounded_product(numbers, np.ones(()), like)
+
+
+def _rounded_product(left: Array, right: Float64, like: ir.Value) -> Array:
+    """``left * right`` in float64, rounded once to the type of ``like``.
+
+    Some rows at a time: a weight may be a large part of the memory that there is.
+    """
     assert like.const_value is not None
     dtype = like.const_value.dtype
-    with np.errstate(over="ignore", under="ignore"):
-        result: Array = numbers.astype(dtype.numpy())
-        back = result.astype(np.float64)
-    if not np.all(np.isfinite(back)):
-        raise Refused(f"the folded numbers do not fit {dtype.name}")
-    largest = np.abs(numbers).max(initial=0.0)
-    if np.abs(back - numbers).max(initial=0.0) > _ROUNDING_LIMIT * largest:
+    result = np.empty(left.shape, dtype.numpy())
+    largest = error = 0.0
+    for numbers, factors, rounding in _blocks(left, np.broadcast_to(right, left.shape), result):
+        exact = numbers.astype(np.float64) * factors
+        with np.errstate(over="ignore", under="ignore"):
+            rounding[...] = exact.astype(result.dtype)
+        back = rounding.astype(np.float64)
+        if not np.all(np.isfinite(back)):
+            raise Refused(f"the folded numbers do not fit {dtype.name}")
+        largest = max(largest, float(np.abs(exact).max(initial=0.0)))
+        error = max(error, float(np.abs(back - exact).max(initial=0.0)))
+    if error > _ROUNDING_LIMIT * largest:
         raise Refused(f"the folded numbers are too small for {dtype.name}")
     return result
+
+
+def _blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
+    """Arrays of one shape in parts along their first axis, as views."""
+    arrays = tuple(map(np.atleast_1d, arrays))
+    step = max(1, _BLOCK * len(arrays[0]) // max(arrays[0].size, 1))
+    for start in range(0, len(arrays[0]), step):
+        yield tuple(array[start : start + step] for array in arrays)
 
 
 def write_weight(users: Sequence[Linear], weight: Array, graph: ir.Graph) -> None:

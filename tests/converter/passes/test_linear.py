@@ -67,6 +67,30 @@ def test_scaling_the_weight_scales_the_channels(graph, run, random_feed, case):
         np.testing.assert_allclose(shifted, plain + along(added, axis), atol=1e-4)
 
 
+@settings(max_examples=60, deadline=None)
+@given(operators(), st.integers(1, 40))
+def test_weights_are_scaled_some_rows_at_a_time(graph, case, block):
+    signature, expression, arrays, rank = case
+    dims = ", ".join("ABCD"[:rank])
+    model = graph(f"({signature}) => (float[{dims}] y)", f"y = {expression}", **arrays)
+    linear = linear_of(model.graph[0])
+    weight, value = linear.weight_array(), linear.weight_value
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("converter.passes.linear._BLOCK", block)
+        for scale in (np.float64(0.3), normal(linear.output_channels).astype(np.float64)):
+            found = linear.with_scaled_outputs(np.asarray(scale))
+            expected = linear.scale_outputs(weight, np.asarray(scale)).astype(np.float32)
+            np.testing.assert_array_equal(found, expected)
+        scale = normal(linear.input_channels).astype(np.float64)
+        found = linear.with_scaled_inputs(scale)
+        np.testing.assert_array_equal(found, linear.scale_inputs(weight, scale).astype(np.float32))
+        huge = np.full(linear.output_channels, 1.0)
+        huge[-1] = 1e100
+        with pytest.raises(Refused, match="do not fit FLOAT"):
+            linear.with_scaled_outputs(huge)
+    np.testing.assert_array_equal(value.const_value.numpy(), arrays["w"])
+
+
 BORDERS = [
     ("Conv(x, w)", False),
     ("Conv<pads = [0, 0, 0, 0]>(x, w)", False),
