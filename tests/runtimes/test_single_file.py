@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtimes import ModelError, load_model, open_runtime
-from runtimes.modelfile import load_graph
+from runtimes.modelfile import load_graph, weight_bytes
 from runtimes.single_file import frame_of, write_single_file
 from runtimes.wire import HOLDERS, MalformedMessage, fields
 
@@ -291,3 +292,29 @@ def test_a_type_that_numpy_lacks_is_written(graph: Graph, tmp_path: Path) -> Non
     write_single_file(model, tmp_path / "m.onnx")
     again = load_model(tmp_path / "m.onnx").graph.initializers["w"].const_value
     np.testing.assert_array_equal(again.numpy().astype(np.float32), codes.astype(np.float32))
+
+
+def test_one_weight_is_in_memory_at_a_time(graph: Graph, tmp_path: Path) -> None:
+    size = 1 << 23
+    model = graph("g (float[n] x) => (float[n] y) { y = Neg(x) }")
+    for index in range(6):
+        tensor = ir.LazyTensor(
+            lambda: ir.tensor(np.zeros(size // 4, np.float32)),
+            dtype=ir.DataType.FLOAT,
+            shape=ir.Shape([size // 4]),
+            name=f"w{index}",
+        )
+        value = ir.Value(name=f"w{index}", const_value=tensor, type=ir.TensorType(tensor.dtype))
+        model.graph.register_initializer(value)
+    tracemalloc.start()
+    try:
+        write_single_file(model, tmp_path / "m.onnx")
+        written = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        opened = load_graph(tmp_path / "m.onnx")
+        seen = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert size < written < 1.5 * size
+    assert seen < size / 2
+    assert weight_bytes(opened) == 6 * size
