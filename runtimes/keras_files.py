@@ -23,6 +23,8 @@ from runtimes.saved_model import is_saved_model, load_saved_model
 KerasSource = Any
 """A path to a ``.keras``, HDF5 or JSON file or a SavedModel folder, or a ``keras.Model``."""
 
+_LARGE_BYTES = 200_000_000
+
 
 def import_keras() -> Any:
     """Import Keras on TensorFlow without its start-up noise and give the module back.
@@ -95,6 +97,8 @@ def load_keras_model(
     for options that do not fit the source, and ``ConversionError`` where weights, a custom
     class, or leave to run code from the file, is wanting.
     """
+    if _is_path(source):
+        _spare_memory_for(Path(source))
     keras = import_keras()
     is_folder = _is_path(source) and is_saved_model(source)
     if signature_key is not None and not is_folder:
@@ -118,6 +122,18 @@ def load_keras_model(
         return load_saved_model(source, signature_key=signature_key, unsafe=unsafe)
     given = None if weights is None else Path(weights)
     return load_file(read_config(Path(source)), dict(custom_objects or {}), unsafe, given)
+
+
+def _spare_memory_for(path: Path) -> None:
+    """Let TensorFlow return memory to the system, where it is imported for a large model only.
+
+    Its allocator keeps what was freed: 0.4 GB beside VGG16. For small models that is faster.
+    """
+    if "tensorflow" in sys.modules:
+        return
+    files = path.rglob("*") if is_saved_model(path) else [path]
+    if sum(file.stat().st_size for file in files if file.is_file()) > _LARGE_BYTES:
+        os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
 
 
 def _is_path(source: KerasSource) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import marshal
+import os
+import sys
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtimes import check, open_runtime
+from runtimes import check, keras_files, open_runtime
 from runtimes.errors import ConversionError, DataError, ModelError
 from runtimes.keras_files import load_custom_objects, load_keras_model
 from runtimes.open import is_keras
@@ -349,3 +351,30 @@ def test_custom_objects_have_to_be_a_dict(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("CUSTOM_OBJECTS = ['Twice']\n")
     with pytest.raises(DataError, match="CUSTOM_OBJECTS is no dict"):
         load_custom_objects(tmp_path / "mine.py")
+
+
+@pytest.mark.parametrize("form", ["file", "folder"])
+def test_tensorflow_gives_memory_back_only_where_a_large_model_loads_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, form: str
+) -> None:
+    option = "TF_ONEDNN_USE_SYSTEM_ALLOCATOR"
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(keras_files, "_LARGE_BYTES", 100)
+    path = tmp_path / "model"
+    if form == "folder":
+        (path / "variables").mkdir(parents=True)
+        (path / "saved_model.pb").write_bytes(bytes(50))
+    data = path / "variables" / "v.data" if form == "folder" else path
+    data.write_bytes(bytes(40))
+    spare = keras_files._spare_memory_for
+    with monkeypatch.context() as patch:
+        patch.delitem(sys.modules, "tensorflow", raising=False)
+        spare(path)
+        spare(tmp_path / "none")
+        assert option not in os.environ
+        data.write_bytes(bytes(101))
+        spare(path)
+        assert os.environ.pop(option) == "1"
+        patch.setitem(sys.modules, "tensorflow", object())
+        spare(path)  # too late: TensorFlow has read it
+    assert option not in os.environ
