@@ -40,6 +40,7 @@ APPLICATIONS = (
     "VGG16",
 )
 DILATED = "39 dilated Conv1D"
+LARGE = "2.5 GB of Dense"
 TIMEOUT_SECONDS = 600
 
 
@@ -58,6 +59,9 @@ def build(name: str) -> Any:
         for layer in layers:
             steps += [layer, keras.layers.ReLU()]
         model = keras.Sequential([*steps, keras.layers.Dense(10)])
+    elif name == LARGE:
+        dense = [keras.layers.Dense(7900) for _ in range(10)]
+        model = keras.Sequential([keras.Input((7900,)), *dense])
     else:
         model = getattr(keras.applications, name)(weights=None)
     random = np.random.default_rng(0)
@@ -286,7 +290,11 @@ def short(error: Any) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", default=",".join([*APPLICATIONS, DILATED]))
+    parser.add_argument(
+        "--models",
+        default=",".join([*APPLICATIONS, DILATED]),
+        help=f"names of keras.applications, {DILATED!r} or {LARGE!r}",
+    )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--no-slim", action="store_true", help="leave onnxslim out")
     parser.add_argument(
