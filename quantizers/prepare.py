@@ -6,6 +6,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from converter.passes.ties import FoldViews
+from quantizers.preactivation import AffineToDepthwise
 from quantizers.rewrites import FoldPadIntoConv, SpatialMeanToGlobalAveragePool
 from quantizers.single_forms import EqualSlopesToLeakyRelu, SplitToSlices
 from quantizers.transformer_rewrites import RestoreGelu
@@ -38,6 +39,7 @@ def prepare(model: ir.Model) -> ir.Model:
     FoldViews()(copy)  # a weight that is read out of another is a constant for its reader
     FoldPadIntoConv()(copy)
     SpatialMeanToGlobalAveragePool()(copy)
+    AffineToDepthwise()(copy)
     SplitToSlices()(copy)
     EqualSlopesToLeakyRelu()(copy)
     RestoreGelu()(copy)
