@@ -59,15 +59,26 @@ def _batch_norm(node: ir.Node) -> _Found | None:
     return x, factors, bias - mean * factors, [node]
 
 
-def _multiply_add(add: ir.Node) -> _Found | None:
-    shifted = _by_channel(add, "Add")
-    multiply = None if shifted is None else shifted[0].producer()
-    if shifted is None or multiply is None or only_user(shifted[0]) is not add:
+def _multiply_add(node: ir.Node) -> _Found | None:
+    """A Mul and the Add behind it, or one of the two alone (passes fold the other away)."""
+    scaled = _by_channel(node, "Mul")
+    if scaled is not None:
+        follower = only_user(node.outputs[0])
+        if follower is not None and _by_channel(follower, "Add") is not None:
+            return None  # found at the Add
+        x, factors = scaled
+        return None if x.producer() is None else (x, factors, np.zeros_like(factors), [node])
+    shifted = _by_channel(node, "Add")
+    if shifted is None:
         return None
-    scaled = _by_channel(multiply, "Mul")
-    if scaled is None or scaled[0].producer() is None:
-        return None
-    return scaled[0], scaled[1], shifted[1], [multiply, add]
+    x, shifts = shifted
+    multiply = x.producer()
+    inner = None if multiply is None else _by_channel(multiply, "Mul")
+    if multiply is not None and inner is not None and only_user(x) is node:
+        if inner[0].producer() is None:
+            return None
+        return inner[0], inner[1], shifts, [multiply, node]
+    return None if multiply is None else (x, np.ones_like(shifts), shifts, [node])
 
 
 def _by_channel(node: ir.Node, op_type: str) -> tuple[ir.Value, Array] | None:

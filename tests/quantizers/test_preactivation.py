@@ -38,7 +38,9 @@ def block(graph, body: str, tail: str = "r = Relu (a) y = Conv (r, w)") -> ir.Mo
     return ShapeInferencePass()(model).model
 
 
-@pytest.mark.parametrize("body", [AFFINE, "m = Mul (k, c) a = Add (b, m)", NORM])
+@pytest.mark.parametrize(
+    "body", [AFFINE, "m = Mul (k, c) a = Add (b, m)", NORM, "a = Mul (c, k)", "a = Add (b, c)"]
+)
 @pytest.mark.parametrize("tail", ["r = Relu (a) y = Conv (r, w)", "y = Conv (a, w)"])
 def test_it_is_a_depthwise_convolution(graph, run, images, body: str, tail: str) -> None:
     model = block(graph, body, tail)
@@ -57,11 +59,10 @@ def test_it_is_a_depthwise_convolution(graph, run, images, body: str, tail: str)
 @pytest.mark.parametrize(
     ("body", "tail"),
     [
-        ("m = Mul (c, one) a = Add (m, b)", "y = Conv (a, w)"),  # one factor for all
+        ("a = Mul (c, one)", "y = Conv (a, w)"),  # one factor for all
         (AFFINE, "y = Exp (a)"),
         (AFFINE, "d = Conv (a, w) y = Add (d, a)"),  # read in float too
-        (AFFINE, "d = Conv (a, w) y = Add (d, m)"),  # the product is read elsewhere
-        ("m = Mul (c, k) a = Relu (m)", "y = Conv (a, w)"),
+        ("m = Mul (c, k) a = Exp (m)", "y = Conv (a, w)"),
     ],
 )
 def test_what_is_none_stays(graph, body: str, tail: str) -> None:
