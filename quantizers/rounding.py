@@ -32,18 +32,31 @@ _ZETA, _GAMMA = 1.1, -0.1
 
 
 @dataclass(frozen=True)
+class Elimination:
+    """The columns' order of falling variance, and how an error at one spreads over the later ones.
+
+    ``order`` ``[groups, inputs]``, ``factor`` ``[groups, inputs, inputs]``. Depends on the inputs
+    alone, and takes most of the time: make it once a layer.
+    """
+
+    order: Array
+    factor: Array
+
+
+@dataclass(frozen=True)
 class Grouped:
     """A weight as matrices: codes' scale and all, float64.
 
     ``weight`` ``[groups, outputs, inputs]`` and ``scale`` ``[groups, outputs, 1]``; ``levels``,
     the largest code, ``[groups, outputs, 1]``; ``covariance`` of the inputs
-    ``[groups, inputs, inputs]``.
+    ``[groups, inputs, inputs]``, and its ``elimination`` where that is known.
     """
 
     weight: Array
     scale: Array
     levels: Array
     covariance: Array
+    elimination: Elimination | None = None
 
 
 def output_error(layer: Grouped, codes: Array) -> float:
@@ -57,17 +70,24 @@ def round_to_nearest(layer: Grouped) -> Array:
     return np.clip(np.rint(layer.weight / layer.scale), -layer.levels, layer.levels)
 
 
+def eliminate(covariance: Array) -> Elimination:
+    """The elimination of inputs with that ``covariance`` ``[groups, inputs, inputs]``."""
+    variance = np.einsum("gii->gi", covariance)
+    order = np.argsort(-variance, axis=1, kind="stable")
+    groups = np.arange(len(covariance))[:, None, None]
+    damped = covariance[groups, order[:, :, None], order[:, None, :]]
+    damped = damped + _ridge(variance) * np.eye(covariance.shape[2])
+    # Rows of this factor hold how an error at its column is best spread over the later ones.
+    return Elimination(order, np.linalg.cholesky(np.linalg.inv(damped)).transpose(0, 2, 1))
+
+
 def round_in_turn(layer: Grouped) -> Array:
     """Codes by columns of falling variance, each error made good by those that follow."""
-    groups, _, inputs = layer.weight.shape
-    variance = np.einsum("gii->gi", layer.covariance)
-    order = np.argsort(-variance, axis=1, kind="stable")
-    along = order[:, None, :]
-    weight = np.take_along_axis(layer.weight, np.broadcast_to(along, layer.weight.shape), axis=2)
-    damped = layer.covariance[np.arange(groups)[:, None, None], order[:, :, None], along]
-    damped = damped + _ridge(variance) * np.eye(inputs)
-    # Rows of this factor hold how an error at its column is best spread over the later ones.
-    factor = np.linalg.cholesky(np.linalg.inv(damped)).transpose(0, 2, 1)
+    inputs = layer.weight.shape[2]
+    elimination = layer.elimination or eliminate(layer.covariance)
+    order, factor = elimination.order, elimination.factor
+    along = np.broadcast_to(order[:, None, :], layer.weight.shape)
+    weight = np.take_along_axis(layer.weight, along, axis=2)
     codes = np.empty_like(weight)
     block = 64
     for start in range(0, inputs, block):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import onnx_ir as ir
@@ -11,9 +12,15 @@ import onnx_ir as ir
 from converter.passes.values import constant, is_op
 from quantizers.calibrate import calibrate
 from quantizers.covariance import LARGEST, CovarianceObserver, kernel_inputs
-from quantizers.options import QuantizeOptions
+from quantizers.options import QuantizeOptions, Rounding
 from quantizers.plan import Plan, Unit
-from quantizers.rounding import Grouped, learn_rounding, round_in_turn
+from quantizers.rounding import (
+    Elimination,
+    Grouped,
+    eliminate,
+    learn_rounding,
+    round_in_turn,
+)
 from quantizers.saturation import code_range, kernel_order, largest_pair_sum, safe_levels
 from quantizers.scales import Grid
 from quantizers.statistics import Statistics, spread
@@ -86,10 +93,10 @@ def quantize_weights(
         weight, axis = constant(unit.weight), unit.rule.weight_axis(unit.node)
         if weight is None:
             continue
-        covariance = covariances.get(unit.name)
+        layer = _Layer(unit, covariances.get(unit.name), known)
         grid, name = grids[unit.data[0]], str(unit.data[0].name)
         if options.target_cpu == "vnni":
-            weights[unit.name] = _codes(unit, None, covariance, options, known)
+            weights[unit.name] = layer.codes(None, options.rounding)
             continue
         if name in statistics.observers:
             low, high = statistics.channels(name)
@@ -98,15 +105,17 @@ def quantize_weights(
         levels = safe_levels(unit, grid, low, high)
         if axis is None:
             levels = levels.min(keepdims=True)
-        quick = replace(options, rounding="in turn") if options.rounding == "learned" else options
-        found = _codes(unit, levels, covariance, quick, known)
-        while _saturates(unit, found, grid, low, high).any():
+        quick: Rounding = "in turn" if options.rounding == "learned" else options.rounding
+        found = layer.codes(levels, quick)
+        while True:
             over = _saturates(unit, found, grid, low, high)
+            if not over.any():
+                break
             over = over if axis is not None else np.asarray([over.any()])
             levels = np.where(over, np.floor(levels * _LEVELS_STEP), levels)
-            found = _codes(unit, levels, covariance, quick, known)
+            found = layer.changed(found, levels, quick, over)
         if options.rounding == "learned":
-            learned = _codes(unit, levels, covariance, options, known)
+            learned = layer.codes(levels, options.rounding)
             if not _saturates(unit, learned, grid, low, high).any():
                 found = learned
         weights[unit.name] = found
@@ -153,39 +162,64 @@ class _Several:
         return _Several([one.merge(two) for one, two in pairs])
 
 
-def _codes(
-    unit: Unit,
-    levels: Array | None,
-    covariance: Array | None,
-    options: QuantizeOptions,
-    known: Memory,
-) -> QuantizedWeight:
-    key = (unit.name, options.rounding, b"" if levels is None else levels.tobytes())
-    if key not in known:
-        known[key] = _round(unit, levels, covariance, options)
-    return known[key]
+@dataclass(frozen=True)
+class _Layer:
+    """A unit whose weight is rounded, more than once perhaps."""
 
+    unit: Unit
+    covariance: Array | None
+    known: Memory
 
-def _round(
-    unit: Unit, levels: Array | None, covariance: Array | None, options: QuantizeOptions
-) -> QuantizedWeight:
-    weight, axis = constant(unit.weight), unit.rule.weight_axis(unit.node)
-    assert weight is not None
-    limit: Array | float = float(WEIGHT_LEVELS) if levels is None else levels
-    if axis is None and levels is not None:
-        limit = float(levels.min())
-    scale = weight_scale(weight, axis, levels=limit)
-    if covariance is None or options.rounding == "nearest" or axis is None:
-        return quantize_weight(weight, scale, axis)
-    rows = weight if axis == 0 else weight.T
-    groups = len(covariance)
-    shape = (groups, rows.shape[0] // groups, -1)
-    layer = Grouped(
-        weight=rows.reshape(shape).astype(np.float64),
-        scale=scale.reshape(shape).astype(np.float64),
-        levels=np.broadcast_to(limit, len(rows)).reshape(shape).astype(np.float64),
-        covariance=covariance,
-    )
-    codes = learn_rounding(layer) if options.rounding == "learned" else round_in_turn(layer)
-    flat = codes.reshape(rows.shape)
-    return QuantizedWeight((flat if axis == 0 else flat.T).astype(np.int8), scale, axis)
+    def codes(self, levels: Array | None, rounding: Rounding) -> QuantizedWeight:
+        """The codes for ``levels``, a number an output; those known from before where there are."""
+        key = (self.unit.name, rounding, b"" if levels is None else levels.tobytes())
+        if key not in self.known:
+            self.known[key] = self._round(levels, rounding, None)
+        return self.known[key]
+
+    def changed(
+        self, found: QuantizedWeight, levels: Array, rounding: Rounding, rows: Array
+    ) -> QuantizedWeight:
+        """``found`` with the outputs ``rows`` (bool) rounded anew for ``levels``."""
+        axis, key = found.axis, (self.unit.name, rounding, levels.tobytes())
+        grouped = self.covariance is not None and len(self.covariance) > 1
+        if axis is None or grouped or key in self.known:
+            return self.codes(levels, rounding)
+        part = self._round(levels, rounding, rows)
+        codes, scale = np.moveaxis(found.codes.copy(), axis, 0), found.scale.copy()
+        codes[rows], scale[rows] = np.moveaxis(part.codes, axis, 0), part.scale
+        self.known[key] = QuantizedWeight(np.moveaxis(codes, 0, axis), scale, axis)
+        return self.known[key]
+
+    @cached_property
+    def _elimination(self) -> Elimination:
+        assert self.covariance is not None
+        return eliminate(self.covariance)
+
+    def _round(
+        self, levels: Array | None, rounding: Rounding, chosen: Array | None
+    ) -> QuantizedWeight:
+        """Codes of the ``chosen`` outputs (bool), or of all."""
+        weight, axis = constant(self.unit.weight), self.unit.rule.weight_axis(self.unit.node)
+        assert weight is not None
+        limit: Array | float = float(WEIGHT_LEVELS) if levels is None else levels
+        if axis is None and levels is not None:
+            limit = float(levels.min())
+        if chosen is not None and axis is not None and levels is not None:
+            weight, limit = np.compress(chosen, weight, axis), levels[chosen]
+        scale = weight_scale(weight, axis, levels=limit)
+        if self.covariance is None or rounding == "nearest" or axis is None:
+            return quantize_weight(weight, scale, axis)
+        rows = weight if axis == 0 else weight.T
+        groups = len(self.covariance)
+        shape = (groups, rows.shape[0] // groups, -1)
+        layer = Grouped(
+            weight=rows.reshape(shape).astype(np.float64),
+            scale=scale.reshape(shape).astype(np.float64),
+            levels=np.broadcast_to(limit, len(rows)).reshape(shape).astype(np.float64),
+            covariance=self.covariance,
+            elimination=self._elimination,
+        )
+        codes = learn_rounding(layer) if rounding == "learned" else round_in_turn(layer)
+        flat = codes.reshape(rows.shape)
+        return QuantizedWeight((flat if axis == 0 else flat.T).astype(np.int8), scale, axis)
