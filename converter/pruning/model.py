@@ -80,7 +80,8 @@ def prune_model(
     found_exactly = describe_exact(removed)
     missing = _missing(data, dependencies)
     if missing or data is None:
-        why = f"{missing}: only what changes nothing went ({found_exactly or 'nothing did'})"
+        why = f"{missing}, so only what changes no result could go: "
+        why += found_exactly or "there is nothing of the kind"
         groups = report_groups(dependencies, dependencies.everything())
         reached = not options.target.share
         report = PruningReport(False, reached, why, removed, groups, {}, (), None, None)

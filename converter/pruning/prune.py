@@ -25,7 +25,14 @@ from runtimes.dataset import Dataset
 from runtimes.errors import DataError
 from runtimes.files import refuse_existing
 from runtimes.inputs import made_up_inputs
-from runtimes.modelfile import ModelSource, load_model, model_inputs, model_outputs, save_model
+from runtimes.modelfile import (
+    ModelSource,
+    load_model,
+    model_inputs,
+    model_outputs,
+    refuse_nan_weights,
+    save_model,
+)
 from runtimes.profile import ProfileReport, profile
 
 # Half of the data prunes, so that the other half judges as well as it can.
@@ -65,8 +72,9 @@ def prune(
     repeats what an earlier run decided. ``output`` None writes nothing.
 
     Where the budget allows nothing, the model is written with the exact part done (``kept`` is
-    false). Raises ``ModelError`` for a file that is not a float ONNX model or lacks an output,
-    ``DataError`` for data that do not fit and for an ``output`` that exists, unless ``force``.
+    false). Raises ``ModelError`` for a file that is not a float ONNX model, lacks an output or
+    holds NaN, ``DataError`` for data that do not fit and for an ``output`` that exists, unless
+    ``force``.
     """
     target = _target(flops=flops, params=params, latency=latency)
     plan = _plan(decisions)
@@ -74,6 +82,7 @@ def prune(
         refuse_existing(output, force=force)
     source = load_model(model)
     refuse_quantized(source)
+    refuse_nan_weights(source, "the model" if isinstance(model, ir.Model) else str(model))
     reference = optimize(source.clone())
     removed = keep_outputs(reference, outputs) if outputs is not None else ()
     calibration, evaluation, notes = _split(reference, data, evaluate_on, seed)

@@ -228,6 +228,26 @@ def test_a_quantized_model_is_refused(tmp_path: Path) -> None:
         prune(model, None, {"x": np.zeros((50, 4), np.float32)})
 
 
+def test_weights_that_are_nan_are_named(
+    kilnx: Kilnx, model: Path, digits: Any, tmp_path: Path
+) -> None:
+    graph = ir.load(model)
+    name, value = next(
+        (name, value) for name, value in graph.graph.initializers.items() if len(value.shape) == 4
+    )
+    array = value.const_value.numpy().copy()
+    array[1, 0, 2, 0] = np.nan
+    value.const_value = ir.tensor(array, name=name)
+    ir.save(graph, tmp_path / "nan.onnx")
+    np.savez(tmp_path / "d.npz", image=digits[0]["image"][:40])
+    for data in ([], ["--data", tmp_path / "d.npz"]):
+        code, _, err = kilnx("prune", tmp_path / "nan.onnx", "-o", tmp_path / "p.onnx", *data)
+        assert code == 2
+        assert "nan.onnx" in err
+        assert f"{name!r} hold NaN at [1, 0, 2, 0]" in err
+        assert not (tmp_path / "p.onnx").exists()
+
+
 def test_the_model_that_is_passed_in_stays_as_it_is(model: Path, digits: Any) -> None:
     graph = optimize(ir.load(model))
     before = ir.to_proto(graph).SerializeToString(deterministic=True)
