@@ -41,3 +41,21 @@ def random_selection(dependencies: Dependencies, seed: int) -> Selection:
             if dependencies.leaves_something(fewer):
                 kept = fewer
     return kept
+
+
+def zero_operand(model: ir.Model, add: str, index: int) -> ir.Model:
+    """A copy of the model with zeros in place of an operand of the Add."""
+    copy = model.clone()
+    node = next(node for node in copy.graph if node.name == add)
+    zero = ir.Value(
+        name=f"{add}/zero",
+        const_value=ir.tensor(np.zeros((), np.float32), name=f"{add}/zero"),
+        shape=ir.Shape(()),
+        type=ir.TensorType(ir.DataType.FLOAT),
+    )
+    copy.graph.register_initializer(zero)
+    masked = ir.node("Mul", [node.inputs[index], zero], name=f"{add}/masked")
+    masked.outputs[0].name = f"{add}/masked_out"
+    copy.graph.insert_before(node, masked)
+    node.replace_input_with(index, masked.outputs[0])
+    return copy

@@ -1,4 +1,4 @@
-"""Groups in networks that people use: found for their weights, and removed without a trace."""
+"""Networks that people use: groups for their weights, and what goes leaves no trace."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
-from pruning_checks import run_model
+from pruning_checks import run_model, zero_operand
 
 from converter.export import export
 from converter.passes.values import constant
 from converter.pruning.channels import IntArray
 from converter.pruning.dependencies import Dependencies, find_dependencies
+from converter.pruning.plan import cut as cut_out
 from converter.pruning.removal import remove_channels, zero_channels
+from converter.pruning.sums import Problem
+from converter.pruning.walk import WalkOptions
+from runtimes.dataset import Dataset
 
 pytestmark = pytest.mark.slow
 
@@ -81,3 +85,22 @@ def test_removing_a_third_is_zeroing_it(application: ir.Model) -> None:
     scale = np.abs(want).max()
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-4 * scale)
     assert np.abs(whole - want).max() > 1e-2 * scale  # the channels were not idle
+
+
+def test_residual_branches_go_without_a_trace(application: ir.Model) -> None:
+    (value,) = application.graph.inputs
+    random = np.random.default_rng(0)
+    images = random.uniform(0, 255, [2, *value.shape[1:]]).astype(np.float32)
+    data = Dataset.open({str(value.name): images})
+    problem = Problem(application, find_dependencies(application), data, WalkOptions())
+    branches = [branch for branch in problem.branches if random.random() < 0.5]
+    if not problem.branches:
+        pytest.skip("no residual branches")
+    kept, zeroed = problem.dependencies.everything(), application
+    for branch in branches:
+        kept = kept.without(branch.units)
+        zeroed = zero_operand(zeroed, branch.add, branch.input)
+    left = cut_out(problem, kept)
+    assert len(left.graph) < len(application.graph)
+    (got,), (want,) = (run_model(model, {str(value.name): images}) for model in (left, zeroed))
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-4 * np.abs(want).max())

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
-from pruning_checks import run_model
+from pruning_checks import run_model, zero_operand
 from random_graphs import Builder
 
 from converter.passes.shapes import InferShapes
@@ -63,22 +63,6 @@ def residual(kind: str) -> ir.Model:
 KINDS = ["relu, relu", "relu, none", "linear", "two groups", "projected", "chained"]
 
 
-def zeroed(model: ir.Model, add: str, index: int) -> ir.Model:
-    """The whole model, with zeros in place of an operand of the Add."""
-    copy = model.clone()
-    node = next(node for node in copy.graph if node.name == add)
-    zero = ir.tensor(np.zeros((), np.float32), name="zero")
-    value = ir.Value(
-        name="zero", const_value=zero, shape=ir.Shape(()), type=ir.TensorType(ir.DataType.FLOAT)
-    )
-    copy.graph.register_initializer(value)
-    masked = ir.node("Mul", [node.inputs[index], value], name="masked")
-    masked.outputs[0].name = "masked_out"
-    copy.graph.insert_before(node, masked)
-    node.replace_input_with(index, masked.outputs[0])
-    return copy
-
-
 def error(model: ir.Model, other: ir.Model) -> float:
     want, got = (run_model(one, {"x": OTHERS})[0] for one in (model, other))
     return float(((got - want) ** 2).sum() / ((want - want.mean(axis=0)) ** 2).sum())
@@ -92,7 +76,7 @@ def test_without_a_branch_the_rest_is_what_it_was(kind: str) -> None:
         assert len(branch.groups) == (2 if kind == "two groups" else 1)
         kept = problem.dependencies.everything().without(branch.units)
         left = cut(problem, kept)
-        want = zeroed(problem.reference, branch.add, branch.input)
+        want = zero_operand(problem.reference, branch.add, branch.input)
         np.testing.assert_allclose(
             run_model(left, {"x": OTHERS})[0], run_model(want, {"x": OTHERS})[0], atol=1e-5
         )
