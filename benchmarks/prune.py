@@ -139,7 +139,7 @@ def curve(path: Path, folder: Path, shares: Sequence[float]) -> list[dict[str, A
             seconds = time.perf_counter() - start
             cost = costs.count(kept)
             row = judged(method, model, pruned, test)
-            row["share"] = cost.macs / whole.macs
+            row["target"], row["share"] = share, cost.macs / whole.macs
             row["parameters"] = cost.parameters / whole.parameters
             row["seconds"] = seconds
             rows.append(row)
@@ -266,25 +266,30 @@ def compressed(path: Path, folder: Path, output: Path, max_drop: float) -> dict[
 
 
 def as_text(models: dict[str, Any]) -> str:
-    """The results as tables."""
+    """One table a model: a row a share of the multiply-adds, figure and speed-up by method."""
     lines = []
     for name, found in models.items():
-        lines += [f"## {name}", ""]
+        whole, *rows = found["curve"]
+        methods = list(dict.fromkeys(row["method"] for row in rows))
+        lines += [f"## {name}: {whole['figure']:.1%} {whole['metric']}", ""]
         lines += [
-            "| method | multiply-adds | parameters | figure | speed-up |",
-            "|---|---|---|---|---|",
+            "| multiply-adds | " + " | ".join(methods) + " |",
+            "|---" * (len(methods) + 1) + "|",
         ]
-        for row in found["curve"]:
-            lines.append(
-                f"| {row['method']} | {row['share']:.2f}× | {row['parameters']:.2f}× "
-                f"| {row['figure']:.1%} {row['metric']} | {row['speedup']:.2f}× |"
-            )
+        for share in dict.fromkeys(row["target"] for row in rows):
+            cells = {row["method"]: _cell(row) for row in rows if row["target"] == share}
+            shown = " | ".join(cells.get(method, "–") for method in methods)
+            lines.append(f"| {share:.2f}× | {shown} |")
         lines.append("")
         for key in ("budget", "compress"):
             if key in found:
                 steps = [step["reason"] for step in found[key].get("steps", ())]
                 lines += [f"{key}: {found[key].get('reason') or '; '.join(steps)}", ""]
     return "\n".join(lines)
+
+
+def _cell(row: dict[str, Any]) -> str:
+    return f"{row['figure']:.1%}, {row['speedup']:.2f}×"
 
 
 if __name__ == "__main__":
