@@ -16,30 +16,33 @@ import onnx_ir as ir
 
 from converter.passes.values import drop_if_unused, is_constant, is_op, only_user
 from converter.pruning.channels import IntArray
-from converter.pruning.dependencies import Dependencies, Selection
+from converter.pruning.dependencies import Dependencies, Group, Selection
 
 
 @dataclass(frozen=True)
 class Branch:
     """``add``: name of the Add; ``nodes``: names of those behind its operand ``input``.
 
-    ``groups``: the groups whose channels lie inside, by the name of their first maker and with
-    all of their units.
+    ``groups``: names of the groups whose channels lie inside, by their first maker, and ``units``
+    all of their units. Branches inside of this one have some of them: ``own`` are the units of
+    the others.
     """
 
     add: str
     input: int
     nodes: frozenset[str]
-    groups: tuple[tuple[str, IntArray], ...]
+    groups: tuple[str, ...]
+    units: IntArray
+    own: IntArray
 
     @property
-    def units(self) -> IntArray:
-        """Units of all groups inside."""
-        return np.concatenate([units for _, units in self.groups])
+    def name(self) -> str:
+        """The group of its own that stands for the branch: no two branches share it."""
+        return self.groups[0]
 
     def is_gone(self, kept: Selection) -> bool:
-        """Whether nothing is left of some group inside, so that nothing comes through."""
-        return any(not kept.units[units].any() for _, units in self.groups)
+        """Whether nothing is left inside."""
+        return not kept.units[self.own].any()
 
 
 def find_branches(model: ir.Model, dependencies: Dependencies) -> tuple[Branch, ...]:
@@ -47,19 +50,22 @@ def find_branches(model: ir.Model, dependencies: Dependencies) -> tuple[Branch, 
 
     Shapes have to be known (``converter.passes.optimize``); ``dependencies`` are the model's.
     """
-    branches = []
+    branches: list[Branch] = []
     for node in model.graph:
         found = [
             branch
             for index in (0, 1)
-            if is_op(node, "Add") and (branch := _behind(node, index, dependencies)) is not None
+            if is_op(node, "Add")
+            and (branch := _behind(node, index, dependencies, branches)) is not None
         ]
         if found:  # the longer one is the branch, the other the shortcut
             branches.append(max(found, key=lambda one: len(one.nodes)))
     return tuple(branches)
 
 
-def _behind(add: ir.Node, index: int, dependencies: Dependencies) -> Branch | None:
+def _behind(
+    add: ir.Node, index: int, dependencies: Dependencies, before: Sequence[Branch]
+) -> Branch | None:
     value, skip, total = add.inputs[index], add.inputs[1 - index], add.outputs[0]
     if value is None or skip is None or value is skip or skip.producer() is None:
         return None
@@ -73,7 +79,19 @@ def _behind(add: ir.Node, index: int, dependencies: Dependencies) -> Branch | No
         return None
     names = frozenset(str(node.name) for node in nodes)
     groups = _inside(names, dependencies)
-    return Branch(str(add.name), index, names, groups) if groups else None
+    others = {group for branch in before if branch.nodes <= names for group in branch.groups}
+    own = [group for group in groups if group.makers[0] not in others]
+    if not own:
+        return None
+    groups = [*own, *(group for group in groups if group.makers[0] in others)]
+    return Branch(
+        str(add.name),
+        index,
+        names,
+        tuple(group.makers[0] for group in groups),
+        np.concatenate([group.units for group in groups]),
+        np.concatenate([group.units for group in own]),
+    )
 
 
 def _leading_only_to(add: ir.Node, value: ir.Value, skip: ir.Value) -> set[ir.Node]:
@@ -92,29 +110,21 @@ def _leading_only_to(add: ir.Node, value: ir.Value, skip: ir.Value) -> set[ir.No
     return found
 
 
-def _inside(nodes: frozenset[str], dependencies: Dependencies) -> tuple[tuple[str, IntArray], ...]:
+def _inside(nodes: frozenset[str], dependencies: Dependencies) -> list[Group]:
     """Groups that nothing outside of ``nodes`` touches and that may lose all units."""
     unit_of = dependencies.partition.unit_of
     outside = np.zeros(dependencies.partition.units, np.bool_)
     for use in dependencies.uses:
         if use.node not in nodes:
             outside[unit_of[use.channels]] = True
-    return tuple(
-        (group.makers[0], group.units)
+    return [
+        group
         for group in dependencies.groups
         if group.is_open
         and not group.closed_units
         and nodes.issuperset(group.makers)
         and not outside[group.units].any()
-    )
-
-
-def without_branches(kept: Selection, branches: Sequence[Branch]) -> Selection:
-    """``kept``, with nothing inside of the branches that are gone."""
-    for branch in branches:
-        if branch.is_gone(kept):
-            kept = kept.without(branch.units)
-    return kept
+    ]
 
 
 def drop_branch(model: ir.Model, branch: Branch) -> None:

@@ -157,9 +157,9 @@ def _why_nothing(found: Found) -> str:
 def _known(plan: Plan, problem: Problem) -> Plan:
     """The plan, if it is one for this model."""
     units = {group.makers[0]: len(group.units) for group in problem.dependencies.groups}
-    inside = {name for branch in problem.branches for name, _ in branch.groups}
+    branches = {branch.name for branch in problem.branches}
     for name, stays in plan.items():
-        if not (name not in inside) <= stays <= units.get(name, 0):
+        if not (0 if name in branches else 1) <= stays <= units.get(name, 0):
             raise DataError(
                 f"the decisions are of another model: of {name!r} {stays} channels should stay, "
                 f"and this model has {units.get(name, 'no such layer')}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from converter.pruning.branches import drop_branch, without_branches
+from converter.pruning.branches import drop_branch
 from converter.pruning.dependencies import Selection
 from converter.pruning.ranking import GroupRanking
 from converter.pruning.removal import remove_channels
@@ -16,20 +16,23 @@ from converter.pruning.sums import Problem
 Plan = Mapping[str, int]
 """Open units that stay, by the name of a group's ranking; a group that is not in it stays whole.
 
-None stay where the residual branch goes that the group is in.
+None stay of the group that stands for a residual branch where the branch goes.
 """
 
 
 def select(problem: Problem, rankings: Sequence[GroupRanking], plan: Plan) -> Selection:
     """What stays when the units that matter least have gone from each group.
 
-    Where a group inside a residual branch loses all, the branch goes.
+    Where none stay of a group that stands for a residual branch, all inside of the branch goes.
     """
     kept = problem.dependencies.everything()
     for ranking in rankings:
         stays = plan.get(ranking.name, len(ranking.units))
         kept = kept.without(ranking.units[: max(0, len(ranking.units) - stays)])
-    return without_branches(kept, problem.branches)
+    for branch in problem.branches:
+        if plan.get(branch.name) == 0:
+            kept = kept.without(branch.units)
+    return kept
 
 
 def cut(problem: Problem, kept: Selection) -> ir.Model:

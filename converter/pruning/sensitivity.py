@@ -46,7 +46,7 @@ class Influence:
     """How much error of the outputs each group makes, by the ranking's name.
 
     ``by_cost``: for its cost in the ranking; ``branches``: when the residual branch goes that it
-    is the first group of. Relative to the variance of the outputs.
+    stands for. Relative to the variance of the outputs.
     """
 
     by_cost: Mapping[str, float]
@@ -71,7 +71,7 @@ def measure_influence(problem: Problem, rankings: Sequence[GroupRanking]) -> Inf
         by_cost[ranking.name] = max(added, _LEAST) / max(float(ranking.costs[count - 1]), _LEAST)
     for branch in problem.branches:
         added = error.of(cut_and_repair(small, everything.without(branch.units), QUICK))
-        branches[branch.groups[0][0]] = max(added, _LEAST)
+        branches[branch.name] = max(added, _LEAST)
     return Influence(by_cost, branches)
 
 
@@ -123,7 +123,7 @@ def offered_cuts(
 ) -> list[list[Cut]]:
     """The further cuts that each ranked group offers, down to half of what ``plan`` leaves it.
 
-    The first group of a residual branch also offers all it has left: then the branch goes.
+    A group that stands for a residual branch also offers all it has left: then the branch goes.
     """
     kept = select(problem, rankings, plan)
     left = {ranking.name: int(kept.units[ranking.units].sum()) for ranking in rankings}
@@ -131,7 +131,7 @@ def offered_cuts(
         ranking.name: influence.by_cost[ranking.name] * _cost(ranking, left[ranking.name])
         for ranking in rankings
     }
-    branches = {branch.groups[0][0]: branch for branch in problem.branches}
+    branches = {branch.name: branch for branch in problem.branches}
     levels = max(1, min(_LEVELS, _MOST_CANDIDATES // max(1, len(rankings))))
     offers = []
     for ranking in rankings:
@@ -145,7 +145,7 @@ def offered_cuts(
             for stays in _offered(now, ranking.group.closed_units, levels)
         ]
         if name in influence.branches and now:
-            inside = sum(spent[inner] for inner, _ in branches[name].groups)
+            inside = sum(spent[inner] for inner in branches[name].groups)
             error = max(influence.branches[name] - inside, _LEAST)
             cuts.append(Cut(now, ratio(select(problem, rankings, {**plan, name: 0})), error))
         offers.append(cuts)

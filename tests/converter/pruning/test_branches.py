@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pruning_checks import run_model, zero_operand
 from random_graphs import Builder
 
 from converter.passes.shapes import InferShapes
-from converter.pruning.branches import find_branches, without_branches
+from converter.pruning.branches import find_branches
 from converter.pruning.cost import CostModel
 from converter.pruning.dependencies import find_dependencies
 from converter.pruning.plan import cut, cut_and_repair, select
@@ -100,7 +102,7 @@ def test_what_is_left_learns_to_do_without(kind: str) -> None:
 def test_branches_and_channels_go_together(kind: str) -> None:
     problem = problem_of(residual(kind))
     rankings = rank_groups(problem)
-    names = {name for branch in problem.branches for name, _ in branch.groups}
+    names = {branch.name for branch in problem.branches}
     plan = {one.name: 0 if one.name in names else len(one.units) // 2 for one in rankings}
     kept = select(problem, rankings, plan)
     left = cut_and_repair(problem, kept)
@@ -111,13 +113,78 @@ def test_branches_and_channels_go_together(kind: str) -> None:
     assert costs.count(kept).macs == again.count(alone.dependencies.everything()).macs
 
 
-def test_one_group_of_a_branch_takes_all_others_along() -> None:
+def stack(seed: int, length: int) -> ir.Model:
+    """Residual blocks of several kinds one behind the other, some inside of others."""
+    build = Builder(seed)
+    x = build.op("Relu", conv(build, build.input(["N", 3, 6, 6]), 3, 8))
+    for _ in range(length):
+        x = block(build, x, depth=0)
+    mean = build.op("ReduceMean", x, build.ints(2, 3), keepdims=0)
+    return build.model(build.op("Gemm", mean, build.weight(8, 5), build.weight(5)))
+
+
+def block(build: Builder, x: ir.Value, depth: int) -> ir.Value:
+    kinds = ["plain", "depthwise", "gated", "concatenated", "projected", *["nested"] * (depth < 2)]
+    kind = kinds[build.rng.integers(len(kinds))]
+    inner = build.op("Relu", conv(build, x, 8, 12))
+    if kind == "depthwise":
+        inner = build.op("Conv", inner, build.weight(12, 1, 3, 3), pads=[1, 1, 1, 1], group=12)
+    elif kind == "gated":
+        mean = build.op("GlobalAveragePool", inner)
+        gate = build.op("Sigmoid", conv(build, build.op("Relu", conv(build, mean, 12, 4)), 4, 12))
+        inner = build.op("Mul", inner, gate)
+    elif kind == "concatenated":
+        other = build.op("Relu", conv(build, x, 8, 6))
+        inner = build.op("Relu", conv(build, build.op("Concat", inner, other, axis=1), 18, 12))
+    f = conv(build, inner, 12, 8, scale=0.3)
+    if kind == "nested":
+        f = block(build, f, depth + 1)
+    total = build.op("Add", f, conv(build, x, 8, 8) if kind == "projected" else x)
+    return build.op("Relu", total) if build.rng.random() < 0.5 else total
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), length=st.integers(1, 4))
+def test_any_branches_of_any_network_go_without_a_trace(seed: int, length: int) -> None:
+    problem = problem_of(stack(seed, length))
+    assert len(problem.branches) >= length
+    kept, want = problem.dependencies.everything(), problem.reference
+    rng = np.random.default_rng(seed)
+    for branch in problem.branches:
+        if rng.random() < 0.6:
+            kept = kept.without(branch.units)
+            want = zero_operand(want, branch.add, branch.input)
+    left = cut(problem, kept)
+    (got,), (expected,) = (run_model(model, {"x": OTHERS}) for model in (left, want))
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-4 * max(1.0, np.abs(expected).max()))
+    repaired = cut_and_repair(problem, kept)
+    assert np.isfinite(run_model(repaired, {"x": OTHERS})[0]).all()
+
+
+def test_one_group_stands_for_all_of_a_branch() -> None:
     problem = problem_of(residual("two groups"))
     (branch,) = problem.branches
+    rankings = rank_groups(problem)
+    kept = select(problem, rankings, {branch.name: 0})
+    assert branch.is_gone(kept)
+    assert not kept.units[branch.units].any()
+    less = select(problem, rankings, dict.fromkeys(branch.groups, 1))
+    assert not branch.is_gone(less)
+
+
+def test_what_is_inside_a_branch_may_go_alone() -> None:
+    build = Builder(1)
+    x = build.op("Relu", conv(build, build.input(["N", 3, 6, 6]), 3, 8))
+    first = conv(build, build.op("Relu", conv(build, x, 8, 12)), 12, 8)
+    inner = build.op("Add", conv(build, build.op("Relu", conv(build, first, 8, 6)), 6, 8), first)
+    total = build.op("Add", inner, x)
+    problem = problem_of(build.model(conv(build, total, 8, 2)))
+    small, large = problem.branches
+    assert small.nodes < large.nodes
+    assert set(small.groups) < set(large.groups)
     everything = problem.dependencies.everything()
-    assert without_branches(everything, problem.branches) is everything
-    some = everything.without(branch.groups[1][1])
-    assert not without_branches(some, problem.branches).units[branch.units].any()
+    assert not large.is_gone(everything.without(small.units))
+    assert small.is_gone(everything.without(large.units))
 
 
 def seen_outside(kind: str) -> ir.Model:
@@ -175,10 +242,10 @@ def test_a_branch_is_offered_once_and_at_what_it_costs() -> None:
     rankings = rank_groups(problem)
     (branch,) = problem.branches
     influence = measure_influence(problem, rankings)
-    assert set(influence.branches) == {branch.groups[0][0]}
+    assert set(influence.branches) == {branch.name}
     kept = problem.dependencies.everything().without(branch.units)
     found = error(problem.reference, cut_and_repair(problem, kept, QUICK))
-    assert influence.branches[branch.groups[0][0]] == pytest.approx(found, rel=0.5)
+    assert influence.branches[branch.name] == pytest.approx(found, rel=0.5)
     offers = offered_cuts(problem, rankings, {}, influence, lambda kept: 0.9)
     whole = [
         (ranking.name, one)
@@ -186,10 +253,10 @@ def test_a_branch_is_offered_once_and_at_what_it_costs() -> None:
         for one in cuts
         if one.units == len(ranking.units)
     ]
-    assert [name for name, _ in whole] == [branch.groups[0][0]]
-    assert whole[0][1].error == influence.branches[branch.groups[0][0]]
-    gone = {branch.groups[0][0]: 0}
+    assert [name for name, _ in whole] == [branch.name]
+    assert whole[0][1].error == influence.branches[branch.name]
+    gone = {branch.name: 0}
     offers = offered_cuts(problem, rankings, gone, influence, lambda kept: 0.9)
-    inside = {name for name, _ in branch.groups}
+    inside = set(branch.groups)
     for ranking, cuts in zip(rankings, offers, strict=True):
         assert (ranking.name not in inside) or cuts == []
