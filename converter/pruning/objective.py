@@ -27,8 +27,9 @@ from runtimes.parity import OutputParity, ParityAccumulator
 from runtimes.verdict import unlabelled
 
 _FOLDS = 10
-# Standard errors: what passes is judged once more on data of its own, and a milder plan stands by.
-_SURE = 1.0
+# Standard errors: three to one that the budget holds. What passes is judged once more on data of
+# its own, and a milder plan stands by.
+_SURE = 0.67
 _HOPELESS_DB = 2.0
 _HOPELESS_DROPS = 2.0
 
@@ -37,9 +38,10 @@ _HOPELESS_DROPS = 2.0
 class Judgement:
     """What one candidate does on held-out data.
 
-    ``drop`` of the metric over everything and over each of ten parts (none where parts have no
-    value, or there is no metric); ``agreement`` with the reference and ``sqnr_db`` against it,
-    the least over the outputs that judge, and ``unlabelled_db`` the least over those that the
+    ``drop`` of the metric over everything, and ``drops`` over each sample, or over each of ten
+    parts where a sample has no value by itself (none where parts have none, or there is no
+    metric); ``agreement`` with the reference and ``sqnr_db`` against it, the least over the outputs
+    that judge, and ``unlabelled_db`` the least over those that the
     metric says nothing of. ``problem``: why the outputs cannot be compared.
     """
 
@@ -204,7 +206,11 @@ class _FoldedMetric:
             metric.update(results, labels, indices)  # type: ignore[arg-type]
 
     def drop(self) -> tuple[float, tuple[float, ...]]:
-        """The drop over everything, and over each fold (of none, where one has no value)."""
+        """The drop over everything, and over each sample or fold (of none, where one has none)."""
+        reference, candidate = (metric.scores() for metric in self._all)
+        if reference is not None and candidate is not None:
+            sign = 1.0 if self._all[0].higher_is_better else -1.0
+            return _drop(*self._all), tuple((sign * (reference - candidate)).tolist())
         try:
             parts = tuple(_drop(*fold) for fold in self._folds[: self._batches])
         except DataError:  # a fold may lack a class that the metric needs

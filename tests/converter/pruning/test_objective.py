@@ -64,6 +64,25 @@ def test_a_drop_needs_many_samples_to_be_believed() -> None:
     assert "±" in decide(few, [few], budget).reason
 
 
+def test_samples_tell_how_sure_a_mean_is_and_parts_where_there_is_none() -> None:
+    data = samples(200)
+    found = judged(scores(0.3), data)
+    before, after = (
+        (data["x"] + np.array([shift, 0, 0, 0])).argmax(axis=1) == data["labels"]
+        for shift in (0.0, 0.3)
+    )
+    assert found.drops == tuple(before.astype(float) - after)
+    verdict = decide(found, [found], Budget("top1", 0.5, 0.99, 20.0))
+    error = np.std(before.astype(float) - after, ddof=1) / np.sqrt(200)
+    assert f"± {error:.4f}" in verdict.reason
+    binary = {"x": data["x"], "labels": (data["labels"] == 0).astype(np.float32)}
+    build = Builder(0)
+    x = build.input(["N", 4])
+    model = build.model(build.op("MatMul", x, build.constant(np.eye(4)[:, :1])))
+    bound_data = Dataset.open(binary, inputs=model_inputs(model))
+    assert len(judge(model, [(model, bound_data)], "auc").drops) == 10
+
+
 def test_other_models_tell_what_noise_costs() -> None:
     data = samples(300)
     tried = [judged(scores(shift), data) for shift in (0.05, 0.1, 0.2, 0.4)]
