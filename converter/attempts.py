@@ -72,7 +72,7 @@ def run_steps(
         attempt = _attempt(name, outcome, before, judge, replay)
         milder = outcome.milder if replay is None else None
         if attempt.outside and milder is not None:
-            attempt = _milder(name, milder(), attempt, before, judge)
+            attempt = _milder(name, milder, attempt, before, judge)
         elif attempt.report.kept and milder is not None:
             retreat = _Retreat(len(reports), before, milder)
         elif attempt.outside and retreat is not None:
@@ -85,10 +85,18 @@ def run_steps(
 
 
 def _milder(
-    name: str, outcome: Outcome, refused: _Attempt, before: Candidate, judge: Judge
+    name: str,
+    milder: Callable[[], Outcome] | None,
+    refused: _Attempt,
+    before: Candidate,
+    judge: Judge,
 ) -> _Attempt:
-    """Try what a step offers in place of what was refused."""
-    attempt = _attempt(name, outcome, before, judge, None, suffix=".milder")
+    """Try what a step offers in place of what was refused, ever milder."""
+    attempt = refused
+    while attempt.outside and milder is not None:
+        outcome = milder()
+        attempt = _attempt(name, outcome, before, judge, None, suffix=".milder")
+        milder = outcome.milder
     if not attempt.report.kept:
         return refused
     reason = f"{attempt.report.reason}; more was {refused.report.reason}"

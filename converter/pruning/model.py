@@ -35,7 +35,7 @@ _AS_FAST_AS_CAN_BE = Target("latency")
 class Pruned:
     """``model`` without channels that mattered, ``exact`` without those that did not.
 
-    ``milder``: makes one that spends about half of the budget, where there is a plan for that.
+    ``milder``: makes one that spends less of the budget, where there is a plan for that.
     """
 
     model: ir.Model

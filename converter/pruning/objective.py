@@ -27,9 +27,8 @@ from runtimes.parity import OutputParity, ParityAccumulator
 from runtimes.verdict import unlabelled
 
 _FOLDS = 10
-# Standard errors: three to one that the budget holds. What passes is judged once more on data of
-# its own, and a milder plan stands by.
-_SURE = 0.67
+# Standard errors: what passes is judged once more on data of its own, and milder plans stand by.
+_SURE = 1.0
 _HOPELESS_DB = 2.0
 _HOPELESS_DROPS = 2.0
 

@@ -111,16 +111,18 @@ def _judge_all(
     budget: Budget,
     options: PruneOptions,
 ) -> Pruned:
-    """Judge what was found, and where it is outside the budget, what spends less."""
-    judged = _judge(reference, pruned, evaluation, budget, options)
-    parity = judged.report.parity or {}
-    if judged.report.kept or parity.get("passed") or pruned.milder is None:
-        return judged
-    milder = _judge(reference, pruned.milder(), evaluation, budget, options)
-    if not milder.report.kept:
-        return judged
-    note = f"a plan that leaves less was judged first: {judged.report.reason}"
-    return replace(milder, report=replace(milder.report, notes=(*milder.report.notes, note)))
+    """Judge what was found, and where it is outside the budget, what spends less and less."""
+    first = judged = _judge(reference, pruned, evaluation, budget, options)
+    while not judged.report.kept:
+        parity = judged.report.parity or {}
+        if parity.get("passed") or pruned.milder is None:
+            return first
+        pruned = pruned.milder()
+        judged = _judge(reference, pruned, evaluation, budget, options)
+    if judged is first:
+        return first
+    note = f"a plan that leaves less was judged first: {first.report.reason}"
+    return replace(judged, report=replace(judged.report, notes=(*judged.report.notes, note)))
 
 
 def _judge(

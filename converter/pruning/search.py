@@ -41,8 +41,8 @@ _WELL_OUTSIDE = 1.5
 _STALLED = 0.97
 _MOST_STALLED = 2
 _NEAR = 1 + 1e-9
-# Of the budget, what the plan may spend that is there in case the best one fails.
-_MILDER = 0.5
+# Of the budget, what the plans may spend that are there in case the best one fails.
+_MILDER = (0.5, 0.7)
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class Tried:
 class Found:
     """The furthest plan inside the budget, empty where there is none, and all that were tried.
 
-    ``milder``: what was found inside a part of the budget, where that is another plan; it is
-    there for data that judge the first one more harshly than those of the search.
+    ``milder``: what was found inside a part of the budget, where that is another plan, and has
+    again a milder one; it is there for data that judge more harshly than those of the search.
     """
 
     plan: Plan
@@ -118,9 +118,15 @@ class _Search:
         self._explore()
         if not self._is_enough():
             self._refine()
+        milder: Found | None = None
+        for share in _MILDER:
+            found = self._found(share_of(self._budget, share))
+            if found.plan and (milder is None or found.plan != milder.plan):
+                milder = replace(found, milder=milder)
         found = self._found(self._budget)
-        milder = self._found(share_of(self._budget, _MILDER))
-        return replace(found, milder=milder if milder.plan not in ({}, found.plan) else None)
+        if milder is not None and milder.plan == found.plan:
+            milder = milder.milder
+        return replace(found, milder=milder)
 
     def _found(self, budget: Budget) -> Found:
         best = self._best(budget)

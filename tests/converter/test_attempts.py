@@ -92,6 +92,14 @@ def test_a_step_outside_the_budget_is_tried_milder(tmp_path: Path) -> None:
     assert "outside the budget: spent 1.2" in reports[0].reason
 
 
+def test_ever_milder(tmp_path: Path) -> None:
+    still_too_much = Outcome(model(1.1, 0.3), "lost 1.1", {}, lambda: MILD)
+    best, (report,) = run(tmp_path, prune=spends(1.2, 4, still_too_much))
+    assert report.kept
+    assert says(best, "spent") == 0.5
+    assert "spent 1.2" in report.reason
+
+
 def test_what_is_no_better_when_milder_is_rolled_back(tmp_path: Path) -> None:
     useless = Outcome(model(0.5, 2.0), "slow")
     best, reports = run(tmp_path, prune=spends(1.2, 4, useless))
