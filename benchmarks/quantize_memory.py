@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from quantize_peer import by_ort, inputs_of, peak_mb
@@ -39,7 +38,9 @@ def write_images(path: Path, shape: list[int], samples: int) -> None:
     np.savez(path, images=images)
 
 
-def one(name: str, model: str, data: str, samples: int, output: str) -> dict[str, float]:
+def one(
+    name: str, model: str, data: str, samples: int, output: str, *, calibration_only: bool
+) -> dict[str, float]:
     """Quantize ``model`` in this process."""
     start = time.process_time()
     calibrated = None
@@ -56,7 +57,9 @@ def one(name: str, model: str, data: str, samples: int, output: str) -> dict[str
         options = QuantizeOptions(threads=1)
         begin = time.process_time()
         statistics = collect_statistics(source, bound, options=options)
-        calibrated = time.process_time() - begin
+        calibrated, peak = time.process_time() - begin, peak_mb()
+        if calibration_only:
+            return {"calibration": calibrated, "seconds": np.nan, "peak_mb": peak}
         quantized, _ = quantize_model(source, bound, options=options, statistics=statistics)
         ir.save(quantized, output)
     else:
@@ -71,12 +74,23 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--samples", default="100,2000")
     parser.add_argument("--quantizer", action="append", choices=NAMES)
+    parser.add_argument(
+        "--calibration-only", action="store_true", help="kilnx collects statistics and stops"
+    )
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
         name, data = args.child
         output = str(Path(data).with_suffix(".onnx"))
-        print(json.dumps(one(name, args.model, data, int(args.samples), output)))
+        found = one(
+            name,
+            args.model,
+            data,
+            int(args.samples),
+            output,
+            calibration_only=args.calibration_only,
+        )
+        print(json.dumps(found))
         return
     import onnxruntime as ort
 
@@ -90,11 +104,12 @@ def main() -> None:
             for name in args.quantizer or NAMES:
                 command = [sys.executable, __file__, "--model", args.model]
                 command += ["--samples", str(samples), "--child", name, str(data)]
+                command += ["--calibration-only"] * args.calibration_only
                 done = subprocess.run(command, capture_output=True, text=True, check=False)
                 if done.returncode:
                     print(f"| {name} | {samples} | {done.stderr.strip().splitlines()[-1]} | | |")
                     continue
-                found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+                found = json.loads(done.stdout.strip().splitlines()[-1])
                 cells = f"{found['calibration']:.1f} | {found['seconds']:.1f}"
                 cells += f" | {found['peak_mb']:.0f}"
                 print(f"| {name} | {samples} | {cells} |", flush=True)

@@ -72,6 +72,7 @@ def round_to_nearest(layer: Grouped) -> Array:
 
 def eliminate(covariance: Array) -> Elimination:
     """The elimination of inputs with that ``covariance`` ``[groups, inputs, inputs]``."""
+    covariance = np.asarray(covariance, dtype=np.float64)
     variance = np.einsum("gii->gi", covariance)
     order = np.argsort(-variance, axis=1, kind="stable")
     groups = np.arange(len(covariance))[:, None, None]
