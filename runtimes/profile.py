@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -28,6 +28,8 @@ from runtimes.profile_report import BatchProfile, Latency, ProfileReport
 from runtimes.timing import Interval, interleave, overhead, ratio_of_medians
 
 __all__ = ["BatchProfile", "Latency", "ProfileReport", "profile"]
+
+T = TypeVar("T")
 
 _LAUNCHES = 5
 _MIN_LAUNCHES = 2
@@ -152,12 +154,12 @@ def _launches(
     seconds: dict[int, list[Array]] = {size: [] for size in workload.feeds}
     openings = []
     order = list(range(len(models)))
-    shuffle = np.random.default_rng(plan.seed).shuffle
+    np.random.default_rng(plan.seed).shuffle(order)
     for launch in range(_MAX_LAUNCHES):
         pending = [size for size, timed in seconds.items() if _unsure(timed, plan.max_time)]
         if not pending:
             break
-        shuffle(order)  # what is loaded first lies elsewhere in memory
+        order.reverse()  # what is loaded first lies elsewhere in memory
         load: list[float] = [0.0] * len(models)
         with _opened(models, target, order, load) as runtimes:
             first: list[float] = []
@@ -165,11 +167,12 @@ def _launches(
                 feed = workload.feeds[size]
                 feeds = [_renamed(feed, runtimes[0], one) for one in runtimes]
                 if not first:
-                    first = [
-                        _seconds(partial(one.run, own))
-                        for one, own in zip(runtimes, feeds, strict=True)
-                    ]
-                calls = [one.prepare(own) for one, own in zip(runtimes, feeds, strict=True)]
+                    runs = [partial(one.run, own) for one, own in zip(runtimes, feeds, strict=True)]
+                    first = _in_order(order, [partial(_seconds, run) for run in runs])
+                prepare = [
+                    partial(one.prepare, own) for one, own in zip(runtimes, feeds, strict=True)
+                ]
+                calls = _in_order(order, prepare)
                 timed = interleave(
                     calls,
                     min_time=plan.min_time / _LAUNCHES,
@@ -182,6 +185,12 @@ def _launches(
         if plan.progress:
             plan.progress(launch + 1, max(launch + 1, _LAUNCHES))
     return seconds, openings
+
+
+def _in_order(order: Sequence[int], calls: Sequence[Callable[[], T]]) -> list[T]:
+    """What each call gives, made in that order: what runs first finds other memory."""
+    found = {place: calls[place]() for place in order}
+    return [found[place] for place in range(len(calls))]
 
 
 def _seconds(call: Callable[[], object]) -> float:
