@@ -33,7 +33,8 @@ class Basis:
 
     ``ranges`` and ``methods`` (how each was found) by value name, ``covariances`` by unit name.
     ``distributions`` are the histograms behind the ranges. ``equalized``: how many values had
-    their channels rescaled. ``rounded``: weights that were rounded before.
+    their channels rescaled, ``absorbed``: how many gave constant parts away. ``rounded``: weights
+    that were rounded before.
     """
 
     source: ir.Model
@@ -43,7 +44,17 @@ class Basis:
     covariances: Mapping[str, Array] = field(default_factory=dict)
     distributions: Distributions = field(default_factory=Distributions)
     equalized: int = 0
+    absorbed: int = 0
     rounded: Memory = field(default_factory=dict, repr=False)
+
+    def repairs(self) -> list[str]:
+        """What was done to the float model, a sentence each."""
+        found = []
+        if self.equalized:
+            found.append(f"channels of {self.equalized} tensors were equalized")
+        if self.absorbed:
+            found.append(f"constant parts of {self.absorbed} tensors moved into later biases")
+        return found
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import replace
 import onnx_ir as ir
 
 from converter.passes.ties import TieQuantizedTables
+from quantizers.absorb import absorb_biases
 from quantizers.build import Basis, Build, build, score
 from quantizers.equalize import equalize_channels
 from quantizers.mixed import Accept, Choice, choose_mixture
@@ -101,8 +102,7 @@ def quantize_model(
             notes.append("learned rounding did no better than rounding in turn and was not used")
     if not best.corrected:
         notes.append("biases are not corrected: a few samples' activations exceed memory")
-    if best.basis.equalized:
-        notes.append(f"channels of {best.basis.equalized} tensors were equalized")
+    notes += best.basis.repairs()
     fewer = [name for name, levels in best.codes.levels.items() if levels < WEIGHT_LEVELS]
     if fewer:
         notes.append(
@@ -162,6 +162,7 @@ def _best(
         if factors:
             found = _basis(equal, scaled(statistics, factors), data, options)
             attempt(replace(found, equalized=len(factors)), _LEAST_GAIN_DB)
+        _absorb(best.basis, data, options, attempt)
     if options.choose_ranges:
         chosen = best.basis.distributions.chosen()
         cut = {name: one for name, one in chosen.items() if one.method != "min-max"}
@@ -170,6 +171,22 @@ def _best(
             methods = {**best.basis.methods, **{name: one.method for name, one in cut.items()}}
             attempt(replace(best.basis, ranges=ranges, methods=methods), _LEAST_GAIN_OF_CUTS_DB)
     return best
+
+
+def _absorb(
+    basis: Basis,
+    data: Dataset,
+    options: QuantizeOptions,
+    attempt: Callable[[Basis, float], None],
+) -> None:
+    """Try the model with the constant parts of its channels in the biases behind them."""
+    bounds = {name: one.channels() for name, one in basis.statistics.observers.items()}
+    absorbed = basis.source.clone()
+    moved = absorb_biases(absorbed, bounds)
+    if moved:
+        statistics = observe(absorbed, make_plan(absorbed.graph), data, options)
+        found = _basis(absorbed, statistics, data, options)
+        attempt(replace(found, equalized=basis.equalized, absorbed=len(moved)), _LEAST_GAIN_DB)
 
 
 def _basis(
