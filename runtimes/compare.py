@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -14,6 +16,7 @@ from runtimes.batches import Batch
 from runtimes.dataset import Dataset
 from runtimes.errors import DataError, ModelError
 from runtimes.feed import fixed_batch, run_padded
+from runtimes.keras import KerasRuntime
 from runtimes.layer_report import LayersReport
 from runtimes.metrics import Metric, drop, drop_uncertainty, open_metric
 from runtimes.noise import Noise, Probe, measure_noise
@@ -36,6 +39,9 @@ from runtimes.verdict import (
 )
 
 __all__ = ["MetricParity", "OutputParity", "ParityReport", "check", "evaluate"]
+
+# What a model computes in between is many times its input: a batch holds no more than this.
+_MOST_INPUT_BYTES = 4_000_000
 
 Progress = Callable[[int, int | None], None]
 """Called with the number of samples done and of all, where that is known."""
@@ -110,7 +116,8 @@ def check(
     """Run both models on the same data and judge whether the candidate may stand for the other.
 
     ``reference`` and ``candidate`` are what ``open_runtime`` takes, or runtimes that are open;
-    ``data`` is what ``Dataset.open`` takes. The candidate runs on each of ``providers``, and on
+    ``data`` is what ``Dataset.open`` takes; ``batch_size`` samples are run at a time, or as many as
+    hold 4 MB of inputs. The candidate runs on each of ``providers``, and on
     ONNX Runtime's with each of ``optimizations`` (``disabled``, ``basic``, ``extended``, ``all``):
     every one against the reference. A node that runs elsewhere than asked is an error unless
     ``allow_fallback``.
@@ -132,73 +139,78 @@ def check(
     if not providers:
         raise ValueError("providers must name at least one provider")
     notes: list[str] = []
-    with ExitStack() as stack:
-        first = stack.enter_context(borrow(reference, "cpu", threads=threads, config=NO_SPINNING))
-        others = []
-        for provider, level, label in _places(providers, optimizations):
-            runtime = stack.enter_context(
-                borrow(
-                    candidate,
-                    provider,
-                    threads=threads,
-                    config=NO_SPINNING,
-                    optimization=level,
-                    allow_fallback=allow_fallback,
+    with borrow(reference, "cpu", threads=threads, config=NO_SPINNING) as first:
+        with ExitStack() as stack:
+            others = []
+            for provider, level, label in _places(providers, optimizations):
+                runtime = stack.enter_context(
+                    borrow(
+                        candidate,
+                        provider,
+                        threads=threads,
+                        config=NO_SPINNING,
+                        optimization=level,
+                        allow_fallback=allow_fallback,
+                    )
                 )
-            )
-            others.append(_Candidate(label, runtime))
-        for other in others:
-            notes += [note for note in other.match(first) if note not in notes]
-        samples = Dataset.open(data, inputs=first.inputs)
-        names = [spec.name for spec in first.outputs]
-        reference_metric = open_metric(metric, names, samples.label_names) if metric else None
-        for other in others:
-            other.start(names, rtol, atol)
-            if metric:
-                other.metric = open_metric(metric, names, samples.label_names)
-        rules = Rules(max_drop, rtol, atol, min_agreement, min_sqnr, strict)
-        quantized = any(other.runtime.quantized for other in others)
-        by_noise = float_rule_applies(rules, labelled=metric is not None, quantized=quantized)
-        probe = Probe() if by_noise else None
-        size = min(_batch_size(r, batch_size) for r in (first, *(o.runtime for o in others)))
-        count = 0
-        for batch in samples.batches(size):
-            expected = run_padded(first, batch.feed)
-            _refuse_nan(expected, batch, first)
-            if reference_metric:
-                reference_metric.update(expected, batch.labels, batch.indices)
+                others.append(_Candidate(label, runtime))
             for other in others:
-                errors = other.update(expected, batch)
-                if probe:
-                    probe.add(batch.feed, batch.indices, errors)
-            count += len(batch)
-            if progress:
-                progress(count, samples.num_samples)
-        noise = measure_noise(first, probe.samples()) if probe else None
-        outputs = tuple(
-            _with_noise(accumulator.result(), noise)
-            for other in others
-            for accumulator in other.parity.values()
-        )
-        metrics = _compare_metrics(reference_metric, others, max_drop, count, seed)
-        passed, reason = judge(outputs, metrics, rules, quantized=quantized)
-        return ParityReport(
-            passed=passed,
-            reason=reason,
-            reference=first.name,
-            candidate=others[0].runtime.name,
-            samples=count,
-            outputs=outputs,
-            metrics=metrics,
-            notes=(*samples.notes, *notes),
-            placements=tuple(
-                placement
+                notes += [note for note in other.match(first) if note not in notes]
+            samples = Dataset.open(data, inputs=first.inputs)
+            names = [spec.name for spec in first.outputs]
+            reference_metric = open_metric(metric, names, samples.label_names) if metric else None
+            for other in others:
+                other.start(names, rtol, atol)
+                if metric:
+                    other.metric = open_metric(metric, names, samples.label_names)
+            rules = Rules(max_drop, rtol, atol, min_agreement, min_sqnr, strict)
+            quantized = any(other.runtime.quantized for other in others)
+            by_noise = float_rule_applies(rules, labelled=metric is not None, quantized=quantized)
+            probe = Probe() if by_noise else None
+            size = min(_batch_size(r, batch_size) for r in (first, *(o.runtime for o in others)))
+            count = 0
+            for batch in samples.batches(size):
+                expected = run_padded(first, batch.feed)
+                _refuse_nan(expected, batch, first)
+                if reference_metric:
+                    reference_metric.update(expected, batch.labels, batch.indices)
+                for other in others:
+                    errors = other.update(expected, batch)
+                    if probe:
+                        probe.add(batch.feed, batch.indices, errors)
+                count += len(batch)
+                if progress:
+                    progress(count, samples.num_samples)
+            noise = measure_noise(first, probe.samples()) if probe else None
+            outputs = tuple(
+                _with_noise(accumulator.result(), noise)
                 for other in others
-                if (placement := getattr(other.runtime, "placement", None)) is not None
-            ),
-            verdict=_verdict(passed, metrics, rules),
-            layers=_layers(reference, candidate, samples, providers, threads) if layers else None,
-        )
+                for accumulator in other.parity.values()
+            )
+            metrics = _compare_metrics(reference_metric, others, max_drop, count, seed)
+            passed, reason = judge(outputs, metrics, rules, quantized=quantized)
+            report = ParityReport(
+                passed=passed,
+                reason=reason,
+                reference=first.name,
+                candidate=others[0].runtime.name,
+                samples=count,
+                outputs=outputs,
+                metrics=metrics,
+                notes=(*samples.notes, *notes),
+                placements=tuple(
+                    placement
+                    for other in others
+                    if (placement := getattr(other.runtime, "placement", None)) is not None
+                ),
+                verdict=_verdict(passed, metrics, rules),
+            )
+        if layers:  # the walk has sessions of its own, but a Keras model is not loaded again
+            gc.collect()
+            source = first if isinstance(first, KerasRuntime) else reference
+            walked = _layers(source, candidate, samples, providers, threads)
+            report = replace(report, layers=walked)
+    return report
 
 
 def evaluate(
@@ -362,7 +374,16 @@ def _verdict(passed: bool, metrics: Sequence[MetricParity], rules: Rules) -> str
 
 
 def _batch_size(runtime: Runtime, wanted: int) -> int:
-    return min(wanted, fixed_batch(runtime.inputs, runtime.name) or wanted)
+    """What the model insists on, else ``wanted``, or fewer where samples are large."""
+    fixed = fixed_batch(runtime.inputs, runtime.name)
+    if fixed is not None:
+        return min(wanted, fixed)
+    sample = sum(
+        spec.dtype.itemsize * math.prod(dim for dim in spec.shape[1:] if isinstance(dim, int))
+        for spec in runtime.inputs
+        if spec.shape is not None
+    )
+    return max(1, min(wanted, _MOST_INPUT_BYTES // max(1, sample)))
 
 
 def _refuse_nan(outputs: Mapping[str, Array], batch: Batch, runtime: Runtime) -> None:

@@ -23,7 +23,8 @@ def double_model(model: Any) -> Any:
     own = {type(layer).__name__: type(layer) for layer in model._flatten_layers()}
     try:
         copy = type(model).from_config(_widened(model.get_config()), custom_objects=own)
-        copy.set_weights(model.get_weights())
+        for wide, narrow in zip(copy.weights, model.weights, strict=True):
+            wide.assign(narrow)  # one at a time: all of them are a model's memory once more
     except Exception as error:  # the user's layers may raise anything
         raise ModelError(f"{model.name} cannot be rebuilt in float64: {error}") from error
     return copy

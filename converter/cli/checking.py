@@ -41,7 +41,7 @@ def check(
     provider: Annotated[
         list[str] | None, typer.Option(help="Where the candidate runs; may be given again.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Samples a run.", min=1)] = 32,
+    batch_size: Annotated[int, typer.Option(help="Samples a run at most.", min=1)] = 32,
     image_size: ImageSize = None,
     image_scale: ImageScale = None,
     image_offset: ImageOffset = None,
