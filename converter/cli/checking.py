@@ -16,6 +16,7 @@ from converter.cli.options import (
     ImageSize,
     Json,
     Metric,
+    OnnxFile,
     SignatureKey,
     Strict,
     Unsafe,
@@ -28,7 +29,7 @@ from converter.console import print_json, print_line, print_rows, progress
 
 def check(
     reference: Annotated[Path, typer.Argument(help="An ONNX file, or what convert takes.")],
-    candidate: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    candidate: OnnxFile,
     data: Data,
     metric: Metric = None,
     max_drop: Annotated[float | None, typer.Option(help="Acceptable loss of the metric.")] = None,

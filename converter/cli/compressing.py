@@ -18,6 +18,8 @@ from converter.cli.options import (
     Json,
     MaxDrop,
     Metric,
+    MinAgreement,
+    MinSqnr,
     Signature,
     SignatureKey,
     Strict,
@@ -41,10 +43,8 @@ def compress(
     image_offset: ImageOffset = None,
     metric: Metric = None,
     max_drop: MaxDrop = 0.01,
-    min_agreement: Annotated[
-        float, typer.Option(help="Floor of top-1 agreement where there are no labels.")
-    ] = 0.99,
-    min_sqnr: Annotated[float, typer.Option(help="Floor of SQNR in dB, likewise.")] = 20.0,
+    min_agreement: MinAgreement = 0.99,
+    min_sqnr: MinSqnr = 20.0,
     strict: Strict = False,
     provider: Annotated[str, typer.Option(help="Execution provider to measure on.")] = "cpu",
     skip: Annotated[list[str] | None, typer.Option(help="A step to leave out.")] = None,

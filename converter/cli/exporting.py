@@ -11,6 +11,7 @@ from converter.cli.options import (
     Custom,
     Force,
     Json,
+    OutputFile,
     Signature,
     SignatureKey,
     Unsafe,
@@ -28,7 +29,7 @@ def convert(
             help="A .keras or HDF5 file, a model in JSON with --weights, or a SavedModel folder."
         ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
+    output: OutputFile,
     opset: Annotated[int | None, typer.Option(help="ONNX opset; 18 otherwise.")] = None,
     target_ort: Annotated[
         str | None, typer.Option(help="Oldest ONNX Runtime that must open it, such as 1.16.")

@@ -13,6 +13,8 @@ AllowFallback = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+OnnxFile = Annotated[Path, typer.Argument(help="An ONNX file.")]
+OutputFile = Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")]
 Data = Annotated[
     Path, typer.Option("--data", help="Samples: .npz, .npy or a folder of images.", metavar="DATA")
 ]
@@ -35,6 +37,10 @@ Metric = Annotated[
     typer.Option(help="top1, top5, binary_accuracy, mae, mse, … or package.module:function."),
 ]
 MaxDrop = Annotated[float, typer.Option(help="Acceptable loss of the metric.", min=0.0)]
+MinAgreement = Annotated[
+    float, typer.Option(help="Floor of top-1 agreement where there are no labels.")
+]
+MinSqnr = Annotated[float, typer.Option(help="Floor of SQNR in dB, likewise.")]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Pass a drop only if its interval is inside.")
 ]

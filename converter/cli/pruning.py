@@ -16,6 +16,10 @@ from converter.cli.options import (
     Json,
     MaxDrop,
     Metric,
+    MinAgreement,
+    MinSqnr,
+    OnnxFile,
+    OutputFile,
     Threads,
     data_of,
 )
@@ -23,8 +27,8 @@ from converter.console import print_json, print_line, print_rows, progress
 
 
 def prune(
-    model: Annotated[Path, typer.Argument(help="An ONNX file.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
+    model: OnnxFile,
+    output: OutputFile,
     data: Annotated[
         Path | None,
         typer.Option("--data", help="Samples; without any, only what changes nothing goes."),
@@ -35,10 +39,8 @@ def prune(
     image_offset: ImageOffset = None,
     metric: Metric = None,
     max_drop: MaxDrop = 0.01,
-    min_agreement: Annotated[
-        float, typer.Option(help="Floor of top-1 agreement where there are no labels.")
-    ] = 0.99,
-    min_sqnr: Annotated[float, typer.Option(help="Floor of SQNR in dB, likewise.")] = 20.0,
+    min_agreement: MinAgreement = 0.99,
+    min_sqnr: MinSqnr = 20.0,
     flops: Annotated[
         float | None, typer.Option(help="Enough: this share of the multiply-adds, 0 to 1.")
     ] = None,

@@ -17,6 +17,10 @@ from converter.cli.options import (
     Json,
     MaxDrop,
     Metric,
+    MinAgreement,
+    MinSqnr,
+    OnnxFile,
+    OutputFile,
     Threads,
     data_of,
     sizes_of,
@@ -25,8 +29,8 @@ from converter.console import print_json, print_line, print_rows, progress
 
 
 def quantize(
-    model: Annotated[Path, typer.Argument(help="An ONNX file.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
+    model: OnnxFile,
+    output: OutputFile,
     data: Data,
     evaluate_on: Eval = None,
     image_size: ImageSize = None,
@@ -34,10 +38,8 @@ def quantize(
     image_offset: ImageOffset = None,
     metric: Metric = None,
     max_drop: MaxDrop = 0.01,
-    min_agreement: Annotated[
-        float, typer.Option(help="Floor of top-1 agreement where there are no labels.")
-    ] = 0.99,
-    min_sqnr: Annotated[float, typer.Option(help="Floor of SQNR in dB, likewise.")] = 20.0,
+    min_agreement: MinAgreement = 0.99,
+    min_sqnr: MinSqnr = 20.0,
     effort: Annotated[
         Literal["low", "default", "high"],
         typer.Option(help="high also learns the rounding of weights; low tries nothing twice."),
