@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from converter.report import Measured
 from runtimes.choose_metric import default_metric
@@ -33,6 +35,29 @@ class Budget:
     min_sqnr_db: float
     strict: bool = False
 
+    def check(
+        self,
+        reference: Any,
+        candidate: Any,
+        data: Dataset,
+        *,
+        providers: Sequence[str] = ("cpu",),
+        threads: int | None = None,
+    ) -> ParityReport:
+        """Hold ``candidate`` against ``reference`` on ``data``: whether its loss is acceptable."""
+        return check(
+            reference,
+            candidate,
+            data,
+            metric=self.metric,
+            max_drop=None if self.metric is None else self.max_drop,
+            min_agreement=self.min_agreement,
+            min_sqnr=self.min_sqnr_db,
+            providers=providers,
+            threads=threads,
+            strict=self.strict,
+        )
+
 
 @dataclass(frozen=True)
 class Judge:
@@ -57,18 +82,12 @@ class Judge:
 
     def parity(self, path: Path) -> ParityReport:
         """Whether the model at ``path`` is inside the budget."""
-        labelled = self.budget.metric is not None
-        return check(
+        return self.budget.check(
             self.reference,
             path,
             self.evaluation,
-            metric=self.budget.metric,
-            max_drop=self.budget.max_drop if labelled else None,
-            min_agreement=self.budget.min_agreement,
-            min_sqnr=self.budget.min_sqnr_db,
             providers=(self.provider,),
             threads=self.threads,
-            strict=self.budget.strict,
         )
 
     def measure(self, path: Path, parity: ParityReport, best: Measured) -> Measured:

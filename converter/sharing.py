@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
@@ -19,6 +19,9 @@ from runtimes.errors import DataError
 from runtimes.files import refuse_existing
 from runtimes.modelfile import ModelSource, load_model, save_model, weight_bytes, write_model
 from runtimes.store import StoreReport, create_store
+
+if TYPE_CHECKING:
+    from converter.judge import Budget
 
 __all__ = ["dedupe", "deduplicate_all"]
 
@@ -65,7 +68,9 @@ def dedupe(
     model = load_model(sources[0]).clone()
     report = deduplicate_all(model)
     if near is not None:
-        budget = _Budget(metric, max_drop, min_agreement, min_sqnr)
+        from converter.judge import Budget
+
+        budget = Budget(metric, max_drop, min_agreement, min_sqnr)
         model, report = _near(model, report, near, data, budget)
     save_model(model, output, force=force)
     return report
@@ -90,26 +95,15 @@ def is_folder(output: str | os.PathLike[str]) -> bool:
     return os.fspath(output).endswith((os.sep, "/")) or Path(output).is_dir()
 
 
-@dataclass(frozen=True)
-class _Budget:
-    """What loss is acceptable: of a labelled metric, else a floor of agreement and SQNR (dB)."""
-
-    metric: str | None
-    max_drop: float
-    min_agreement: float
-    min_sqnr: float
-
-
 def _near(
     exact: ir.Model,
     report: DedupeReport,
     tolerance: float,
     data: Any,
-    budget: _Budget,
+    budget: Budget,
 ) -> tuple[ir.Model, DedupeReport]:
     """The model with near duplicates merged if that is inside the budget, else ``exact``."""
     from runtimes.choose_metric import default_metric
-    from runtimes.compare import check
     from runtimes.dataset import Dataset
     from runtimes.modelfile import model_inputs, model_outputs
 
@@ -119,19 +113,12 @@ def _near(
         return exact, replace(report, notes=(f"no two weights are within {tolerance:g}",))
     dataset = Dataset.open(data, inputs=model_inputs(exact))
     metric = budget.metric or default_metric(model_outputs(exact), dataset)
+    budget = replace(budget, metric=metric)
     with tempfile.TemporaryDirectory(prefix="kilnx-") as folder:
         paths = [Path(folder) / name for name in ("exact.onnx", "near.onnx")]
         for model, path in zip((exact, candidate), paths, strict=True):
             write_model(model.clone(), path)
-        parity = check(
-            paths[0],
-            paths[1],
-            dataset,
-            metric=metric,
-            max_drop=budget.max_drop if metric else None,
-            min_agreement=budget.min_agreement,
-            min_sqnr=budget.min_sqnr,
-        )
+        parity = budget.check(paths[0], paths[1], dataset)
     if not parity.passed:
         note = f"near duplicates stay: outside the budget, {parity.reason}"
         return exact, replace(report, notes=(note,))

@@ -133,18 +133,8 @@ def _judge(
     options: PruneOptions,
 ) -> Pruned:
     """Whether the pruned model holds what it should, on data that it has not seen."""
-    labelled = budget.metric is not None
-    parity = check(
-        reference,
-        pruned.model,
-        evaluation,
-        metric=budget.metric,
-        max_drop=budget.max_drop if labelled else None,
-        min_agreement=budget.min_agreement,
-        min_sqnr=budget.min_sqnr_db,
-        threads=options.threads,
-    )
     threads, seed = options.threads, options.seed
+    parity = budget.check(reference, pruned.model, evaluation, threads=threads)
     speed = profile(pruned.model, against=reference, data=evaluation, threads=threads, seed=seed)
     kept, reason = _decide(parity, speed, pruned.report, options)
     report = replace(
