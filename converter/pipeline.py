@@ -17,7 +17,7 @@ from converter.passes import optimize
 from converter.report import Report, load_decisions, load_details
 from converter.steps import STEPS, StepContext
 from quantizers.decisions import load_precisions
-from runtimes.choose_metric import unlabelled_outputs
+from runtimes.choose_metric import search_floors
 from runtimes.dataset import Dataset
 from runtimes.errors import DataError
 from runtimes.files import atomic_folder, refuse_existing
@@ -32,9 +32,6 @@ from runtimes.open import is_keras
 
 # Calibration sees this many samples at most when one data set is split in two.
 _CALIBRATION_SHARE = 0.5
-
-# Where labels judge every output, noise matters only as far as it says that something collapsed.
-LABELLED_SQNR_DB = 10.0
 
 Progress = Callable[[str], None]
 
@@ -103,8 +100,13 @@ def compress(
             strict,
         )
         judge = Judge(folder / "fp32.onnx", evaluation, budget, provider, threads, seed)
-        labelled = budget.metric is not None and not unlabelled_outputs(
-            model_outputs(fp32), budget.metric, evaluation
+        agreement, sqnr = search_floors(
+            model_outputs(fp32),
+            evaluation,
+            budget.metric,
+            max_drop=max_drop,
+            min_agreement=min_agreement,
+            min_sqnr=min_sqnr_db,
         )
         progress("measuring fp32")
         baseline = judge.baseline()
@@ -115,8 +117,8 @@ def compress(
             progress,
             budget,
             quantizes="quantize" in steps,
-            min_agreement=1.0 - max_drop if budget.metric else min_agreement,
-            min_sqnr_db=LABELLED_SQNR_DB if labelled else min_sqnr_db,
+            min_agreement=agreement,
+            min_sqnr_db=sqnr,
             precisions=_precisions(decisions),
             recorded=_recorded(decisions),
         )

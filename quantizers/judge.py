@@ -15,7 +15,7 @@ from quantizers.options import QuantizeOptions, TargetCpu, with_effort
 from quantizers.prepare import refuse_quantized
 from quantizers.report import QuantizationReport
 from quantizers.static import Progress, quantize_model
-from runtimes.choose_metric import default_metric, unlabelled_outputs
+from runtimes.choose_metric import default_metric, search_floors
 from runtimes.compare import ParityReport, check
 from runtimes.dataset import Dataset
 from runtimes.errors import BudgetError
@@ -32,9 +32,6 @@ from runtimes.profile import ProfileReport, profile
 
 # Half of the data calibrates, so that the other half judges as well as it can.
 _CALIBRATION_SHARE = 0.5
-
-# Where labels judge every output, noise matters only as far as it says that something collapsed.
-_LEAST_SQNR = 10.0
 
 Effort = Literal["low", "default", "high"]
 
@@ -99,8 +96,13 @@ def quantize(
             notes = (*notes, f"the labels judge by {metric}; name another metric to change that")
         elif evaluation.label_names:
             notes = (*notes, "the labels fit no metric by themselves: agreement and SQNR judge")
-    labelled = metric is not None and not unlabelled_outputs(
-        model_outputs(simplified), metric, evaluation
+    agreement, sqnr = search_floors(
+        model_outputs(simplified),
+        evaluation,
+        metric,
+        max_drop=max_drop,
+        min_agreement=min_agreement,
+        min_sqnr=min_sqnr,
     )
     options = with_effort(
         QuantizeOptions(
@@ -109,8 +111,8 @@ def quantize(
             target_cpu=target_cpu,
             measure=effort != "low",
             batches=tuple(batch),
-            min_sqnr=_LEAST_SQNR if labelled else min_sqnr,
-            min_agreement=min_agreement if metric is None else 1.0 - max_drop,
+            min_sqnr=sqnr,
+            min_agreement=agreement,
             precisions=None if decisions is None else load_precisions(decisions),
         ),
         effort,

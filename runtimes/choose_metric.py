@@ -1,4 +1,4 @@
-"""Which metric do labels mean where none was named?"""
+"""Which metric do labels mean where none was named, and what stands for it without labels?"""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from runtimes.base import TensorSpec
 from runtimes.dataset import Dataset
 from runtimes.metrics import open_metric
 from runtimes.verdict import unlabelled
+
+# Where labels judge every output, less says that something collapsed.
+_COLLAPSED_DB = 10.0
 
 
 def default_metric(outputs: Sequence[TensorSpec], evaluation: Dataset) -> str | None:
@@ -25,9 +28,23 @@ def default_metric(outputs: Sequence[TensorSpec], evaluation: Dataset) -> str | 
     return None
 
 
-def unlabelled_outputs(
-    outputs: Sequence[TensorSpec], metric: str, evaluation: Dataset
-) -> tuple[str, ...]:
-    """The outputs that ``metric`` does not judge; ``DataError`` as ``open_metric``."""
+def search_floors(
+    outputs: Sequence[TensorSpec],
+    evaluation: Dataset,
+    metric: str | None,
+    *,
+    max_drop: float,
+    min_agreement: float,
+    min_sqnr: float,
+) -> tuple[float, float]:
+    """The agreement (0 … 1) and SQNR (dB) that a search on data without labels should reach.
+
+    They stand for the budget that is judged by at last: with a ``metric``, agreement may fall by
+    ``max_drop``, and where it judges every output, noise matters only as far as it says that
+    something collapsed. Raises ``DataError`` as ``open_metric``.
+    """
+    if metric is None:
+        return min_agreement, min_sqnr
     names = [output.name for output in outputs]
-    return unlabelled(names, [open_metric(metric, names, evaluation.label_names).output])
+    judged = open_metric(metric, names, evaluation.label_names).output
+    return 1.0 - max_drop, min_sqnr if unlabelled(names, [judged]) else _COLLAPSED_DB
