@@ -13,7 +13,7 @@ from converter.passes.values import (
     is_op,
     only_user,
     rank,
-    replace_value,
+    take_place,
 )
 from runtimes.base import Array
 
@@ -116,10 +116,7 @@ def _convolve(
     new = conv.outputs[0]
     new.type, new.shape = old.type, old.shape
     graph.insert_before(last, conv)
-    name = old.name
-    replace_value(old, new)
-    if not new.is_graph_output():
-        old.name, new.name = None, name
+    take_place(old, new)
     for node in reversed(replaced):
         graph.remove(node, safe=True)
     drop_if_unused(unused)

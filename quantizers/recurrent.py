@@ -22,6 +22,7 @@ from converter.passes.values import (
     drop_if_unused,
     is_op,
     replace_value,
+    take_place,
     unused_name,
 )
 from quantizers.weights import quantize_weight, weight_scale
@@ -128,10 +129,8 @@ def _dynamic_lstm(model: ir.Model, node: ir.Node) -> None:
     )
     model.graph.insert_before(node, new)
     for old, value in zip(node.outputs, new.outputs, strict=True):
-        output_name = old.name
         value.type, value.shape = old.type, old.shape
-        replace_value(old, value)
-        old.name, value.name = None, output_name
+        take_place(old, value)
     model.graph.remove(node, safe=True)
     drop_if_unused(replaced)
     model.graph.opset_imports.setdefault(_MICROSOFT, 1)

@@ -13,9 +13,9 @@ from converter.passes.values import (
     constant,
     drop_if_unused,
     is_op,
-    replace_value,
     small_ints,
     static_shape,
+    take_place,
 )
 
 
@@ -95,7 +95,4 @@ def _slice(graph: ir.Graph, split: ir.Node, output: ir.Value, bounds: tuple[int,
     new = node.outputs[0]
     new.type, new.shape = output.type, output.shape
     graph.insert_before(split, node)
-    was_output = output.is_graph_output()
-    replace_value(output, new)
-    if not was_output:
-        output.name, new.name = None, name
+    take_place(output, new)

@@ -20,7 +20,7 @@ from converter.passes.values import (
     is_op,
     only_user,
     opset,
-    replace_value,
+    take_place,
 )
 
 _OPSET = 20
@@ -158,16 +158,14 @@ def _fuse(last: ir.Node, x: ir.Value, inner: list[ir.Node], approximate: str) ->
             raise Refused(f"a result inside it, {value.name!r}, is {what} too")
     if output.shape is not None and x.shape is not None and len(output.shape) != len(x.shape):
         raise Refused("a constant in it has more dimensions than the data")
-    name = output.name
     fused = ir.node("Gelu", [x], {"approximate": approximate}, name=last.name)
     fused.metadata_props.update(last.metadata_props)
     result = fused.outputs[0]
     result.type, result.shape = output.type, output.shape
     graph.insert_before(last, fused)
-    replace_value(output, result)
+    take_place(output, result)
     constants = [value for node in (last, *inner) for value in node.inputs]
     graph.remove(_users_first([last, *inner]), safe=True)
-    result.name = name
     drop_if_unused(constants)
 
 

@@ -167,6 +167,13 @@ def replace_value(old: ir.Value, new: ir.Value) -> None:
         new.shape = old.shape
 
 
+def take_place(old: ir.Value, new: ir.Value) -> None:
+    """``replace_value``, and ``new`` has the name of ``old`` wherever it stands."""
+    name = old.name
+    replace_value(old, new)
+    old.name, new.name = None, name
+
+
 def can_be_output(value: ir.Value, graph: ir.Graph | ir.Function) -> bool:
     """Whether ``value`` may become an output of ``graph`` in the place of another value."""
     producer = value.producer()
