@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import onnx_ir as ir
 
-from runtimes.tensor_bytes import byte_chunks
+from runtimes.tensor_bytes import byte_chunks, kept_at
 from runtimes.wire import Pieces, embedded, location_of, referring, with_tensors
 
 # Smaller weights go the ordinary way: they are what their message holds anyway.
@@ -97,16 +97,7 @@ def _placeholders(model: ir.Model) -> Iterator[dict[str, ir.TensorProtocol]]:
     def place(tensor: ir.TensorProtocol, name: str) -> ir.ExternalTensor:
         location = f"{_PLACE}{len(weights)}"
         weights[location] = tensor
-        return ir.ExternalTensor(
-            location,
-            None,
-            None,
-            tensor.dtype,
-            shape=ir.Shape(tensor.shape.numpy()),
-            name=name,
-            doc_string=tensor.doc_string,
-            metadata_props=dict(tensor.metadata_props),
-        )
+        return kept_at(tensor, location, name)
 
     values = [value for graph in model.graphs() for value in graph.initializers.values()]
     tensors = [(value, value.const_value) for value in values]

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 import onnx_ir as ir
 
 from runtimes.errors import ModelError
+from runtimes.tensor_bytes import kept_at
 
 WEIGHTS_FOLDER = "weights"
 """Where in a store the weights are, one file each, called by the digest of its bytes."""
@@ -37,13 +38,13 @@ def take_apart(model: ir.Model, put: Callable[[ir.TensorProtocol], str]) -> tupl
     for owner in _initializers(runs):
         tensor = _tensor(owner)
         if tensor.dtype != ir.DataType.STRING and tensor.nbytes >= SMALLEST_BYTES:
-            owner.const_value = _external(tensor, f"{WEIGHTS_FOLDER}/{put(tensor)}")
+            owner.const_value = kept_at(tensor, f"{WEIGHTS_FOLDER}/{put(tensor)}", str(tensor.name))
         elif isinstance(tensor, ir.ExternalTensor):
             owner.const_value = _embedded(tensor)
     for owner in _initializers(described):
         tensor = _tensor(owner)
         if tensor.dtype != ir.DataType.STRING:
-            owner.const_value = _external(tensor, _LEFT_OUT)
+            owner.const_value = kept_at(tensor, _LEFT_OUT, str(tensor.name))
     for graph in (*runs.graphs(), *described.graphs()):
         _embed_attributes(graph)
     _strip(runs)
@@ -83,19 +84,6 @@ def _initializers(model: ir.Model) -> Iterator[ir.Value]:
 def _tensor(value: ir.Value) -> ir.TensorProtocol:
     assert value.const_value is not None
     return value.const_value
-
-
-def _external(tensor: ir.TensorProtocol, location: str) -> ir.ExternalTensor:
-    return ir.ExternalTensor(
-        location,
-        None,
-        None,
-        tensor.dtype,
-        shape=ir.Shape(tensor.shape.numpy()),
-        name=str(tensor.name),
-        doc_string=tensor.doc_string,
-        metadata_props=dict(tensor.metadata_props),
-    )
 
 
 def _embedded(tensor: ir.ExternalTensor) -> ir.TensorProtocol:

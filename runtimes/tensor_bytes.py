@@ -1,4 +1,4 @@
-"""The bytes of a weight, in order and a few megabytes at a time, wherever they are."""
+"""The bytes of a weight, in order and a few megabytes at a time, wherever they are kept."""
 
 from __future__ import annotations
 
@@ -57,6 +57,20 @@ def equal_bytes(left: ir.TensorProtocol, right: ir.TensorProtocol) -> bool:
     if left is right:
         return True
     return all(a == b for a, b in zip(byte_chunks(left), byte_chunks(right), strict=True))
+
+
+def kept_at(tensor: ir.TensorProtocol, location: str, name: str) -> ir.ExternalTensor:
+    """A reference called ``name`` to all of the file ``location``, described as ``tensor`` is."""
+    return ir.ExternalTensor(
+        location,
+        None,
+        None,
+        tensor.dtype,
+        shape=ir.Shape(tensor.shape.numpy()),
+        name=name,
+        doc_string=tensor.doc_string,
+        metadata_props=dict(tensor.metadata_props),
+    )
 
 
 def _file_chunks(tensor: ir.ExternalTensor) -> Iterator[bytes]:
