@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -138,79 +138,107 @@ def check(
         raise DataError("max_drop is in the unit of a metric; say which one: --metric top1")
     if not providers:
         raise ValueError("providers must name at least one provider")
-    notes: list[str] = []
+    rules = Rules(max_drop, rtol, atol, min_agreement, min_sqnr, strict)
+    places = _places(providers, optimizations)
     with borrow(reference, "cpu", threads=threads, config=NO_SPINNING) as first:
-        with ExitStack() as stack:
-            others = []
-            for provider, level, label in _places(providers, optimizations):
-                runtime = stack.enter_context(
-                    borrow(
-                        candidate,
-                        provider,
-                        threads=threads,
-                        config=NO_SPINNING,
-                        optimization=level,
-                        allow_fallback=allow_fallback,
-                    )
-                )
-                others.append(_Candidate(label, runtime))
-            for other in others:
-                notes += [note for note in other.match(first) if note not in notes]
+        with _opened(candidate, places, threads, allow_fallback=allow_fallback) as others:
+            matched = [note for other in others for note in other.match(first)]
             samples = Dataset.open(data, inputs=first.inputs)
-            names = [spec.name for spec in first.outputs]
-            reference_metric = open_metric(metric, names, samples.label_names) if metric else None
-            for other in others:
-                other.start(names, rtol, atol)
-                if metric:
-                    other.metric = open_metric(metric, names, samples.label_names)
-            rules = Rules(max_drop, rtol, atol, min_agreement, min_sqnr, strict)
-            quantized = any(other.runtime.quantized for other in others)
-            by_noise = float_rule_applies(rules, labelled=metric is not None, quantized=quantized)
-            probe = Probe() if by_noise else None
-            size = min(_batch_size(r, batch_size) for r in (first, *(o.runtime for o in others)))
-            count = 0
-            for batch in samples.batches(size):
-                expected = run_padded(first, batch.feed)
-                _refuse_nan(expected, batch, first)
-                if reference_metric:
-                    reference_metric.update(expected, batch.labels, batch.indices)
-                for other in others:
-                    errors = other.update(expected, batch)
-                    if probe:
-                        probe.add(batch.feed, batch.indices, errors)
-                count += len(batch)
-                if progress:
-                    progress(count, samples.num_samples)
-            noise = measure_noise(first, probe.samples()) if probe else None
-            outputs = tuple(
-                _with_noise(accumulator.result(), noise)
-                for other in others
-                for accumulator in other.parity.values()
+            report = _compare(
+                first, others, samples, metric, rules, batch_size, seed=seed, progress=progress
             )
-            metrics = _compare_metrics(reference_metric, others, max_drop, count, seed)
-            passed, reason = judge(outputs, metrics, rules, quantized=quantized)
-            report = ParityReport(
-                passed=passed,
-                reason=reason,
-                reference=first.name,
-                candidate=others[0].runtime.name,
-                samples=count,
-                outputs=outputs,
-                metrics=metrics,
-                notes=(*samples.notes, *notes),
-                placements=tuple(
-                    placement
-                    for other in others
-                    if (placement := getattr(other.runtime, "placement", None)) is not None
-                ),
-                verdict=_verdict(passed, metrics, rules),
-            )
+        report = replace(report, notes=(*report.notes, *dict.fromkeys(matched)))
         if layers:  # the walk has sessions of its own, but a Keras model is not loaded again
             gc.collect()
             source = first if isinstance(first, KerasRuntime) else reference
             walked = _layers(source, candidate, samples, providers, threads)
             report = replace(report, layers=walked)
     return report
+
+
+@contextmanager
+def _opened(
+    candidate: Any,
+    places: Sequence[tuple[str, Optimization, str]],
+    threads: int | None,
+    *,
+    allow_fallback: bool,
+) -> Iterator[list[_Candidate]]:
+    """The candidate at each of ``places``: provider, optimization level and label."""
+    with ExitStack() as stack:
+        others = []
+        for provider, level, label in places:
+            runtime = borrow(
+                candidate,
+                provider,
+                threads=threads,
+                config=NO_SPINNING,
+                optimization=level,
+                allow_fallback=allow_fallback,
+            )
+            others.append(_Candidate(label, stack.enter_context(runtime)))
+        yield others
+
+
+def _compare(  # noqa: PLR0917
+    first: Runtime,
+    others: Sequence[_Candidate],
+    samples: Dataset,
+    metric: str | None,
+    rules: Rules,
+    batch_size: int,
+    *,
+    seed: int,
+    progress: Progress | None,
+) -> ParityReport:
+    """Run all on the same batches and judge what differs."""
+    names = [spec.name for spec in first.outputs]
+    reference_metric = open_metric(metric, names, samples.label_names) if metric else None
+    for other in others:
+        other.start(names, rules.rtol, rules.atol)
+        if metric:
+            other.metric = open_metric(metric, names, samples.label_names)
+    quantized = any(other.runtime.quantized for other in others)
+    by_noise = float_rule_applies(rules, labelled=metric is not None, quantized=quantized)
+    probe = Probe() if by_noise else None
+    size = min(_batch_size(r, batch_size) for r in (first, *(o.runtime for o in others)))
+    count = 0
+    for batch in samples.batches(size):
+        expected = run_padded(first, batch.feed)
+        _refuse_nan(expected, batch, first)
+        if reference_metric:
+            reference_metric.update(expected, batch.labels, batch.indices)
+        for other in others:
+            errors = other.update(expected, batch)
+            if probe:
+                probe.add(batch.feed, batch.indices, errors)
+        count += len(batch)
+        if progress:
+            progress(count, samples.num_samples)
+    noise = measure_noise(first, probe.samples()) if probe else None
+    outputs = tuple(
+        _with_noise(accumulator.result(), noise)
+        for other in others
+        for accumulator in other.parity.values()
+    )
+    metrics = _compare_metrics(reference_metric, others, rules.max_drop, count, seed)
+    passed, reason = judge(outputs, metrics, rules, quantized=quantized)
+    return ParityReport(
+        passed=passed,
+        reason=reason,
+        reference=first.name,
+        candidate=others[0].runtime.name,
+        samples=count,
+        outputs=outputs,
+        metrics=metrics,
+        notes=samples.notes,
+        placements=tuple(
+            placement
+            for other in others
+            if (placement := getattr(other.runtime, "placement", None)) is not None
+        ),
+        verdict=_verdict(passed, metrics, rules),
+    )
 
 
 def evaluate(
