@@ -86,7 +86,7 @@ def prune_model(
         reached = not options.target.share
         report = PruningReport(False, reached, why, removed, groups, {}, (), None, None)
         return Pruned(exact, exact, report)
-    data = _enough(exact, data, options.seed)
+    data = _enough(exact, dependencies, data, options.seed)
     walk = WalkOptions(batch_size=_batch_size(data), threads=options.threads)
     problem = Problem(exact, dependencies, data, walk, options.seed)
     costs = CostModel(exact, dependencies, data)
@@ -179,9 +179,8 @@ def _missing(data: Dataset | None, dependencies: Dependencies) -> str:
     return ""
 
 
-def _enough(model: ir.Model, data: Dataset, seed: int) -> Dataset:
+def _enough(model: ir.Model, dependencies: Dependencies, data: Dataset, seed: int) -> Dataset:
     """As many samples as are worth their time, from all over the data."""
-    dependencies = find_dependencies(model)
     macs = CostModel(model, dependencies, data).count(dependencies.everything()).macs
     most = min(_MOST_SAMPLES, max(_LEAST_SAMPLES, int(_MOST_WORK / max(1, macs))))
     return some(data, most, seed)

@@ -40,8 +40,8 @@ class Judgement:
     ``drop`` of the metric over everything, and ``drops`` over each sample, or over each of ten
     parts where a sample has no value by itself (none where parts have none, or there is no
     metric); ``agreement`` with the reference and ``sqnr_db`` against it, the least over the outputs
-    that judge, and ``unlabelled_db`` the least over those that the
-    metric says nothing of. ``problem``: why the outputs cannot be compared.
+    that judge, and ``unlabelled_db`` the least over those that the metric says nothing of.
+    ``problem``: why the outputs cannot be compared.
     """
 
     samples: int
