@@ -70,8 +70,8 @@ Figures = tuple[dict[str, Any], dict[str, bool]]
 
 
 def planted(folder: Path) -> Figures:
-    from converter.sharing import dedupe
-    from runtimes.profile import profile
+    from converter.compression.dedupe import dedupe
+    from runtimes.profiling.profile import profile
 
     rng = np.random.default_rng(0)
     wide = rng.normal(size=(128, 128), scale=0.1).astype(np.float32)
@@ -98,7 +98,7 @@ def planted(folder: Path) -> Figures:
 
 
 def family(folder: Path) -> Figures:
-    from runtimes.store import create_store, verify_store
+    from runtimes.weight_store.store import create_store, verify_store
 
     paths = mobile_nets(folder)
     report = create_store(folder / "store", paths)
@@ -156,7 +156,7 @@ def tied(folder: Path) -> Figures:
     from keras import layers
 
     from converter import compress, convert
-    from runtimes.modelfile import load_model
+    from runtimes.onnx_files.load_save import load_model
 
     words, width, length = 4000, 64, 16
     keras.utils.set_random_seed(0)
@@ -199,8 +199,8 @@ def tied(folder: Path) -> Figures:
 
 def damage(folder: Path) -> Figures:
     from runtimes.errors import KilnxError
-    from runtimes.modelfile import load_model
-    from runtimes.store import create_store, extract_model, verify_store
+    from runtimes.onnx_files.load_save import load_model
+    from runtimes.weight_store.store import create_store, extract_model, verify_store
 
     rng = np.random.default_rng(0)
     weights = [rng.normal(size=(64, 64)).astype(np.float32) for _ in range(3)]
@@ -389,7 +389,7 @@ def chain(weights: list[Any]) -> ir.Model:
 
 
 def run(path: Path, feed: dict[str, Any]) -> Any:
-    from runtimes.ort import OrtRuntime
+    from runtimes.engines.ort import OrtRuntime
 
     with OrtRuntime(path, threads=1) as runtime:
         return next(iter(runtime.run(feed).values()))
@@ -433,7 +433,7 @@ def child(*arguments: object) -> Any:
 
 def together(folder: Path, models: list[Path]) -> dict[str, float]:
     """PSS in MB of processes that each hold a session, all alive: in all, and of the weights."""
-    from runtimes.proportional import proportional_bytes
+    from runtimes.profiling.memory import proportional_bytes
 
     command = [sys.executable, __file__, "--child", "one", str(folder)]
     started = [
@@ -468,8 +468,8 @@ def mapped_bytes(pid: int | str, folder: str) -> int:
 
 def _sessions(folder: str, kind: str, count: str, *models: str) -> None:
     from runtimes import SharedWeights
-    from runtimes.ort import OrtRuntime, require_onnxruntime
-    from runtimes.proportional import proportional_bytes
+    from runtimes.engines.ort import OrtRuntime, require_onnxruntime
+    from runtimes.profiling.memory import proportional_bytes
 
     require_onnxruntime()
     feed = dict(np.load(f"{folder}/feed.npz"))
@@ -501,7 +501,7 @@ def _one(folder: str, model: str) -> None:
 
 
 def _dedupe(folder: str) -> None:
-    from converter.sharing import dedupe
+    from converter.compression.dedupe import dedupe
 
     Path(folder, "out").mkdir()
     before, begin = peak(), time.perf_counter()
@@ -512,7 +512,7 @@ def _dedupe(folder: str) -> None:
 
 
 def _store(folder: str) -> None:
-    from runtimes.store import create_store
+    from runtimes.weight_store.store import create_store
 
     before, begin = peak(), time.perf_counter()
     create_store(f"{folder}/store", [f"{folder}/m.onnx"])

@@ -82,7 +82,7 @@ def export_once(tool: str, name: str, output: str) -> None:
     """In a process of its own: export and print what it took as one JSON line."""
     import resource
 
-    from runtimes.keras_files import import_keras
+    from runtimes.keras_models.load import import_keras
 
     import_keras()
     import tf2onnx  # noqa: F401  # what both tools import is not what is measured
@@ -101,8 +101,8 @@ def export_once(tool: str, name: str, output: str) -> None:
 
         convert(model, output)
     elif tool == "kilnx without proof":
-        from converter.export import export
-        from runtimes.modelfile import write_model
+        from converter.export.export import export
+        from runtimes.onnx_files.load_save import write_model
 
         write_model(export(model), output)
     else:
@@ -207,7 +207,7 @@ def judge(name: str, folder: Path) -> dict[str, Any]:
     import onnx_ir as ir
 
     from runtimes import open_runtime, profile
-    from runtimes.keras_files import import_keras
+    from runtimes.keras_models.load import import_keras
 
     import_keras()
     model = build(name)
@@ -311,7 +311,7 @@ def main() -> None:
         else:
             export_once(tool, name, place)
         return
-    from converter.report import describe_machine
+    from converter.report.report import describe_machine
 
     slim = None if arguments.no_slim else slim_environment(arguments.peers)
     rows = []

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "converter" / "layers")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
 STATUSES = ("right", "refused", "wrong", "absent")
 PACKAGES = ("keras", "tensorflow", "tf2onnx", "onnx", "onnx-ir", "onnxruntime", "numpy")
@@ -33,7 +33,7 @@ def main() -> int:
     parser.add_argument("--quiet", action="store_true", help="only the table")
     options = parser.parse_args()
 
-    from runtimes.keras_files import import_keras
+    from runtimes.keras_models.load import import_keras
 
     import_keras()
     rows = list(outcomes(options.only, progress=not options.quiet))

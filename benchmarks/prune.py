@@ -36,24 +36,24 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
 from converter.passes import optimize  # noqa: E402
-from converter.passes.values import constant  # noqa: E402
-from converter.pruning.allocation import allocate  # noqa: E402
-from converter.pruning.cost import CostModel  # noqa: E402
-from converter.pruning.dependencies import find_dependencies  # noqa: E402
-from converter.pruning.importance import by_weight_norm  # noqa: E402
-from converter.pruning.plan import Plan, cut, cut_and_repair, select  # noqa: E402
-from converter.pruning.ranking import GroupRanking, rank_groups  # noqa: E402
-from converter.pruning.sensitivity import (  # noqa: E402
+from converter.pruning.groups.dependencies import find_dependencies  # noqa: E402
+from converter.pruning.ranking.importance import by_weight_norm  # noqa: E402
+from converter.pruning.ranking.ranking import GroupRanking, rank_groups  # noqa: E402
+from converter.pruning.repair.sums import Problem  # noqa: E402
+from converter.pruning.repair.walk import WalkOptions  # noqa: E402
+from converter.pruning.search.allocation import allocate  # noqa: E402
+from converter.pruning.search.cost import CostModel  # noqa: E402
+from converter.pruning.search.plan import Plan, cut, cut_and_repair, select  # noqa: E402
+from converter.pruning.search.sensitivity import (  # noqa: E402
     counted_ratio,
     measure_influence,
     offered_cuts,
 )
-from converter.pruning.sums import Problem  # noqa: E402
-from converter.pruning.walk import WalkOptions  # noqa: E402
-from converter.report import describe_machine  # noqa: E402
+from converter.report.report import describe_machine  # noqa: E402
 from runtimes import Dataset, check, evaluate, profile  # noqa: E402
-from runtimes.choose_metric import default_metric  # noqa: E402
-from runtimes.modelfile import model_inputs, model_outputs  # noqa: E402
+from runtimes.onnx_files.load_save import model_inputs, model_outputs  # noqa: E402
+from runtimes.onnx_graph.values import constant  # noqa: E402
+from runtimes.parity.budget import default_metric  # noqa: E402
 
 SHARES = (0.75, 0.5, 0.35, 0.22, 0.15, 0.1)
 STEP = 0.75
@@ -97,7 +97,7 @@ def onnx_file(folder: Path, output: Path, custom: Path | None) -> Path:
         ir.save(optimize(ir.load(folder / "model.onnx")), path)
         return path
     from converter import convert
-    from runtimes.keras_files import import_keras, load_custom_objects
+    from runtimes.keras_models.load import import_keras, load_custom_objects
 
     import_keras()
     objects = load_custom_objects(custom) if custom else None
@@ -250,7 +250,7 @@ def to_budget(path: Path, folder: Path, max_drop: float) -> dict[str, Any]:
 def compressed(path: Path, folder: Path, output: Path, max_drop: float) -> dict[str, Any]:
     """What ``kilnx compress`` makes of it: pruned, then INT8."""
     from converter import compress
-    from converter.html import summary
+    from converter.report.html import summary
 
     start = time.perf_counter()
     report = compress(

@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--peer", action="append", choices=list(PEERS))
     parser.add_argument("--samples", type=int, default=200)
     args = parser.parse_args()
-    from converter.report import describe_machine
+    from converter.report.report import describe_machine
 
     document = args.output / "quantize.json"
     results: dict[str, dict[str, dict[str, Any]]] = {}

@@ -75,9 +75,9 @@ def unequal(folder: Path, work: Path) -> None:
     """``mbv2`` with channels rescaled by 0.1 … 10 wherever that changes nothing."""
     import onnx_ir as ir
 
-    from quantizers.channel_groups import channel_groups
-    from quantizers.equalize import rescale
-    from quantizers.prepare import prepare
+    from quantizers.equalization.channel_groups import channel_groups
+    from quantizers.equalization.cross_layer import rescale
+    from quantizers.rewrites.prepare import prepare
 
     from_folder(folder, work)
     (work / "model.keras").unlink()

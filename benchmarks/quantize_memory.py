@@ -50,7 +50,7 @@ def one(
         from converter.passes import optimize
         from quantizers import QuantizeOptions, collect_statistics, quantize_model
         from runtimes import Dataset
-        from runtimes.modelfile import model_inputs
+        from runtimes.onnx_files.load_save import model_inputs
 
         source = optimize(ir.load(model))
         bound = Dataset.open(data, inputs=model_inputs(source))

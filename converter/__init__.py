@@ -8,19 +8,21 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from runtimes.moved import say_where_modules_moved
+
 if TYPE_CHECKING:
-    from converter.conversion import convert
-    from converter.pipeline import compress
-    from converter.pruning.prune import prune
-    from converter.sharing import dedupe
+    from converter.compression.compress import compress
+    from converter.compression.dedupe import dedupe
+    from converter.compression.prune import prune
+    from converter.export.convert import convert
 
 __all__ = ["compress", "convert", "dedupe", "prune"]
 
 _HOME = {
-    "convert": "converter.conversion",
-    "compress": "converter.pipeline",
-    "dedupe": "converter.sharing",
-    "prune": "converter.pruning.prune",
+    "convert": "converter.export.convert",
+    "compress": "converter.compression.compress",
+    "dedupe": "converter.compression.dedupe",
+    "prune": "converter.compression.prune",
 }
 
 
@@ -28,3 +30,6 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)
+
+
+say_where_modules_moved()

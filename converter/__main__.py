@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Run the command line; errors that a user can mend are one line and an exit code."""
     from converter.cli import app
-    from converter.console import run_cli
+    from converter.cli.console import run_cli
 
     sys.exit(run_cli(app))
 

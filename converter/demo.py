@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from converter.pipeline import Progress, compress
-from converter.report import Report
+from converter.compression.compress import Progress, compress
+from converter.report.report import Report
+from runtimes.atomic_files import refuse_existing
 from runtimes.errors import RuntimeUnavailable
-from runtimes.files import refuse_existing
-from runtimes.keras_files import import_keras, make_deterministic
+from runtimes.keras_models.load import import_keras, make_deterministic
 
 
 def demo(

@@ -8,12 +8,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from runtimes.moved import say_where_modules_moved
+
 if TYPE_CHECKING:
-    from quantizers.judge import quantize
+    from converter.compression.quantize import quantize
+    from quantizers.calibration.statistics import Statistics, collect_statistics
     from quantizers.options import QuantizeOptions
     from quantizers.report import QuantizationReport
     from quantizers.static import quantize_model
-    from quantizers.statistics import Statistics, collect_statistics
 
 __all__ = [
     "QuantizationReport",
@@ -25,12 +27,12 @@ __all__ = [
 ]
 
 _HOME = {
-    "quantize": "quantizers.judge",
+    "quantize": "converter.compression.quantize",
     "quantize_model": "quantizers.static",
     "QuantizeOptions": "quantizers.options",
     "QuantizationReport": "quantizers.report",
-    "Statistics": "quantizers.statistics",
-    "collect_statistics": "quantizers.statistics",
+    "Statistics": "quantizers.calibration.statistics",
+    "collect_statistics": "quantizers.calibration.statistics",
 }
 
 
@@ -38,3 +40,6 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)
+
+
+say_where_modules_moved()

@@ -41,8 +41,9 @@ class QuantizationReport:
     Sizes are bytes of the initializers and, where files were written, of the files.
     ``optimized_operators`` counts the nodes by type in the graph that ONNX Runtime optimized.
     ``ranges``: what calibration saw of each tensor that has a grid of its own. ``parity`` and
-    ``latency`` are the reports of ``runtimes.check`` and ``runtimes.profile`` as dictionaries
-    (None where the caller judges by itself). ``notes``: what the user should know besides.
+    ``latency`` are the reports of ``runtimes.check`` and ``runtimes.profile`` as
+    dictionaries (None where the caller judges by itself). ``notes``: what else the user should
+    know.
     """
 
     kept: bool

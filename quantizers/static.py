@@ -9,22 +9,22 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from converter.passes.ties import TieQuantizedTables
-from quantizers.absorb import absorb_biases
-from quantizers.build import Basis, Build, build, score
-from quantizers.equalize import equalize_channels
-from quantizers.mixed import Accept, Choice, choose_mixture
+from quantizers.calibration.statistics import Statistics, observe, observe_distributions, scaled
+from quantizers.equalization.bias_absorption import absorb_biases
+from quantizers.equalization.cross_layer import equalize_channels
+from quantizers.mixed_precision.candidate import Basis, Build, build, score
+from quantizers.mixed_precision.choose import Accept, Choice, choose_mixture
 from quantizers.options import DEFAULT_OPTIONS, QuantizeOptions
-from quantizers.plan import Plan, Unit, is_float, make_plan
-from quantizers.prepare import prepare
-from quantizers.recurrent import find_weights_only
+from quantizers.policy.plan import Plan, Unit, is_float, make_plan
+from quantizers.qdq.dynamic import find_weights_only
 from quantizers.report import OperatorReport, QuantizationReport
-from quantizers.statistics import Statistics, observe, observe_distributions, scaled
-from quantizers.weight_codes import observe_covariances
-from quantizers.weights import WEIGHT_LEVELS
-from runtimes.dataset import Dataset
+from quantizers.rewrites.prepare import prepare
+from quantizers.rewrites.tied_tables import TieQuantizedTables
+from quantizers.weights.codes import observe_covariances
+from quantizers.weights.int8 import WEIGHT_LEVELS
+from runtimes.data.dataset import Dataset
 from runtimes.errors import ModelError
-from runtimes.modelfile import model_inputs, weight_bytes
+from runtimes.onnx_files.load_save import model_inputs, weight_bytes
 
 Progress = Callable[[int], None]
 

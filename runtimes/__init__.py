@@ -5,17 +5,18 @@ Names are imported on first use: a command that needs one of them should not pay
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from runtimes.moved import say_where_modules_moved
 
 if TYPE_CHECKING:
     from runtimes.base import Array, Feed, Runtime, TensorSpec
-    from runtimes.batches import Batch
-    from runtimes.compare import ParityReport, check, evaluate
-    from runtimes.cuda import CudaOptions
-    from runtimes.dataset import Dataset
+    from runtimes.data.batches import Batch
+    from runtimes.data.dataset import Dataset
+    from runtimes.data.image_folder import ImageOptions
+    from runtimes.engines.open_runtime import open_runtime
+    from runtimes.engines.ort_cuda import CudaOptions
     from runtimes.errors import (
         BudgetError,
         ConversionError,
@@ -25,13 +26,12 @@ if TYPE_CHECKING:
         RuntimeUnavailable,
         UnsupportedOperator,
     )
-    from runtimes.images import ImageOptions
-    from runtimes.layer_report import LayersReport
-    from runtimes.modelfile import load_model, save_model
-    from runtimes.open import open_runtime
-    from runtimes.profile import ProfileReport, profile
-    from runtimes.shared import SharedReport, SharedWeights
-    from runtimes.trace import compare_layers
+    from runtimes.onnx_files.load_save import load_model, save_model
+    from runtimes.parity.check import ParityReport, check, evaluate
+    from runtimes.parity.layers.compare_layers import compare_layers
+    from runtimes.parity.layers.report import LayersReport
+    from runtimes.profiling.profile import ProfileReport, profile
+    from runtimes.weight_store.shared_sessions import SharedReport, SharedWeights
 
 __all__ = [
     "Array",
@@ -68,13 +68,13 @@ _HOME = {
     "Feed": "base",
     "Runtime": "base",
     "TensorSpec": "base",
-    "ParityReport": "compare",
-    "check": "compare",
-    "evaluate": "compare",
-    "Batch": "batches",
-    "CudaOptions": "cuda",
-    "ImageOptions": "images",
-    "Dataset": "dataset",
+    "ParityReport": "parity.check",
+    "check": "parity.check",
+    "evaluate": "parity.check",
+    "Batch": "data.batches",
+    "CudaOptions": "engines.ort_cuda",
+    "ImageOptions": "data.image_folder",
+    "Dataset": "data.dataset",
     "BudgetError": "errors",
     "ConversionError": "errors",
     "DataError": "errors",
@@ -82,15 +82,15 @@ _HOME = {
     "ModelError": "errors",
     "RuntimeUnavailable": "errors",
     "UnsupportedOperator": "errors",
-    "LayersReport": "layer_report",
-    "compare_layers": "trace",
-    "load_model": "modelfile",
-    "save_model": "modelfile",
-    "open_runtime": "open",
-    "ProfileReport": "profile",
-    "SharedReport": "shared",
-    "SharedWeights": "shared",
-    "profile": "profile",
+    "LayersReport": "parity.layers.report",
+    "compare_layers": "parity.layers.compare_layers",
+    "load_model": "onnx_files.load_save",
+    "save_model": "onnx_files.load_save",
+    "open_runtime": "engines.open_runtime",
+    "ProfileReport": "profiling.profile",
+    "SharedReport": "weight_store.shared_sessions",
+    "SharedWeights": "weight_store.shared_sessions",
+    "profile": "profiling.profile",
 }
 
 
@@ -100,16 +100,4 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
 
 
-class _Package(ModuleType):
-    """Keeps ``runtimes.profile`` the function.
-
-    Importing the file of that name would bind the module to the name instead.
-    """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "profile" and isinstance(value, ModuleType):
-            value = value.profile
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
+say_where_modules_moved()

@@ -14,6 +14,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+for _module in ("graph", "pruning", "quantizer", "runtime"):
+    pytest.register_assert_rewrite(f"{_module}_fixtures")
+pytest.register_assert_rewrite("pruning_checks", "layer_cases.table")
+
 # No test asserts a time, and a busy machine is no reason to fail.
 settings.register_profile("kilnx", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("kilnx")
@@ -30,7 +34,7 @@ def digits() -> tuple[dict[str, Any], dict[str, Any]]:
 @pytest.fixture(scope="session")
 def keras() -> Any:
     """Keras on TensorFlow, without start-up noise."""
-    from runtimes.keras_files import import_keras
+    from runtimes.keras_models.load import import_keras
 
     return import_keras()
 
@@ -77,7 +81,7 @@ def digits_files(
 def kilnx(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Run the command line in this process: exit code, standard output, standard error."""
     from converter.cli import app
-    from converter.console import run_cli
+    from converter.cli.console import run_cli
 
     def run(*arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()

@@ -10,13 +10,7 @@ from typing import Annotated
 
 import typer
 
-from converter.cli.checking import check
-from converter.cli.compressing import compress, demo
-from converter.cli.exporting import convert
-from converter.cli.profiling import profile
-from converter.cli.pruning import prune
-from converter.cli.quantizing import quantize
-from converter.cli.sharing import dedupe
+from converter.cli import check, compress, convert, dedupe, profile, prune, quantize
 
 app = typer.Typer(
     name="kilnx",
@@ -33,7 +27,7 @@ app = typer.Typer(
 
 def _version(value: bool) -> None:
     if value:
-        from converter.report import own_version
+        from converter.report.report import own_version
 
         typer.echo(f"kilnx {own_version()}")
         raise typer.Exit
@@ -48,5 +42,14 @@ def _main(
     pass
 
 
-for _command in (convert, compress, quantize, prune, dedupe, check, profile, demo):
+for _command in (
+    convert.convert,
+    compress.compress,
+    quantize.quantize,
+    prune.prune,
+    dedupe.dedupe,
+    check.check,
+    profile.profile,
+    compress.demo,
+):
     app.command()(_command)

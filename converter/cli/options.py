@@ -70,7 +70,7 @@ def signature_of(texts: list[str] | None) -> Any:
     """The inputs that ``--signature`` states, by name; None where it was not given."""
     if not texts:
         return None
-    from converter.sources import parse_signature
+    from converter.export.sources import parse_signature
 
     return dict(parse_signature(text) for text in texts)
 
@@ -79,7 +79,7 @@ def custom_of(path: Path | None) -> dict[str, Any] | None:
     """The classes and functions that the file of ``--custom`` defines."""
     if path is None:
         return None
-    from runtimes.keras_files import import_keras, load_custom_objects
+    from runtimes.keras_models.load import import_keras, load_custom_objects
 
     import_keras()
     return load_custom_objects(path)
@@ -89,9 +89,9 @@ def data_of(path: Path | None, size: str | None, scale: float | None, offset: fl
     """The data as they are, or a folder of images with its options."""
     if path is None or (size, scale, offset) == (None, None, None):
         return path
-    from runtimes.dataset import Dataset
+    from runtimes.data.dataset import Dataset
+    from runtimes.data.image_folder import ImageOptions
     from runtimes.errors import DataError
-    from runtimes.images import ImageOptions
 
     wanted = None
     if size is not None:

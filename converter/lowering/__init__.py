@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from converter.lowering.layers import lower_marker
-from converter.lowering.operators import operator_handlers
+from converter.lowering.layers.table import lower_marker
+from converter.lowering.operators.table import operator_handlers
 
 Handler = tuple[Callable[..., None], list[Any]]
 

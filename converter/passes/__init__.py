@@ -9,16 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from converter.passes.base import Refusal, RewritePass, RewriteResult
     from converter.passes.standard import Optimize, optimize
+    from runtimes.onnx_graph.rewrite import Refusal, RewritePass, RewriteResult
 
 __all__ = ["Optimize", "Refusal", "RewritePass", "RewriteResult", "optimize"]
 
 _HOME = {
     "Optimize": "converter.passes.standard",
-    "Refusal": "converter.passes.base",
-    "RewritePass": "converter.passes.base",
-    "RewriteResult": "converter.passes.base",
+    "Refusal": "runtimes.onnx_graph.rewrite",
+    "RewritePass": "runtimes.onnx_graph.rewrite",
+    "RewriteResult": "runtimes.onnx_graph.rewrite",
     "optimize": "converter.passes.standard",
 }
 

@@ -6,23 +6,23 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from converter.passes.affine_before_reshape import MoveAffineBeforeReshape
-from converter.passes.base import Refusal, RewritePass, RewriteResult
-from converter.passes.clean import Clean
-from converter.passes.constants import FoldConstants
-from converter.passes.dedupe import DeduplicateInitializers
-from converter.passes.dense import UnwrapMatMul
-from converter.passes.flatten import FoldFlattenedTransposes
-from converter.passes.fold_after import FoldAffineIntoPrecedingLinear
-from converter.passes.fold_before import FoldAffineIntoFollowingLinear
-from converter.passes.layout import MoveSqueezes, MoveTransposes
-from converter.passes.merge_affine import MergeAffine
-from converter.passes.pads import FoldPads
-from converter.passes.reshapes import MergeReshapes
-from converter.passes.shapes import InferShapes
-from converter.passes.static_shapes import FoldStaticShapes
-from converter.passes.ties import TieTables
-from converter.passes.transposes import MergeTransposes
+from converter.passes.cleanup.clean import Clean
+from converter.passes.deduplication.initializers import DeduplicateInitializers
+from converter.passes.deduplication.tied_tables import TieTables
+from converter.passes.fusion.affine_before_reshape import MoveAffineBeforeReshape
+from converter.passes.fusion.affine_into_following import FoldAffineIntoFollowingLinear
+from converter.passes.fusion.affine_into_preceding import FoldAffineIntoPrecedingLinear
+from converter.passes.fusion.flatten import FoldFlattenedTransposes
+from converter.passes.fusion.merge_affine import MergeAffine
+from converter.passes.fusion.pads import FoldPads
+from converter.passes.fusion.unwrap_matmul import UnwrapMatMul
+from converter.passes.layout.choose import MoveSqueezes, MoveTransposes
+from converter.passes.layout.transposes import MergeTransposes
+from converter.passes.shapes.infer_shapes import InferShapes
+from converter.passes.shapes.reshapes import MergeReshapes
+from converter.passes.shapes.static_shapes import FoldStaticShapes
+from runtimes.onnx_graph.fold_constants import FoldConstants
+from runtimes.onnx_graph.rewrite import Refusal, RewritePass, RewriteResult
 
 _MAX_ROUNDS = 10
 # Below this a duplicate costs nothing, and sharing would tie unrelated layers together.

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from converter.judge import Budget
-from converter.pruning.cost import Cost, CostModel
-from converter.pruning.dependencies import Dependencies, find_dependencies
-from converter.pruning.exact import remove_dead
-from converter.pruning.plan import Plan, cut_and_repair, select
-from converter.pruning.ranking import rank_groups
+from converter.pruning.exact.dead_channels import remove_dead
+from converter.pruning.groups.dependencies import Dependencies, find_dependencies
+from converter.pruning.ranking.ranking import rank_groups
+from converter.pruning.repair.sums import Problem
+from converter.pruning.repair.walk import WalkOptions
 from converter.pruning.report import PruningReport, TriedReport, describe_exact, report_groups
-from converter.pruning.search import Found, Target, Tried, search
-from converter.pruning.sensitivity import some
-from converter.pruning.sums import Problem
-from converter.pruning.walk import WalkOptions
-from runtimes.dataset import Dataset
+from converter.pruning.search.cost import Cost, CostModel
+from converter.pruning.search.plan import Plan, cut_and_repair, select
+from converter.pruning.search.search import Found, Target, Tried, search
+from converter.pruning.search.sensitivity import some
+from runtimes.data.dataset import Dataset
 from runtimes.errors import DataError
+from runtimes.parity.budget import Budget
 
 # Work grows with samples times multiply-adds; beyond this, more samples teach little.
 _MOST_SAMPLES = 1024

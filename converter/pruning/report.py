@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from converter.pruning.cost import Cost
-from converter.pruning.dependencies import Dependencies, Selection
-from converter.pruning.exact import Removed
+from converter.pruning.exact.dead_channels import Removed
+from converter.pruning.groups.dependencies import Dependencies, Selection
+from converter.pruning.search.cost import Cost
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class PruningReport:
     was asked for is met. ``exact`` went without changing the results, in any case. ``plan`` is
     the decision: how many open units stay of the group that a node makes. Multiply-adds are those
     of one sample. ``parity`` and ``latency`` are reports of ``runtimes.check`` and
-    ``runtimes.profile`` as dictionaries, ``None`` where the caller judges by itself.
+    ``runtimes.profiling.profile`` as dictionaries, ``None`` where the caller judges by itself.
     """
 
     kept: bool

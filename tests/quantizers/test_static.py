@@ -9,7 +9,7 @@ import pytest
 from quantizers import QuantizeOptions, quantize_model
 from runtimes import DataError, Dataset, ModelError
 from runtimes.base import Array
-from runtimes.modelfile import weight_bytes
+from runtimes.onnx_files.load_save import weight_bytes
 
 Graph = Callable[..., ir.Model]
 Bound = Callable[..., Dataset]

@@ -17,9 +17,9 @@ def test_every_public_name_is_there() -> None:
 
 def test_profile_stays_the_function_when_its_file_is_imported() -> None:
     code = (
-        "from runtimes.profile import ProfileReport\n"
+        "from runtimes.profiling.profile import ProfileReport\n"
         "import runtimes\n"
-        "assert callable(runtimes.profile)\n"
+        "assert callable(runtimes.profiling.profile)\n"
         "from runtimes import profile\n"
         "assert callable(profile) and profile.__name__ == 'profile'\n"
     )

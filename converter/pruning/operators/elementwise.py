@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from converter.passes.values import is_constant
-from converter.pruning.channels import IntArray
-from converter.pruning.recorder import Axes, Recorder, Unknown, dims, present
+from converter.pruning.operators.channels import IntArray
+from converter.pruning.operators.rule import Axes, Recorder, Unknown, dims, present
+from runtimes.onnx_graph.values import is_constant
 
 
 def broadcast(node: ir.Node, record: Recorder) -> Sequence[Axes]:

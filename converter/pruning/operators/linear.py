@@ -10,10 +10,18 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from converter.passes.values import is_constant
-from converter.pruning.channels import IntArray
+from converter.pruning.operators.channels import IntArray
 from converter.pruning.operators.elementwise import broadcast_axes
-from converter.pruning.recorder import Axes, Kept, Recorder, Unknown, constant_shape, dims, present
+from converter.pruning.operators.rule import (
+    Axes,
+    Kept,
+    Recorder,
+    Unknown,
+    constant_shape,
+    dims,
+    present,
+)
+from runtimes.onnx_graph.values import is_constant
 
 
 def conv(node: ir.Node, record: Recorder) -> Sequence[Axes]:

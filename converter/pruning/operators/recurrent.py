@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from converter.passes.values import is_constant
-from converter.pruning.channels import IntArray
-from converter.pruning.recorder import Axes, Kept, Recorder, Unknown, constant_shape, present
+from converter.pruning.operators.channels import IntArray
+from converter.pruning.operators.rule import Axes, Kept, Recorder, Unknown, constant_shape, present
+from runtimes.onnx_graph.values import is_constant
 
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _SEQUENCE, _WEIGHT, _RECURRENCE, _BIAS, _LENGTHS, _HIDDEN, _CELL, _PEEPHOLE = range(8)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from converter.passes.values import add_initializer, small_ints
-from converter.pruning.channels import IntArray
-from converter.pruning.recorder import Axes, Edit, Kept, Recorder, Unknown, present
+from converter.pruning.operators.channels import IntArray
+from converter.pruning.operators.rule import Axes, Edit, Kept, Recorder, Unknown, present
+from runtimes.onnx_graph.values import add_initializer, small_ints
 
 _SUMS = frozenset({"ReduceSum", "ReduceSumSquare", "ReduceL1", "ReduceL2"})
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from converter.passes.values import add_initializer, drop_if_unused, small_ints
-from converter.pruning.channels import IntArray
-from converter.pruning.recorder import Axes, Edit, Kept, Recorder, Unknown, dims, present
+from converter.pruning.operators.channels import IntArray
+from converter.pruning.operators.rule import Axes, Edit, Kept, Recorder, Unknown, dims, present
+from runtimes.onnx_graph.values import add_initializer, drop_if_unused, small_ints
 
 Dim = int | str | None
 Block = tuple[range, range]

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from converter.passes.values import is_constant, small_ints
-from converter.pruning.channels import IntArray
+from converter.pruning.operators.channels import IntArray
 from converter.pruning.operators.linear import embedding
 from converter.pruning.operators.reshaping import set_ints
-from converter.pruning.recorder import Axes, Edit, Kept, Recorder, Unknown, dims, present
+from converter.pruning.operators.rule import Axes, Edit, Kept, Recorder, Unknown, dims, present
+from runtimes.onnx_graph.values import is_constant, small_ints
 
 
 def concat(node: ir.Node, record: Recorder) -> Sequence[Axes]:

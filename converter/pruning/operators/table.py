@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from converter.pruning.operators import elementwise, linear, reductions, reshaping, selection
 from converter.pruning.operators.recurrent import recurrent
-from converter.pruning.recorder import Rule
+from converter.pruning.operators.rule import Rule
 
 _UNARY = (
     *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cast", "Ceil", "Celu", "Clip"),

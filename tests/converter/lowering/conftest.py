@@ -22,8 +22,8 @@ def parity(keras: Any) -> Parity:
     an input. Weights and moving statistics are made random first. The tolerance is relative
     to the largest value of an output, or absolute where that is below one.
     """
-    from converter.export import export
-    from converter.sources import load_source
+    from converter.export.export import export
+    from converter.export.sources import load_source
 
     def check(
         model: Any, samples: Sequence[Sequence[Any]], *, opset: int = 18, tolerance: float = 1e-5

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converter.lowering.layers import marked_layers
+from converter.lowering.layers.table import marked_layers
 from converter.lowering.markers import Replacement, replaced
 from runtimes.errors import UnsupportedOperator
 
@@ -41,7 +41,7 @@ def test_a_replacement_may_decline(keras: Any) -> None:
 def test_python_code_of_the_user_is_refused_by_name(keras: Any) -> None:
     import tensorflow as tf
 
-    from converter.export import export
+    from converter.export.export import export
 
     class Calls(keras.layers.Layer):  # type: ignore[misc]
         def call(self, x: Any) -> Any:
@@ -54,7 +54,7 @@ def test_python_code_of_the_user_is_refused_by_name(keras: Any) -> None:
 
 
 def test_nodes_name_their_layer(keras: Any) -> None:
-    from converter.export import export
+    from converter.export.export import export
 
     inner = keras.Sequential([keras.Input((7, 5)), keras.layers.LSTM(4, name="lstm")], name="inner")
     tensor = keras.Input((7, 5))

@@ -9,15 +9,15 @@ import onnx_ir as ir
 import pytest
 from pruning_checks import run_model, zero_operand
 
-from converter.export import export
-from converter.passes.values import constant
-from converter.pruning.channels import IntArray
-from converter.pruning.dependencies import Dependencies, find_dependencies
-from converter.pruning.plan import cut as cut_out
-from converter.pruning.removal import remove_channels, zero_channels
-from converter.pruning.sums import Problem
-from converter.pruning.walk import WalkOptions
-from runtimes.dataset import Dataset
+from converter.export.export import export
+from converter.pruning.groups.dependencies import Dependencies, find_dependencies
+from converter.pruning.groups.removal import remove_channels, zero_channels
+from converter.pruning.operators.channels import IntArray
+from converter.pruning.repair.sums import Problem
+from converter.pruning.repair.walk import WalkOptions
+from converter.pruning.search.plan import cut as cut_out
+from runtimes.data.dataset import Dataset
+from runtimes.onnx_graph.values import constant
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,209 @@
+"""``kilnx dedupe``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from converter.cli.console import print_json, print_line, print_rows, progress
+from converter.cli.options import Force, Json, MaxDrop, Metric
+
+if TYPE_CHECKING:
+    from converter.passes.deduplication.initializers import DedupeReport
+    from runtimes.weight_store.store import StoreCheck, StoreReport
+
+PASSED, FAILED = 0, 1
+
+
+def dedupe(
+    models: Annotated[list[Path], typer.Argument(help="ONNX files, or one store.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="The ONNX file, or the store, to write."),
+    ] = None,
+    add: Annotated[
+        list[Path] | None, typer.Option(help="An ONNX file to add to the store; again for more.")
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every byte of the store again and check it.")
+    ] = False,
+    extract: Annotated[
+        str | None, typer.Option(help="A model of the store to write as a file of its own.")
+    ] = None,
+    name: Annotated[
+        list[str] | None, typer.Option(help="What a model is called in the store, one for each.")
+    ] = None,
+    near: Annotated[
+        float | None,
+        typer.Option(help="Merge weights that differ by this share at most; needs --data.", min=0),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Samples that judge what --near does.")
+    ] = None,
+    metric: Metric = None,
+    max_drop: MaxDrop = 0.01,
+    force: Force = False,
+    json: Json = False,
+) -> int:
+    """Store equal weights once: inside a model, or across several in a store that they share.
+
+    One model and -o FILE.onnx: the model with each weight once. Several and -o FOLDER: a store,
+    whose files ONNX Runtime opens as they are. A store and --add, --verify or --extract: what
+    they say.
+    """
+    if verify or extract is not None or add:
+        code, document = _on_store(
+            models,
+            output,
+            add=add or [],
+            verify=verify,
+            extract=extract,
+            names=name,
+            force=force,
+        )
+    else:
+        with progress() as say:
+            say(f"reading {len(models)} models")
+            code, document = _on_models(
+                models,
+                output,
+                names=name,
+                near=near,
+                data=data,
+                metric=metric,
+                max_drop=max_drop,
+                force=force,
+            )
+    if json:
+        print_json(document.to_dict())
+        return code
+    print_rows(document.rows())
+    for line in document.lines():
+        print_line(line)
+    return code
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A report as rows of a table, lines of prose and plain values for JSON."""
+
+    table: tuple[dict[str, str], ...]
+    prose: tuple[str, ...]
+    values: dict[str, Any]
+
+    def rows(self) -> tuple[dict[str, str], ...]:
+        """Cells by column."""
+        return self.table
+
+    def lines(self) -> tuple[str, ...]:
+        """What stands below the table."""
+        return self.prose
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return self.values
+
+
+def _on_models(
+    models: Sequence[Path], output: Path | None, *, data: Path | None, **options: Any
+) -> tuple[int, _Shown]:
+    """Deduplicate one model into a file, or several into a store; exit code and report."""
+    from converter.compression.dedupe import dedupe as run
+    from runtimes.errors import DataError
+    from runtimes.weight_store.store import StoreReport
+
+    if output is None:
+        raise DataError("-o is missing: the file, or the folder of the store, to write")
+    if len(models) > 1 and output.suffix == ".onnx":
+        raise DataError(
+            f"{len(models)} models make a store, which is a folder, and {output} looks like a "
+            "file; run kilnx dedupe once for each, or give -o another name"
+        )
+    # A path loses the slash at its end; without a suffix it is not the name of a model either.
+    folder = len(models) == 1 and not output.suffix
+    report = run(
+        list(models) if len(models) > 1 else models[0],
+        f"{output}{os.sep}" if folder else output,
+        data=None if data is None else os.fspath(data),
+        **options,
+    )
+    return PASSED, _store(report) if isinstance(report, StoreReport) else _model(report, output)
+
+
+def _on_store(
+    models: Sequence[Path],
+    output: Path | None,
+    *,
+    add: Sequence[Path],
+    verify: bool,
+    extract: str | None,
+    names: Sequence[str] | None,
+    force: bool,
+) -> tuple[int, _Shown]:
+    """Add to a store, check it or take a model out of it; exit code and report."""
+    from runtimes.errors import DataError
+    from runtimes.weight_store.store import add_to_store, extract_model, verify_store
+
+    if len(models) != 1 or sum((bool(add), verify, extract is not None)) != 1:
+        raise DataError("--add, --verify and --extract take one store, and one of them at a time")
+    if add:
+        return PASSED, _store(add_to_store(models[0], list(add), names))
+    if verify:
+        check = verify_store(models[0])
+        return PASSED if check.passed else FAILED, _check(check, models[0])
+    if output is None:
+        raise DataError("-o is missing: the ONNX file to write the model to")
+    assert extract is not None
+    extract_model(models[0], extract, output, force=force)
+    size = output.stat().st_size
+    line = f"{output}: {extract} of {models[0]}, equal to what was added; {size:,} bytes"
+    return PASSED, _Shown((), (line,), {"model": extract, "output": str(output), "bytes": size})
+
+
+def _model(report: DedupeReport, output: Path) -> _Shown:
+    rows = [
+        {
+            "kept": merge.kept,
+            "also stored as": ", ".join(merge.replaced),
+            "read by": "" if merge.how == "equal" else merge.how,
+            "layers": ", ".join(merge.layers),
+            "bytes saved": f"{merge.saved_bytes:,}",
+        }
+        for merge in report.merged
+    ]
+    before, after = report.weight_bytes_before, report.weight_bytes_after
+    lines = [f"note: {note}" for note in report.notes]
+    if report.nodes_removed:
+        lines.append(f"{report.nodes_removed} nodes computed what others compute")
+    lines.append(f"{output}: {before:,} → {after:,} bytes of weights")
+    return _Shown(tuple(rows), tuple(lines), report.to_dict())
+
+
+def _store(report: StoreReport) -> _Shown:
+    rows = [
+        {
+            "model": model.name,
+            "weights": f"{model.weights:,}",
+            "bytes": f"{model.weight_bytes:,}",
+            "new weights": f"{model.new_weights:,}",
+            "new bytes": f"{model.new_bytes:,}",
+        }
+        for model in report.added
+    ]
+    line = f"{report.store}: {report.store_bytes:,} bytes in all"
+    return _Shown(tuple(rows), (line,), report.to_dict())
+
+
+def _check(check: StoreCheck, store: Path) -> _Shown:
+    lines = [*check.problems, *(f"no model uses {path}" for path in check.unused)]
+    verdict = "every byte is what was stored" if check.passed else f"{len(check.problems)} problems"
+    lines.append(
+        f"{store}: {len(check.models)} models, {check.weights} weights, "
+        f"{check.weight_bytes:,} bytes; {verdict}"
+    )
+    return _Shown((), tuple(lines), check.to_dict())

@@ -1,0 +1,78 @@
+"""``kilnx profile``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from converter.cli.console import print_json, print_line, print_rows, progress
+from converter.cli.options import (
+    AllowFallback,
+    ImageOffset,
+    ImageScale,
+    ImageSize,
+    Json,
+    data_of,
+    sizes_of,
+)
+
+
+def profile(
+    model: Annotated[Path, typer.Argument(help="An ONNX or Keras file.")],
+    against: Annotated[Path | None, typer.Option(help="A model to interleave with.")] = None,
+    provider: Annotated[str, typer.Option(help="Execution provider.")] = "cpu",
+    batch: Annotated[str, typer.Option(help="Batch sizes, such as 1,8.")] = "1",
+    threads: Annotated[
+        str | None, typer.Option(help="Threads of a run, such as 1 or 1,2,4.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Samples; random ones otherwise.")] = None,
+    image_size: ImageSize = None,
+    image_scale: ImageScale = None,
+    image_offset: ImageOffset = None,
+    operators: Annotated[
+        bool, typer.Option("--operators", help="Show where the time goes, operator by operator.")
+    ] = False,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="Measure peak memory, in a process of its own.")
+    ] = False,
+    allow_fallback: AllowFallback = False,
+    json: Json = False,
+) -> None:
+    """Measure latency, throughput and size, interleaved with another model where one is given."""
+    from runtimes.profiling.profile import profile as run
+
+    with progress() as say:
+        say(f"profiling {model}")
+        report = run(
+            model,
+            against=against,
+            provider=provider,
+            batch=sizes_of("--batch", batch),
+            threads=None if threads is None else sizes_of("--threads", threads),
+            data=data_of(data, image_size, image_scale, image_offset),
+            memory=memory,
+            operators=operators,
+            allow_fallback=allow_fallback,
+        )
+    if json:
+        print_json(report.to_dict())
+        return
+    print_rows(report.rows())
+    if report.load_ms is not None:
+        print_line(f"loaded in {report.load_ms:.1f} ms, first run {report.first_run_ms:.2f} ms")
+    if report.operators is not None:
+        _show_operators(report.operators)
+    for note in report.notes:
+        print_line(f"note: {note}")
+
+
+def _show_operators(table: Any) -> None:
+    print_rows(table.rows(30), title="where the time goes")
+    print_line(
+        f"roof: {table.roof.gflops:.0f} GFLOP/s float32, {table.roof.gigabytes_per_s:.0f} GB/s; "
+        f"{table.fused} of {table.nodes} nodes are part of another one now"
+    )
+    if table.stayed_float:
+        print_line(f"multiplies in float: {', '.join(table.stayed_float)}")

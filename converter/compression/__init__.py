@@ -1,0 +1,1 @@
+"""From file to file: compress, prune, quantize, dedupe, and the judge of their steps."""

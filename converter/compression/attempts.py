@@ -1,0 +1,181 @@
+"""Trying the steps of ``compress``: each is measured, then kept or rolled back with a reason.
+
+A step that turns out to be outside the budget may have a milder outcome, which is tried before
+it is given up. Where a later step is outside, the budget that is left may be what is missing:
+then an earlier step that was kept is done milder too, and the better of both ways is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx_ir as ir
+
+from converter.compression.judge import Judge
+from converter.compression.steps import Outcome, Step, StepContext
+from converter.report.report import Measured, StepReport
+from runtimes.errors import BudgetError
+from runtimes.onnx_files.load_save import write_model
+from runtimes.parity.check import ParityReport
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A graph, the file that holds it, and how it measured.
+
+    ``pruned``: the file of the float model that has its channels, where those were pruned.
+    """
+
+    model: ir.Model
+    path: Path
+    measured: Measured
+    pruned: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """What a step came to: the better model of the two, and whether the budget stood against it."""
+
+    best: Candidate
+    report: StepReport
+    outside: bool
+
+
+@dataclass(frozen=True)
+class _Retreat:
+    """A step that was kept, the model that it began with, and what it would be if milder."""
+
+    place: int
+    before: Candidate
+    milder: Callable[[], Outcome]
+
+
+def run_steps(
+    steps: Mapping[str, Step],
+    context: StepContext,
+    first: Candidate,
+    judge: Judge,
+    replay: Mapping[str, bool] | None,
+) -> tuple[Candidate, tuple[StepReport, ...]]:
+    """Run ``steps`` in order on ``first``; what came out best, and one report a step.
+
+    ``replay``: decisions by step in place of deciding. Raises ``BudgetError`` where they keep
+    what is outside the budget.
+    """
+    best, reports = first, list[StepReport]()
+    retreat: _Retreat | None = None
+    for name, step in steps.items():
+        context.progress(name)
+        before, outcome = best, step(best.model, context)
+        attempt = _attempt(name, outcome, before, judge, replay)
+        milder = outcome.milder if replay is None else None
+        if attempt.outside and milder is not None:
+            attempt = _milder(name, milder, attempt, before, judge)
+        elif attempt.report.kept and milder is not None:
+            retreat = _Retreat(len(reports), before, milder)
+        elif attempt.outside and retreat is not None:
+            pruned, again = _go_back(name, step, reports, retreat, context, judge)
+            if again.report.kept and _pays(again.best, best, judge)[0]:
+                reports[retreat.place], attempt, retreat = pruned.report, again, None
+        best = attempt.best
+        reports.append(attempt.report)
+    return best, tuple(reports)
+
+
+def _milder(
+    name: str,
+    milder: Callable[[], Outcome] | None,
+    refused: _Attempt,
+    before: Candidate,
+    judge: Judge,
+) -> _Attempt:
+    """Try what a step offers in place of what was refused, ever milder."""
+    attempt = refused
+    while attempt.outside and milder is not None:
+        outcome = milder()
+        attempt = _attempt(name, outcome, before, judge, None, suffix=".milder")
+        milder = outcome.milder
+    if not attempt.report.kept:
+        return refused
+    reason = f"{attempt.report.reason}; more was {refused.report.reason}"
+    return replace(attempt, report=replace(attempt.report, reason=reason))
+
+
+def _go_back(  # noqa: PLR0917
+    name: str,
+    step: Step,
+    reports: list[StepReport],
+    retreat: _Retreat,
+    context: StepContext,
+    judge: Judge,
+) -> tuple[_Attempt, _Attempt]:
+    """An earlier step done milder, so that something of the budget is left for this one."""
+    earlier = reports[retreat.place].name
+    context.progress(f"{earlier}, milder, so that {name} has something left")
+    outcome = retreat.milder()
+    pruned = _attempt(earlier, outcome, retreat.before, judge, None, suffix=".milder")
+    again = _attempt(
+        name, step(pruned.best.model, context), pruned.best, judge, None, suffix=".milder"
+    )
+    reason = f"{pruned.report.reason}; more would have left too little of the budget for {name}"
+    return replace(pruned, report=replace(pruned.report, reason=reason)), again
+
+
+def _attempt(
+    name: str,
+    outcome: Outcome,
+    best: Candidate,
+    judge: Judge,
+    replay: Mapping[str, bool] | None,
+    *,
+    suffix: str = "",
+) -> _Attempt:
+    """Measure what a step made of ``best`` and decide between the two."""
+    if outcome.model is None:
+        report = StepReport(name, False, outcome.reason, best.measured, False, outcome.details)
+        return _Attempt(best, report, False)
+    path = best.path.with_name(f"{name}{suffix}.onnx.tmp")
+    write_model(outcome.model, path)
+    parity = judge.parity(path)
+    measured = judge.measure(path, parity, best.measured)
+    pruned = path if name == "prune" else best.pruned
+    challenger = Candidate(outcome.model, path, measured, pruned)
+    kept, reason = _decide(parity, challenger, best, judge)
+    if outcome.reason:
+        reason = f"{reason} ({outcome.reason})"
+    if replay is not None and name in replay:
+        if replay[name] and not parity.passed:
+            raise BudgetError(
+                f"the decisions keep the step {name!r}, but here it is outside the budget: "
+                f"{parity.reason}"
+            )
+        kept, reason = replay[name], "as decided in the report that is replayed"
+    report = StepReport(name, kept, reason, measured, True, outcome.details)
+    if not kept:
+        path.unlink()
+        return _Attempt(best, report, not parity.passed)
+    return _Attempt(challenger, report, False)
+
+
+def _decide(
+    parity: ParityReport, challenger: Candidate, best: Candidate, judge: Judge
+) -> tuple[bool, str]:
+    """The rule: inside the budget, then faster, or smaller and no slower beyond noise."""
+    if not parity.passed:
+        return False, f"outside the budget: {parity.reason}"
+    kept, found = _pays(challenger, best, judge)
+    return kept, f"{found}; {parity.reason}" if kept else found
+
+
+def _pays(challenger: Candidate, best: Candidate, judge: Judge) -> tuple[bool, str]:
+    """Whether one is worth more than the other, both inside the budget, and by how much."""
+    faster, slower, ratio = judge.speed(challenger.path, best.path)
+    share = challenger.measured.size_bytes / best.measured.size_bytes
+    found = f"{share:.2f}× the size, {ratio:.2f}× as fast"
+    if slower:
+        return False, f"slower here: {found}"
+    if faster or share < 1.0:
+        return True, found
+    return False, f"neither smaller nor faster: {found}"

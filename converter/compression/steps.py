@@ -1,0 +1,124 @@
+"""The steps of ``compress``: each makes a candidate of the best model so far, or says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx_ir as ir
+
+from converter.compression.dedupe import deduplicate_all
+from converter.passes.deduplication.initializers import DedupeReport
+from converter.pruning import Pruned, PruneOptions, prune_model
+from converter.pruning.search.objective import share_of
+from converter.pruning.search.search import Target
+from quantizers import QuantizeOptions, quantize_model
+from runtimes.data.dataset import Dataset
+from runtimes.onnx_graph.fold_views import FoldViews
+from runtimes.parity.budget import Budget
+
+
+@dataclass(frozen=True)
+class StepContext:
+    """What a step may use: data that evaluation never sees, threads, a seed.
+
+    ``min_agreement`` and ``min_sqnr_db``: floors that a candidate should reach on the calibration
+    data. ``precisions``: INT8 or float by operator, as decided before, in place of timing.
+    ``budget`` is what all steps together may lose. ``quantizes``: INT8 comes later. ``recorded``:
+    by step, the details of an earlier run that is replayed.
+    """
+
+    calibration: Dataset
+    threads: int
+    seed: int
+    progress: Callable[[str], None]
+    budget: Budget
+    quantizes: bool = False
+    min_agreement: float = 0.99
+    min_sqnr_db: float = 20.0
+    precisions: Mapping[str, str] | None = None
+    recorded: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A candidate, or ``None`` with the reason why there is none; ``details`` for the report.
+
+    ``milder``: makes an outcome that spends less, in case this one spends too much.
+    """
+
+    model: ir.Model | None
+    reason: str
+    details: dict[str, Any] = field(default_factory=dict)
+    milder: Callable[[], Outcome] | None = None
+
+
+# What pruning may spend, so that quantization has something left.
+_PRUNING_SHARE = 0.9
+
+Step = Callable[[ir.Model, StepContext], Outcome]
+
+
+def _dedupe(model: ir.Model, context: StepContext) -> Outcome:
+    candidate = model.clone()
+    found = deduplicate_all(candidate)
+    if not found.merged and not found.nodes_removed:
+        return Outcome(None, "no two weights are equal")
+    return Outcome(candidate, _shared(found), found.to_dict())
+
+
+def _shared(found: DedupeReport) -> str:
+    """What was merged, in a line: how many, in which layers, how many bytes."""
+    copies = sum(len(merge.replaced) for merge in found.merged)
+    layers = list(dict.fromkeys(layer for merge in found.merged for layer in merge.layers))
+    more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
+    where = f" in {', '.join(layers[:3])}{more}" if layers else ""
+    text = f"{copies} weights were copies of others{where}, {found.saved_bytes:,} bytes"
+    if found.nodes_removed:
+        text += f"; {found.nodes_removed} nodes computed what others compute"
+    return text
+
+
+def _prune(model: ir.Model, context: StepContext) -> Outcome:
+    plan = context.recorded.get("prune", {}).get("plan")
+    target = Target("latency", int8=context.quantizes)
+    options = PruneOptions(target, plan, context.threads, context.seed)
+    budget = share_of(context.budget, _PRUNING_SHARE)
+    # Weights that dedupe made views of are constants again while their channels are removed.
+    separate = model.clone()
+    FoldViews(only_ours=True)(separate)
+    pruned = prune_model(
+        separate, context.calibration, budget, options=options, progress=context.progress
+    )
+    return _pruned(pruned)
+
+
+def _pruned(pruned: Pruned) -> Outcome:
+    report, milder = pruned.report, pruned.milder
+    if not report.kept and not report.exact:
+        return Outcome(None, report.reason, report.to_dict())
+    candidate = (pruned.model if report.kept else pruned.exact).clone()
+    details = {**report.to_dict(), "dedupe": deduplicate_all(candidate).to_dict()}
+    again = None if milder is None else lambda: _pruned(milder())
+    return Outcome(candidate, report.reason, details, again)
+
+
+def _quantize(model: ir.Model, context: StepContext) -> Outcome:
+    options = QuantizeOptions(
+        threads=context.threads,
+        measure=True,
+        min_agreement=context.min_agreement,
+        min_sqnr=context.min_sqnr_db,
+        precisions=context.precisions,
+    )
+    candidate, found = quantize_model(model, context.calibration, options=options)
+    int8 = sum(1 for operator in found.operators if operator.precision != "float32")
+    if not int8:
+        return Outcome(None, "no operator can run in INT8", found.to_dict())
+    details = {**found.to_dict(), "dedupe": deduplicate_all(candidate).to_dict()}
+    return Outcome(candidate, f"{int8} of {len(found.operators)} operators in INT8", details)
+
+
+STEPS: dict[str, Step] = {"dedupe": _dedupe, "prune": _prune, "quantize": _quantize}
+"""In the order in which they run."""

@@ -1,0 +1,98 @@
+"""bfloat16 models computed in float32, with the types of their interface kept.
+
+tf2onnx knows no bfloat16, and ONNX Runtime's CPU provider has kernels for hardly any operator
+on it. Every bfloat16 is a float32, so computing wider loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from runtimes.keras_models.signature import KerasSignature
+
+NOTE = "bfloat16 layers compute in float32: ONNX Runtime's CPU provider has no kernels for them"
+
+
+def uses_bfloat16(model: Any) -> bool:
+    """Whether any layer of a Keras model computes in bfloat16."""
+    flatten = getattr(model, "_flatten_layers", None)  # a SavedModel has no layers
+    return flatten is not None and any(layer.compute_dtype == "bfloat16" for layer in flatten())
+
+
+def output_dtypes(model: Any, signature: KerasSignature) -> tuple[str, ...]:
+    """The element types of the outputs by Keras' own reckoning, nothing computed."""
+    import keras
+
+    outputs = signature.call(model, keras.tree.flatten(signature.structure))
+    return tuple(tensor.dtype for tensor in keras.tree.flatten(outputs))
+
+
+@contextmanager
+def float32_compute(model: Any) -> Iterator[None]:
+    """Let layers and variables that are bfloat16 count as float32 while the block runs."""
+    changed = [
+        (layer, layer.dtype_policy)
+        for layer in model._flatten_layers()
+        if layer.compute_dtype == "bfloat16"
+    ]
+    narrow = [variable for variable in model.variables if variable._dtype == "bfloat16"]
+    try:
+        for layer, _ in changed:
+            layer.dtype_policy = _in_float32(layer.dtype_policy)
+        for variable in narrow:
+            variable._dtype = "float32"
+        yield
+    finally:
+        for layer, policy in changed:
+            layer.dtype_policy = policy
+        for variable in narrow:
+            variable._dtype = "bfloat16"
+
+
+def _in_float32(policy: Any) -> Any:
+    """The policy in float32, its quantization kept: ``int8_from_bfloat16`` names both."""
+    import keras
+
+    quantization, separator, _ = policy.name.rpartition("_from_")
+    return keras.dtype_policies.get(f"{quantization}{separator}float32")
+
+
+def widened(signature: KerasSignature) -> KerasSignature:
+    """The signature with float32 in the place of bfloat16."""
+    inputs = tuple(
+        replace(spec, dtype=np.dtype(np.float32)) if spec.dtype.name == "bfloat16" else spec
+        for spec in signature.inputs
+    )
+    return replace(signature, inputs=inputs)
+
+
+def restore_interface(model: ir.Model, signature: KerasSignature, outputs: Sequence[str]) -> None:
+    """Make the inputs and outputs that are bfloat16 in Keras so again, by Casts, in place."""
+    graph = model.graph
+    for value, spec in zip(graph.inputs, signature.inputs, strict=False):
+        if spec.dtype.name == "bfloat16":
+            uses = list(value.uses())
+            value.dtype = ir.DataType.BFLOAT16
+            cast = _cast(value, ir.DataType.FLOAT, f"{value.name}_float32", value.shape)
+            graph.insert_before(graph[0], cast)
+            for node, index in uses:
+                node.replace_input_with(index, cast.outputs[0])
+    for index, dtype in enumerate(outputs):
+        if dtype == "bfloat16":
+            wide = graph.outputs[index]
+            name, wide.name = wide.name, f"{wide.name}_float32"
+            cast = _cast(wide, ir.DataType.BFLOAT16, str(name), wide.shape)
+            graph.append(cast)
+            graph.outputs[index] = cast.outputs[0]
+
+
+def _cast(value: ir.Value, to: ir.DataType, name: str, shape: Any) -> ir.Node:
+    node = ir.node("Cast", [value], {"to": to.value}, name=f"{name}/Cast")
+    node.outputs[0].name, node.outputs[0].dtype, node.outputs[0].shape = name, to, shape
+    return node

@@ -1,0 +1,144 @@
+"""``convert``: a Keras model in, a proven ONNX file out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, get_args
+
+import onnx_ir as ir
+
+from converter.export.bfloat16 import NOTE, uses_bfloat16
+from converter.export.channels_first import Layout
+from converter.export.dimension_names import share_dimension_names
+from converter.export.export import export
+from converter.export.low_bit_notes import low_bit_notes, preferred_opset
+from converter.export.opsets import choose_opset
+from converter.export.proof.expectations import Expectation, expectations
+from converter.export.proof.prove import OutputProof, prove
+from converter.export.sources import SignatureSpec, load_source
+from runtimes.atomic_files import atomic_file, refuse_existing
+from runtimes.errors import DataError
+from runtimes.keras_models.load import KerasSource
+from runtimes.keras_models.signature import KerasSignature
+from runtimes.onnx_files.load_save import file_bytes, model_inputs, model_outputs, write_model
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """What was converted and how near to Keras the file is; sizes in bytes."""
+
+    source: str
+    output: str
+    opset: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    nodes: int
+    parameters: int
+    size_bytes: int
+    proofs: tuple[OutputProof, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report in plain JSON types."""
+        return asdict(self)
+
+
+def convert(
+    model: KerasSource,
+    output: str | os.PathLike[str],
+    *,
+    signature: SignatureSpec | None = None,
+    opset: int | None = None,
+    target_ort: str | None = None,
+    layout: Layout = "nhwc",
+    data: Any = None,
+    custom_objects: dict[str, Any] | None = None,
+    unsafe: bool = False,
+    signature_key: str | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    force: bool = False,
+) -> ConversionReport:
+    """Convert a Keras model to an ONNX file that has run and matched Keras.
+
+    ``model``: a live model, or the path of a ``.keras`` or HDF5 file, of a model in JSON, whose
+    ``weights`` are another file, or of a SavedModel folder, of which ``signature_key`` chooses a
+    signature other than the default. ``signature`` maps input names to ``(shape, dtype)`` for
+    models that do not know theirs. ``opset`` is 18, or 21 for int4 weights, unless given or too new
+    for ``target_ort``, the ONNX Runtime release that must open the file, such as ``1.16``.
+    ``layout="nchw"`` makes image inputs channels first. ``data`` (what ``Dataset.open`` takes) are
+    samples for the comparison; random ones otherwise. ``custom_objects`` maps names in the file to
+    the user's classes and functions; ``unsafe`` lets code inside the file run. An existing
+    ``output`` is replaced with ``force``.
+
+    Raises ``UnsupportedOperator``, ``ConversionError``, ``ModelError`` or ``DataError``; then no
+    file is written.
+    """
+    choose_opset(opset, target_ort)  # what is wrong with them is said before a model is loaded
+    if layout not in get_args(Layout):
+        raise DataError(f"there is no layout {layout!r}; choose one of {get_args(Layout)}")
+    refuse_existing(output, force=force)
+    live, keras_signature = load_source(
+        model,
+        signature=signature,
+        custom_objects=custom_objects,
+        unsafe=unsafe,
+        signature_key=signature_key,
+        weights=weights,
+    )
+    version = choose_opset(opset, target_ort, default=preferred_opset(live))
+    with atomic_file(output, force=force) as path:
+        expected = expectations(live, keras_signature, data)
+        graph, proofs = _export_and_prove(
+            path, live, keras_signature, expected, opset=version, layout=layout
+        )
+        low_bit = low_bit_notes(path, live, graph, expected, layout=layout)
+        return ConversionReport(
+            source=live.name if live is model else str(model),
+            output=str(output),
+            opset=graph.opset_imports[""],
+            inputs=tuple(str(spec) for spec in model_inputs(graph)),
+            outputs=tuple(str(spec) for spec in model_outputs(graph)),
+            nodes=sum(1 for _ in ir.traversal.RecursiveGraphIterator(graph.graph)),
+            parameters=live.count_params(),
+            size_bytes=file_bytes(path),
+            proofs=proofs,
+            notes=(*_notes(live, keras_signature), *low_bit),
+        )
+
+
+def _notes(model: Any, signature: KerasSignature) -> tuple[str, ...]:
+    found = [signature.note, NOTE if uses_bfloat16(model) else None]
+    return tuple(note for note in found if note is not None)
+
+
+def export_to(
+    path: str | os.PathLike[str],
+    model: Any,
+    signature: KerasSignature,
+    *,
+    opset: int | None = None,
+    layout: Layout = "nhwc",
+    data: Any = None,
+) -> tuple[ir.Model, tuple[OutputProof, ...]]:
+    """Export a live model to ``path`` and prove the file; the graph and the proofs."""
+    expected = expectations(model, signature, data)
+    version = preferred_opset(model) if opset is None else opset
+    return _export_and_prove(path, model, signature, expected, opset=version, layout=layout)
+
+
+def _export_and_prove(
+    path: str | os.PathLike[str],
+    model: Any,
+    signature: KerasSignature,
+    expected: Sequence[Expectation],
+    *,
+    opset: int,
+    layout: Layout,
+) -> tuple[ir.Model, tuple[OutputProof, ...]]:
+    graph = export(model, signature, opset=opset, layout=layout)
+    share_dimension_names(graph, signature, expected)
+    write_model(graph, path)
+    names = [str(value.name) for value in graph.graph.outputs]
+    return graph, prove(path, model, signature, names, expected, graph=graph, layout=layout)

@@ -1,0 +1,187 @@
+"""A live Keras model → an ONNX graph: one trace, one conversion, our passes.
+
+The only file that imports tf2onnx.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import onnx_ir as ir
+
+from converter.export.bfloat16 import (
+    float32_compute,
+    output_dtypes,
+    restore_interface,
+    uses_bfloat16,
+    widened,
+)
+from converter.export.channels_first import Layout, channels_first
+from converter.export.interface import dress, interim_names
+from converter.export.node_names import name_after_layers
+from converter.export.opsets import DEFAULT_OPSET, NEWEST_CONVERTED_OPSET
+from converter.export.refusals import refusal_of, refuse_opaque, refuse_unsupported
+from converter.export.tracing.trace import STAND_IN_ABOVE_BYTES, TracedModel, trace
+from converter.lowering import custom_handlers
+from converter.lowering.low_bit.dequantize import write_dequantized
+from converter.lowering.operators.base import NoForm
+from converter.passes.fusion.gelu import FuseGelu
+from runtimes.errors import ConversionError, KilnxError, UnsupportedOperator
+from runtimes.keras_models.signature import KerasSignature, keras_signature
+from runtimes.onnx_graph.opset import convert_opset
+
+# A GraphDef cannot exceed 2 GB; beyond this no conversion with weights as constants is tried.
+_CONSTANTS_LIMIT_BYTES = 1_500_000_000
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """One way to convert: which weights are constants, and whether a rewriter may fail."""
+
+    stand_in_above: int
+    lenient: bool
+
+
+def export(
+    model: Any,
+    signature: KerasSignature | None = None,
+    *,
+    opset: int = DEFAULT_OPSET,
+    layout: Layout = "nhwc",
+) -> ir.Model:
+    """Export a live Keras model as it behaves at inference (``training=False``).
+
+    Inputs and outputs carry their Keras names; a dynamic batch is called ``batch``; every node
+    names its Keras layer in ``metadata_props["kilnx.layer"]``. With the layout ``nchw`` image
+    inputs are channels first. Weights are shared with the Keras model, not copied. The result
+    has passed no check yet: ``convert`` does that.
+
+    Raises ``UnsupportedOperator`` naming layer and operator, or ``ConversionError`` for what the
+    model or tf2onnx cannot do.
+    """
+    from converter.passes import optimize
+
+    signature = signature or keras_signature(model)
+    narrow = output_dtypes(model, signature) if uses_bfloat16(model) else None
+    total = sum(_variable_bytes(v) for v in model.variables)
+    attempts = [_Attempt(STAND_IN_ABOVE_BYTES, lenient=False)]
+    if total < _CONSTANTS_LIMIT_BYTES:
+        # Some of tf2onnx's rewriters read weights, and some fail where going on is harmless.
+        attempts += [_Attempt(total + 1, lenient=False), _Attempt(total + 1, lenient=True)]
+    failures: list[Exception] = []
+    for attempt in attempts:
+        if attempt.lenient and (
+            any(isinstance(each, UnsupportedOperator) for each in failures)
+            or _is_defect(failures[-1])
+        ):
+            # tf2onnx would leave the operator as it is, and ONNX may have another of that name.
+            break
+        if narrow is None:
+            traced = trace(model, signature, stand_in_above=attempt.stand_in_above)
+        else:
+            with float32_compute(model):
+                traced = trace(model, widened(signature), stand_in_above=attempt.stand_in_above)
+        try:
+            converted = _to_onnx(
+                traced, min(opset, NEWEST_CONVERTED_OPSET), lenient=attempt.lenient
+            )
+        except Exception as error:
+            failures.append(error)
+            continue
+        dress(converted, signature, traced, name=model.name)
+        if narrow is not None:
+            restore_interface(converted, signature, narrow)
+        if layout == "nchw":
+            channels_first(converted)
+        optimize(converted)
+        name_after_layers(converted, traced.layers)
+        converted = convert_opset(converted, opset)
+        FuseGelu()(converted)
+        write_dequantized(converted, traced.matrices)
+        return converted
+    raise _most_telling(failures, model)
+
+
+def _to_onnx(traced: TracedModel, opset: int, *, lenient: bool) -> ir.Model:
+    """Convert a traced graph; weights that stand outside are still inputs afterwards."""
+    with _quiet_logging():
+        import tensorflow as tf
+        from tf2onnx import tfonnx
+
+        names = {
+            **interim_names("input", traced.inputs),
+            **interim_names("output", traced.outputs),
+        }
+
+        refuse_opaque(traced.graph_def, traced.layers)
+        try:
+            with tf.Graph().as_default() as source:
+                tf.import_graph_def(traced.graph_def, name="")
+                # tf2onnx's own optimizers are not run: our passes do what they do, in a tenth
+                # of the time, and theirs are wrong around some loops.
+                graph = tfonnx.process_tf_graph(
+                    source,
+                    continue_on_error=lenient,
+                    opset=opset,
+                    input_names=[*traced.inputs, *traced.weights, *traced.matrices],
+                    output_names=list(traced.outputs),
+                    custom_op_handlers=custom_handlers(traced.tables),
+                    tensors_to_rename=names,
+                )
+        except NoForm as error:
+            raise refusal_of(error, traced.layers) from error
+        refuse_unsupported(graph, traced.layers)
+        proto = graph.make_model("kilnx")
+    return ir.serde.deserialize_model(proto)
+
+
+def _most_telling(failures: list[Exception], model: Any) -> Exception:
+    """Prefer the refusal that names an operator to whatever else went wrong on the way.
+
+    What tf2onnx cannot do becomes a ``ConversionError``; a defect of kilnx stays what it is.
+    """
+    for failure in failures:
+        if isinstance(failure, UnsupportedOperator):
+            return failure
+    for failure in failures:
+        if _is_defect(failure):
+            return failure
+    last = failures[-1]
+    if isinstance(last, KilnxError):
+        return last
+    error = ConversionError(
+        f"the model {model.name!r} could not be converted: {type(last).__name__}: {last}"
+    )
+    error.__cause__ = last
+    return error
+
+
+def _is_defect(error: Exception) -> bool:
+    """Whether kilnx is at fault: it raised in a lowering, or outside of tf2onnx altogether."""
+    names = [
+        str(frame.f_globals.get("__name__", ""))
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    lowering = any(name.startswith("converter.lowering") for name in names)
+    of_tf2onnx = any(name.split(".")[0] == "tf2onnx" for name in names)
+    return not isinstance(error, KilnxError) and (lowering or not of_tf2onnx)
+
+
+def _variable_bytes(variable: Any) -> int:
+    return int(variable.value.dtype.size) * int(variable.value.shape.num_elements() or 0)
+
+
+@contextmanager
+def _quiet_logging() -> Iterator[None]:
+    """tf2onnx logs what goes wrong; kilnx raises it, and a user should read it once."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)

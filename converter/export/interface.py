@@ -1,0 +1,88 @@
+"""The interface of the converted graph: its weights attached, inputs and outputs named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from converter.export.tracing.trace import TracedModel
+from runtimes.errors import ConversionError
+from runtimes.keras_models.signature import KerasSignature, named_dims
+
+
+def interim_names(kind: str, tensors: Sequence[str]) -> dict[str, str]:
+    """Names for the interface during conversion, which no layer's operator can have."""
+    return {tensor: f"kilnx:{kind}:{i}" for i, tensor in enumerate(tensors)}
+
+
+def dress(model: ir.Model, signature: KerasSignature, traced: TracedModel, *, name: str) -> None:
+    """Attach the weights and give the interface its Keras names and shapes, in place."""
+    graph = model.graph
+    by_name = {value.name: value for value in graph.inputs}
+    for stand_in, matrix in traced.matrices.items():
+        if stand_in in by_name:
+            by_name[stand_in].shape = ir.Shape(matrix.codes.shape)
+    for stand_in, (path, values) in traced.weights.items():
+        value = by_name.get(stand_in)
+        if value is None:
+            continue
+        graph.inputs.remove(value)
+        value.name = path
+        value.const_value = ir.tensor(values, name=value.name)
+        value.dtype = value.const_value.dtype
+        value.shape = ir.Shape(values.shape)
+        graph.register_initializer(value)
+    inputs = [by_name[interim] for interim in interim_names("input", traced.inputs).values()]
+    known = {*(value.name for value in inputs), *traced.matrices}
+    extra = [value.name for value in graph.inputs if value.name not in known]
+    if extra:
+        raise ConversionError(
+            f"the exported graph wants inputs that the Keras model does not have: {extra}"
+        )
+    _rename(graph, inputs, [spec.name for spec in signature.inputs])
+    for value, spec in zip(inputs, signature.inputs, strict=True):
+        if spec.shape is not None:
+            value.shape = ir.Shape(spec.shape)
+    _rename(graph, list(graph.outputs), list(traced.output_names))
+    batches = {spec.shape[0] for spec in signature.inputs if spec.shape}
+    for value, shape in zip(graph.outputs, traced.output_shapes, strict=True):
+        if shape is not None:
+            value.shape = ir.Shape(_output_dims(str(value.name), shape, batches))
+    graph.name = name
+    model.producer_name = "kilnx"
+    model.producer_version = None
+    model.doc_string = None
+
+
+def _rename(graph: ir.Graph, values: list[ir.Value], names: list[str]) -> None:
+    """Give ``values`` their names; whoever has one of these already makes way."""
+    wanted = dict(zip(names, values, strict=True))
+    for node in ir.traversal.RecursiveGraphIterator(graph):
+        for value in node.outputs:
+            if value.name in wanted and wanted[value.name] is not value:
+                value.name = f"{value.name}__inner"
+    for name, value in list(graph.initializers.items()):
+        if name in wanted:
+            value.name = f"{name}__inner"
+    for name, value in wanted.items():
+        value.name = name
+
+
+def _output_dims(
+    output: str, shape: tuple[int | None, ...], batches: set[int | str | None]
+) -> list[int | str]:
+    """Dynamic dimensions of an output: the batch where it may be it, else names of its own."""
+    dims: list[int | str] = []
+    for axis, dim in enumerate(shape):
+        if dim is not None:
+            dims.append(dim)
+        elif axis == 0 and batches == {"batch"}:
+            dims.append("batch")
+        else:
+            dims.append(f"{_identifier(output)}_{named_dims(shape)[axis]}")
+    return dims
+
+
+def _identifier(text: str) -> str:
+    return "".join(c if c.isalnum() or c == "_" else "_" for c in text)

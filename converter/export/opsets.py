@@ -1,0 +1,73 @@
+"""Which opset a file is written in, so that the runtime it is meant for opens it."""
+
+from __future__ import annotations
+
+import re
+
+from runtimes.errors import DataError
+from runtimes.onnx_graph.opset import newest_opset
+
+OLDEST_OPSET = 13
+DEFAULT_OPSET = 18
+
+NEWEST_CONVERTED_OPSET = 18
+"""What tf2onnx writes at most; a newer opset is reached by ONNX's version converter."""
+
+# Newest opset that each release of ONNX Runtime implements, from its version matrix:
+# https://onnxruntime.ai/docs/reference/compatibility.html
+_ORT_OPSETS = {
+    (1, 6): 13,
+    (1, 7): 13,
+    (1, 8): 14,
+    (1, 9): 15,
+    (1, 10): 15,
+    (1, 11): 16,
+    (1, 12): 17,
+    (1, 13): 17,
+    (1, 14): 18,
+    (1, 15): 19,
+    (1, 16): 19,
+    (1, 17): 20,
+    (1, 18): 21,
+    (1, 19): 21,
+    (1, 20): 21,
+    (1, 21): 22,
+    (1, 22): 22,
+    (1, 23): 23,
+}
+
+
+def choose_opset(opset: int | None, target_ort: str | None, *, default: int = DEFAULT_OPSET) -> int:
+    """The opset to write: ``opset`` if given, else ``default`` where ``target_ort`` knows it.
+
+    ``target_ort`` is a release such as ``1.16``. Raises ``DataError`` for an opset that is out
+    of range or newer than the target, and for a release that does not read as one.
+    """
+    newest = newest_opset()
+    limit = newest if target_ort is None else _newest_of(target_ort, newest)
+    if opset is None:
+        return min(default, limit)
+    if not OLDEST_OPSET <= opset <= newest:
+        raise DataError(
+            f"--opset {opset} is out of range: opsets {OLDEST_OPSET} to {newest} can be written"
+        )
+    if opset > limit:
+        raise DataError(
+            f"ONNX Runtime {target_ort} opens opsets up to {limit}, and --opset asks for {opset}; "
+            "leave one of the two out"
+        )
+    return opset
+
+
+def _newest_of(release: str, newest: int) -> int:
+    match = re.fullmatch(r"(\d+)\.(\d+)(\.\d+)?", release.strip())
+    if match is None:
+        raise DataError(f"--target-ort {release!r} is not a release such as 1.16")
+    key = int(match.group(1)), int(match.group(2))
+    if key < min(_ORT_OPSETS):
+        oldest = ".".join(map(str, min(_ORT_OPSETS)))
+        raise DataError(
+            f"ONNX Runtime {release} does not know opset {OLDEST_OPSET}, the oldest that can be "
+            f"written; {oldest} is the oldest release to aim at"
+        )
+    return _ORT_OPSETS.get(key, newest)

@@ -1,0 +1,89 @@
+"""The session that proves an exported file, in the least memory.
+
+A large file is not read into a session: that would hold the weights twice more, beside Keras'
+own. The session gets the file's graph, whose weights refer to their bytes in the file, and in
+their place the weights in memory that the file was written from, after every byte of them was
+compared with the file's.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import onnx_ir as ir
+
+from runtimes.engines.ort import Optimization
+from runtimes.engines.ort_install import require_onnxruntime
+from runtimes.errors import ConversionError
+from runtimes.onnx_files.load_save import file_bytes, load_graph
+from runtimes.onnx_files.streaming import frame_of
+from runtimes.onnx_files.tensor_bytes import equal_bytes
+
+_SHARED_ABOVE_BYTES = 100_000_000
+_EXTENDED_ABOVE_BYTES = 1_000_000_000
+
+# Prepacked weights are a second copy, which pays for speed and not for two runs.
+_NO_PREPACKING = {"session.disable_prepacking": "1"}
+
+
+class ProofSession:
+    """What to give to ``OrtRuntime`` to run a file: a path, weights and options."""
+
+    def __init__(
+        self,
+        path: Path,
+        initializers: Mapping[str, Any] = MappingProxyType({}),
+        config: Mapping[str, str] = MappingProxyType({}),
+        optimization: Optimization = "all",
+    ) -> None:
+        self.path = path
+        self.initializers = initializers
+        self.config = config
+        self.optimization = optimization
+
+
+@contextmanager
+def proof_session(path: Path, graph: ir.Model | None) -> Iterator[ProofSession]:
+    """How to run the file at ``path``, which was written from ``graph`` where that is known.
+
+    Raises ``ConversionError`` where a weight in the file is not the one in memory.
+    """
+    size = file_bytes(path)
+    if size < _SHARED_ABOVE_BYTES:
+        yield ProofSession(path)
+        return
+    # Of a larger file, ONNX Runtime's blocked layout would be a copy of every convolution.
+    optimization: Optimization = "all" if size < _EXTENDED_ABOVE_BYTES else "extended"
+    initializers = {} if graph is None else _compared(load_graph(path), graph)
+    # Beside the file, for a model may refer to nothing outside of its folder.
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".onnx") as frame:
+        frame.write(frame_of(path))
+        frame.flush()
+        yield ProofSession(Path(frame.name), initializers, _NO_PREPACKING, optimization)
+
+
+def _compared(written: ir.Model, graph: ir.Model) -> dict[str, Any]:
+    """The weights of ``graph`` that a session can use as they are, by name."""
+    ort = require_onnxruntime()
+    shared = {}
+    for name, value in written.graph.initializers.items():
+        found, meant = value.const_value, graph.graph.initializers[name].const_value
+        if not isinstance(found, ir.ExternalTensor) or meant is None:
+            continue
+        if (found.dtype, found.shape) != (meant.dtype, meant.shape) or not equal_bytes(
+            found, meant
+        ):
+            raise ConversionError(
+                f"the weight {name!r} is not in the file as it was written; the disk or the "
+                "memory may be damaged, or another program wrote to the file: convert again"
+            )
+        array = meant.numpy()
+        plain = array.dtype.kind in "fiub" and array.dtype.itemsize * 8 == meant.dtype.bitwidth
+        if plain and array.flags.c_contiguous and not isinstance(meant, ir.ExternalTensor):
+            shared[name] = ort.OrtValue.ortvalue_from_numpy(array)
+    return shared

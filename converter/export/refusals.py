@@ -1,0 +1,76 @@
+"""What cannot be exported, in the user's words: the layer, the operators and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Set
+from typing import Any
+
+from converter.export.tracing.layer_scopes import layer_of
+from converter.lowering.operators.base import NoForm
+from runtimes.errors import UnsupportedOperator
+
+WAY_OUT = (
+    "replace the layer by one without it, or move it out of the model into the code that "
+    "prepares the data"
+)
+
+# Programs of another compiler or of Python inside one operator; tf2onnx fails on some of them
+# before it can say so.
+_OPAQUE = {"EagerPyFunc", "PyFuncStateless", "XlaCallModule", "XlaLaunch"}
+
+
+def refusal(
+    operators: Iterable[tuple[str, str]], layers: Set[str], reason: str = ""
+) -> UnsupportedOperator:
+    """The error for operators that have no ONNX form, as names of nodes and operator types.
+
+    Each layer is named once with all its operators, so that a user sees everything at once.
+    """
+    by_layer: dict[str, set[str]] = {}
+    for node, operator in operators:
+        layer = layer_of(node, layers)
+        where = f"the layer {layer!r}" if layer else f"the operator {node!r}"
+        by_layer.setdefault(where, set()).add(operator)
+    uses = [
+        f"{where} uses the TensorFlow operator{'s' * (len(found) > 1)} {', '.join(sorted(found))}"
+        for where, found in sorted(by_layer.items())
+    ]
+    why = f"with no ONNX form as it is used: {reason}" if reason else "with no ONNX form"
+    return UnsupportedOperator(f"{' and '.join(uses)}, {why}; {WAY_OUT}")
+
+
+def refusal_of(error: NoForm, layers: Set[str]) -> UnsupportedOperator:
+    """The error for an operator that kilnx knows and cannot write as it is used."""
+    return refusal([(error.node, error.operator)], layers, str(error))
+
+
+def refuse_opaque(graph_def: Any, layers: Set[str]) -> None:
+    """Raise ``UnsupportedOperator`` if the traced graph holds programs that nobody can read."""
+    nodes = [*graph_def.node]
+    nodes += [node for function in graph_def.library.function for node in function.node_def]
+    opaque = [(node.name, node.op) for node in nodes if node.op in _OPAQUE]
+    if opaque:
+        raise refusal(opaque, layers)
+
+
+def refuse_unsupported(graph: Any, layers: Set[str]) -> None:
+    """Raise ``UnsupportedOperator`` if tf2onnx's ``graph`` holds an operator that ONNX has not.
+
+    tf2onnx logs an operator that it lacks and writes it all the same. What its handlers
+    replaced and left behind is deleted first.
+    """
+    import onnx.defs
+
+    unsupported: list[tuple[str, str]] = []
+    pending = [graph]
+    while pending:
+        current = pending.pop()
+        current.delete_unused_nodes(current.outputs)
+        for node in current.get_nodes():
+            pending.extend((node.get_body_graphs() or {}).values())
+            if node.is_graph_input() or node.is_const():
+                continue
+            if node.domain in ("", "ai.onnx") and not onnx.defs.has(node.type):
+                unsupported.append((node.name, node.type))
+    if unsupported:
+        raise refusal(unsupported, layers)

@@ -1,0 +1,1 @@
+"""A Keras model as one TensorFlow graph without its weights."""

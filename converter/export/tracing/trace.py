@@ -1,0 +1,169 @@
+"""A Keras model as a TensorFlow graph that does not hold its weights.
+
+Weights are handed to the traced function as arguments (through Keras' ``StatelessScope``), so a
+large weight is a placeholder in the graph: freezing, grappler and tf2onnx see its shape and
+never its bytes. A GraphDef can hold 2 GB and every step copies it; without weights it is some
+kilobytes. Small variables (BatchNormalization statistics, biases) are traced as constants,
+because the steps that follow can then fold them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from converter.export.tracing.call_scopes import strip_calls
+from converter.export.tracing.freeze import freeze
+from converter.export.tracing.grappler import simplified
+from converter.export.tracing.layer_scopes import layer_scopes
+from converter.export.tracing.lookup_tables import read_tables
+from converter.lowering.layers.table import marked_layers
+from converter.lowering.low_bit.layers import LowBitStandIns
+from converter.lowering.low_bit.weights import LowBitMatrix, low_bit_layers
+from converter.lowering.variables import bytes_of, values_of
+from runtimes.base import Array
+from runtimes.errors import ConversionError, KilnxError
+from runtimes.keras_models.saved_model import NETWORK_NAME
+from runtimes.keras_models.signature import KerasSignature
+
+_Weight = TypeVar("_Weight")
+
+# Above this many bytes a weight travels beside the graph instead of in it.
+STAND_IN_ABOVE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class TracedModel:
+    """A frozen GraphDef, the tensor names of its interface and the weights that stand outside.
+
+    ``weights`` maps the tensor name of a stand-in placeholder to ``(name, array)``: the Keras
+    path of the weight and its values, which share memory with the Keras model.
+    ``matrices`` are the stand-ins for weights in few bits, float32 in the graph.
+    ``tables`` holds keys and values of lookup tables by shared name.
+    ``output_shapes`` are static shapes with ``None`` for a dynamic dimension; ``layers`` holds
+    the paths of the layers that were called, the scopes that operators are named after.
+    """
+
+    graph_def: Any
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    output_names: tuple[str, ...]
+    output_shapes: tuple[tuple[int | None, ...] | None, ...]
+    weights: dict[str, tuple[str, Array]]
+    tables: dict[str, tuple[Array, Array]]
+    layers: frozenset[str]
+    matrices: dict[str, LowBitMatrix] = field(default_factory=dict)
+
+
+def trace(
+    model: Any, signature: KerasSignature, *, stand_in_above: int = STAND_IN_ABOVE_BYTES
+) -> TracedModel:
+    """Trace ``model(inputs, training=False)`` once and freeze what is left in the graph.
+
+    ``stand_in_above`` is in bytes. Raises ``ConversionError`` when the model cannot be called
+    on its signature.
+    """
+    import keras
+    import tensorflow as tf
+
+    variables = list({id(v): v for v in model.variables}.values())
+    large = [v for v in variables if bytes_of(v.value) > stand_in_above]
+    small = [v for v in variables if bytes_of(v.value) <= stand_in_above]
+    constants = [(v, values_of(v.value)) for v in small]
+    names: list[str] = []
+    low_bit = LowBitStandIns(low_bit_layers(model))
+
+    def call(inputs: Sequence[Any], weights: Sequence[Any], beside: Sequence[Any]) -> list[Any]:
+        low_bit.serve(beside)
+        mapping = [(v, tf.constant(values, dtype=v.value.dtype)) for v, values in constants]
+        mapping += zip(large, weights, strict=True)
+        with keras.StatelessScope(state_mapping=mapping):
+            outputs = signature.call(model, inputs)
+        names[:] = signature.output_names(outputs)
+        return [tf.identity(tensor) for tensor in keras.tree.flatten(outputs)]
+
+    input_specs = [
+        tf.TensorSpec(_static(spec.shape), spec.dtype, name=f"kilnx_input_{i}")
+        for i, spec in enumerate(signature.inputs)
+    ]
+    weight_specs = [
+        tf.TensorSpec(v.shape, v.value.dtype, name=f"kilnx_weight_{i}") for i, v in enumerate(large)
+    ]
+
+    def traced(autograph: bool) -> Any:
+        function = tf.function(call, autograph=autograph)
+        return function.get_concrete_function(input_specs, weight_specs, low_bit.specs())
+
+    try:
+        with tf.device("/cpu:0"), layer_scopes() as layers, marked_layers(low_bit.replacements()):
+            try:
+                function = traced(autograph=False)
+            except tf.errors.OperatorNotAllowedInGraphError:
+                # A custom layer with Python control flow on tensors.
+                function = traced(autograph=True)
+    except KilnxError:
+        raise
+    except Exception as error:
+        if _succeeds(lambda: traced(autograph=True)):
+            raise  # only with the markers in it does the model fail, so they have a defect
+        raise ConversionError(
+            f"the model {model.name!r} cannot be called on {signature}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+    inputs = [tensor.name for tensor in function.inputs[: len(input_specs)]]
+    outputs = [tensor.name for tensor in function.outputs]
+    first, last = len(input_specs) + len(large), len(input_specs) + len(large) + len(low_bit)
+    stand_ins = [tensor.name for tensor in function.inputs[len(input_specs) : last]]
+    weights = {
+        name: (variable.path, values_of(variable.value))
+        for name, variable in zip(stand_ins[: len(large)], large, strict=True)
+    }
+    matrices, packed = low_bit.named([tensor.name for tensor in function.inputs[first:last]])
+    shapes = tuple(
+        None if t.shape.rank is None else tuple(t.shape.as_list()) for t in function.outputs
+    )
+    graph_def, captured = freeze(function, stand_in_above=stand_in_above, beside=stand_ins)
+    weights = _used(weights | packed, graph_def) | captured
+    matrices = _used(matrices, graph_def)
+    tables = read_tables(function, graph_def)
+    interface = [*inputs, *weights, *matrices, *outputs]
+    layers |= strip_calls(
+        graph_def, layers, fixed=[name.split(":")[0] for name in interface], whole=NETWORK_NAME
+    )
+    layers.discard(NETWORK_NAME)
+    graph_def = simplified(
+        graph_def,
+        fetch=[*inputs, *weights, *matrices, *outputs],
+        hidden=[name.split(":")[0] for name in (*stand_ins, *weights)],
+    )
+    return TracedModel(
+        graph_def,
+        tuple(inputs),
+        tuple(outputs),
+        tuple(names),
+        shapes,
+        weights,
+        tables,
+        frozenset(layers),
+        matrices,
+    )
+
+
+def _succeeds(attempt: Callable[[], object]) -> bool:
+    try:
+        attempt()
+    except Exception:
+        return False
+    return True
+
+
+def _used(weights: dict[str, _Weight], graph_def: Any) -> dict[str, _Weight]:
+    """Without the stand-ins that nothing reads: a SavedModel inside reads its own variables."""
+    read = {source.split(":")[0] for node in graph_def.node for source in node.input}
+    return {name: weight for name, weight in weights.items() if name.split(":")[0] in read}
+
+
+def _static(shape: Sequence[int | str | None] | None) -> list[int | None] | None:
+    return None if shape is None else [d if isinstance(d, int) else None for d in shape]

@@ -1,0 +1,1 @@
+"""Keras layers written as ONNX nodes; ``table`` lists them."""

@@ -1,0 +1,1 @@
+"""TensorFlow operators written as ONNX nodes; ``table`` lists them."""

@@ -1,0 +1,1 @@
+"""Nodes and names that nothing needs."""

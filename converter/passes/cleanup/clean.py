@@ -1,0 +1,82 @@
+"""Take away what the model does not need: dead nodes, repeated ones, stray constants, names."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from converter.passes.cleanup.common_subexpressions import MergeCommonSubexpressions
+from converter.passes.cleanup.identities import RemoveIdentities
+from converter.passes.cleanup.names import UniqueNames
+from runtimes.onnx_graph.rewrite import Refuse, RewritePass
+
+
+class Clean(RewritePass):
+    """Ready onnx-ir passes and two of ours, repeated until nothing changes.
+
+    After it every constant is an initializer that no caller can override, every value and
+    node has a name of its own, nodes stand in topological order, and nothing is left that
+    no output needs. Names of inputs and outputs stay.
+    """
+
+    _max_rounds = 20
+
+    def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
+        """Clean ``model`` in place."""
+        before = fingerprint(model)
+        previous = before
+        for _ in range(self._max_rounds):
+            _once(model)
+            current = fingerprint(model)
+            if current == previous:
+                break
+            previous = current
+        return previous != before
+
+
+def _once(model: ir.Model) -> None:
+    ir.passes.Sequential(
+        common.RemoveInitializersFromInputsPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        RemoveIdentities(),
+        MergeCommonSubexpressions(),
+        common.RemoveUnusedNodesPass(),
+        common.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call]
+        common.RemoveUnusedOpsetsPass(),
+        common.TopologicalSortPass(),
+        UniqueNames(),
+    )(model)
+    for graph in model.graphs():
+        for name, value in tuple(graph.initializers.items()):
+            if not value.uses() and not value.is_graph_output() and not value.is_graph_input():
+                graph.initializers.pop(name)
+
+
+def fingerprint(model: ir.Model) -> Hashable:
+    """What a pass can change about the structure of ``model``; equal if it changed nothing.
+
+    Tensors count by identity: two fingerprints of one model that lives on can be compared.
+    """
+    return tuple(_graph_fingerprint(graph) for graph in model.graphs()), tuple(model.functions)
+
+
+def _graph_fingerprint(graph: ir.Graph) -> Hashable:
+    return (
+        tuple(value.name for value in graph.inputs),
+        tuple(value.name for value in graph.outputs),
+        tuple((name, id(value.const_value)) for name, value in graph.initializers.items()),
+        tuple(sorted(graph.opset_imports.items())),
+        tuple(
+            (
+                id(node),
+                node.op_type,
+                node.name,
+                tuple(None if i is None else (id(i), i.name) for i in node.inputs),
+                tuple(output.name for output in node.outputs),
+                tuple((name, id(a)) for name, a in node.attributes.items()),
+            )
+            for node in graph
+        ),
+    )

@@ -1,0 +1,154 @@
+"""How one stored tensor can be read out of another, bit by bit: reshaped, transposed, sliced.
+
+Tensors may lie in files larger than memory: at most one of the two is mapped as a whole, the
+other goes by in blocks.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import onnx_ir as ir
+
+from runtimes.base import Array
+from runtimes.onnx_files.tensor_bytes import CHUNK_BYTES, byte_chunks, digest_of, equal_bytes
+from runtimes.onnx_graph.values import shape_of
+
+_MAX_RANK = 6
+_PROBES = 64
+# So many places are tried where a tensor might begin in another; only repetitive ones have more.
+_MAX_PLACES = 8
+
+
+@dataclass(frozen=True)
+class View:
+    """The node that reads a tensor out of another.
+
+    ``parameters``: the shape, the permutation, or ``(axis, start, stop)``.
+    """
+
+    operator: Literal["Reshape", "Transpose", "Slice"]
+    parameters: tuple[int, ...]
+
+
+def fingerprint(tensor: ir.TensorProtocol) -> int | str:
+    """Equal for tensors that hold the same elements in any order; others rarely agree.
+
+    The exclusive-or of the elements' bits, taken eight bytes at a time and folded, which runs as
+    fast as memory gives them. Where elements are not whole bytes, or strings, it is a digest, and
+    the order counts.
+    """
+    width = unsigned(tensor)
+    if width is None:
+        return digest_of(byte_chunks(tensor))
+    mixed = 0
+    for chunk in byte_chunks(tensor):
+        whole = len(chunk) // 8 * 8
+        words = np.frombuffer(chunk, np.uint64, whole // 8)
+        mixed ^= int(np.bitwise_xor.reduce(words))
+        for element in np.frombuffer(chunk, width, offset=whole):
+            mixed ^= int(element)
+    size, half = width.itemsize, 4
+    while half >= size:
+        mixed = (mixed >> 8 * half) ^ (mixed & ((1 << 8 * half) - 1))
+        half //= 2
+    return mixed
+
+
+def find_view(source: ir.TensorProtocol, target: ir.TensorProtocol) -> View | None:
+    """How ``target`` (of as many elements, and of the same fingerprint) is ``source`` reordered."""
+    shape, wanted = shape_of(source), shape_of(target)
+    if shape != wanted and equal_bytes(source, target):
+        return View("Reshape", wanted)
+    if unsigned(source) is None or len(shape) != len(wanted) or len(shape) > _MAX_RANK:
+        return None
+    held = elements(source)
+    probes = _probe_indices(wanted)
+    sample = elements(target)[probes]
+    for order in itertools.permutations(range(len(shape))):
+        if tuple(shape[axis] for axis in order) != wanted or order == tuple(range(len(shape))):
+            continue
+        turned = held.transpose(order)
+        if np.array_equal(turned[probes], sample) and _equal(turned, target):
+            return View("Transpose", order)
+    return None
+
+
+def find_slice(source: ir.TensorProtocol, target: ir.TensorProtocol) -> View | None:
+    """Where ``target`` is a slice of the larger ``source`` along one axis."""
+    shape, wanted = shape_of(source), shape_of(target)
+    if unsigned(source) is None or len(shape) != len(wanted):
+        return None
+    axes = [axis for axis in range(len(shape)) if shape[axis] != wanted[axis]]
+    if len(axes) != 1 or shape[axes[0]] < wanted[axes[0]]:
+        return None
+    axis, length = axes[0], wanted[axes[0]]
+    held = elements(source)
+    for start in _places(held, elements(target), axis):
+        index = (slice(None),) * axis + (slice(start, start + length),)
+        if _equal(held[index], target):
+            return View("Slice", (axis, start, start + length))
+    return None
+
+
+def single_value(tensor: ir.TensorProtocol) -> Array | None:
+    """The one element (shape ``[1]``) that fills ``tensor``, if all its elements are that."""
+    if unsigned(tensor) is None or not tensor.size:
+        return None
+    first = elements(tensor).reshape(-1)[:1].copy()
+    if not all(bool((block == first).all()) for block in _blocks(tensor)):
+        return None
+    return np.asarray(first.view(tensor.dtype.numpy()))
+
+
+def unsigned(tensor: ir.TensorProtocol) -> np.dtype[np.unsignedinteger] | None:
+    """The unsigned integer as wide as an element, or None where there is none."""
+    if tensor.dtype == ir.DataType.STRING or tensor.dtype.bitwidth not in (8, 16, 32, 64):
+        return None
+    return np.dtype(f"u{tensor.dtype.bitwidth // 8}")
+
+
+def elements(tensor: ir.TensorProtocol) -> Array:
+    """The bits of the elements as unsigned integers, mapped where they lie in a file."""
+    dtype = unsigned(tensor)
+    assert dtype is not None
+    if isinstance(tensor, ir.ExternalTensor):
+        # A mapping of our own goes with the last array that uses it; the tensor's stays.
+        return np.memmap(tensor.path, dtype, "r", offset=tensor.offset or 0, shape=shape_of(tensor))
+    return np.asarray(tensor.numpy()).view(dtype)
+
+
+def _blocks(tensor: ir.TensorProtocol) -> Iterator[Array]:
+    dtype = unsigned(tensor)
+    assert dtype is not None
+    for chunk in byte_chunks(tensor):
+        yield np.frombuffer(chunk, dtype)
+
+
+def _equal(expected: Array, target: ir.TensorProtocol) -> bool:
+    """Compare in blocks of the first axis, so that ``target`` is never mapped as a whole."""
+    rows = len(expected)
+    step = max(1, rows * CHUNK_BYTES // max(expected.nbytes, 1))
+    return all(
+        np.array_equal(expected[start : start + step], elements(target)[start : start + step])
+        for start in range(0, rows, step)
+    )
+
+
+def _probe_indices(shape: tuple[int, ...]) -> tuple[Array, ...]:
+    flat = np.linspace(0, int(np.prod(shape)) - 1, _PROBES).astype(np.int64)
+    return tuple(np.asarray(index) for index in np.unravel_index(flat, shape))
+
+
+def _places(source: Array, target: Array, axis: int) -> list[int]:
+    """Where along ``axis`` the line of ``target`` in its middle occurs in that of ``source``."""
+    middle = tuple(size // 2 for size in target.shape)
+    line = (*middle[:axis], slice(None), *middle[axis + 1 :])
+    long, short = np.array(source[line]), np.array(target[line])
+    starts = np.flatnonzero(long[: len(long) - len(short) + 1] == short[0])
+    found = (int(s) for s in starts if np.array_equal(long[s : s + len(short)], short))
+    return list(itertools.islice(found, _MAX_PLACES))

@@ -1,0 +1,1 @@
+"""Neighbouring nodes computed as one."""

@@ -1,0 +1,177 @@
+"""GELU written out, as the one operator that ONNX has for it from opset 20.
+
+``x/2 · (1 + erf(x/√2))``, and its approximation ``x/2 · (1 + tanh(√(2/π) · (x + 0.044715·x³)))``.
+https://arxiv.org/abs/1606.08415, https://onnx.ai/onnx/operators/onnx__Gelu.html
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import onnx_ir as ir
+
+from runtimes.onnx_graph.rewrite import Refuse, Refused, RewritePass
+from runtimes.onnx_graph.values import (
+    all_nodes,
+    constant,
+    drop_if_unused,
+    is_op,
+    only_user,
+    opset,
+    take_place,
+)
+
+_OPSET = 20
+_CUBIC = 0.044715
+# ONNX Runtime's CPU provider has the operator for these.
+_TYPES = (np.float32, np.float16)
+
+
+class FuseGelu(RewritePass):
+    """Let the nodes of a GELU, exact or by tanh, be one Gelu, in models of opset 20 and above.
+
+    The factors may stand in any order, the half before or after the product. Constants must be
+    the formula's as near as the element type can hold them. Refused: a result in between that
+    is used elsewhere or is an output of the graph. Other element types than float and float16
+    are left alone.
+    """
+
+    def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
+        """Fuse in the main graph and its subgraphs."""
+        if opset(model) < _OPSET:
+            return False
+        modified = False
+        for node in all_nodes(model):
+            if node.graph is None or not is_op(node, "Mul"):
+                continue
+            for x, inner, approximate in _readings(node):
+                try:
+                    _fuse(node, x, inner, approximate)
+                except Refused as reason:
+                    refuse(node, str(reason))
+                    continue
+                modified = True
+                break
+        return modified
+
+
+_Reading = tuple[ir.Value, list[ir.Node], str]
+"""The input, the nodes but for the last, and the value of ``approximate``."""
+
+
+def _readings(node: ir.Node) -> Iterator[_Reading]:
+    """Each way in which ``node`` is the last of a GELU: x · half · gate in any grouping."""
+    for left, right in _pairs(node):
+        if _is_number(right, 0.5) and (product := _producer(left, "Mul")) is not None:
+            # (x · gate) · half
+            for x, gate in _pairs(product):
+                yield from _gated(x, gate, [product])
+        if (halved := _producer(left, "Mul", "Div")) is not None:
+            # (x · half) · gate
+            whole = _scaled(halved, 0.5)
+            if whole is not None:
+                yield from _gated(whole, right, [halved])
+        if (halved := _producer(right, "Mul")) is not None:
+            # x · (half · gate)
+            whole = _scaled(halved, 0.5)
+            if whole is not None:
+                yield from _gated(left, whole, [halved])
+
+
+def _gated(x: ir.Value, gate: ir.Value, nodes: list[ir.Node]) -> Iterator[_Reading]:
+    """Whether ``gate`` is ``1 + erf(x/√2)`` or ``1 + tanh(…)`` of the same ``x``."""
+    added = _producer(gate, "Add")
+    curve = None if added is None else _without(added, 1.0)
+    if added is None or curve is None:
+        return
+    erf = _producer(curve, "Erf")
+    if erf is not None and erf.inputs[0] is not None:
+        scaled = _producer(erf.inputs[0], "Mul", "Div")
+        if scaled is not None and _scaled(scaled, math.sqrt(0.5)) is x:
+            yield x, [*nodes, added, erf, scaled], "none"
+    tanh = _producer(curve, "Tanh")
+    if tanh is not None and (inside := _cubic(tanh.inputs[0], x)) is not None:
+        yield x, [*nodes, added, tanh, *inside], "tanh"
+
+
+def _cubic(value: ir.Value | None, x: ir.Value) -> list[ir.Node] | None:
+    """The nodes of ``√(2/π) · (x + 0.044715·x³)``, if ``value`` is that."""
+    scaled = _producer(value, "Mul")
+    total = _producer(_scaled(scaled, math.sqrt(2 / math.pi)), "Add") if scaled else None
+    if scaled is None or total is None:
+        return None
+    for first, second in _pairs(total):
+        weighted = _producer(second, "Mul") if first is x else None
+        power = _producer(_scaled(weighted, _CUBIC), "Pow") if weighted else None
+        if weighted and power and power.inputs[0] is x and _is_number(power.inputs[1], 3.0):
+            return [scaled, total, weighted, power]
+    return None
+
+
+def _pairs(node: ir.Node) -> Iterator[tuple[ir.Value, ir.Value]]:
+    """The two operands in both orders."""
+    if len(node.inputs) == 2:
+        left, right = node.inputs
+        if left is not None and right is not None:
+            yield left, right
+            yield right, left
+
+
+def _producer(value: ir.Value | None, *op_types: str) -> ir.Node | None:
+    node = None if value is None else value.producer()
+    return node if is_op(node, *op_types) else None
+
+
+def _scaled(node: ir.Node | None, factor: float) -> ir.Value | None:
+    """What ``node`` multiplies by ``factor``, as a Mul or as a Div by its reciprocal."""
+    if is_op(node, "Div"):
+        assert node is not None
+        return node.inputs[0] if _is_number(node.inputs[1], 1 / factor) else None
+    return None if node is None else _without(node, factor)
+
+
+def _without(node: ir.Node, number: float) -> ir.Value | None:
+    """The operand beside the constant ``number``."""
+    return next((left for left, right in _pairs(node) if _is_number(right, number)), None)
+
+
+def _is_number(value: ir.Value | None, number: float) -> bool:
+    array = constant(value)
+    if array is None or array.size != 1 or array.dtype not in _TYPES:
+        return False
+    # Two roundings: of the number itself, and of its reciprocal or root on the way to it.
+    tolerance = 4 * float(np.finfo(array.dtype).eps) * abs(number)
+    return abs(float(array.reshape(())) - number) <= tolerance
+
+
+def _fuse(last: ir.Node, x: ir.Value, inner: list[ir.Node], approximate: str) -> None:
+    graph = last.graph
+    if not isinstance(graph, ir.Graph):
+        raise Refused("it belongs to a function")
+    output = last.outputs[0]
+    for node in inner:
+        value = node.outputs[0]
+        if only_user(value) is None or node.graph is not graph:
+            what = "an output of the graph" if value.is_graph_output() else "used elsewhere"
+            raise Refused(f"a result inside it, {value.name!r}, is {what} too")
+    if output.shape is not None and x.shape is not None and len(output.shape) != len(x.shape):
+        raise Refused("a constant in it has more dimensions than the data")
+    fused = ir.node("Gelu", [x], {"approximate": approximate}, name=last.name)
+    fused.metadata_props.update(last.metadata_props)
+    result = fused.outputs[0]
+    result.type, result.shape = output.type, output.shape
+    graph.insert_before(last, fused)
+    take_place(output, result)
+    constants = [value for node in (last, *inner) for value in node.inputs]
+    graph.remove(_users_first([last, *inner]), safe=True)
+    drop_if_unused(constants)
+
+
+def _users_first(nodes: list[ir.Node]) -> list[ir.Node]:
+    """Each once, in the reverse of the order of the graph."""
+    wanted = {id(node) for node in nodes}
+    graph = nodes[0].graph
+    assert graph is not None
+    return [node for node in reversed(graph) if id(node) in wanted]

@@ -1,0 +1,136 @@
+"""Let convolutions and pooling pad for themselves: a Pad before them becomes their ``pads``.
+
+A maximum is taken without what its own padding adds; zeros change nothing there if there is
+nothing below zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from runtimes.onnx_graph.rewrite import Refuse, Refused, RewritePass
+from runtimes.onnx_graph.values import all_nodes, constant, is_op, small_ints
+
+
+class FoldPads(RewritePass):
+    """Fold Pad into the convolutions and pools after it, if it disappears with that.
+
+    A MaxPool takes it only if nothing is negative, an AveragePool counts it from then on.
+
+    Refused where the padding is not constant zero, reaches the batch or the channels, cuts
+    (a negative number), or is used in any other way, and where what follows pads by rule
+    (auto_pad).
+    """
+
+    def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
+        """Fold in the main graph and its subgraphs."""
+        modified = False
+        for node in all_nodes(model):
+            users = node.outputs[0].consumers() if is_op(node, "Pad") else ()
+            if not any(is_op(user, *_TAKERS) for user in users):
+                continue
+            try:
+                _fold(node, users)
+                modified = True
+            except Refused as reason:
+                refuse(node, str(reason))
+        return modified
+
+
+_TAKERS = ("Conv", "MaxPool", "AveragePool")
+
+
+def _fold(pad: ir.Node, users: Sequence[ir.Node]) -> None:
+    spatial_pads = _spatial_pads(pad)
+    changes = [_padding_of_its_own(user, pad, spatial_pads) for user in users]
+    for user, pads in zip(users, changes, strict=True):
+        user.attributes.pop("auto_pad", None)
+        user.attributes.add(ir.AttrInt64s("pads", pads))
+        if is_op(user, "AveragePool"):
+            user.attributes.add(ir.AttrInt64("count_include_pad", 1))
+        user.replace_input_with(0, pad.inputs[0])
+    assert pad.graph is not None
+    pad.graph.remove(pad, safe=True)
+
+
+def _spatial_pads(pad: ir.Node) -> list[int]:
+    """Zeros before each axis behind the channels, then after each."""
+    if pad.attributes.get_string("mode", "constant") != "constant" or not _pads_zero(pad):
+        raise Refused("it does not pad with zeros")
+    pads = _pads_of(pad)
+    if pads is None:
+        raise Refused("its padding is not a constant")
+    half = len(pads) // 2
+    before, after = pads[:half], pads[half:]
+    if any((*before[:2], *after[:2])):
+        raise Refused("it pads the batch or the channels")
+    if min(pads) < 0:
+        raise Refused("it cuts instead of padding")
+    return [*before[2:], *after[2:]]
+
+
+def _padding_of_its_own(user: ir.Node, pad: ir.Node, pads: list[int]) -> list[int]:
+    """The ``pads`` with which ``user`` needs no Pad before it."""
+    value = pad.outputs[0]
+    elsewhere = value.is_graph_output() or user.graph is not pad.graph
+    if elsewhere or not is_op(user, *_TAKERS) or list(user.inputs).count(value) != 1:
+        raise Refused("its result is used elsewhere too")
+    if user.inputs[0] is not value:
+        raise Refused("it pads a weight")
+    if user.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        raise Refused(f"{user.name!r} after it pads by rule (auto_pad)")
+    own = user.attributes.get_ints("pads") or [0] * len(pads)
+    total = [a + b for a, b in zip(pads, own, strict=True)]
+    if is_op(user, "MaxPool") and not _is_never_negative(pad.inputs[0]):
+        raise Refused("a maximum over zeros differs where all else is negative")
+    if is_op(user, "AveragePool") and (any(own) or user.attributes.get_int("ceil_mode", 0) != 0):
+        raise Refused("an average counts this padding, and not that of its own")
+    if not is_op(user, "Conv"):
+        _check_window(user, total)
+    return total
+
+
+def _is_never_negative(value: ir.Value | None) -> bool:
+    producer = value.producer() if value is not None else None
+    if producer is None:
+        return False
+    if is_op(producer, "Clip") and len(producer.inputs) > 1 and producer.inputs[1] is not None:
+        low = constant(producer.inputs[1])
+        return low is not None and bool(np.all(low >= 0))
+    return is_op(producer, "Relu", "Sigmoid", "HardSigmoid", "Softmax", "Softplus", "Abs", "Exp")
+
+
+def _check_window(pool: ir.Node, pads: list[int]) -> None:
+    """ONNX wants padding smaller than the window: no window may lie in it altogether."""
+    kernel = pool.attributes.get_ints("kernel_shape", ())
+    if any(pad >= size for pad, size in zip(pads, [*kernel, *kernel], strict=True)):
+        raise Refused("it pads more than the window of the pooling")
+
+
+def _pads_zero(pad: ir.Node) -> bool:
+    if len(pad.inputs) > 2 and pad.inputs[2] is not None:
+        value = constant(pad.inputs[2])
+        return value is not None and value.size == 1 and float(value.reshape(())) == 0.0
+    return pad.attributes.get_float("value", 0.0) == 0.0
+
+
+def _pads_of(pad: ir.Node) -> tuple[int, ...] | None:
+    """Padding before each axis, then after each; ``None`` where it is not known."""
+    if len(pad.inputs) < 2:
+        pads = pad.attributes.get_ints("pads")
+        return None if pads is None else tuple(pads)
+    numbers = small_ints(pad.inputs[1])
+    if numbers is None or len(pad.inputs) < 4 or pad.inputs[3] is None:
+        return numbers
+    axes, source = small_ints(pad.inputs[3]), pad.inputs[0]
+    if axes is None or source is None or source.shape is None:
+        return None
+    full = len(source.shape)
+    result = [0] * (2 * full)
+    for place, axis in enumerate(axes):
+        result[axis % full] = numbers[place]
+        result[full + axis % full] = numbers[len(axes) + place]
+    return tuple(result)

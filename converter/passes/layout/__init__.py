@@ -1,0 +1,1 @@
+"""Transposes moved to where they cost least."""

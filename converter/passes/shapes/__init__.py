@@ -1,0 +1,1 @@
+"""What is known of shapes, and nodes that only compute shapes."""

@@ -1,0 +1,1 @@
+"""The next layer refitted to what was removed before it."""

@@ -1,0 +1,1 @@
+"""How much to remove where: sensitivities, costs and plans."""

@@ -1,0 +1,280 @@
+"""How far to prune: further and further, until the budget or a target says enough.
+
+Every step makes the model cheaper by a share, by the cuts that add least error for what they
+save. Every plan is judged on data that the judged weights have not seen: four models are cut
+alike, each fitted on three quarters of the data and judged on the rest. Large steps go on until
+one is well outside the budget; smaller ones then look for more behind the last that is inside.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import onnx_ir as ir
+
+from converter.pruning.groups.dependencies import Selection
+from converter.pruning.ranking.ranking import GroupRanking
+from converter.pruning.repair.sums import Problem
+from converter.pruning.search.allocation import Cut, allocate
+from converter.pruning.search.cost import Cost, CostModel
+from converter.pruning.search.int8_form import Form, as_float, int8_form
+from converter.pruning.search.objective import Judgement, Verdict, decide, judge, share_of
+from converter.pruning.search.plan import Plan, cut, cut_and_repair, select
+from converter.pruning.search.sensitivity import (
+    Stopwatch,
+    counted_ratio,
+    measure_influence,
+    offered_cuts,
+)
+from runtimes.parity.budget import Budget
+
+Resource = Literal["latency", "macs", "parameters"]
+
+_STEP = 0.65
+_SMALLEST_STEP = 0.92
+_FOLDS = 4
+_SECONDS_A_CUT = 0.05
+_SECONDS_A_STEP = 0.5
+# Of two cuts that save the same time the one with fewer parameters is better, a little.
+_WEIGHT_OF_PARAMETERS = 0.1
+# Times the budget: a plan that should lose so much more than it may ends the large steps.
+_WELL_OUTSIDE = 1.5
+# So do so many steps in a row that left more than this share of the cost.
+_STALLED = 0.97
+_MOST_STALLED = 2
+_NEAR = 1 + 1e-9
+# Of the budget, what the plans may spend that are there in case the best one fails.
+_MILDER = (0.5, 0.7)
+
+
+@dataclass(frozen=True)
+class Target:
+    """The ``share`` of the cost that is enough; zero: as little as the budget allows.
+
+    ``int8``: the model will run in INT8, so latency is that of its INT8 form.
+    """
+
+    resource: Resource
+    share: float = 0.0
+    int8: bool = False
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A plan that was tried: what it leaves of the cost, and how it was judged."""
+
+    plan: Plan
+    cost: Cost
+    share: float
+    judgement: Judgement
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Found:
+    """The furthest plan inside the budget, empty where there is none, and all that were tried.
+
+    ``milder``: what was found inside a part of the budget, where that is another plan, and has
+    again a milder one; it is there for data that judge more harshly than those of the search.
+    """
+
+    plan: Plan
+    tried: tuple[Tried, ...]
+    reached: bool
+    milder: Found | None = None
+
+
+def search(
+    problem: Problem,
+    rankings: Sequence[GroupRanking],
+    costs: CostModel,
+    budget: Budget,
+    target: Target,
+    *,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Found:
+    """Find how many units of each group may go from the reference of ``problem``."""
+    return _Search(problem, rankings, costs, budget, target, progress).run()
+
+
+class _Search:
+    def __init__(  # noqa: PLR0917
+        self,
+        problem: Problem,
+        rankings: Sequence[GroupRanking],
+        costs: CostModel,
+        budget: Budget,
+        target: Target,
+        progress: Callable[[str], None],
+    ) -> None:
+        self._problem, self._rankings, self._costs = problem, rankings, costs
+        self._budget, self._target, self._progress = budget, target, progress
+        self._folds = problem.data.folds(_FOLDS, problem.seed)
+        self._tried: list[Tried] = []
+        self._forms: list[tuple[Plan, Form]] = []
+
+    def run(self) -> Found:
+        """Large steps first, then smaller ones behind the best."""
+        self._progress("measuring the influence of channels")
+        self._influence = measure_influence(self._problem, self._rankings)
+        self._explore()
+        if not self._is_enough():
+            self._refine()
+        milder: Found | None = None
+        for share in _MILDER:
+            found = self._found(share_of(self._budget, share))
+            if found.plan and (milder is None or found.plan != milder.plan):
+                milder = replace(found, milder=milder)
+        found = self._found(self._budget)
+        if milder is not None and milder.plan == found.plan:
+            milder = milder.milder
+        return replace(found, milder=milder)
+
+    def _found(self, budget: Budget) -> Found:
+        best = self._best(budget)
+        plan, share = (best.plan, best.share) if best else ({}, 1.0)
+        reached = not self._target.share or share <= self._target.share * _NEAR
+        return Found(plan, tuple(map(self._with_verdict, self._tried)), reached)
+
+    def _explore(self) -> None:
+        """Go on until a plan is well outside the budget, or little is saved any more."""
+        plan: Plan = {}
+        share, stalled = 1.0, 0
+        while stalled < _MOST_STALLED and not self._is_enough():
+            further = self._further(plan, share, _STEP)
+            if further is None or further == plan:
+                return
+            tried = self._try(further)
+            verdict = self._with_verdict(tried).verdict
+            outside = not verdict.passed and (
+                verdict.drop is None or verdict.drop > _WELL_OUTSIDE * self._budget.max_drop
+            )
+            if outside or tried.judgement.is_hopeless(self._budget):
+                return
+            if tried.share <= self._target.share * _NEAR:
+                return
+            stalled = stalled + 1 if self._left(tried, plan, share) > _STALLED else 0
+            plan, share = further, tried.share
+
+    def _refine(self) -> None:
+        """Smaller and smaller steps from the best plan so far."""
+        step = math.sqrt(_STEP)
+        while step <= _SMALLEST_STEP and not self._is_enough():
+            best = self._best()
+            plan, share = (best.plan, best.share) if best else ({}, 1.0)
+            further = self._further(plan, share, step)
+            if further is None:
+                return
+            if all(tried.plan != further for tried in self._tried):
+                self._try(further)
+                if self._best() not in (best, None):
+                    continue
+            step = math.sqrt(step)
+
+    def _further(self, plan: Plan, share: float, step: float) -> Plan | None:
+        """The plan that leaves ``step`` of what ``plan`` leaves; none if hardly anything goes."""
+        self._progress(f"measuring what cuts save, {share:.0%} left")
+        wanted = max(step, self._target.share / share)
+        chosen = allocate(self._offers(plan), wanted)
+        left = math.prod(one.ratio for one in chosen if one is not None)
+        if left > max(wanted, _SMALLEST_STEP):
+            return None
+        now = {
+            ranking.name: plan.get(ranking.name, len(ranking.units)) - one.units
+            for ranking, one in zip(self._rankings, chosen, strict=True)
+            if one is not None
+        }
+        return {**plan, **now}
+
+    def _try(self, plan: Plan) -> Tried:
+        """Cut, repair and judge by the plan; what was found is evidence from then on."""
+        self._progress("repairing and judging")
+        kept = select(self._problem, self._rankings, plan)
+        judgement, model = self._judge(kept)
+        share = self._measure_share(model, plan, kept)
+        pending = Verdict(False, "not decided", None)
+        self._tried.append(Tried(plan, self._costs.count(kept), share, judgement, pending))
+        return self._tried[-1]
+
+    def _with_verdict(self, tried: Tried, budget: Budget | None = None) -> Tried:
+        """The verdict by all the evidence that there is now."""
+        evidence = [
+            one.judgement
+            for one in self._tried
+            if one is tried or not one.judgement.is_hopeless(self._budget)
+        ]
+        verdict = decide(tried.judgement, evidence, budget or self._budget)
+        return replace(tried, verdict=verdict)
+
+    def _best(self, budget: Budget | None = None) -> Tried | None:
+        """The cheapest plan that is inside the budget."""
+        inside = [one for one in self._tried if self._with_verdict(one, budget).verdict.passed]
+        return min(inside, key=lambda tried: tried.share, default=None)
+
+    def _is_enough(self) -> bool:
+        best = self._best()
+        return best is not None and best.share <= self._target.share * _NEAR
+
+    def _left(self, tried: Tried, plan: Plan, share: float) -> float:
+        """What a step left of the cost: mostly of what is saved on, a little of parameters."""
+        before = self._costs.count(select(self._problem, self._rankings, plan)).parameters
+        parameters = tried.cost.parameters / max(1, before)
+        return float(tried.share / share * parameters**_WEIGHT_OF_PARAMETERS)
+
+    def _judge(self, kept: Selection) -> tuple[Judgement, ir.Model]:
+        """How models do on the data that they were not fitted on, and one of the models."""
+        models = []
+        for others, _ in self._folds:
+            models.append(cut_and_repair(replace(self._problem, data=others), kept))
+            held_out = [part for _, part in self._folds[: len(models)]]
+            judgement = judge(
+                self._problem.reference,
+                list(zip(models, held_out, strict=True)),
+                self._budget.metric,
+                threads=self._problem.options.threads,
+            )
+            if judgement.is_hopeless(self._budget):
+                break
+        return judgement, models[0]
+
+    def _offers(self, plan: Plan) -> list[list[Cut]]:
+        problem, rankings = self._problem, self._rankings
+        kept = select(problem, rankings, plan)
+        if self._target.resource != "latency":
+            ratio = counted_ratio(self._costs, kept, self._target.resource)
+            return offered_cuts(problem, rankings, plan, self._influence, ratio)
+        parameters = counted_ratio(self._costs, kept, "parameters")
+        form = self._form(plan)
+        now = form(cut(problem, kept))
+        with Stopwatch(now, problem.data, problem.options.threads) as watch:
+
+            def timed(further: Selection) -> float:
+                share = watch.ratio(form(cut(problem, further)), _SECONDS_A_CUT)
+                return min(share, 1.0) * float(parameters(further) ** _WEIGHT_OF_PARAMETERS)
+
+            return offered_cuts(problem, rankings, plan, self._influence, timed)
+
+    def _measure_share(self, model: ir.Model, plan: Plan, kept: Selection) -> float:
+        """What is left of the cost of the whole model."""
+        problem = self._problem
+        if self._target.resource != "latency":
+            everything = problem.dependencies.everything()
+            return counted_ratio(self._costs, everything, self._target.resource)(kept)
+        whole = self._form({})(problem.reference)
+        with Stopwatch(whole, problem.data, problem.options.threads) as watch:
+            return watch.ratio(self._form(plan)(model), _SECONDS_A_STEP)
+
+    def _form(self, plan: Plan) -> Form:
+        """What the model will be when it runs, decided for the channels that ``plan`` leaves."""
+        if not self._target.int8:
+            return as_float
+        known = next((form for other, form in self._forms if other == plan), None)
+        if known is None:
+            problem = self._problem
+            model = cut(problem, select(problem, self._rankings, plan))
+            known = int8_form(model, problem.data, problem.options.threads)
+            self._forms.append((plan, known))
+        return known

@@ -1,0 +1,1 @@
+"""What ``compress`` tells: the report as JSON and as a page with charts."""

@@ -1,0 +1,156 @@
+"""``report.html``: the report as one self-contained page, in light and dark."""
+
+from __future__ import annotations
+
+from html import escape
+
+from converter.report.html_analysis import insight_sections
+from converter.report.report import Measured, Report, StepReport
+from converter.report.svg_charts import CHART_STYLE, bars
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1c1e21; --paper: #fff; --line: #d8dce1; --soft: #f3f5f7;
+  --good: #14713d; --bad: #a3371f; --bar: #3a6ea5; --other: #c77b21; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e8ea; --paper: #15181b; --line: #363c43;
+  --soft: #1e2327; --good: #6ccb94; --bad: #f0937c; --bar: #7fb0e0;
+  --other: #e8ac5f; } }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+  max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
+p.lead { font-size: 1.1rem; } .soft { opacity: .75; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { padding: .45rem .7rem; border-bottom: 1px solid var(--line); text-align: right;
+  vertical-align: top; }
+th:first-child, td:first-child, td.text, th.text { text-align: left; }
+thead th { background: var(--soft); font-weight: 600; }
+.kept { color: var(--good); font-weight: 600; } .rolled { color: var(--bad); font-weight: 600; }
+.scroll { overflow-x: auto; } details { margin: .6rem 0; } summary { cursor: pointer; }
+.legend { margin: .4rem 0 0; } .key { display: inline-block; width: .8em; height: .8em;
+  border-radius: 2px; margin: 0 .4em 0 1em; } .key.first { background: var(--bar); }
+.key.second { background: var(--other); } h3 { font-size: 1rem; margin-bottom: 0; }
+"""
+
+
+def to_html(report: Report) -> str:
+    """Render ``report`` as an HTML page that needs no network and no other file."""
+    steps = _models(report)
+    sizes = [
+        (name, found.size_bytes / 1024, f"{found.size_bytes / 1024:,.1f} KiB")
+        for name, found, _ in steps
+        if found
+    ]
+    latencies = [
+        (name, found.latency_ms, f"{found.latency_ms:,.4g} ms")
+        for name, found, _ in steps
+        if found is not None and found.latency_ms is not None
+    ]
+    reasons = "".join(
+        f"<tr><td>{escape(step.name)}</td>"
+        f'<td class="text {_kind(step)}">{_decision(step)}</td>'
+        f'<td class="text">{escape(step.reason)}</td></tr>'
+        for step in report.steps
+    )
+    notes = "".join(f"<li>{escape(note)}</li>" for note in report.notes)
+    machine = ", ".join(
+        f"{escape(str(key))} {escape(str(value))}"
+        for key, value in report.machine.items()
+        if key != "packages"
+    )
+    packages = ", ".join(
+        f"{escape(name)} {escape(version)}"
+        for name, version in report.machine.get("packages", {}).items()
+    )
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>kilnx: {escape(report.source)}</title><style>{_STYLE}{CHART_STYLE}</style></head><body>
+<h1>{escape(report.source)}</h1>
+<p class="lead">{escape(summary(report))}</p>
+<h2>Steps</h2><div class="scroll"><table><thead><tr><th>model</th><th>size</th><th>of fp32</th>
+<th>latency</th><th>speed-up</th><th>{escape(metric_title(report))}</th><th>SQNR</th>
+<th class="text"></th></tr></thead>
+<tbody>{"".join(_row(name, found, note, report) for name, found, note in steps)}</tbody></table>
+</div>
+<h2>Size</h2>{bars(sizes)}
+<h2>Latency</h2>{bars(latencies)}
+<h2>Why</h2><div class="scroll"><table><thead><tr><th>step</th><th class="text">decision</th>
+<th class="text">reason</th></tr></thead><tbody>{reasons}</tbody></table></div>
+{insight_sections(report.insight)}
+{f"<h2>Notes</h2><ul>{notes}</ul>" if notes else ""}
+<h2>Measured on</h2><p class="soft">{machine}; {report.threads} thread(s), batch 1.<br>
+{packages}.<br>
+{escape(report.created)}</p></body></html>
+"""
+
+
+def summary(report: Report) -> str:
+    """One sentence: how much smaller, how much faster, at what loss."""
+    size = report.baseline.size_bytes / max(report.result.size_bytes, 1)
+    parts = [f"{size:.2f}× smaller" if size > 1.005 else "no smaller"]
+    if report.result.speedup is not None:
+        parts.append(f"{report.result.speedup:.2f}× as fast as fp32")
+    before, after = report.baseline.metric, report.result.metric
+    if report.metric_name is not None and before is not None and after is not None:
+        parts.append(f"{report.metric_name} {before:.4g} → {after:.4g}")
+    elif after is not None:
+        parts.append(f"agrees with fp32 on {after:.2%} of the samples")
+    return ", ".join(parts) + "."
+
+
+def metric_title(report: Report) -> str:
+    """What the column ``metric`` holds."""
+    return report.metric_name or "agreement"
+
+
+def table_rows(report: Report) -> list[dict[str, str]]:
+    """The same table as formatted cells, for a terminal."""
+    titles = ("model", "size", "of fp32", "latency", "speed-up", metric_title(report), "SQNR", "")
+    return [
+        dict(zip(titles, (name, *_cells(found, report), note), strict=True))
+        for name, found, note in _models(report)
+    ]
+
+
+def _models(report: Report) -> list[tuple[str, Measured | None, str]]:
+    """Rows of the table: name, measurement where there is one, verdict."""
+    steps = [
+        (step.name, step.measured if step.tried else None, _decision(step)) for step in report.steps
+    ]
+    return [("fp32", report.baseline, ""), *steps, ("result", report.result, "")]
+
+
+def _decision(step: StepReport) -> str:
+    return ("kept" if step.kept else "not kept") if step.tried else "nothing to do"
+
+
+def _kind(step: StepReport) -> str:
+    return ("kept" if step.kept else "rolled") if step.tried else "soft"
+
+
+def _row(name: str, found: Measured | None, note: str, report: Report) -> str:
+    kind = {"kept": "kept", "not kept": "rolled"}.get(note, "soft")
+    return (
+        f"<tr><td>{escape(name)}</td>"
+        + "".join(f"<td>{escape(cell)}</td>" for cell in _cells(found, report))
+        + f'<td class="text {kind}">{escape(note)}</td></tr>'
+    )
+
+
+def _cells(found: Measured | None, report: Report) -> list[str]:
+    if found is None:
+        return [""] * 6
+    share = found.size_bytes / max(report.baseline.size_bytes, 1)
+    return [
+        f"{found.size_bytes / 1024:,.1f} KiB",
+        f"{share:.2f}×",
+        "" if found.latency_ms is None else f"{found.latency_ms:.3f} ms",
+        "" if found.speedup is None else _speedup(found),
+        "" if found.metric is None else f"{found.metric:.4f}",
+        "" if found.sqnr_db is None else f"{found.sqnr_db:.1f} dB",
+    ]
+
+
+def _speedup(found: Measured) -> str:
+    if found.speedup_low is None or found.speedup_high is None:
+        return f"{found.speedup:.2f}×"
+    return f"{found.speedup:.2f}× ({found.speedup_low:.2f} to {found.speedup_high:.2f})"

@@ -1,0 +1,1 @@
+"""What activations are like: observers, statistics, ranges and scales."""

@@ -1,0 +1,174 @@
+"""What calibration knows of a model's activations, in a form that adds up.
+
+Statistics of two shards of the data merge into those of the whole, so that shards can be
+calibrated apart, on several machines say, and ``quantize_model`` be given the sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+
+from quantizers.calibration.calibrate import calibrate
+from quantizers.calibration.observers import HistogramObserver, MinMaxObserver, Range
+from quantizers.calibration.range_selection import ChosenRange, choose_range, data_range
+from quantizers.options import DEFAULT_OPTIONS, QuantizeOptions
+from quantizers.policy.plan import Plan, make_plan
+from quantizers.rewrites.prepare import prepare
+from runtimes.base import Array
+from runtimes.data.dataset import Dataset
+from runtimes.errors import DataError
+from runtimes.onnx_files.load_save import model_inputs
+
+_SAMPLES_OF_HISTOGRAMS = 128
+
+# A constant that is no data may hide another one.
+_MOST_PASSES = 3
+
+
+@dataclass
+class Statistics:
+    """The range of every activation that could lie on a grid, whole and by channels.
+
+    ``observers`` by the name of the value. Made by ``collect_statistics``.
+    """
+
+    observers: dict[str, MinMaxObserver] = field(default_factory=dict)
+    samples: int = 0
+
+    def merge(self, other: Statistics) -> Statistics:
+        """The statistics of both halves of the data.
+
+        Raises ``DataError`` where they are not of the same model.
+        """
+        if self.observers.keys() != other.observers.keys():
+            raise DataError("the statistics are not of the same model: they name other values")
+        merged = {name: one.merge(other.observers[name]) for name, one in self.observers.items()}
+        return Statistics(merged, self.samples + other.samples)
+
+    def range(self, name: str) -> Range:
+        """The smallest and the largest value seen."""
+        return self.observers[name].range()
+
+    def channels(self, name: str) -> tuple[Array, Array]:
+        """Smallest and largest value of every channel; of the whole where not known."""
+        return self.observers[name].channels()
+
+    def peaks(self) -> dict[str, Array]:
+        """Largest magnitude of every channel, by value name, where it is known by channels."""
+        found = {name: observer.channels() for name, observer in self.observers.items()}
+        return {
+            name: np.maximum(np.abs(low), np.abs(high)).astype(np.float64)
+            for name, (low, high) in found.items()
+            if low.ndim == 1
+        }
+
+
+@dataclass
+class Distributions:
+    """Histograms over the ranges of ``Statistics``; those of two shards merge."""
+
+    observers: dict[str, HistogramObserver] = field(default_factory=dict)
+
+    def merge(self, other: Distributions) -> Distributions:
+        """The distributions of both halves, which must rest on the same statistics."""
+        return Distributions(
+            {name: one.merge(other.observers[name]) for name, one in self.observers.items()}
+        )
+
+    def chosen(self) -> dict[str, ChosenRange]:
+        """The range of the least squared error for every value."""
+        return {name: choose_range(observer) for name, observer in self.observers.items()}
+
+
+def collect_statistics(
+    model: ir.Model,
+    data: Dataset,
+    *,
+    options: QuantizeOptions = DEFAULT_OPTIONS,
+    progress: Callable[[int], None] | None = None,
+) -> Statistics:
+    """Run ``model`` over ``data`` once and remember ranges, in memory that does not grow.
+
+    ``model`` as ``quantize_model`` takes it; the result is for its ``statistics``. Raises
+    ``DataError`` for no samples, and for NaN or infinity in an activation, naming the node.
+    """
+    source = prepare(model)
+    plan = make_plan(source.graph)
+    return observe(source, plan, data.bind(model_inputs(source)), options, progress)
+
+
+def observe(
+    source: ir.Model,
+    plan: Plan,
+    data: Dataset,
+    options: QuantizeOptions,
+    progress: Callable[[int], None] | None = None,
+) -> Statistics:
+    """``collect_statistics`` of a prepared model and a plan for it."""
+    observers = {
+        str(value.name): MinMaxObserver(_channel_axis(value, plan))
+        for value in plan.quantized_values()
+    }
+    samples = calibrate(source, data, observers, options=options, progress=progress)
+    return Statistics(observers, samples)
+
+
+def observe_distributions(
+    source: ir.Model, statistics: Statistics, data: Dataset, options: QuantizeOptions
+) -> tuple[Distributions, dict[str, Range]]:
+    """Histograms of the values of ``statistics`` over a part of the data.
+
+    Also gives the ranges that were narrowed, because what lay outside was a constant that is
+    no data; their histograms are of the narrow range.
+    """
+    data = spread(data, _SAMPLES_OF_HISTOGRAMS)
+    ranges = {name: statistics.range(name) for name in statistics.observers}
+    narrowed: dict[str, Range] = {}
+    found: dict[str, HistogramObserver] = {}
+    waiting = dict(ranges)
+    for _ in range(_MOST_PASSES):
+        observers = {name: HistogramObserver(span) for name, span in waiting.items()}
+        if not observers:
+            break
+        calibrate(source, data, observers, options=options)
+        found.update(observers)
+        waiting = {}
+        for name, histogram in observers.items():
+            inner = data_range(histogram)
+            if inner is not None:
+                waiting[name] = narrowed[name] = inner
+    return Distributions(found), narrowed
+
+
+def spread(data: Dataset, samples: int, seed: int = 0) -> Dataset:
+    """About ``samples`` of ``data``, from all over it: files are often sorted by class."""
+    total = data.num_samples
+    if total is None or total <= samples:
+        return data.take(samples)
+    return data.split(samples / total, seed)[0]
+
+
+def scaled(statistics: Statistics, factors: Mapping[str, Array]) -> Statistics:
+    """The statistics after the channels of some values were multiplied by ``factors``."""
+    observers = {
+        name: observer.scaled(factors[name]) if name in factors else observer
+        for name, observer in statistics.observers.items()
+    }
+    return Statistics(observers, statistics.samples)
+
+
+def _channel_axis(value: ir.Value, plan: Plan) -> int | None:
+    for unit in plan.readers(value):
+        if unit.weight is not None:
+            return 1 if unit.node.op_type == "Conv" else -1
+    unit_before = plan.producer(value)
+    if unit_before is not None and unit_before.weight is not None:
+        return unit_before.channel_axis
+    size = None if value.shape is None else len(value.shape)
+    if size == 4:
+        return 1
+    return -1 if size in (2, 3) else None

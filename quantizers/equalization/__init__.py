@@ -1,0 +1,1 @@
+"""Channels scaled so that one range suits all of them."""

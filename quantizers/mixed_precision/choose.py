@@ -1,0 +1,305 @@
+"""Deciding by measuring which operators run in INT8."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import onnx_ir as ir
+
+from quantizers.calibration.calibrate import bytes_per_sample
+from quantizers.mixed_precision.candidate import Build, Score, build, score
+from quantizers.mixed_precision.min_cut_search import cheapest_floats
+from quantizers.mixed_precision.operator_costs import Cost, boundary_costs, operator_costs
+from quantizers.mixed_precision.sensitivity import measure_sensitivities
+from quantizers.options import QuantizeOptions
+from quantizers.policy.plan import Plan, make_plan
+from runtimes.data.dataset import Dataset
+from runtimes.onnx_files.load_save import model_inputs, weight_bytes
+from runtimes.onnx_graph.values import constant
+from runtimes.profiling.profile import profile
+
+# Two models are told apart by this much at least: see ``runtimes.profiling.timing``.
+_NOISE = 0.02
+
+# Millionths of the model's time for a noise that fills the bound alone, times a hundredth; the
+# price is raised fourfold at a time.
+_FIRST_PRICE = 14_000.0
+_MOST_PRICES = 6
+_HIGHEST_PRICE = 1e15
+
+_FEW_SAMPLES = 100
+
+# Millionths of the model's time: what gains less cannot be seen in a race.
+_LEAST_SAVING = 5_000.0
+
+# What a decibel of SQNR is worth, as a share of the model's time, and up to where. Operators whose
+# INT8 gains less than their noise costs by that go back to float, floors or no floors.
+_WORTH_OF_A_DECIBEL = 0.01
+_ENOUGH_DB = 45.0
+_MOST_TRADES = 4
+
+# What the whole size of a model is worth, as a share of its time.
+_WORTH_OF_THE_SIZE = 0.1
+
+# Conversions may cost more than reckoned, in layout changes and fusions that they prevent: while
+# nothing is gained over float, they are reckoned dearer.
+_CONVERSIONS = (1.0, 2.0, 4.0)
+
+
+Accept = Callable[[ir.Model], bool]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """``built``: the mixture chosen. ``costs`` and ``sensitivities`` (dB) by operator name."""
+
+    built: Build
+    costs: Mapping[str, Cost]
+    sensitivities: Mapping[str, float]
+    notes: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What the search knows. ``saved``: worth of the bytes that each operator saves."""
+
+    source: ir.Model
+    full: Build
+    data: Dataset
+    options: QuantizeOptions
+    costs: Mapping[str, Cost]
+    sensitivities: Mapping[str, float]
+    plan: Plan
+    boundaries: Mapping[str, float]
+    saved: Mapping[str, float]
+
+    def floats_at(self, price: float, dearer: float) -> set[str]:
+        """The operators that are better in float where noise has that price."""
+        noise = {name: 10 ** (-decibels / 10) for name, decibels in self.sensitivities.items()}
+        boundaries = {name: cost * dearer for name, cost in self.boundaries.items()}
+        costs = {
+            name: replace(cost, float_time=cost.float_time + self.saved.get(name, 0.0))
+            for name, cost in self.costs.items()
+        }
+        floats = cheapest_floats(self.plan, costs, boundaries, noise, price)
+        for one in self.full.weights_only:
+            cost = costs[one.name]
+            slower = cost.int8_time * (1 - 2 * _NOISE) > cost.float_time
+            if slower or price * noise.get(one.name, 0.0) > cost.float_time:
+                floats.add(one.name)
+        return floats
+
+    def saving(self, floats: set[str]) -> float:
+        """What ``floats`` take longer in INT8 than in float, conversions left out."""
+        costs = (self.costs[name] for name in floats if name in self.costs)
+        return sum(max(0.0, cost.int8_time - cost.float_time) for cost in costs)
+
+    def mixture(self, floats: set[str], price: float) -> Build | None:
+        """The model with ``floats`` in float; None where nothing is left in INT8."""
+        reasons = {name: _why(name, self.costs, self.sensitivities, price) for name in floats}
+        kept = {**self.full.kept, **reasons}
+        return build(self.full.basis, kept, self.data, self.options)
+
+    def score(self, built: Build) -> Score:
+        """How near ``built`` is to the float model on calibration data."""
+        return score(self.source, built.model, self.data, self.options)
+
+
+@dataclass(frozen=True)
+class _Mixture:
+    """A model, what it has in float, and how dear conversions were reckoned for it."""
+
+    built: Build
+    floats: set[str]
+    dearer: float
+
+
+def choose_mixture(
+    source: ir.Model,
+    full: Build,
+    data: Dataset,
+    options: QuantizeOptions,
+    accept: Accept | None = None,
+) -> Choice:
+    """The fastest mixture inside the floors of ``options``, starting from all that can be INT8.
+
+    ``accept`` has the last word on a mixture: one that it refuses gets further operators in float.
+    """
+    measured = _measure(source, full, data, options)
+    fastest = _fastest(measured)
+    traded, reached = _trade(measured, fastest, measured.score(fastest.built))
+    chosen, reached = _reach_floors(measured, traded, reached, accept)
+    notes = []
+    if not _inside(reached, options):
+        notes.append(
+            "no mixture of INT8 and float reached the floors on the calibration data: "
+            f"SQNR {reached.sqnr_db:.1f} dB, agreement {reached.agreement:.1%}"
+        )
+    return Choice(chosen.built, measured.costs, measured.sensitivities, tuple(notes))
+
+
+def _measure(source: ir.Model, full: Build, data: Dataset, options: QuantizeOptions) -> _Measured:
+    costs = operator_costs(source, full, data, options)
+    names = [unit.name for unit in full.plan.units if unit.rule.kind == "compute"]
+    names += [one.name for one in full.weights_only]
+    sensitivities = measure_sensitivities(source, full.basis, names, data, options)
+    # The plan of the INT8 graph has Q/DQ between; the search needs the float graph's.
+    plan = make_plan(full.basis.source.graph, full.kept)
+    sizes = _elements(source, data, [str(v.name) for v in plan.quantized_values()])
+    boundaries = boundary_costs(source, plan, sizes, data, options)
+    saved = {name: _worth_of_bytes(source, name) for name in names}
+    return _Measured(source, full, data, options, costs, sensitivities, plan, boundaries, saved)
+
+
+def _fastest(measured: _Measured) -> _Mixture:
+    """The fastest mixture, noise or no noise."""
+    source, data, options = measured.source, measured.data, measured.options
+    chosen = _Mixture(measured.full, set(), 1.0)
+    for dearer in _CONVERSIONS:
+        floats = measured.floats_at(0.0, dearer)
+        if floats <= chosen.floats or measured.saving(floats - chosen.floats) < _LEAST_SAVING:
+            continue
+        built = measured.mixture(floats, 0.0)
+        if built is None:
+            break
+        if _is_faster(built.model, chosen.built.model, data, options):
+            chosen = _Mixture(built, floats, dearer)
+        if _is_faster(chosen.built.model, source, data, options):
+            break
+    return chosen
+
+
+def _trade(measured: _Measured, chosen: _Mixture, reached: Score) -> tuple[_Mixture, Score]:
+    """Return to float what costs more decibels than its time is worth."""
+    times: list[float] | None = None
+    for _ in range(_MOST_TRADES):
+        price = _price_of_noise(reached.sqnr_db)
+        floats = chosen.floats | measured.floats_at(price, chosen.dearer)
+        if reached.sqnr_db >= _ENOUGH_DB or floats == chosen.floats:
+            break
+        built = measured.mixture(floats, price)
+        if built is None:
+            break
+        found = measured.score(built)
+        gained = min(found.sqnr_db, _ENOUGH_DB) - reached.sqnr_db
+        if gained <= 0:
+            break
+        if times is None:
+            times = _times(chosen.built.model, measured)
+        now = _times(built.model, measured)
+        larger = weight_bytes(built.model) - weight_bytes(chosen.built.model)
+        loss = _WORTH_OF_THE_SIZE * larger / max(1, weight_bytes(measured.source))
+        if not _is_worth(gained, [time + loss for time in now], times):
+            break
+        chosen, reached, times = _Mixture(built, floats, chosen.dearer), found, now
+    return chosen, reached
+
+
+def _reach_floors(
+    measured: _Measured, chosen: _Mixture, reached: Score, accept: Accept | None
+) -> tuple[_Mixture, Score]:
+    """Raise the price of noise until the floors are reached, and ``accept`` accepts."""
+    options = measured.options
+    price = _FIRST_PRICE * 10 ** (options.min_sqnr / 10)
+    for _ in range(_MOST_PRICES):
+        if _inside(reached, options) and (accept is None or accept(chosen.built.model)):
+            break
+        floats = chosen.floats
+        while floats == chosen.floats and price < _HIGHEST_PRICE:
+            floats = chosen.floats | measured.floats_at(price, chosen.dearer)
+            price *= 4
+        built = measured.mixture(floats, price) if floats != chosen.floats else None
+        if built is None:
+            break
+        chosen = _Mixture(built, floats, chosen.dearer)
+        reached = measured.score(built)
+    return chosen, reached
+
+
+def _inside(reached: Score, options: QuantizeOptions) -> bool:
+    # Among few samples, one more or less is chance.
+    slack = 1 / reached.samples if reached.samples < _FEW_SAMPLES else 0.0
+    enough = options.min_agreement - slack
+    return reached.sqnr_db >= options.min_sqnr and reached.agreement >= enough
+
+
+def _worth_of_bytes(source: ir.Model, name: str) -> float:
+    """What the bytes saved on the weights of node ``name`` are worth, in millionths of the time."""
+    node = next((node for node in source.graph if node.name == name), None)
+    if node is None:
+        return 0.0
+    held = sum(array.nbytes for value in node.inputs if (array := constant(value)) is not None)
+    return 1e6 * _WORTH_OF_THE_SIZE * 0.75 * held / max(1, weight_bytes(source))
+
+
+def _price_of_noise(sqnr_db: float) -> float:
+    """Millionths of the model's time for noise as large as the signal, at the present noise.
+
+    The slope of the decibels there: a share ``n`` of the noise is ``10/ln(10)·n`` dB.
+    """
+    share = 10 ** (min(sqnr_db, _ENOUGH_DB) / 10)
+    return 1e6 * _WORTH_OF_A_DECIBEL * 10 / math.log(10) * share
+
+
+def _is_worth(decibels: float, now: list[float], before: list[float]) -> bool:
+    """Whether a model that is better by ``decibels`` is not slower by more than that.
+
+    ``now`` and ``before``: times as shares of the float model's, by batch size, because decibels
+    have their price in its time.
+    """
+    allowed = _NOISE + _WORTH_OF_A_DECIBEL * decibels
+    return all(mine - theirs < allowed for mine, theirs in zip(now, before, strict=True))
+
+
+def _times(model: ir.Model, measured: _Measured) -> list[float]:
+    """Time of ``model`` as a share of the float model's, by batch size."""
+    gains = _gains(model, measured.source, measured.data, measured.options)
+    return [math.exp(-gain) for gain in gains]
+
+
+def _gains(one: ir.Model, other: ir.Model, data: Dataset, options: QuantizeOptions) -> list[float]:
+    """Logarithm of how much faster ``one`` is than ``other``, at every batch size."""
+    found = profile(
+        one,
+        against=other,
+        data=data,
+        batch=options.batches,
+        threads=options.threads,
+        min_time=0.3,
+        max_time=1.5,
+    )
+    return [math.log(batch.ratio or 1.0) for batch in found.batches]
+
+
+def _is_faster(one: ir.Model, other: ir.Model, data: Dataset, options: QuantizeOptions) -> bool:
+    """Whether ``one`` is faster over all, and slower at no batch size."""
+    gains = _gains(one, other, data, options)
+    return sum(gains) > _NOISE * len(gains) and min(gains) > -_NOISE
+
+
+def _why(
+    name: str, costs: Mapping[str, Cost], sensitivities: Mapping[str, float], price: float
+) -> str:
+    if name not in sensitivities:
+        return "returned to float with its neighbours"
+    cost = costs.get(name, Cost(0.0, 0.0))
+    if price and cost.int8_time < cost.float_time:
+        return (
+            f"returned to float: alone in INT8 it lowers the SQNR to {sensitivities[name]:.1f} dB"
+        )
+    return (
+        "returned to float: faster so, measured with its neighbours "
+        f"({cost.float_time / 1e4:.1f}% of the model's time in float, "
+        f"{cost.int8_time / 1e4:.1f}% in INT8)"
+    )
+
+
+def _elements(source: ir.Model, data: Dataset, names: list[str]) -> dict[str, int]:
+    inputs = {spec.name for spec in model_inputs(source)}
+    computed = [name for name in names if name not in inputs]
+    sizes = {name: size // 4 for name, size in bytes_per_sample(source, data, computed).items()}
+    first = next(iter(data.batches(1))).feed
+    sizes.update({name: int(first[name].size) for name in names if name in inputs})
+    return sizes

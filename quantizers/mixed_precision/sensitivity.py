@@ -1,0 +1,61 @@
+"""How much noise one operator in INT8 puts on the output, all others in float."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import onnx_ir as ir
+
+from quantizers.mixed_precision.candidate import Basis, score
+from quantizers.options import QuantizeOptions
+from quantizers.policy.plan import make_plan
+from quantizers.qdq.dynamic import find_weights_only, place_weights_only
+from quantizers.qdq.grids import assign_grids, observed_values
+from quantizers.qdq.place import place
+from quantizers.weights.codes import quantize_weights
+from runtimes.data.dataset import Dataset
+from runtimes.onnx_files.load_save import weight_bytes
+
+_SAMPLES = 16
+_SAMPLES_OF_LARGE = 4
+_LARGE = 40 * 2**20
+
+
+def measure_sensitivities(
+    reference: ir.Model,
+    basis: Basis,
+    names: Iterable[str],
+    data: Dataset,
+    options: QuantizeOptions,
+) -> dict[str, float]:
+    """SQNR of the model's worst output with one operator alone in INT8, dB, by its name.
+
+    Operators that are not worth INT8 alone (an addition, say) have none.
+    """
+    samples = _SAMPLES if weight_bytes(basis.source) < _LARGE else _SAMPLES_OF_LARGE
+    everything = {str(node.name) for node in basis.source.graph}
+    found = {}
+    for name in names:
+        model = basis.source.clone()
+        plan = make_plan(model.graph, everything - _whole(basis, name))
+        single = find_weights_only(model.graph, everything - {name})
+        if not plan.units and not single:
+            continue
+        ranges = {str(v.name): basis.ranges[str(v.name)] for v in observed_values(plan)}
+        grids = assign_grids(plan, ranges)
+        codes = quantize_weights(
+            plan, grids, basis.statistics, basis.covariances, options, known=basis.rounded
+        )
+        if plan.units:
+            place(model.graph, plan, grids, weights=codes.weights)
+        place_weights_only(model, single)
+        found[name] = score(reference, model, data, options, samples=samples).sqnr_db
+    return found
+
+
+def _whole(basis: Basis, name: str) -> set[str]:
+    """The operator called ``name`` with what it absorbs."""
+    for unit in make_plan(basis.source.graph).units:
+        if unit.name == name:
+            return {name, *(str(node.name) for node in unit.absorbed)}
+    return {name}

@@ -1,0 +1,1 @@
+"""QuantizeLinear and DequantizeLinear nodes: where they stand and with which scales."""

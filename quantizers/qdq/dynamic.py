@@ -1,0 +1,221 @@
+"""Operators that static INT8 cannot reach: recurrent layers and embedding tables.
+
+ONNX Runtime runs an LSTM with INT8 weights and inputs that it rounds as they come
+(``com.microsoft.DynamicQuantizeLSTM``): no ranges are needed. For GRU and RNN it has no such
+kernel; there the weights are stored as bytes and widened when the model runs. An embedding only
+looks rows up: it looks up bytes, and what was found is widened.
+https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import onnx_ir as ir
+
+from quantizers.weights.int8 import quantize_weight, weight_scale
+from runtimes.base import Array
+from runtimes.onnx_graph.values import (
+    add_initializer,
+    constant,
+    drop_if_unused,
+    is_op,
+    replace_value,
+    take_place,
+    unused_name,
+)
+
+Form = Literal["int8 dynamic", "int8 weights"]
+
+_MICROSOFT = "com.microsoft"
+
+WIDENED = "_wide"
+"""What the name of a lookup's node ends with, to name the node that widens what it finds."""
+
+# Bytes saved on a smaller table do not make up for the node that widens the rows.
+_SMALLEST_TABLE = 2048
+
+
+# How much larger the squared rounding error of weights may be for the faster kernel: 3 dB.
+_TOLERATED = 2.0
+_TOLERATED_IN_TABLES = 1.6
+
+
+@dataclass(frozen=True)
+class WeightsOnly:
+    """A node whose weights can be bytes, by itself; ``form``: how ONNX Runtime then runs it."""
+
+    name: str
+    op_type: str
+    form: Form
+
+
+def find_weights_only(graph: ir.Graph, keep_float: Container[str] = ()) -> list[WeightsOnly]:
+    """The recurrent layers and embeddings of ``graph`` whose weights can be bytes."""
+    found = []
+    for node in graph:
+        form = _form(node)
+        if form is not None and node.name not in keep_float:
+            found.append(WeightsOnly(str(node.name), node.op_type, form))
+    return found
+
+
+def place_weights_only(model: ir.Model, chosen: list[WeightsOnly]) -> None:
+    """Store the weights of the ``chosen`` nodes as bytes, in place."""
+    nodes = {str(node.name): node for node in model.graph}
+    for one in chosen:
+        node = nodes[one.name]
+        if one.form == "int8 dynamic":
+            _dynamic_lstm(model, node)
+        elif is_op(node, "Gather"):
+            _byte_table(model.graph, node)
+        else:
+            _byte_weights(model.graph, node)
+
+
+def _form(node: ir.Node) -> Form | None:
+    if is_op(node, "LSTM", "GRU", "RNN"):
+        if any(_float_weight(node, index, 3) is None for index in (1, 2)):
+            return None
+        plain = node.attributes.get_int("layout", 0) == 0
+        return "int8 dynamic" if node.op_type == "LSTM" and plain else "int8 weights"
+    if is_op(node, "Gather") and node.attributes.get_int("axis", 0) == 0:
+        table = _float_weight(node, 0, 2)
+        if table is None or table.size < _SMALLEST_TABLE or node.inputs[0] is None:
+            return None
+        lookups = all(is_op(use.node, "Gather") and use.idx == 0 for use in node.inputs[0].uses())
+        return "int8 weights" if lookups else None
+    return None
+
+
+def _float_weight(node: ir.Node, index: int, rank: int) -> Array | None:
+    array = constant(node.inputs[index]) if len(node.inputs) > index else None
+    return array if array is not None and array.dtype == np.float32 and array.ndim == rank else None
+
+
+def _dynamic_lstm(model: ir.Model, node: ir.Node) -> None:
+    """``[directions, 4·hidden, inputs]`` becomes bytes ``[directions, inputs, 4·hidden]``."""
+    inputs = [*node.inputs, *[None] * (8 - len(node.inputs))]
+    extra: list[ir.Value | None] = []
+    replaced = node.inputs[1:3]
+    for index in (1, 2):
+        weight = constant(node.inputs[index])
+        assert weight is not None
+        name = str(getattr(node.inputs[index], "name", "weight"))
+        directions = weight.shape[0]
+        rows = weight.reshape(-1, weight.shape[2])
+        scale = _fast_scale(rows, directions)
+        codes = quantize_weight(rows, scale, 0).codes.reshape(weight.shape)
+        graph = model.graph
+        inputs[index] = add_initializer(
+            graph, f"{name}_codes", np.ascontiguousarray(codes.transpose(0, 2, 1))
+        )
+        scales = scale.reshape(directions, -1)
+        if not np.any(scales != scales[:, :1]):
+            scales = scales[:, 0]
+        extra.append(add_initializer(graph, f"{name}_scale", scales))
+        extra.append(add_initializer(graph, f"{name}_zero", np.zeros(scales.shape, np.int8)))
+    attributes = [a for name, a in node.attributes.items() if name != "layout"]
+    new = ir.Node(
+        _MICROSOFT,
+        "DynamicQuantizeLSTM",
+        [*inputs, *extra],
+        attributes,
+        num_outputs=len(node.outputs),
+        name=node.name,
+    )
+    model.graph.insert_before(node, new)
+    for old, value in zip(node.outputs, new.outputs, strict=True):
+        value.type, value.shape = old.type, old.shape
+        take_place(old, value)
+    model.graph.remove(node, safe=True)
+    drop_if_unused(replaced)
+    model.graph.opset_imports.setdefault(_MICROSOFT, 1)
+
+
+def _fast_scale(rows: Array, directions: int) -> Array:
+    """A scale a row, the same for each direction where that rounds nearly as well.
+
+    The kernel is a third faster with one scale a direction.
+    """
+    by_row = weight_scale(rows, 0)
+    parts = np.split(rows, directions)
+    by_direction = np.repeat([weight_scale(part, None) for part in parts], len(parts[0]))
+    coarse = float(np.square(by_direction, dtype=np.float64).mean())
+    fine = float(np.square(by_row, dtype=np.float64).mean())
+    return by_direction if coarse <= _TOLERATED * fine else by_row
+
+
+def _byte_weights(graph: ir.Graph, node: ir.Node) -> None:
+    """Weights as bytes, one scale a row for both directions, and a node that widens them."""
+    for index in (1, 2):
+        old, weight = node.inputs[index], constant(node.inputs[index])
+        assert old is not None
+        assert weight is not None
+        scale = weight_scale(weight, 1)
+        codes = quantize_weight(weight, scale, 1).codes
+        wide = _widen(
+            graph,
+            add_initializer(graph, f"{old.name}_codes", codes),
+            add_initializer(graph, f"{old.name}_scale", scale),
+            1,
+        )
+        graph.insert_before(node, wide)
+        node.replace_input_with(index, wide.outputs[0])
+        drop_if_unused([old])
+
+
+def _byte_table(graph: ir.Graph, node: ir.Node) -> None:
+    table = node.inputs[0]
+    array = constant(table)
+    assert table is not None
+    assert array is not None
+    scale, axis = _table_scale(array)
+    codes = add_initializer(graph, f"{table.name}_codes", quantize_weight(array, scale, axis).codes)
+    scales = add_initializer(graph, f"{table.name}_scale", scale)
+    # Without a zero point ONNX Runtime 1.32 takes the codes for unsigned where it moves them.
+    zero = None
+    if axis is None:
+        zero = add_initializer(graph, f"{table.name}_zero", np.zeros((), dtype=np.int8))
+    for use in tuple(table.uses()):
+        lookup, result = use.node, use.node.outputs[0]
+        wide = _widen(graph, None, scales, None if axis is None else -1, zero)
+        wide.name = f"{lookup.name}{WIDENED}"
+        wide.outputs[0].type, wide.outputs[0].shape = result.type, result.shape
+        graph.insert_after(lookup, wide)
+        replace_value(result, wide.outputs[0])
+        wide.replace_input_with(0, result)
+        result.type = ir.TensorType(ir.DataType.INT8)
+        if result.name is None:
+            result.name = unused_name(graph, f"{table.name}_row")
+        lookup.replace_input_with(0, codes)
+    drop_if_unused([table])
+
+
+def _table_scale(array: Array) -> tuple[Array, int | None]:
+    """A scale a column, or one for all where that rounds nearly as well.
+
+    ONNX Runtime widens by one scale ten times as fast.
+    """
+    by_column, one = weight_scale(array, 1), weight_scale(array, None)
+    fine = float(np.square(by_column, dtype=np.float64).mean())
+    if float(one) ** 2 <= _TOLERATED_IN_TABLES * fine:
+        return one, None
+    return by_column, 1
+
+
+def _widen(
+    graph: ir.Graph,
+    codes: ir.Value | None,
+    scale: ir.Value,
+    axis: int | None,
+    zero: ir.Value | None = None,
+) -> ir.Node:
+    name = unused_name(graph, f"{scale.name}_wide")
+    value = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT))
+    attributes = [] if axis is None else [ir.AttrInt64("axis", axis)]
+    inputs = [codes, scale] if zero is None else [codes, scale, zero]
+    return ir.Node("", "DequantizeLinear", inputs, attributes, outputs=[value], name=name)

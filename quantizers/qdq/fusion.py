@@ -1,0 +1,84 @@
+"""What ONNX Runtime makes of a Q/DQ graph: which operators it really runs in INT8.
+
+A Q/DQ pair that ONNX Runtime cannot fuse is slower than float and no more accurate, and
+nothing tells the user. So the graph that it optimized is written out and read back.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+
+from quantizers.policy.plan import Plan, Unit
+from runtimes.engines.ort import OrtRuntime
+
+# Each takes bytes in and does the arithmetic on integers.
+_INT8_KERNELS = {
+    "Conv": {"QLinearConv"},
+    "Gemm": {"QGemm"},
+    "MatMul": {"QLinearMatMul", "MatMulIntegerToFloat", "QGemm"},
+    "Add": {"QLinearAdd"},
+    "Mul": {"QLinearMul"},
+    "AveragePool": {"QLinearAveragePool"},
+    "GlobalAveragePool": {"QLinearGlobalAveragePool"},
+    "Concat": {"QLinearConcat"},
+    "LeakyRelu": {"QLinearLeakyRelu"},
+    "Sigmoid": {"QLinearSigmoid"},
+}
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """``unfused``: names of units that stayed in float, with what ONNX Runtime runs instead.
+
+    ``operators``: how many nodes of each type the optimized graph has.
+    """
+
+    unfused: Mapping[str, str]
+    operators: Mapping[str, int]
+
+
+def examine_fusion(model: ir.Model, plan: Plan) -> Fusion:
+    """Open the graph that ONNX Runtime optimized from ``model`` and look up each unit of ``plan``.
+
+    Level "extended" is where the INT8 kernels are chosen; the layout level behind it only
+    renames them.
+    """
+    with tempfile.TemporaryDirectory(prefix="kilnx-") as folder:
+        path = Path(folder) / "optimized.onnx"
+        with OrtRuntime(model, threads=1, optimization="extended", optimized_model_path=path):
+            pass
+        optimized = ir.load(path, format="protobuf")
+    unfused = {}
+    for unit in plan.units:
+        node = _find(unit, optimized.graph)
+        if node is not None and not _is_int8(unit, node):
+            unfused[unit.name] = f"ONNX Runtime does not fuse it, it runs {node.op_type} in float"
+    return Fusion(unfused, Counter(node.op_type for node in optimized.graph))
+
+
+def _find(unit: Unit, graph: ir.Graph) -> ir.Node | None:
+    """The node that became of ``unit``; None where ONNX Runtime needed none.
+
+    Fused nodes keep the name of the node they replace, or put what they did behind a slash.
+    """
+    for node in graph:
+        name = str(node.name)
+        if name == unit.name or name.startswith(f"{unit.name}/"):
+            return node
+    return None
+
+
+def _is_int8(unit: Unit, node: ir.Node) -> bool:
+    kernels = _INT8_KERNELS.get(unit.node.op_type)
+    if kernels is not None:
+        return node.op_type in kernels
+    # A movement keeps its type; what counts is that bytes reach it.
+    value = node.inputs[0]
+    producer = value.producer() if value is not None else None
+    return producer is None or producer.op_type != "DequantizeLinear"

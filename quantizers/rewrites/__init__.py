@@ -1,0 +1,1 @@
+"""Operators brought into a form that has an INT8 kernel."""

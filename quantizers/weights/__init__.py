@@ -1,0 +1,1 @@
+"""INT8 weights: codes, rounding, saturation and bias correction."""

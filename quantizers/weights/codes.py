@@ -1,0 +1,229 @@
+"""The codes of all weights of a plan: how many levels, and which way each is rounded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import onnx_ir as ir
+
+from quantizers.calibration.calibrate import calibrate
+from quantizers.calibration.covariance import LARGEST, CovarianceObserver, kernel_inputs
+from quantizers.calibration.scales import Grid
+from quantizers.calibration.statistics import Statistics, spread
+from quantizers.options import QuantizeOptions, Rounding
+from quantizers.policy.plan import Plan, Unit
+from quantizers.weights.int8 import WEIGHT_LEVELS, QuantizedWeight, quantize_weight, weight_scale
+from quantizers.weights.rounding import (
+    Elimination,
+    Grouped,
+    eliminate,
+    learn_rounding,
+    round_in_turn,
+)
+from quantizers.weights.saturation import code_range, kernel_order, largest_pair_sum, safe_levels
+from runtimes.base import Array
+from runtimes.data.dataset import Dataset
+from runtimes.onnx_graph.values import constant, is_op
+
+_SAMPLES = 64
+_LEVELS_STEP = 0.97
+
+
+Memory = dict[tuple[str, str, bytes], QuantizedWeight]
+"""Codes by unit name, rounding and levels."""
+
+
+@dataclass(frozen=True)
+class WeightCodes:
+    """``weights``: codes by unit name. ``levels``: the fewest levels a unit's channels have."""
+
+    weights: Mapping[str, QuantizedWeight]
+    levels: Mapping[str, int]
+
+
+def observe_covariances(
+    source: ir.Model, plan: Plan, data: Dataset, options: QuantizeOptions
+) -> dict[str, Array]:
+    """Covariance of the inputs of each unit's kernel in the float model, by unit name.
+
+    ``plan`` is of ``source``. As many units at a time as the memory holds; units without a
+    matrix form, or with too many inputs, are left out.
+    """
+    data = spread(data, _SAMPLES)
+    sizes = {}
+    for unit in plan.units:
+        inputs = kernel_inputs(unit) if unit.weight is not None else None
+        if inputs is not None and inputs <= LARGEST:
+            groups = unit.node.attributes.get_int("group", 1) if is_op(unit.node, "Conv") else 1
+            sizes[unit] = 8 * groups * inputs * inputs
+    found: dict[str, Array] = {}
+    chunk: list[Unit] = []
+    total = 0
+    for unit, size in sizes.items():
+        if chunk and total + size > options.memory_bytes:
+            found.update(_observe(source, chunk, data, options))
+            chunk, total = [], 0
+        chunk.append(unit)
+        total += size
+    found.update(_observe(source, chunk, data, options))
+    return found
+
+
+def quantize_weights(
+    plan: Plan,
+    grids: Mapping[ir.Value, Grid],
+    statistics: Statistics,
+    covariances: Mapping[str, Array],
+    options: QuantizeOptions,
+    *,
+    known: Memory | None = None,
+) -> WeightCodes:
+    """Codes of every weight in ``plan``; ``covariances`` by unit name, where they are known.
+
+    ``known`` remembers what was rounded; share it between calls with the same model, covariances
+    and rounding only.
+    """
+    known = {} if known is None else known
+    weights: dict[str, QuantizedWeight] = {}
+    fewest: dict[str, int] = {}
+    for unit in plan.units:
+        weight, axis = constant(unit.weight), unit.rule.weight_axis(unit.node)
+        if weight is None:
+            continue
+        layer = _Layer(unit, covariances.get(unit.name), known)
+        grid, name = grids[unit.data[0]], str(unit.data[0].name)
+        if options.target_cpu == "vnni":
+            weights[unit.name] = layer.codes(None, options.rounding)
+            continue
+        if name in statistics.observers:
+            low, high = statistics.channels(name)
+        else:
+            low, high = np.asarray(grid.low), np.asarray(grid.high)
+        levels = safe_levels(unit, grid, low, high)
+        if axis is None:
+            levels = levels.min(keepdims=True)
+        quick: Rounding = "in turn" if options.rounding == "learned" else options.rounding
+        found = layer.codes(levels, quick)
+        while True:
+            over = _saturates(unit, found, grid, low, high)
+            if not over.any():
+                break
+            over = over if axis is not None else np.asarray([over.any()])
+            levels = np.where(over, np.floor(levels * _LEVELS_STEP), levels)
+            found = layer.changed(found, levels, quick, over)
+        if options.rounding == "learned":
+            learned = layer.codes(levels, options.rounding)
+            if not _saturates(unit, learned, grid, low, high).any():
+                found = learned
+        weights[unit.name] = found
+        fewest[unit.name] = int(levels.min())
+    return WeightCodes(weights, fewest)
+
+
+def _saturates(unit: Unit, weight: QuantizedWeight, grid: Grid, low: Array, high: Array) -> Array:
+    """Which outputs of ``unit`` can reach beyond 16 bits, ``[outputs]`` bool."""
+    ordered = kernel_order(unit, weight.codes)
+    if ordered is None:
+        return np.zeros(1, dtype=bool)
+    seen = code_range(unit, grid, low, high, ordered.shape[1])
+    return largest_pair_sum(ordered, seen) > 1
+
+
+def _observe(
+    source: ir.Model, units: list[Unit], data: Dataset, options: QuantizeOptions
+) -> dict[str, Array]:
+    if not units:
+        return {}
+    observers = {unit.name: CovarianceObserver(unit) for unit in units}
+    by_value: dict[str, _Several] = {}
+    for unit in units:
+        by_value.setdefault(str(unit.data[0].name), _Several([])).observers.append(
+            observers[unit.name]
+        )
+    calibrate(source, data, by_value, options=options)
+    # Summed in double precision, kept in single: those of a ResNet50 take half a gigabyte so.
+    return {
+        unit.name: observers[unit.name].covariance(centered=unit.takes_bias).astype(np.float32)
+        for unit in units
+    }
+
+
+@dataclass(frozen=True)
+class _Several:
+    """Several observers of one value."""
+
+    observers: list[CovarianceObserver]
+
+    def update(self, batch: Array) -> None:
+        for observer in self.observers:
+            observer.update(batch)
+
+    def merge(self, other: _Several) -> _Several:
+        pairs = zip(self.observers, other.observers, strict=True)
+        return _Several([one.merge(two) for one, two in pairs])
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A unit whose weight is rounded, more than once perhaps."""
+
+    unit: Unit
+    covariance: Array | None
+    known: Memory
+
+    def codes(self, levels: Array | None, rounding: Rounding) -> QuantizedWeight:
+        """The codes for ``levels``, a number an output; those known from before where there are."""
+        key = (self.unit.name, rounding, b"" if levels is None else levels.tobytes())
+        if key not in self.known:
+            self.known[key] = self._round(levels, rounding, None)
+        return self.known[key]
+
+    def changed(
+        self, found: QuantizedWeight, levels: Array, rounding: Rounding, rows: Array
+    ) -> QuantizedWeight:
+        """``found`` with the outputs ``rows`` (bool) rounded anew for ``levels``."""
+        axis, key = found.axis, (self.unit.name, rounding, levels.tobytes())
+        grouped = self.covariance is not None and len(self.covariance) > 1
+        if axis is None or grouped or key in self.known:
+            return self.codes(levels, rounding)
+        part = self._round(levels, rounding, rows)
+        codes, scale = np.moveaxis(found.codes.copy(), axis, 0), found.scale.copy()
+        codes[rows], scale[rows] = np.moveaxis(part.codes, axis, 0), part.scale
+        self.known[key] = QuantizedWeight(np.moveaxis(codes, 0, axis), scale, axis)
+        return self.known[key]
+
+    @cached_property
+    def _elimination(self) -> Elimination:
+        assert self.covariance is not None
+        return eliminate(self.covariance)
+
+    def _round(
+        self, levels: Array | None, rounding: Rounding, chosen: Array | None
+    ) -> QuantizedWeight:
+        """Codes of the ``chosen`` outputs (bool), or of all."""
+        weight, axis = constant(self.unit.weight), self.unit.rule.weight_axis(self.unit.node)
+        assert weight is not None
+        limit: Array | float = float(WEIGHT_LEVELS) if levels is None else levels
+        if axis is None and levels is not None:
+            limit = float(levels.min())
+        if chosen is not None and axis is not None and levels is not None:
+            weight, limit = np.compress(chosen, weight, axis), levels[chosen]
+        scale = weight_scale(weight, axis, levels=limit)
+        if self.covariance is None or rounding == "nearest" or axis is None:
+            return quantize_weight(weight, scale, axis)
+        rows = weight if axis == 0 else weight.T
+        groups = len(self.covariance)
+        shape = (groups, rows.shape[0] // groups, -1)
+        layer = Grouped(
+            weight=rows.reshape(shape).astype(np.float64),
+            scale=scale.reshape(shape).astype(np.float64),
+            levels=np.broadcast_to(limit, len(rows)).reshape(shape).astype(np.float64),
+            covariance=self.covariance,
+            elimination=self._elimination,
+        )
+        codes = learn_rounding(layer) if rounding == "learned" else round_in_turn(layer)
+        flat = codes.reshape(rows.shape)
+        return QuantizedWeight((flat if axis == 0 else flat.T).astype(np.int8), scale, axis)

@@ -1,0 +1,1 @@
+"""Samples from any source, bound to the inputs of a model."""

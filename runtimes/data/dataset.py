@@ -1,0 +1,287 @@
+"""The data that models are calibrated, evaluated and compared on, streamed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runtimes.base import Array, TensorSpec
+from runtimes.data.batches import Batch, by_shape
+from runtimes.data.binding import check_array, check_finite, convert, is_label, match_inputs
+from runtimes.data.image_folder import ImageFolder, ImageOptions
+from runtimes.data.iterables import SINGLE, as_array, is_tf_dataset, open_iterable
+from runtimes.data.numpy_files import open_npy, open_npz
+from runtimes.data.sources import ArraySource, Source, StreamSource
+from runtimes.errors import DataError
+
+
+class Dataset:
+    """Samples of a model's inputs, with or without labels, read again on every pass.
+
+    Made by ``Dataset.open``. Nothing is held in memory beyond a batch: arrays in files are
+    memory-mapped, compressed ones are inflated piece by piece, iterables are iterated.
+    ``name`` says where the data come from, ``notes`` what was done to them that the user
+    should know (casts, splits). ``label_names`` are the outputs that have labels, ``""`` for
+    the plain ``labels`` array.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        indices: Array | None = None,
+        inputs: Sequence[TensorSpec] | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        self._source = source
+        self._indices = indices
+        self._inputs = None if inputs is None else tuple(inputs)
+        wanted = {spec.name for spec in self._inputs or ()}
+        arrays = [c for c in source.columns if not is_label(c.name) or c.name in wanted]
+        labels = [c for c in source.columns if c not in arrays]
+        for label in labels:
+            if label.dtype.kind not in "biuf":
+                raise DataError(
+                    f"{source.name}: {label.name!r} holds {label.dtype.name}, not numbers; "
+                    "give classes by their index"
+                )
+        self._labels = {c.name: c.name.removeprefix("labels").removeprefix(":") for c in labels}
+        casts: list[str] = []
+        if not arrays and self._inputs is not None:
+            raise DataError(f"{source.name} holds labels only, no inputs")
+        if self._inputs is None:
+            self._arrays = {c.name: c.name for c in arrays}
+        else:
+            self._arrays = match_inputs(arrays, self._inputs, source.name)
+            found = {c.name: c for c in arrays}
+            for spec in self._inputs:
+                note = check_array(found[self._arrays[spec.name]], spec, source.name)
+                casts += [note] if note else []
+        self.name = source.name
+        self.input_names = tuple(self._arrays)
+        self.label_names = tuple(self._labels.values())
+        self.notes = (*notes, *casts)
+
+    @classmethod
+    def open(
+        cls,
+        source: Any,
+        *,
+        inputs: Sequence[TensorSpec] | None = None,
+        images: ImageOptions | None = None,
+    ) -> Dataset:
+        """Open what a user has as data.
+
+        ``source``: a ``Dataset``; the path of an ``.npz``, an ``.npy`` or a folder of images;
+        an array; a dict of arrays; a ``tf.data.Dataset``; an iterable of batches that can be
+        iterated again, or a function without arguments that gives a new iterator. A batch is
+        an array, a dict of arrays, or a tuple ``(x, y)``. Arrays ``labels`` or
+        ``labels:<output>`` are labels.
+
+        With ``inputs`` the data are bound to a model's inputs, see ``bind``. ``images`` says how
+        those of a folder are resized and scaled. Raises
+        ``DataError`` for data that cannot be read, hold no samples, or whose sample counts differ.
+        """
+        dataset = source if isinstance(source, Dataset) else cls(_open_source(source, images))
+        return dataset if inputs is None else dataset.bind(inputs)
+
+    @property
+    def num_samples(self) -> int | None:
+        """Number of samples, or None for an iterable that does not say."""
+        return self._source.num_samples if self._indices is None else len(self._indices)
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Yield the samples, ``batch_size`` at a time, in order where they have one shape.
+
+        Samples whose shapes differ (dynamic dimensions) do not share a batch: they wait for others
+        of their shape, some batches at most, and ``indices`` tell where they come from. Only the
+        last batch of a shape, and those that waited too long, are smaller. Raises ``DataError`` at
+        the first NaN or infinity, naming array and sample.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        return by_shape(self._in_order(batch_size), batch_size)
+
+    def _in_order(self, batch_size: int) -> Iterator[Batch]:
+        position = 0
+        for columns in self._source.read(self._indices, batch_size):
+            count = len(next(iter(columns.values())))
+            indices = np.arange(position, position + count)
+            if self._indices is not None:
+                indices = self._indices[position : position + count]
+            position += count
+            yield self._batch(columns, indices)
+        if position == 0:
+            raise DataError(f"{self.name} holds no samples")
+
+    def bind(self, specs: Sequence[TensorSpec]) -> Dataset:
+        """Fit the data to a model's inputs: names, shapes, dtypes.
+
+        One array fits a single input whatever it is called. Values keep their meaning: float
+        widths are converted, integers are converted where every value fits exactly, integers
+        become floats where they stay exact (uint8 images keep 0…255); floats never become
+        integers. What was converted is in ``notes``. Raises ``DataError`` that says what was
+        expected and what was found.
+        """
+        source = self._source
+        if isinstance(source, StreamSource) and self._indices is None:
+            ranks = [
+                len(column.shape or ()) for column in source.columns if not is_label(column.name)
+            ]
+            wanted = [None if spec.shape is None else len(spec.shape) - 1 for spec in specs]
+            # An element that lacks an axis is one sample: a tf.data.Dataset without batch().
+            if ranks == wanted:
+                source = source.as_samples()
+        notes = self.notes if self._inputs is None else ()
+        return Dataset(source, indices=self._indices, inputs=specs, notes=notes)
+
+    def split(self, fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
+        """Split into two parts that share no sample: ``fraction`` of them, and the rest.
+
+        Each position gets a 64-bit hash of itself and the seed; the samples with the smallest
+        hashes, ``fraction`` of all rounded, are the first part. So the split is the same on
+        every machine and for every kind of source, and both parts keep the order. A source that
+        does not say how many samples it has is read once. Raises ``DataError`` where one part
+        would be empty.
+        """
+        if not 0 < fraction < 1:
+            raise ValueError(f"fraction must lie between 0 and 1, not {fraction}")
+        indices = self._all_indices()
+        first = round(len(indices) * fraction)
+        if len(indices) < 2:
+            raise DataError(f"{self.name} holds one sample, which cannot be split in two parts")
+        first = min(max(first, 1), len(indices) - 1)
+        keys = _hash(indices, seed)
+        chosen = keys <= np.partition(keys, first - 1)[first - 1]
+        how = f"{len(indices)} samples of {self.name} split by position at random (seed {seed})"
+        return (
+            self._choose(indices[chosen], f"{how}: {first} here"),
+            self._choose(indices[~chosen], f"{how}: {len(indices) - first} here"),
+        )
+
+    def folds(self, count: int, seed: int = 0) -> list[tuple[Dataset, Dataset]]:
+        """Cut into ``count`` parts as equal as can be; each as (all others, the part itself).
+
+        So every sample is in one part and in the others of all the rest (cross-validation).
+        The parts follow the hash of ``split``. Raises ``DataError`` for fewer samples than parts.
+        """
+        if count < 2:
+            raise ValueError(f"there must be at least two folds, not {count}")
+        indices = self._all_indices()
+        if len(indices) < count:
+            raise DataError(f"{self.name} holds {len(indices)} samples, too few for {count} parts")
+        part = np.empty(len(indices), np.int64)
+        part[np.argsort(_hash(indices, seed))] = np.arange(len(indices)) * count // len(indices)
+        return [
+            (self._choose(indices[part != one], None), self._choose(indices[part == one], None))
+            for one in range(count)
+        ]
+
+    def take(self, count: int) -> Dataset:
+        """Only the first ``count`` samples (all, where there are fewer)."""
+        if count < 1:
+            raise ValueError(f"count must be at least 1, not {count}")
+        return self._choose(self._all_indices(count), None)
+
+    def _choose(self, indices: Array, note: str | None) -> Dataset:
+        chosen = Dataset(self._source, indices=indices, inputs=self._inputs)
+        chosen.notes = (*self.notes, *([note] if note else []))
+        return chosen
+
+    def _all_indices(self, limit: int | None = None) -> Array:
+        """The positions of the samples, counted by reading where the source does not say."""
+        if self._indices is not None:
+            return self._indices[:limit]
+        total = self._source.num_samples
+        if total is None:
+            total = 0
+            for columns in self._source.read(None, 256):
+                total += len(next(iter(columns.values())))
+                if limit is not None and total >= limit:
+                    break
+        return np.arange(total if limit is None else min(total, limit))
+
+    def _batch(self, columns: Mapping[str, Array], indices: Array) -> Batch:
+        feed = {}
+        for spec in self._inputs or [TensorSpec(name, _ANY, None) for name in self._arrays]:
+            key = self._arrays[spec.name]
+            values = columns[key]
+            check_finite(values, key, indices, self.name)
+            if self._inputs is not None:
+                seen = TensorSpec(key, values.dtype, values.shape)
+                check_array(seen, spec, self.name)
+                values = convert(values, spec.dtype, key, indices, self.name)
+            feed[spec.name] = values
+        labels = {}
+        for key, output in self._labels.items():
+            check_finite(columns[key], key, indices, self.name)
+            labels[output] = columns[key]
+        return Batch(feed, labels, indices)
+
+
+_ANY: np.dtype[Any] = np.dtype(np.void)
+
+
+def _open_source(source: Any, images: ImageOptions | None) -> Source:
+    if isinstance(source, str | os.PathLike):
+        return _open_path(Path(source), images)
+    if images is not None:
+        raise DataError("options of images are for a folder of images, and the data are none")
+    if isinstance(source, Mapping):
+        return ArraySource(
+            "the data",
+            {str(key): as_array(value, f"the array {key!r}") for key, value in source.items()},
+        )
+    if not is_tf_dataset(source) and _is_array(source):
+        return ArraySource("the data", {SINGLE: as_array(source, "the data")})
+    return open_iterable(source)
+
+
+def _open_path(path: Path, images: ImageOptions | None) -> Source:
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    if path.is_dir():
+        return ImageFolder(path, SINGLE, images)
+    if images is not None:
+        raise DataError(f"options of images are for a folder of images, and {path} is a file")
+    try:
+        with path.open("rb") as file:
+            head = file.read(6)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    if head == b"\x93NUMPY":
+        return open_npy(path, SINGLE)
+    if head[:2] == b"PK":
+        return open_npz(path)
+    raise DataError(
+        f"{path} is not data that can be read; give an .npz (numpy.savez), an .npy "
+        "or a folder of images"
+    )
+
+
+def _is_array(source: Any) -> bool:
+    if hasattr(source, "__array__") or hasattr(source, "__array_interface__"):
+        return True
+    while isinstance(source, list | tuple) and source:
+        source = source[0]
+        if isinstance(source, Mapping) or hasattr(source, "shape"):
+            return False
+    return isinstance(source, int | float | bool | str)
+
+
+def _hash(positions: Array, seed: int) -> Array:
+    """SplitMix64's finalizer, a bijection of 64-bit numbers: no two positions share a key.
+
+    Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014.
+    """
+    gamma = 0x9E3779B97F4A7C15
+    keys = positions.astype(np.uint64) + np.uint64(seed * gamma % 2**64)
+    keys = (keys + np.uint64(1)) * np.uint64(gamma)
+    keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    hashed: Array = keys ^ (keys >> np.uint64(31))
+    return hashed

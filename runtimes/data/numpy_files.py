@@ -1,0 +1,202 @@
+"""``.npy`` and ``.npz`` files, memory-mapped or inflated piece by piece, never unpickled.
+
+https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy_format
+
+from runtimes.base import Array
+from runtimes.data.sources import ArraySource, Columns, Source, StreamSource
+from runtimes.errors import DataError
+
+_CHUNK_BYTES = 1 << 20
+_WHOLE_BYTES = 1 << 30
+_LOCAL_HEADER = struct.Struct("<26xHH")  # lengths of name and extra field, at byte 26 of 30
+
+
+@dataclass(frozen=True)
+class _Header:
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype[Any]
+    length: int
+    """Bytes before the data."""
+
+    @property
+    def data_bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def open_npy(path: Path, key: str) -> Source:
+    """Memory-map an ``.npy`` file as the one array ``key``."""
+    try:
+        with path.open("rb") as file:
+            header = _read_header(file, f"{path}")
+        mapping = _Mapping(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    array = mapping.array(header, header.length, str(path))
+    return ArraySource(str(path), {key: array}, mapping.release)
+
+
+def open_npz(path: Path) -> Source:
+    """Open the arrays of an ``.npz``: memory-mapped if none is compressed, else streamed.
+
+    A compressed array in Fortran order has no rows to stream and is inflated whole.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            headers = {}
+            for info in archive.infolist():
+                key = info.filename.removesuffix(".npy")
+                if key == info.filename:
+                    raise DataError(f"{path} holds {key!r}, which is not an array (.npy)")
+                if info.flag_bits & 0x1:
+                    raise DataError(f"{path}: the array {key!r} is encrypted")
+                with archive.open(info) as member:
+                    header = _read_header(member, f"{path}: the array {key!r}")
+                compressed = info.compress_type != zipfile.ZIP_STORED
+                if compressed and header.fortran and header.data_bytes > _WHOLE_BYTES:
+                    raise DataError(
+                        f"{path}: the array {key!r} is large, compressed and in Fortran order, "
+                        "so that its samples cannot be streamed; save it from "
+                        "numpy.ascontiguousarray(array), or with numpy.savez"
+                    )
+                if info.file_size != header.length + header.data_bytes:
+                    raise DataError(f"{path}: the array {key!r} is truncated; save the file again")
+                headers[key] = (info, header)
+            if all(info.compress_type == zipfile.ZIP_STORED for info, _ in headers.values()):
+                mapping = _Mapping(path)
+                arrays = {
+                    key: mapping.array(
+                        header,
+                        _offset(path, info) + header.length,
+                        f"{path}: the array {key!r}",
+                    )
+                    for key, (info, header) in headers.items()
+                }
+                return ArraySource(str(path), arrays, mapping.release)
+    except _BROKEN as error:
+        raise _broken(path, error) from error
+    shapes = {key: header.shape for key, (_, header) in headers.items()}
+    counts = {shape[0] if shape else None for shape in shapes.values()}
+    if len(counts) != 1 or None in counts or 0 in counts:
+        # The same refusals as for arrays in memory, from arrays that take no memory.
+        hollow = {key: np.broadcast_to(np.int8(0), shape) for key, shape in shapes.items()}
+        return ArraySource(str(path), hollow)
+    return StreamSource(str(path), lambda: _inflate(path), counts.pop())
+
+
+def _inflate(path: Path) -> Iterator[Columns]:
+    """Yield the rows of all members, some megabytes at a time."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members: dict[str, tuple[IO[bytes], _Header]] = {}
+            whole: dict[str, Array] = {}
+            for info in archive.infolist():
+                key = info.filename.removesuffix(".npy")
+                member = archive.open(info)
+                header = _read_header(member, f"{path}: the array {key!r}")
+                if header.fortran:
+                    data = member.read()
+                    whole[key] = np.frombuffer(data, header.dtype).reshape(header.shape, order="F")
+                else:
+                    members[key] = (member, header)
+                total = header.shape[0]
+            row_bytes = sum(h.data_bytes // total for _, h in members.values())
+            step = max(1, _CHUNK_BYTES // max(1, row_bytes))
+            for start in range(0, total, step):
+                count = min(step, total - start)
+                rows = {key: array[start : start + count] for key, array in whole.items()}
+                for key, (member, header) in members.items():
+                    shape = (count, *header.shape[1:])
+                    wanted = math.prod(shape) * header.dtype.itemsize
+                    data = member.read(wanted)
+                    if len(data) < wanted:
+                        raise DataError(f"{path}: the array {key!r} is truncated")
+                    rows[key] = np.frombuffer(data, header.dtype).reshape(shape)
+                yield rows
+            for member, _ in members.values():
+                member.read(1)  # reaching the end is what makes zipfile check the CRC
+    except _BROKEN as error:
+        raise _broken(path, error) from error
+
+
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, struct.error)
+
+
+def _broken(path: Path, error: BaseException) -> DataError:
+    if isinstance(error, OSError) and error.strerror:
+        return DataError(f"{path} cannot be read: {error.strerror}")
+    return DataError(
+        f"{path} is not an .npz file that can be read, or it is truncated ({error}); "
+        "save it again with numpy.savez"
+    )
+
+
+def _read_header(file: IO[bytes], where: str) -> _Header:
+    try:
+        version = npy_format.read_magic(file)
+        if version == (1, 0):
+            shape, fortran, dtype = npy_format.read_array_header_1_0(file)
+        elif version == (2, 0):
+            shape, fortran, dtype = npy_format.read_array_header_2_0(file)
+        else:
+            raise ValueError(f"version {version} of the .npy format")
+    except ValueError as error:
+        raise DataError(f"{where} is not a numpy array that can be read: {error}") from error
+    if dtype.hasobject:
+        raise DataError(
+            f"{where} holds pickled Python objects, which are not loaded from a file; "
+            "save it with a numeric dtype and one shape for all samples"
+        )
+    if any(size < 0 for size in shape):
+        raise DataError(f"{where} has the impossible shape {shape}")
+    length = file.tell()
+    return _Header(shape, bool(fortran) and len(shape) > 1, dtype, length)
+
+
+def _offset(path: Path, info: zipfile.ZipInfo) -> int:
+    """Where a stored member's bytes begin: after its local header, whose lengths may differ."""
+    with path.open("rb") as file:
+        file.seek(info.header_offset)
+        name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+    return info.header_offset + _LOCAL_HEADER.size + int(name) + int(extra)
+
+
+class _Mapping:
+    """A file mapped into memory once, for all the arrays in it."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def array(self, header: _Header, offset: int, where: str) -> Array:
+        """The array whose bytes begin at ``offset``; read-only."""
+        if header.data_bytes == 0:
+            return np.empty(header.shape, header.dtype)
+        if offset + header.data_bytes > len(self._map):
+            raise DataError(f"{where} is truncated; copy the file again")
+        order: Any = "F" if header.fortran else "C"
+        return np.ndarray(header.shape, header.dtype, self._map, offset, order=order)
+
+    def release(self) -> None:
+        """Give back the pages read so far, or a pass would hold the whole file at its end.
+
+        What still refers to them reads them again from the file.
+        """
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)

@@ -1,0 +1,1 @@
+"""Engines that run a model: ONNX Runtime, OpenVINO, the ONNX reference, Keras."""

@@ -1,0 +1,107 @@
+"""From what a user has (a path, a graph, a live Keras model) to a runtime."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+import onnx_ir as ir
+
+from runtimes.base import Runtime
+from runtimes.engines.keras import KerasRuntime, is_keras_file
+from runtimes.engines.openvino import OpenVinoRuntime
+from runtimes.engines.ort import Optimization, OrtRuntime
+from runtimes.engines.ort_cuda import CudaOptions
+from runtimes.engines.reference import ReferenceRuntime
+from runtimes.errors import ModelError
+
+
+def is_keras(model: Any) -> bool:
+    """Whether ``model`` is a live Keras model or the path of a Keras file (.keras or HDF5)."""
+    if isinstance(model, str | os.PathLike):
+        return is_keras_file(model)
+    return any(
+        kind.__module__.partition(".")[0] == "keras" and kind.__name__ == "Model"
+        for kind in type(model).__mro__
+    )
+
+
+def open_runtime(
+    model: Any,
+    provider: str = "cpu",
+    *,
+    threads: int | None = None,
+    optimization: Optimization = "all",
+    optimized_model_path: str | os.PathLike[str] | None = None,
+    config: Mapping[str, str] | None = None,
+    arena: bool = True,
+    allow_fallback: bool = False,
+    cuda: CudaOptions | None = None,
+) -> Runtime:
+    """Load ``model`` to be run; use it in a ``with`` block.
+
+    ``model``: the path of an ONNX or Keras file, an ``onnx_ir.Model`` or a live Keras model.
+    ``provider``: ``cpu`` or ``cuda`` (ONNX Runtime), ``reference`` (the ONNX reference evaluator)
+    or ``openvino``. A Keras model runs in Keras whatever the provider. The options are those of
+    ``OrtRuntime``; the other runtimes take ``threads`` at most.
+    Raises ``ModelError`` for what is not a model and ``RuntimeUnavailable`` for a provider
+    that is unknown or not installed.
+    """
+    if is_keras(model):
+        return KerasRuntime(model)
+    if not isinstance(model, str | os.PathLike | ir.Model):
+        raise ModelError(
+            f"a {type(model).__name__} is not a model; give the path of an ONNX or Keras file, "
+            "an onnx_ir.Model or a live Keras model"
+        )
+    if provider == "keras":
+        raise ModelError("an ONNX model does not run in Keras; give the Keras model")
+    if provider == "reference":
+        return ReferenceRuntime(model)
+    if provider == "openvino":
+        return OpenVinoRuntime(model, threads=threads)
+    return OrtRuntime(
+        model,
+        provider=provider,
+        threads=threads,
+        optimization=optimization,
+        optimized_model_path=optimized_model_path,
+        config=config,
+        arena=arena,
+        allow_fallback=allow_fallback,
+        cuda=cuda,
+    )
+
+
+@contextmanager
+def borrow(
+    model: Any,
+    provider: str = "cpu",
+    *,
+    threads: int | None = None,
+    config: Mapping[str, str] | None = None,
+    optimization: Optimization = "all",
+    allow_fallback: bool = False,
+    cuda: CudaOptions | None = None,
+) -> Iterator[Runtime]:
+    """Yield ``model`` if it is a runtime already, else open it and close it at the end."""
+    if is_runtime(model):
+        yield cast(Runtime, model)
+        return
+    with open_runtime(
+        model,
+        provider,
+        threads=threads,
+        config=config,
+        optimization=optimization,
+        allow_fallback=allow_fallback,
+        cuda=cuda,
+    ) as runtime:
+        yield runtime
+
+
+def is_runtime(model: Any) -> bool:
+    """Whether ``model`` is an open runtime rather than a model that has to be opened."""
+    return all(hasattr(model, name) for name in ("run", "prepare", "inputs", "outputs"))

@@ -1,0 +1,1 @@
+"""Metrics of labelled samples, and how sure a difference is."""

@@ -1,0 +1,364 @@
+"""Metrics on labelled data, accumulated batch by batch."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from runtimes.base import Array
+from runtimes.errors import DataError
+from runtimes.metrics.confidence import (
+    Uncertainty,
+    paired_means,
+    paired_proportions,
+    paired_statistic,
+)
+from runtimes.metrics.scores import (
+    absolute_error,
+    binary_correct,
+    binary_correct_logits,
+    positive_scores,
+    product_sums,
+    squared_error,
+    top1_correct,
+    top5_correct,
+)
+
+_RESAMPLES = 400  # of metrics that are no means
+
+Score = Callable[[Array, Array, Array], Array]
+"""Of a batch's output, labels and sample indices: a float64 for each sample."""
+
+
+class Metric(Protocol):
+    """A metric being accumulated over the batches of one model."""
+
+    name: str
+    higher_is_better: bool
+
+    @property
+    def output(self) -> str | None:
+        """The output that it judges; None: all of them."""
+        ...
+
+    def update(
+        self, outputs: Mapping[str, Array], labels: Mapping[str, Array], indices: Array
+    ) -> None:
+        """Add a batch; ``indices`` are the samples' positions, for messages."""
+        ...
+
+    def value(self) -> float:
+        """The metric over all samples so far."""
+        ...
+
+    def scores(self) -> Array | None:
+        """What each sample has by itself, where the metric is the mean of that."""
+        ...
+
+    def resampled(self, places: Array) -> float:
+        """The metric over the samples at ``places``; NaN where it has none."""
+        ...
+
+
+_MEANS: Mapping[str, tuple[Score, bool]] = {
+    "top1": (top1_correct, True),
+    "top5": (top5_correct, True),
+    "binary_accuracy": (binary_correct, True),
+    "binary_accuracy_logits": (binary_correct_logits, True),
+    "mae": (absolute_error, False),
+    "mse": (squared_error, False),
+}
+
+METRIC_NAMES = (*_MEANS, "auc", "pearson")
+"""The metrics that kilnx has; others are functions of the user's."""
+
+
+def open_metric(name: str, outputs: Sequence[str], labels: Sequence[str]) -> Metric:
+    """Start a metric on the output that has labels.
+
+    ``name``: ``top1``, ``top5``, ``binary_accuracy`` (a probability against 0.5),
+    ``binary_accuracy_logits`` (a logit against 0), ``auc``, ``pearson`` (correlation),
+    ``mae``, ``mse``, each optionally with ``:<output>``; or ``package.module:function``, a
+    function of all outputs and labels (dicts of arrays, or the arrays where there is only one)
+    that gives a float; higher is better unless its attribute ``higher_is_better`` is False. For
+    it alone all outputs are kept in memory. ``outputs`` and ``labels`` are the names of the
+    model's outputs and of the labels. Raises ``DataError`` for an unknown name and where no
+    labels, or too many, fit.
+    """
+    base, _, rest = name.partition(":")
+    if base not in METRIC_NAMES:
+        function = _load_function(name)
+        if not labels:
+            raise _no_labels(name)
+        return _FunctionMetric(name, function)
+    output, key = _labelled_output(name, rest, outputs, labels)
+    if base == "auc":
+        return _AreaUnderCurve(name, output, key)
+    if base == "pearson":
+        return _Correlation(name, output, key)
+    score, higher_is_better = _MEANS[base]
+    return _MeanMetric(name, higher_is_better, score, output, key)
+
+
+def drop(reference: float, candidate: float, *, higher_is_better: bool) -> float:
+    """How much worse the candidate is; negative where it is better."""
+    return reference - candidate if higher_is_better else candidate - reference
+
+
+def drop_uncertainty(
+    reference: Metric, candidate: Metric, samples: int, seed: int = 0
+) -> Uncertainty | None:
+    """The interval of the drop from ``reference`` to ``candidate``, over the same samples.
+
+    None for a single sample, and where a metric has no value on most resamples.
+    """
+    if samples < 2:
+        return None
+    first, second = reference.scores(), candidate.scores()
+    if first is not None and second is not None:
+        if np.isin(first, (0, 1)).all() and np.isin(second, (0, 1)).all():
+            if reference.higher_is_better:
+                return paired_proportions(first, second)
+            return paired_proportions(second, first)
+        return paired_means(first - second if reference.higher_is_better else second - first, seed)
+
+    def lost(places: Array) -> float:
+        return drop(
+            reference.resampled(places),
+            candidate.resampled(places),
+            higher_is_better=reference.higher_is_better,
+        )
+
+    return paired_statistic(lost, samples, _RESAMPLES, seed)
+
+
+class _MeanMetric:
+    """The mean of a score that each sample has by itself."""
+
+    def __init__(
+        self, name: str, higher_is_better: bool, score: Score, output: str, label: str
+    ) -> None:
+        self.name, self.higher_is_better = name, higher_is_better
+        self._score, self.output, self._label = score, output, label
+        self._scores: list[Array] = []
+
+    def update(
+        self, outputs: Mapping[str, Array], labels: Mapping[str, Array], indices: Array
+    ) -> None:
+        self._scores.append(self._score(outputs[self.output], labels[self._label], indices))
+
+    def value(self) -> float:
+        return float(self.scores().mean())
+
+    def scores(self) -> Array:
+        return np.concatenate(self._scores)
+
+    def resampled(self, places: Array) -> float:
+        return float(self.scores()[places].mean())
+
+
+class _AreaUnderCurve:
+    """Area under the ROC curve: the share of (positive, negative) pairs in the right order.
+
+    Equal scores count half (Mann-Whitney U). Keeps one number a sample.
+    """
+
+    higher_is_better = True
+
+    def __init__(self, name: str, output: str, label: str) -> None:
+        self.name = name
+        self.output, self._label = output, label
+        self._scores: list[Array] = []
+        self._positive: list[Array] = []
+
+    def update(
+        self, outputs: Mapping[str, Array], labels: Mapping[str, Array], indices: Array
+    ) -> None:
+        scores, positive = positive_scores(outputs[self.output], labels[self._label], indices)
+        self._scores.append(scores)
+        self._positive.append(positive)
+
+    def value(self) -> float:
+        found = self.resampled(np.arange(sum(map(len, self._scores))))
+        if math.isnan(found):
+            raise DataError("auc needs samples of both classes; all labels are the same")
+        return found
+
+    def scores(self) -> None:
+        return None
+
+    def resampled(self, places: Array) -> float:
+        scores = np.concatenate(self._scores)[places]
+        positive = np.concatenate(self._positive)[places]
+        positives = int(positive.sum())
+        negatives = len(positive) - positives
+        if not positives or not negatives:
+            return math.nan
+        _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
+        last = np.cumsum(count)
+        ranks = (last - (count - 1) / 2)[place]  # equal scores share their mean rank
+        u = ranks[positive].sum() - positives * (positives + 1) / 2
+        return float(u / (positives * negatives))
+
+
+class _Correlation:
+    """Pearson's correlation of all elements of the output with the labels'.
+
+    Keeps five sums a sample.
+    """
+
+    higher_is_better = True
+
+    def __init__(self, name: str, output: str, label: str) -> None:
+        self.name = name
+        self.output, self._label = output, label
+        self._sums: list[Array] = []
+
+    def update(
+        self, outputs: Mapping[str, Array], labels: Mapping[str, Array], indices: Array
+    ) -> None:
+        self._sums.append(product_sums(outputs[self.output], labels[self._label]))
+
+    def value(self) -> float:
+        found = self.resampled(np.arange(sum(map(len, self._sums))))
+        if math.isnan(found):
+            raise DataError("pearson needs values that vary; the output or the labels are constant")
+        return found
+
+    def scores(self) -> None:
+        return None
+
+    def resampled(self, places: Array) -> float:
+        n, x, y, xx, yy, xy = np.concatenate(self._sums)[places].sum(axis=0)
+        spread = (n * xx - x * x) * (n * yy - y * y)
+        least = 1e-12 * (n * xx) * (n * yy)  # below that, differences are rounding
+        return float((n * xy - x * y) / math.sqrt(spread)) if spread > least else math.nan
+
+
+class _FunctionMetric:
+    """A function of the user's, called once with everything."""
+
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+        self.name = name
+        self.output: str | None = None
+        self.higher_is_better = bool(getattr(function, "higher_is_better", True))
+        self._function = function
+        self._outputs: dict[str, list[Array]] = {}
+        self._labels: dict[str, list[Array]] = {}
+
+    def update(
+        self, outputs: Mapping[str, Array], labels: Mapping[str, Array], indices: Array
+    ) -> None:
+        for kept, batch in ((self._outputs, outputs), (self._labels, labels)):
+            for key, array in batch.items():
+                kept.setdefault(key, []).append(array)
+
+    def value(self) -> float:
+        return self._of(slice(None))
+
+    def scores(self) -> None:
+        return None
+
+    def resampled(self, places: Array) -> float:
+        try:
+            return self._of(places)
+        except DataError:
+            return math.nan
+
+    def _of(self, places: Any) -> float:
+        arguments = []
+        for kept in (self._outputs, self._labels):
+            whole = {key: np.concatenate(arrays)[places] for key, arrays in kept.items()}
+            arguments.append(whole if len(whole) > 1 else next(iter(whole.values())))
+        try:
+            value = float(self._function(*arguments))
+        except Exception as error:
+            raise DataError(
+                f"the metric {self.name!r} failed: {type(error).__name__}: {error}"
+            ) from error
+        if not math.isfinite(value):
+            raise DataError(f"the metric {self.name!r} gave {value}, not a finite number")
+        return value
+
+
+def _labelled_output(
+    metric: str, wanted: str, outputs: Sequence[str], labels: Sequence[str]
+) -> tuple[str, str]:
+    """The output that the metric judges and the key of its labels."""
+    if not labels:
+        raise _no_labels(metric)
+    if wanted and wanted not in outputs:
+        raise DataError(
+            f"the metric {metric!r} names the output {wanted!r}; the model has {_listed(outputs)}"
+        )
+    if wanted in labels and wanted:
+        return wanted, wanted
+    named = [label for label in labels if label]
+    if wanted and (named or len(labels) != 1):
+        raise DataError(f"there are no labels 'labels:{wanted}' for the metric {metric!r}")
+    if wanted:
+        return wanted, ""
+    if len(labels) > 1:
+        raise DataError(
+            f"there are labels for several outputs ({_listed(labels)}); "
+            f"say which one the metric judges: {metric}:{named[0]}"
+        )
+    if named and named[0] not in outputs:
+        raise DataError(
+            f"the labels 'labels:{named[0]}' belong to no output; the model has {_listed(outputs)}"
+        )
+    if named:
+        return named[0], named[0]
+    if len(outputs) > 1:
+        raise DataError(
+            f"the model has the outputs {_listed(outputs)}; say which one the labels are for: "
+            f"name the array 'labels:{outputs[0]}', or the metric {metric}:{outputs[0]}"
+        )
+    return outputs[0], ""
+
+
+def _no_labels(metric: str) -> DataError:
+    return DataError(
+        f"the metric {metric!r} needs labels: an array 'labels' or 'labels:<output>' in the data"
+    )
+
+
+def _load_function(name: str) -> Callable[..., Any]:
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        raise DataError(
+            f"there is no metric {name!r}; there are {', '.join(METRIC_NAMES)}, "
+            "and package.module:function for one of your own"
+        )
+    try:
+        with _working_folder_importable():
+            function = getattr(import_module(module), attribute)
+    except ImportError as error:
+        raise DataError(f"the metric {name!r} cannot be imported: {error}") from error
+    except AttributeError as error:
+        raise DataError(f"the metric {name!r}: {module} has no {attribute!r}") from error
+    if not callable(function):
+        raise DataError(f"the metric {name!r} is not a function")
+    return function  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _working_folder_importable() -> Any:
+    """The user's own module lies where the command is run, which a console script leaves out."""
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names)

@@ -1,0 +1,1 @@
+"""ONNX files: read, streamed and written without copies of the weights."""

@@ -1,0 +1,1 @@
+"""The graph toolkit: values, rewrites, folding and arithmetic over an ONNX graph."""

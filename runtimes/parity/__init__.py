@@ -1,0 +1,1 @@
+"""Whether two models do the same job: errors, budget and verdict."""

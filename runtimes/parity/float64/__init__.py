@@ -1,0 +1,1 @@
+"""A graph evaluated in float64, to know how far rounding moves it."""

@@ -1,0 +1,178 @@
+"""The error of one output against its reference, accumulated batch by batch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from runtimes.base import Array
+
+# Outputs are compared in float64, some of them at a time where they are large (images, say).
+_CHUNK_ELEMENTS = 4_000_000
+
+
+@dataclass(frozen=True)
+class OutputParity:
+    """How far one output of the candidate is from the reference's, over all samples.
+
+    ``max_relative_error`` is the largest error of a sample relative to the sample's largest
+    magnitude. ``sqnr_db`` is 10·log10(Σ reference² / Σ error²), infinite where nothing differs,
+    None for outputs that are not floats. ``agreement`` is the share of equal argmax over the last
+    axis (of equal values where the output is not a float), None where that means nothing.
+    ``distribution``: each row of the reference is non-negative and sums to 1.
+    ``reference_peak`` is the largest magnitude of the reference. ``outside`` of ``elements``
+    elements lie beyond the rtol/atol that was asked for, None where none was. ``worst_sample``
+    holds the largest error. ``problem`` says what cannot be compared: NaN, another shape or
+    dtype, with its place. ``noise`` is the reference's own rounding error, absolute, as
+    ``runtimes.parity.rounding_noise`` measured it by ``noise_method``; None where it was not.
+    """
+
+    output: str
+    provider: str
+    elements: int
+    max_abs_error: float
+    mean_abs_error: float
+    max_relative_error: float
+    sqnr_db: float | None
+    agreement: float | None
+    distribution: bool
+    reference_peak: float
+    worst_sample: int | None
+    outside: int | None
+    problem: str | None
+    noise: float | None = None
+    noise_method: str | None = None
+
+
+class ParityAccumulator:
+    """Adds up what ``OutputParity`` holds, in memory that does not grow with the samples."""
+
+    def __init__(
+        self, output: str, provider: str, *, rtol: float | None = None, atol: float | None = None
+    ) -> None:
+        self._output, self._provider = output, provider
+        self._rtol, self._atol = rtol or 0.0, atol or 0.0
+        self._bounded = rtol is not None or atol is not None
+        self._elements = self._outside = self._rows = self._agreeing = 0
+        self._sum_abs = self._signal = self._noise = 0.0
+        self._max_abs = self._max_relative = self._peak = 0.0
+        self._worst: int | None = None
+        self._is_float = True
+        self._distribution = True
+        self.problem: str | None = None
+
+    def update(self, reference: Array, candidate: Array, indices: Array) -> Array | None:
+        """Add a batch: arrays of one shape and dtype, ``indices`` the samples' positions.
+
+        Gives the largest error of each sample, None where the values have no distance.
+        """
+        problem = _incomparable(reference, candidate, indices)
+        if problem:
+            self.problem = self.problem or problem
+            return None
+        self._is_float = _is_float(reference)
+        if not self._is_float:
+            self._compare_exactly(reference, candidate)
+        if reference.dtype.kind in "OUSb" or reference.size == 0:
+            return None
+        rows = max(1, _CHUNK_ELEMENTS // (reference.size // len(reference)))
+        errors = []
+        for start in range(0, len(reference), rows):
+            chunk = slice(start, start + rows)
+            errors.append(self._compare_values(reference[chunk], candidate[chunk], indices[chunk]))
+        return np.concatenate(errors)
+
+    def result(self) -> OutputParity:
+        """What has been added up so far."""
+        nothing = self._elements == 0
+        sqnr = None
+        if self._is_float and not nothing:
+            sqnr = _decibels(self._signal, self._noise)
+        return OutputParity(
+            output=self._output,
+            provider=self._provider,
+            elements=self._elements,
+            max_abs_error=math.nan if nothing else self._max_abs,
+            mean_abs_error=math.nan if nothing else self._sum_abs / self._elements,
+            max_relative_error=math.nan if nothing else self._max_relative,
+            sqnr_db=sqnr,
+            agreement=self._agreeing / self._rows if self._rows else None,
+            distribution=self._distribution and self._is_float and self._rows > 0,
+            reference_peak=self._peak,
+            worst_sample=self._worst,
+            outside=self._outside if self._bounded else None,
+            problem=self.problem,
+        )
+
+    def _compare_exactly(self, reference: Array, candidate: Array) -> None:
+        self._rows += reference.size
+        self._agreeing += int((reference == candidate).sum())
+
+    def _compare_values(self, reference: Array, candidate: Array, indices: Array) -> Array:
+        expected, found = reference.astype(np.float64), candidate.astype(np.float64)
+        if self._is_float and expected.ndim >= 2 and expected.shape[-1] > 1:
+            self._compare_classes(expected, found)
+        with np.errstate(invalid="ignore"):
+            error = np.abs(found - expected)
+        error[expected == found] = 0.0  # also where both are the same infinity
+        magnitude = np.abs(expected)
+        magnitude[np.isinf(expected)] = 0.0
+
+        self._elements += expected.size
+        self._sum_abs += float(error.sum())
+        self._noise += float((error**2).sum())
+        self._signal += float((magnitude**2).sum())
+        self._outside += int((error > self._atol + self._rtol * magnitude).sum())
+        per_sample = error.reshape(len(error), -1).max(axis=1)
+        if self._worst is None or per_sample.max() > self._max_abs:
+            self._worst = int(indices[int(per_sample.argmax())])
+        self._max_abs = max(self._max_abs, float(per_sample.max()))
+        peaks = magnitude.reshape(len(error), -1).max(axis=1)
+        self._peak = max(self._peak, float(peaks.max()))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            relative = np.where(per_sample == 0, 0.0, per_sample / peaks)
+        self._max_relative = max(self._max_relative, float(relative.max()))
+        return np.asarray(per_sample)
+
+    def _compare_classes(self, expected: Array, found: Array) -> None:
+        self._rows += expected.size // expected.shape[-1]
+        self._agreeing += int((expected.argmax(axis=-1) == found.argmax(axis=-1)).sum())
+        self._distribution = self._distribution and bool(
+            (expected >= -1e-6).all() and (np.abs(expected.sum(axis=-1) - 1) < 1e-3).all()
+        )
+
+
+def _incomparable(reference: Array, candidate: Array, indices: Array) -> str | None:
+    if reference.dtype != candidate.dtype:
+        return f"dtype {candidate.dtype.name} instead of {reference.dtype.name}"
+    if reference.shape != candidate.shape:
+        return (
+            f"shape {list(candidate.shape)} instead of {list(reference.shape)} "
+            f"from sample {indices[0]} on"
+        )
+    if reference.shape[:1] != indices.shape:
+        return f"shape {list(reference.shape)} for {len(indices)} samples: no axis for samples"
+    if not _is_float(reference):
+        return None
+    for whose, wrong in (
+        ("the reference gives NaN", np.isnan(reference)),
+        ("NaN", np.isnan(candidate)),
+        ("infinity", np.isinf(candidate) & (reference != candidate)),
+        ("no infinity where the reference has one", np.isinf(reference) & (reference != candidate)),
+    ):
+        if wrong.any():
+            place = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
+            return f"{whose} at sample {indices[place[0]]}, element {[int(i) for i in place[1:]]}"
+    return None
+
+
+def _decibels(signal: float, noise: float) -> float:
+    if noise == 0:
+        return math.inf
+    return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
+
+
+def _is_float(array: Array) -> bool:
+    return array.dtype.kind == "f" or "float" in array.dtype.name

@@ -1,0 +1,1 @@
+"""How fast a model is, what it costs in memory, and where its time goes."""

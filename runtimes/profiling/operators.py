@@ -1,0 +1,321 @@
+"""Where a model's time goes: operators by Keras layer, precision and provider, under the roof.
+
+The times are ONNX Runtime's own profiler's, of the graph as it optimized it; layers are found again
+by the names that survive, shapes come from the profile, weights from the optimized file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import statistics
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from runtimes.base import Feed
+from runtimes.engines.ort import NO_SPINNING, OrtRuntime
+from runtimes.json_values import plain
+from runtimes.onnx_files.load_save import ModelSource, load_model
+from runtimes.onnx_graph.flops import moved_bytes, multiplies, operations
+from runtimes.onnx_graph.layer_names import QUANTIZING, layer_of
+from runtimes.profiling.roofline import Roof, measure_roof
+
+_SUFFIX = "_kernel_time"
+_WARM_UP = 3
+
+
+@dataclass(frozen=True)
+class OperatorProfile:
+    """One node of the optimized graph.
+
+    ``microseconds`` is its median time a run and ``share`` that of all nodes. ``operations`` and
+    ``bytes`` are of one run; ``gflops`` and ``gigabytes_per_s`` what it reached. ``took_in`` are
+    the nodes of the model that ONNX Runtime fused into it. ``layer`` is None where no name tells.
+    """
+
+    node: str
+    op_type: str
+    layer: str | None
+    precision: str
+    provider: str
+    microseconds: float
+    share: float
+    operations: float
+    bytes: float
+    gflops: float
+    gigabytes_per_s: float
+    memory_bound: bool
+    took_in: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OperatorsReport:
+    """All nodes in order of execution, and what became of the model's.
+
+    ``fused``: how many nodes of the model are part of another one now. ``stayed_float``: in an INT8
+    model, the nodes that multiply and do so in float.
+    """
+
+    batch: int
+    operators: tuple[OperatorProfile, ...]
+    roof: Roof
+    nodes: int
+    fused: int
+    stayed_float: tuple[str, ...]
+
+    def by_layer(self) -> list[tuple[str, float]]:
+        """Microseconds of each layer, the slowest first."""
+        return _summed((one.layer or "(no layer)", one.microseconds) for one in self.operators)
+
+    def by_type(self) -> list[tuple[str, float]]:
+        """Microseconds of each operator type, the slowest first."""
+        return _summed((one.op_type, one.microseconds) for one in self.operators)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report in plain JSON types."""
+        document: dict[str, Any] = plain(self)
+        return document
+
+    def rows(self, limit: int | None = None) -> list[dict[str, str]]:
+        """One row of formatted cells an operator, the slowest first."""
+        ordered = sorted(self.operators, key=lambda one: -one.microseconds)
+        return [
+            {
+                "layer": one.layer or "–",
+                "operator": one.op_type,
+                "precision": one.precision,
+                "provider": one.provider.removesuffix("ExecutionProvider"),
+                "time": f"{one.microseconds:.0f} µs",
+                "share": f"{one.share:.1%}",
+                "GFLOP/s": f"{one.gflops:.1f}",
+                "GB/s": f"{one.gigabytes_per_s:.1f}",
+                "bound by": "memory" if one.memory_bound else "arithmetic",
+            }
+            for one in ordered[:limit]
+        ]
+
+
+def profile_operators(
+    model: ModelSource,
+    feed: Feed,
+    *,
+    provider: str = "cpu",
+    threads: int | None = None,
+    runs: int = 20,
+    roof: Roof | None = None,
+    allow_fallback: bool = False,
+) -> OperatorsReport:
+    """Run ``model`` (a path or a graph) on ``feed`` under the profiler.
+
+    The profiler adds about a microsecond to each node: shares of small ones are too large.
+    """
+    graph = load_model(model)
+    with tempfile.TemporaryDirectory(prefix="kilnx-") as folder:
+        optimized_path = Path(folder) / "optimized.onnx"
+        with OrtRuntime(
+            model,
+            provider=provider,
+            threads=threads,
+            config=NO_SPINNING,
+            profile_prefix=str(Path(folder) / "profile"),
+            optimized_model_path=optimized_path,
+            allow_fallback=allow_fallback,
+        ) as runtime:
+            for _ in range(_WARM_UP + runs):
+                runtime.run(feed)
+            events = json.loads(runtime.end_profiling().read_text(encoding="utf-8"))
+        optimized = load_model(optimized_path)
+        ir.external_data.load_to_model(optimized)
+    roof = roof or measure_roof(threads)
+    source = _Source(graph, optimized)
+    after = {str(node.name): node for node in optimized.graph}
+    found = _kernels(events, runs)
+    total = sum(one.microseconds for one in found) or 1.0
+    operators = tuple(_operator(one, after.get(one.name), source, roof, total) for one in found)
+    quantized = any("int8" in one.precision for one in operators)
+    kept = {str(node.name) for node in optimized.graph}
+    return OperatorsReport(
+        batch=len(next(iter(feed.values()))) if feed else 0,
+        operators=operators,
+        roof=roof,
+        nodes=len(graph.graph),
+        fused=len({name for one in operators for name in one.took_in} - kept),
+        stayed_float=tuple(
+            one.node
+            for one in operators
+            if quantized and multiplies(one.op_type) and "int8" not in one.precision
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Kernel:
+    """What the profiler told of one node."""
+
+    name: str
+    op_type: str
+    provider: str
+    microseconds: float
+    inputs: list[tuple[str, list[int]]]
+    outputs: list[tuple[str, list[int]]]
+
+
+class _Source:
+    """The model before optimization, to find its nodes again."""
+
+    def __init__(self, model: ir.Model, optimized: ir.Model) -> None:
+        self._nodes = {str(node.name): node for node in model.graph}
+        self._producers = {
+            str(value.name): node for node in model.graph for value in node.outputs if value.name
+        }
+        paths = {layer for node in model.graph if (layer := layer_of(node))}
+        self._paths = sorted(paths, key=len, reverse=True)
+        self._ends = {id(end) for node in optimized.graph if (end := self._end(node))}
+
+    def layer(self, node: ir.Node | None, name: str) -> str | None:
+        """By what it took in, where it ends, the beginning of its name, its inputs."""
+        taken = [self._nodes[one] for one in self.taken_in(node)]
+        ends = [self._end(node) if node else None, self._nodes.get(name)]
+        for known in (*(one for one in taken if multiplies(one.op_type)), *ends):
+            if known is not None and (layer := layer_of(known)):
+                return layer
+        for path in self._paths:
+            if name == path or name.startswith((f"{path}/", f"{path}_")):
+                return path
+        for value in node.inputs if node else ():
+            producer = self._producers.get(str(value.name)) if value is not None else None
+            if producer is not None and (layer := layer_of(producer)):
+                return layer
+        return None
+
+    def taken_in(self, node: ir.Node | None) -> tuple[str, ...]:
+        """The model's nodes that a node of the optimized graph stands for, if more than one.
+
+        Those before its end that are no other node's end.
+        """
+        end = self._end(node) if node else None
+        if end is None or (node and node.op_type in _INSERTED):
+            return ()
+        pending: list[ir.Node] = [end]
+        found: dict[str, None] = {}
+        while pending:
+            one = pending.pop()
+            found[str(one.name)] = None
+            for value in one.inputs:
+                before = value.producer() if value is not None else None
+                if before is not None and id(before) not in self._ends:
+                    pending.append(before)
+        return tuple(reversed(found)) if len(found) > 1 else ()
+
+    def unpadded(self, node: ir.Node | None, inputs: Sequence[tuple[str, Sequence[int]]]) -> float:
+        """The share of a convolution's work that the model asked for.
+
+        The layout with channels in blocks fills them up, so that the weights grow.
+        """
+        if node is None or node.op_type != "Conv" or len(inputs) < 2:
+            return 1.0
+        ends: list[ir.Node | None] = [self._nodes[name] for name in self.taken_in(node)]
+        ends = ends or [self._end(node)]
+        for end in ends:
+            if end is not None and end.op_type == "Conv" and end.inputs[1] is not None:
+                weights = end.inputs[1].const_value
+                if weights is not None:
+                    own = math.prod(weights.shape.numpy())
+                    return min(1.0, own / max(math.prod(inputs[1][1]), 1))
+        return 1.0
+
+    def _end(self, node: ir.Node) -> ir.Node | None:
+        """The model's node that gives what a node of the optimized graph gives."""
+        for value in node.outputs:
+            if str(value.name) in self._producers and node.op_type not in _INSERTED:
+                return self._producers[str(value.name)]
+        name = _SUFFIXES.sub("", str(node.name))  # of the node, or of what it gives
+        return self._nodes.get(name) or self._producers.get(name)
+
+
+# What ONNX Runtime puts around its own layouts, and appends to the names of what it changes.
+_INSERTED = {"ReorderInput", "ReorderOutput"}
+_SUFFIXES = re.compile(r"(_mul_nchwc|_nchwc|_token_\d+|_nhwc)+$")
+
+
+def _kernels(events: Sequence[Mapping[str, Any]], runs: int) -> list[_Kernel]:
+    times: dict[str, list[float]] = defaultdict(list)
+    last: dict[str, Mapping[str, Any]] = {}
+    for event in events:
+        name = str(event.get("name", ""))
+        if event.get("cat") == "Node" and name.endswith(_SUFFIX):
+            own = name.removesuffix(_SUFFIX)
+            times[own].append(float(event["dur"]))
+            last[own] = event["args"]
+    return [
+        _Kernel(
+            name=name,
+            op_type=str(last[name]["op_name"]),
+            provider=str(last[name].get("provider", "")),
+            # A node inside a loop runs several times a run: their sum is what it costs.
+            microseconds=statistics.median(found[-runs:]) * max(1, len(found) // (_WARM_UP + runs)),
+            inputs=_shapes(last[name].get("input_type_shape", ())),
+            outputs=_shapes(last[name].get("output_type_shape", ())),
+        )
+        for name, found in times.items()
+    ]
+
+
+def _shapes(told: Sequence[Mapping[str, list[int]]]) -> list[tuple[str, list[int]]]:
+    return [(kind, list(shape)) for one in told for kind, shape in one.items()]
+
+
+def _operator(
+    kernel: _Kernel, node: ir.Node | None, source: _Source, roof: Roof, total: float
+) -> OperatorProfile:
+    inputs = list(kernel.inputs)
+    present = [value for value in node.inputs if value is not None] if node else []
+    for place, value in enumerate(present):
+        # Weights that were rearranged for the kernel have lost their shape in the profile.
+        if value.const_value is not None and place < len(inputs):
+            inputs[place] = (inputs[place][0], list(value.const_value.shape.numpy()))
+    kind = kernel.op_type
+    count = operations(kind, [shape for _, shape in inputs], [s for _, s in kernel.outputs])
+    count *= source.unpadded(node, inputs)
+    moved = moved_bytes(inputs, kernel.outputs)
+    seconds = max(kernel.microseconds, 0.5) * 1e-6
+    return OperatorProfile(
+        node=kernel.name,
+        op_type=kind,
+        layer=source.layer(node, kernel.name),
+        precision=_precision(kernel),
+        provider=kernel.provider,
+        microseconds=kernel.microseconds,
+        share=kernel.microseconds / total,
+        operations=count,
+        bytes=moved,
+        gflops=count / seconds / 1e9,
+        gigabytes_per_s=moved / seconds / 1e9,
+        memory_bound=roof.memory_bound(count, moved),
+        took_in=source.taken_in(node),
+    )
+
+
+def _precision(kernel: _Kernel) -> str:
+    kinds = [kind for kind, _ in (*kernel.inputs[:1], *kernel.outputs[:1])]
+    if kernel.op_type in QUANTIZING:
+        return "float32 ↔ int8"
+    if any(kind in ("int8", "uint8") for kind in kinds) or "Integer" in kernel.op_type:
+        return "int8"
+    if kernel.op_type.startswith("DynamicQuantize"):
+        return "int8 dynamic"
+    return {"float": "float32", "double": "float64"}.get(kinds[0], kinds[0]) if kinds else "–"
+
+
+def _summed(pairs: Any) -> list[tuple[str, float]]:
+    sums: dict[str, float] = defaultdict(float)
+    for name, value in pairs:
+        sums[name] += value
+    return sorted(sums.items(), key=lambda pair: -pair[1])

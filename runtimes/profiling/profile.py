@@ -1,0 +1,370 @@
+"""How fast is a model here, and how much faster than another one?"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import onnx_ir as ir
+
+from runtimes.base import Array, Runtime
+from runtimes.data.dataset import Dataset
+from runtimes.data.timing_inputs import made_up_inputs, sampled_inputs
+from runtimes.engines.batching import fixed_batch
+from runtimes.engines.open_runtime import borrow, is_keras, is_runtime
+from runtimes.errors import ModelError
+from runtimes.onnx_files.load_save import file_bytes, model_bytes
+from runtimes.profiling.memory import peak_memory
+from runtimes.profiling.operators import profile_operators
+from runtimes.profiling.report import BatchProfile, Latency, ProfileReport
+from runtimes.profiling.timing import Interval, interleave, overhead, ratio_of_medians
+
+__all__ = ["BatchProfile", "Latency", "ProfileReport", "profile"]
+
+T = TypeVar("T")
+
+_LAUNCHES = 5
+_MIN_LAUNCHES = 2
+_MAX_LAUNCHES = 11
+_WIDE = 1.1  # an interval whose ends differ more than this gets further launches
+_MIN_ROUNDS = 2  # a launch; ten in all
+
+
+def profile(
+    model: Any,
+    *,
+    against: Any = None,
+    provider: str = "cpu",
+    batch: Sequence[int] = (1,),
+    threads: int | Sequence[int] | None = None,
+    data: Any = None,
+    memory: bool = False,
+    operators: bool = False,
+    allow_fallback: bool = False,
+    min_time: float = 1.0,
+    max_time: float = 10.0,
+    seed: int = 0,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> ProfileReport:
+    """Time a model, interleaved with ``against`` where given.
+
+    Both are loaded anew for each of five launches, warmed up, and run in pairs whose order is
+    drawn at random, so that drift of the machine's speed hits both alike; ``timing`` says why.
+    Up to eleven launches are made where the interval of the ratio stays wider than 10%. Each
+    batch size is timed for ``min_time`` seconds, for slow models or on a busy machine up to
+    ``max_time``, or as long as two launches of two runs take.
+    Inputs are the first samples of ``data`` (what ``Dataset.open`` takes), else random numbers
+    of ``seed``; dynamic dimensions other than the batch need ``data`` or are set to 1, noted.
+    A model whose batch is fixed is timed at that size alone, noted. Keras models and runtimes
+    that are open already are not loaded anew.
+    With several ``threads`` every batch size is timed with each. ``memory``: peak memory too, each
+    model file in a process of its own. ``operators``: where the time goes, operator by operator,
+    at the first batch size (``runtimes.profiling.operators``). ``progress`` is called with the
+    number of launches done and of all. Raises ``ModelError`` where the two take other inputs.
+    """
+    if not batch or any(size < 1 for size in batch):
+        raise ValueError(f"batch must hold sizes of at least 1, not {list(batch)}")
+    counts = list(threads) if isinstance(threads, Sequence) else [threads]
+    models = [model] if against is None else [model, against]
+    plan = _Plan(min_time, max_time, seed, progress)
+    batches: list[BatchProfile] = []
+    openings: list[_Opening] = []
+    with ExitStack() as stack:
+        # Tracing a Keras model takes longer than timing it, and is not what varies.
+        held = [
+            stack.enter_context(borrow(one)) if is_runtime(one) or is_keras(one) else one
+            for one in models
+        ]
+        for count in counts:
+            target = _Target(provider, count, allow_fallback)
+            with _opened(held, target) as runtimes:
+                names = [runtime.name for runtime in runtimes]
+                workload = _workload(runtimes, batch, data, seed)
+            seconds, found = _launches(held, target, workload, plan)
+            openings += found
+            for size, launches in seconds.items():
+                one = replace(_summary(size, launches), threads=count)
+                if memory:
+                    one = _with_memory(one, models, workload.feeds[size], target)
+                batches.append(one)
+    own, other = _opening_times(openings, models)
+    table = None
+    if operators and not is_keras(model) and not is_runtime(model):
+        feed = next(iter(workload.feeds.values()))
+        table = profile_operators(
+            model, feed, provider=provider, threads=counts[0], allow_fallback=allow_fallback
+        )
+    return ProfileReport(
+        model=names[0],
+        against=None if against is None else names[1],
+        provider=provider,
+        threads=counts[0] if len(counts) == 1 else None,
+        size_bytes=_size(model),
+        against_size_bytes=None if against is None else _size(against),
+        batches=tuple(batches),
+        notes=workload.notes,
+        load_ms=own[0],
+        first_run_ms=own[1],
+        against_load_ms=other[0],
+        against_first_run_ms=other[1],
+        settings=_settings(counts),
+        operators=table,
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How long to measure, and how to shuffle."""
+
+    min_time: float
+    max_time: float
+    seed: int
+    progress: Callable[[int, int | None], None] | None
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where to measure."""
+
+    provider: str
+    threads: int | None
+    allow_fallback: bool
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """What it took to load the models once and to run each for the first time, seconds."""
+
+    load: tuple[float, ...]
+    first: tuple[float, ...]
+
+
+def _launches(
+    models: Sequence[Any], target: _Target, workload: _Workload, plan: _Plan
+) -> tuple[dict[int, list[Array]], list[_Opening]]:
+    """Seconds of every run by batch size and launch, and what each launch took to begin."""
+    seconds: dict[int, list[Array]] = {size: [] for size in workload.feeds}
+    openings = []
+    order = list(range(len(models)))
+    np.random.default_rng(plan.seed).shuffle(order)
+    for launch in range(_MAX_LAUNCHES):
+        pending = [size for size, timed in seconds.items() if _unsure(timed, plan.max_time)]
+        if not pending:
+            break
+        order.reverse()  # what is loaded first lies elsewhere in memory
+        load: list[float] = [0.0] * len(models)
+        with _opened(models, target, order, load) as runtimes:
+            first: list[float] = []
+            for size in pending:
+                feed = workload.feeds[size]
+                feeds = [_renamed(feed, runtimes[0], one) for one in runtimes]
+                if not first:
+                    runs = [partial(one.run, own) for one, own in zip(runtimes, feeds, strict=True)]
+                    first = _in_order(order, [partial(_seconds, run) for run in runs])
+                prepare = [
+                    partial(one.prepare, own) for one, own in zip(runtimes, feeds, strict=True)
+                ]
+                calls = _in_order(order, prepare)
+                timed = interleave(
+                    calls,
+                    min_time=plan.min_time / _LAUNCHES,
+                    max_time=plan.max_time / _LAUNCHES,
+                    min_rounds=_MIN_ROUNDS,
+                    seed=plan.seed + launch,
+                )
+                seconds[size].append(timed)
+        openings.append(_Opening(tuple(load), tuple(first)))
+        if plan.progress:
+            plan.progress(launch + 1, max(launch + 1, _LAUNCHES))
+    return seconds, openings
+
+
+def _in_order(order: Sequence[int], calls: Sequence[Callable[[], T]]) -> list[T]:
+    """What each call gives, made in that order: what runs first finds other memory."""
+    found = {place: calls[place]() for place in order}
+    return [found[place] for place in range(len(calls))]
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    before = time.perf_counter()
+    call()
+    return time.perf_counter() - before
+
+
+def _opening_times(
+    openings: Sequence[_Opening], models: Sequence[Any]
+) -> tuple[tuple[float | None, float | None], tuple[float | None, float | None]]:
+    """Median load and first run of each model, milliseconds."""
+    found: list[tuple[float | None, float | None]] = []
+    for place in range(2):
+        if place >= len(models) or is_runtime(models[place]) or is_keras(models[place]):
+            found.append((None, None))
+            continue
+        load = statistics.median(one.load[place] for one in openings) * 1e3
+        found.append((load, statistics.median(one.first[place] for one in openings) * 1e3))
+    return found[0], found[1]
+
+
+def _with_memory(
+    one: BatchProfile, models: Sequence[Any], feed: dict[str, Array], target: _Target
+) -> BatchProfile:
+    """Peak memory of each model that is a file."""
+    found = [
+        peak_memory(model, feed, provider=target.provider, threads=target.threads)
+        if isinstance(model, str | os.PathLike) and not is_keras(model)
+        else None
+        for model in models
+    ]
+    return replace(
+        one,
+        peak_memory_bytes=found[0],
+        against_peak_memory_bytes=found[1] if len(found) > 1 else None,
+    )
+
+
+def _settings(threads: Sequence[int | None]) -> dict[str, Any]:
+    """What the figures hold for: threads, cores that may be used, spinning, cost of timing."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return {
+        "threads": list(threads),
+        "cores": os.cpu_count(),
+        "affinity": cores,
+        "spinning": False,
+        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
+        "overhead_us": overhead() * 1e6,
+    }
+
+
+@dataclass(frozen=True)
+class _Workload:
+    """What is run: a feed for each batch size."""
+
+    feeds: dict[int, dict[str, Array]]
+    notes: tuple[str, ...]
+
+
+def _workload(runtimes: Sequence[Runtime], batch: Sequence[int], data: Any, seed: int) -> _Workload:
+    inputs = runtimes[0].inputs
+    samples = None if data is None else Dataset.open(data, inputs=inputs)
+    notes = list(samples.notes) if samples else []
+    feeds = {}
+    for size in _sizes(runtimes, batch, notes):
+        if samples is None:
+            made = made_up_inputs(inputs, size, seed)
+        else:
+            made = sampled_inputs(samples, inputs, size)
+        notes += [note for note in made.notes if note not in notes]
+        feeds[size] = made.feed
+    if samples is None and any(spec.dtype.kind in "iu" for spec in inputs):
+        notes.append("integer inputs were 0 and 1; give data for values that you use")
+    return _Workload(feeds, tuple(notes))
+
+
+@contextmanager
+def _opened(
+    models: Sequence[Any],
+    target: _Target,
+    order: Sequence[int] | None = None,
+    load: list[float] | None = None,
+) -> Iterator[list[Runtime]]:
+    """The models as runtimes, loaded in that order; ``load`` gets the seconds that each took."""
+    # Threads that spin after a run would take the cores from the other model's run.
+    config = {"session.force_spinning_stop": "1"}
+    opened = {}
+    with ExitStack() as stack:
+        for place in order or range(len(models)):
+            before = time.perf_counter()
+            opened[place] = stack.enter_context(
+                borrow(
+                    models[place],
+                    target.provider,
+                    threads=target.threads,
+                    config=config,
+                    allow_fallback=target.allow_fallback,
+                )
+            )
+            if load is not None:
+                load[place] = time.perf_counter() - before
+        yield [opened[place] for place in range(len(models))]
+
+
+def _unsure(launches: Sequence[Array], max_time: float) -> bool:
+    """Whether a further launch is wanted."""
+    if len(launches) < _MIN_LAUNCHES:
+        return True
+    if sum(float(timed.sum()) for timed in launches) > max_time:
+        return False
+    if len(launches) < _LAUNCHES:
+        return True
+    ratio = _ratio(launches)
+    return ratio is not None and ratio.high > ratio.low * _WIDE
+
+
+def _ratio(launches: Sequence[Array]) -> Interval | None:
+    if len(launches[0]) == 1:
+        return None
+    return ratio_of_medians([(against, model) for model, against in launches])
+
+
+def _summary(size: int, launches: Sequence[Array]) -> BatchProfile:
+    seconds = np.concatenate(launches, axis=1)
+    ratio = _ratio(launches)
+    return BatchProfile(
+        batch=size,
+        model=_latency(seconds[0], size),
+        against=_latency(seconds[1], size) if ratio else None,
+        ratio=ratio.value if ratio else None,
+        ratio_low=ratio.low if ratio else None,
+        ratio_high=ratio.high if ratio else None,
+    )
+
+
+def _latency(seconds: Array, batch: int) -> Latency:
+    p50, p90, p99 = (float(value) for value in np.percentile(seconds * 1e3, [50, 90, 99]))
+    return Latency(len(seconds), p50, p90, p99, throughput=batch / p50 * 1e3)
+
+
+def _renamed(feed: dict[str, Array], first: Runtime, other: Runtime) -> dict[str, Array]:
+    """The same arrays under the other model's names, by name or by place."""
+    wanted = [spec.name for spec in other.inputs]
+    if set(wanted) == set(feed):
+        return feed
+    if len(wanted) != len(feed):
+        raise ModelError(
+            f"{first.name} takes {len(feed)} inputs and {other.name} takes {len(wanted)}; "
+            "only models of the same inputs can be timed against each other"
+        )
+    return {name: feed[spec.name] for name, spec in zip(wanted, first.inputs, strict=True)}
+
+
+def _sizes(runtimes: Sequence[Runtime], batch: Sequence[int], notes: list[str]) -> list[int]:
+    fixed = {
+        size: runtime.name
+        for runtime in runtimes
+        if (size := fixed_batch(runtime.inputs, runtime.name)) is not None
+    }
+    if len(fixed) > 1:
+        raise ModelError(
+            "the models fix different batch sizes: "
+            + ", ".join(f"{name} {size}" for size, name in sorted(fixed.items()))
+        )
+    if not fixed:
+        return list(dict.fromkeys(batch))
+    size, name = fixed.popitem()
+    if list(batch) != [size]:
+        notes.append(f"{name} has a fixed batch of {size}: timed at that size")
+    return [size]
+
+
+def _size(model: Any) -> int | None:
+    if isinstance(model, str | os.PathLike):
+        return Path(model).stat().st_size if is_keras(model) else file_bytes(model)
+    return model_bytes(model) if isinstance(model, ir.Model) else None

@@ -1,0 +1,1 @@
+"""Several models that share their weights on disk and in memory."""

@@ -1,0 +1,253 @@
+"""Sessions that hold one copy of each weight: many models, threads or processes, one memory.
+
+A session of ONNX Runtime copies its weights while it optimizes: a convolution's into the order
+that its kernel reads, a folded constant into a new one. So each model is optimized once, and what
+came out goes into a weight store, where the weights of all models that are equal after it are one
+file. Sessions open that with optimization off, and get each weight as an
+initializer that they share (``SessionOptions.add_initializer``), mapped from its file: the page
+cache holds it once for every session of every process. On CUDA a device gets one copy.
+https://onnxruntime.ai/docs/get-started/with-c.html (sharing initializers between sessions)
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
+
+import numpy as np
+import onnx_ir as ir
+
+from runtimes.engines.ort import OrtRuntime
+from runtimes.engines.ort_cuda import CudaOptions
+from runtimes.engines.ort_install import require_onnxruntime
+from runtimes.errors import DataError
+from runtimes.onnx_files.load_save import ModelSource, load_model
+from runtimes.onnx_files.tensor_bytes import byte_chunks, digest_of
+from runtimes.weight_store.graph import SMALLEST_BYTES, take_apart
+from runtimes.weight_store.index import INDEX_NAME
+from runtimes.weight_store.store import add_to_store, create_store, model_path, store_names
+
+_PATIENCE_SECONDS = 60.0
+_ARENA = MappingProxyType({"session.use_env_allocators": "1"})
+_NO_PREPACKING = MappingProxyType({"session.disable_prepacking": "1"})
+# Shapes and indices are read by the processor wherever the rest runs.
+_READ_BY_CPU = frozenset({ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL})
+
+
+@dataclass(frozen=True)
+class SharedReport:
+    """Sessions opened, and the bytes of their weights: held, and what each alone would hold."""
+
+    sessions: int
+    weights: int
+    held_bytes: int
+    bytes_without_sharing: int
+
+    def to_dict(self) -> dict[str, int]:
+        """The figures as plain values, for JSON."""
+        return asdict(self)
+
+
+class SharedWeights:
+    """A pool of weights, and the sessions that read them.
+
+    ``folder``: where the optimized models lie. Processes that give the same one share their
+    weights, also later ones, which then need not optimize; without it a temporary folder serves
+    this process. ``provider`` and ``threads`` as for ``OrtRuntime``. ``prepack``: let every
+    session keep a copy of its matrices in the order that products read them. Small batches run
+    up to three times as fast with it, and results are those of a session of its own bit by bit;
+    without it, the last bits of matrix products may differ. ``arena``: sessions of this process
+    take the memory of their activations from one arena, and keep it; without it, every run gives
+    its memory back, which is slower and suits many processes of one session each.
+
+    Safe to use from several threads. Close the runtimes that it opened before itself.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        provider: str = "cpu",
+        threads: int | None = None,
+        prepack: bool = False,
+        arena: bool = True,
+    ) -> None:
+        self._ort = require_onnxruntime()
+        self._temporary = None
+        if folder is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="kilnx-shared-")
+            folder = self._temporary.name
+        self.folder = Path(folder)
+        self.provider = provider
+        self.threads = threads
+        self.arena = arena
+        self._config = {**({} if prepack else _NO_PREPACKING), **(_ARENA if arena else {})}
+        self._lock = threading.Lock()
+        self._values: dict[tuple[str, int], Any] = {}
+        self._used: list[tuple[str, ...]] = []
+        if arena:
+            _register_arena(self._ort)
+
+    def open(self, model: ModelSource, *, device: int = 0) -> OrtRuntime:
+        """Open ``model`` in a session of its own that shares its weights.
+
+        ``device``: the GPU's index on CUDA. Raises what ``OrtRuntime`` and ``load_model`` raise,
+        and ``ModelError`` where what lies in ``folder`` is damaged.
+        """
+        with self._lock:
+            path = model_path(self.folder, self._optimized(model))
+            weights = {str(t.name): t for t in _shareable(load_model(path), self.provider)}
+            initializers = {name: self._value(t, device) for name, t in weights.items()}
+            self._used.append(tuple(_digest(tensor) for tensor in weights.values()))
+        runtime = OrtRuntime(
+            path,
+            provider=self.provider,
+            threads=self.threads,
+            optimization="disabled",
+            config=self._config,
+            arena=self.arena,
+            cuda=CudaOptions(device=device) if self.provider == "cuda" else None,
+            initializers=initializers,
+        )
+        runtime.name = _name(model)
+        return runtime
+
+    def report(self) -> SharedReport:
+        """What is held, and what it would be without sharing."""
+        with self._lock:
+            held = {key: value.tensor_size_in_bytes() for key, value in self._values.items()}
+            size = {digest: held[digest, device] for digest, device in held}
+            alone = sum(size[digest] for used in self._used for digest in used)
+            return SharedReport(len(self._used), len(held), sum(held.values()), alone)
+
+    def close(self) -> None:
+        """Let go of the weights; a temporary folder is removed."""
+        with self._lock:
+            self._values.clear()
+            if self._temporary is not None:
+                self._temporary.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _optimized(self, model: ModelSource) -> str:
+        """The name in the store of ``model`` as ONNX Runtime optimized it; made if it is new."""
+        if not (self.folder / INDEX_NAME).exists():
+            _make_store(self.folder)
+        name = self._key(model)
+        if name in store_names(self.folder):
+            return name
+        with tempfile.TemporaryDirectory(prefix="kilnx-shared-") as folder:
+            path = Path(folder) / "optimized.onnx"
+            config = {
+                "session.optimized_model_external_initializers_file_name": "optimized.data",
+                "session.optimized_model_external_initializers_min_size_in_bytes": str(
+                    SMALLEST_BYTES
+                ),
+                **_NO_PREPACKING,
+            }
+            OrtRuntime(
+                model,
+                provider=self.provider,
+                threads=self.threads,
+                optimized_model_path=path,
+                config=config,
+                arena=False,
+            ).close()
+            _add(self.folder, path, name)
+        return name
+
+    def _key(self, model: ModelSource) -> str:
+        """A name that changes with whatever the optimized model depends on."""
+        runs, _ = take_apart(load_model(model), lambda tensor: digest_of(byte_chunks(tensor)))
+        here = (self._ort.__version__, self.provider, _processor())
+        return digest_of(iter([runs, repr(here).encode()]))
+
+    def _value(self, tensor: ir.ExternalTensor, device: int) -> Any:
+        """The weight on a device, made when a session needs it first."""
+        place = {"device_type": "cuda", "device_id": device} if self.provider == "cuda" else {}
+        key = (_digest(tensor), device if place else 0)
+        if key not in self._values:
+            # On the CPU the value has no memory of its own: it is the mapped file.
+            array = np.memmap(
+                tensor.path, tensor.dtype.numpy(), "r", shape=tuple(tensor.shape.numpy())
+            )
+            self._values[key] = self._ort.OrtValue.ortvalue_from_numpy(array, **place)
+        return self._values[key]
+
+
+def _shareable(model: ir.Model, provider: str) -> Iterator[ir.ExternalTensor]:
+    """Weights that can be given to a session; ONNX Runtime maps the others from their files."""
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if not isinstance(tensor, ir.ExternalTensor) or tensor.dtype.numpy().kind not in "fiub":
+            continue  # numpy lacks bfloat16 and what is narrower than a byte
+        if tensor.dtype.bitwidth % 8 == 0 and not (
+            provider == "cuda" and tensor.dtype in _READ_BY_CPU
+        ):
+            yield tensor
+
+
+def _digest(tensor: ir.ExternalTensor) -> str:
+    return Path(str(tensor.location)).name
+
+
+def _make_store(folder: Path) -> None:
+    try:
+        create_store(folder, [])
+    except (DataError, OSError):
+        if not (folder / INDEX_NAME).exists():  # else another process was first
+            raise
+
+
+def _add(folder: Path, path: Path, name: str) -> None:
+    """Add a model to a store to which other processes add at the same time."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            add_to_store(folder, [path], [name])
+            return
+        except DataError:
+            if name in store_names(folder):
+                return
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def _register_arena(ort: Any) -> None:
+    """Give ONNX Runtime's environment an arena; one that is there already stays."""
+    memory = ort.OrtMemoryInfo(
+        "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
+    )
+    # Growing by what is asked for: powers of two would round a small model up to twice its size.
+    ort.create_and_register_allocator(memory, ort.OrtArenaCfg({"arena_extend_strategy": 1}))
+
+
+def _processor() -> str:
+    """What the layout of weights depends on: the instructions that the processor has."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line for line in text.splitlines() if line.startswith("flags")), text[:500])
+
+
+def _name(model: ModelSource) -> str:
+    return model.graph.name or "the ONNX model" if isinstance(model, ir.Model) else os.fspath(model)

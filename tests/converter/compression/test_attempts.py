@@ -1,0 +1,151 @@
+"""Steps that spend too much give way: to a milder form of themselves, or of what went before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from converter.compression.attempts import Candidate, run_steps
+from converter.compression.steps import Outcome
+from converter.report.report import Measured
+from runtimes.errors import BudgetError
+from runtimes.onnx_files.load_save import write_model
+
+
+def model(spent: float = 0.0, time: float = 1.0) -> ir.Model:
+    """A model that says of itself what it loses and how long it takes."""
+    x = ir.val("x", ir.DataType.FLOAT, ["N", 2])
+    node = ir.node("Identity", [x], name="identity")
+    y = node.outputs[0]
+    y.name, y.type, y.shape = "y", ir.TensorType(ir.DataType.FLOAT), x.shape
+    graph = ir.Graph([x], [y], nodes=[node], opset_imports={"": 18}, name="g")
+    made = ir.Model(graph, ir_version=9)
+    made.metadata_props.update(spent=str(spent), time=str(time))
+    return made
+
+
+def says(path: Path | ir.Model, what: str) -> float:
+    found = path if isinstance(path, ir.Model) else ir.load(path)
+    return float(found.metadata_props[what])
+
+
+class JudgeOfWhatModelsSay:
+    """Allows a loss of 1."""
+
+    def parity(self, path: Path) -> Any:
+        spent = says(path, "spent")
+        return SimpleNamespace(passed=spent <= 1.0, reason=f"spent {spent:g}")
+
+    def measure(self, path: Path, parity: Any, best: Measured) -> Measured:
+        return Measured(100, says(path, "time"), None)
+
+    def speed(self, path: Path, than: Path) -> tuple[bool, bool, float]:
+        one, other = says(path, "time"), says(than, "time")
+        return one < other, one > other, other / one
+
+
+def spends(loss: float, faster: float, milder: Outcome | None = None) -> Callable[..., Outcome]:
+    """A step that adds a loss and divides the time."""
+
+    def step(before: ir.Model, context: Any) -> Outcome:
+        made = model(says(before, "spent") + loss, says(before, "time") / faster)
+        return Outcome(made, f"lost {loss:g}", {}, None if milder is None else lambda: milder)
+
+    return step
+
+
+def run(tmp_path: Path, replay: Any = None, **steps: Any) -> tuple[ir.Model, Any]:
+    best, reports = run_all(tmp_path, replay, **steps)
+    assert says(best.path, "time") == says(best.model, "time") == best.measured.latency_ms
+    return best.model, reports
+
+
+def run_all(tmp_path: Path, replay: Any = None, **steps: Any) -> tuple[Candidate, Any]:
+    first = model()
+    write_model(first, tmp_path / "fp32.onnx")
+    begin = Candidate(first, tmp_path / "fp32.onnx", Measured(100, 1.0, None))
+    context: Any = SimpleNamespace(progress=lambda text: None)
+    judge: Any = JudgeOfWhatModelsSay()
+    return run_steps(steps, context, begin, judge, replay)
+
+
+MILD = Outcome(model(0.5, 0.5), "lost 0.5")
+
+
+def test_steps_that_fit_are_all_kept(tmp_path: Path) -> None:
+    best, reports = run(tmp_path, prune=spends(0.8, 4, MILD), quantize=spends(0.1, 2))
+    assert [one.kept for one in reports] == [True, True]
+    assert says(best, "time") == 1 / 8
+
+
+def test_a_step_outside_the_budget_is_tried_milder(tmp_path: Path) -> None:
+    best, reports = run(tmp_path, prune=spends(1.2, 4, MILD), quantize=spends(0.1, 2))
+    assert [one.kept for one in reports] == [True, True]
+    assert says(best, "spent") == pytest.approx(0.6)
+    assert "lost 0.5" in reports[0].reason
+    assert "outside the budget: spent 1.2" in reports[0].reason
+
+
+def test_ever_milder(tmp_path: Path) -> None:
+    still_too_much = Outcome(model(1.1, 0.3), "lost 1.1", {}, lambda: MILD)
+    best, (report,) = run(tmp_path, prune=spends(1.2, 4, still_too_much))
+    assert report.kept
+    assert says(best, "spent") == 0.5
+    assert "spent 1.2" in report.reason
+
+
+def test_what_is_no_better_when_milder_is_rolled_back(tmp_path: Path) -> None:
+    useless = Outcome(model(0.5, 2.0), "slow")
+    best, reports = run(tmp_path, prune=spends(1.2, 4, useless))
+    assert not reports[0].kept
+    assert "spent 1.2" in reports[0].reason
+    assert says(best, "time") == 1.0
+
+
+def test_a_later_step_gets_what_an_earlier_one_leaves(tmp_path: Path) -> None:
+    best, reports = run(tmp_path, prune=spends(0.95, 3, MILD), quantize=spends(0.1, 2))
+    assert [(one.name, one.kept) for one in reports] == [("prune", True), ("quantize", True)]
+    assert says(best, "time") == 0.25
+    assert "too little of the budget for quantize" in reports[0].reason
+
+
+def test_but_not_where_the_first_alone_was_faster(tmp_path: Path) -> None:
+    best, reports = run(tmp_path, prune=spends(0.95, 9, MILD), quantize=spends(0.1, 2))
+    assert [one.kept for one in reports] == [True, False]
+    assert says(best, "time") == pytest.approx(1 / 9)
+    assert "spent 1.05" in reports[1].reason
+
+
+def test_a_replay_decides_nothing_anew(tmp_path: Path) -> None:
+    steps = {"prune": spends(0.95, 3, MILD), "quantize": spends(0.1, 2)}
+    best, reports = run(tmp_path, {"prune": True, "quantize": False}, **steps)
+    assert [one.kept for one in reports] == [True, False]
+    assert says(best, "time") == pytest.approx(1 / 3)
+    with pytest.raises(BudgetError, match="'quantize'"):
+        run(tmp_path, {"prune": True, "quantize": True}, **steps)
+
+
+def test_milder_files_do_not_take_the_place_of_what_they_are_compared_with(tmp_path: Path) -> None:
+    best, _ = run(tmp_path, prune=spends(0.95, 9, MILD), quantize=spends(0.1, 2))
+    assert np.isclose(says(best, "spent"), 0.95)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "fp32.onnx",
+        "prune.onnx.tmp",
+        "prune.milder.onnx.tmp",
+        "quantize.milder.onnx.tmp",
+    }
+
+
+def test_the_best_knows_the_pruned_model_that_it_comes_from(tmp_path: Path) -> None:
+    both, _ = run_all(tmp_path, prune=spends(0.1, 2), quantize=spends(0.1, 2))
+    assert both.pruned == tmp_path / "prune.onnx.tmp" != both.path
+    one, _ = run_all(tmp_path, prune=spends(0.1, 2))
+    assert one.pruned == one.path
+    none, _ = run_all(tmp_path, prune=spends(9, 2), quantize=spends(0.1, 2))
+    assert none.pruned is None

@@ -1,0 +1,104 @@
+"""Regression from streamed sums equals regression on everything at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from converter.pruning.regression.normal_equations import NormalEquations, choose_damping
+
+RNG = np.random.default_rng(0)
+
+
+def streamed(x: Any, t: Any, pieces: int) -> NormalEquations:
+    sums = NormalEquations.empty(x.shape[0], x.shape[2], t.shape[2])
+    for rows_x, rows_t in zip(
+        np.array_split(x, pieces, axis=1), np.array_split(t, pieces, axis=1), strict=True
+    ):
+        sums.update(rows_x, rows_t)
+    return sums
+
+
+@pytest.fixture
+def data() -> tuple[Any, Any, Any]:
+    x = RNG.normal(size=(2, 300, 5)) + 3.0
+    weights = RNG.normal(size=(2, 5, 3))
+    return x, x @ weights + [1.0, -2.0, 0.5] + 0.1 * RNG.normal(size=(2, 300, 3)), weights
+
+
+@pytest.mark.parametrize("pieces", [1, 7])
+def test_least_squares(data: Any, pieces: int) -> None:
+    x, t, _ = data
+    sums = streamed(x, t, pieces)
+    weights = sums.solve(np.zeros((2, 5, 3)), 0.0)
+    for group in range(2):
+        design = np.concatenate([x[group], np.ones((300, 1))], axis=1)
+        expected = np.linalg.lstsq(design, t[group], rcond=None)[0]
+        np.testing.assert_allclose(weights[group], expected[:5], rtol=1e-9)
+        np.testing.assert_allclose(sums.bias(weights)[group], expected[5], rtol=1e-7)
+
+
+def test_without_a_bias_nothing_is_centred(data: Any) -> None:
+    x, t, _ = data
+    weights = streamed(x, t, 3).solve(np.zeros((2, 5, 3)), 0.0, centred=False)
+    expected = np.linalg.lstsq(x[0], t[0], rcond=None)[0]
+    np.testing.assert_allclose(weights[0], expected, rtol=1e-9)
+
+
+def test_error_is_the_mean_squared_error(data: Any) -> None:
+    x, t, weights = data
+    bias = RNG.normal(size=(2, 3))
+    expected = ((x @ weights + bias[:, None] - t) ** 2).mean(axis=1).sum()
+    assert streamed(x, t, 2).error(weights, bias) == pytest.approx(expected)
+
+
+def test_the_ridge_draws_towards_the_prior(data: Any) -> None:
+    x, t, _ = data
+    prior = RNG.normal(size=(2, 5, 3))
+    sums = streamed(x, t, 1)
+    free = sums.solve(prior, 0.0)
+    distances = [np.abs(sums.solve(prior, d) - prior).max() for d in (0.0, 0.1, 10.0, 1e6)]
+    assert distances == sorted(distances, reverse=True)
+    assert distances[0] == pytest.approx(np.abs(free - prior).max())
+    assert distances[-1] < 1e-4
+
+
+def test_a_column_that_is_always_zero_keeps_its_prior() -> None:
+    x = RNG.normal(size=(1, 50, 3))
+    x[..., 1] = 0.0
+    prior = RNG.normal(size=(1, 3, 2))
+    weights = streamed(x, x @ prior, 1).solve(prior, 1e-4)
+    np.testing.assert_allclose(weights, prior, rtol=1e-6)
+
+
+def test_few_rows_choose_a_strong_damping_and_many_a_weak_one() -> None:
+    prior = np.zeros((1, 40, 1))
+    weights = RNG.normal(size=(1, 40, 1))
+    chosen = {}
+    for rows in (30, 3000):
+        halves = []
+        for _ in range(2):
+            x = RNG.normal(size=(1, rows, 40))
+            halves.append(streamed(x, x @ weights + 20 * RNG.normal(size=(1, rows, 1)), 1))
+        chosen[rows] = choose_damping(halves[0], halves[1], prior, (1e-4, 1e-2, 1.0, 100.0))
+    assert chosen[30] > chosen[3000]
+
+
+def test_nothing_to_judge_on_means_caution() -> None:
+    empty = NormalEquations.empty(1, 2, 1)
+    x = RNG.normal(size=(1, 9, 2))
+    assert choose_damping(streamed(x, x[..., :1], 1), empty, np.zeros((1, 2, 1)), (0.1, 0.2)) == 0.2
+
+
+def test_a_constant_column_keeps_to_the_prior() -> None:
+    """Its covariance is rounding alone, and must not be divided by."""
+    x = np.concatenate([np.full((1, 300, 2), 0.1), RNG.normal(size=(1, 300, 1))], axis=2)
+    targets = x @ np.ones((1, 3, 1)) + 0.3
+    for columns in (x[..., :2], x):
+        sums = NormalEquations.empty(1, columns.shape[2], 1)
+        sums.update(columns, targets)
+        prior = np.full((1, columns.shape[2], 1), 2.0)
+        solved = sums.solve(prior, 1e-6)
+        np.testing.assert_allclose(solved[:, :2], prior[:, :2], atol=0.05)

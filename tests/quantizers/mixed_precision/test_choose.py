@@ -1,0 +1,178 @@
+"""Deciding by measurement, with the measurements given: no test here waits for a race."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from converter.compression import quantize as judge
+from converter.compression.decisions import load_precisions
+from quantizers import QuantizeOptions, quantize, quantize_model
+from quantizers.mixed_precision import choose as mixed
+from quantizers.mixed_precision.operator_costs import Cost, operator_costs
+from runtimes import DataError, ModelError, ProfileReport, profile
+
+
+@pytest.fixture(autouse=True)
+def given_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``project`` is slow in INT8, everything else fast; the mixture always wins."""
+
+    def costs(source, built, data, options):
+        found = operator_costs(source, built, data, options)
+        return {name: Cost(1e5, 9e5) if name == "project" else Cost(3e5, 1e5) for name in found}
+
+    def quick(*models: object, **options: object) -> ProfileReport:
+        return profile(*models, **{**options, "min_time": 0.02})
+
+    monkeypatch.setattr(mixed, "operator_costs", costs)
+    monkeypatch.setattr(mixed, "_is_faster", lambda *args: True)
+    monkeypatch.setattr(judge, "profile", quick)
+    monkeypatch.setattr(ProfileReport, "faster", lambda self, margin=0.0: True)
+    monkeypatch.setattr(ProfileReport, "slower", lambda self, margin=0.0: False)
+
+
+MEASURE = QuantizeOptions(measure=True, min_agreement=0.0, equalize=False, choose_ranges=False)
+
+
+def precisions(report) -> dict[str, str]:
+    return {operator.name: operator.precision for operator in report.operators}
+
+
+def test_what_is_slower_in_int8_goes_back_to_float(residual_model, images, bound) -> None:
+    result, report = quantize_model(
+        residual_model, bound(residual_model, image=images), options=MEASURE
+    )
+    found = {operator.name: operator for operator in report.operators}
+    assert found["project"].precision == "float32"
+    assert "faster so" in found["project"].reason
+    assert found["first"].precision == found["dense"].precision == "int8"
+    assert found["first"].sensitivity_db > 20
+    assert (found["first"].float_share, found["first"].int8_share) == (0.3, 0.1)
+    assert found["project"].int8_share == 0.9
+    conv = next(node for node in result.graph if node.name == "project")
+    assert conv.inputs[1].const_value.dtype == ir.DataType.FLOAT
+
+
+def test_noise_has_its_price(residual_model, images, bound, monkeypatch) -> None:
+    """A floor that all in INT8 does not reach is reached with some operators in float."""
+    monkeypatch.setattr(mixed, "_is_faster", lambda *args: False)
+    data = bound(residual_model, image=images)
+    _, loose = quantize_model(residual_model, data, options=MEASURE)
+    strict = QuantizeOptions(
+        measure=True, min_agreement=0.0, min_sqnr=48.0, equalize=False, choose_ranges=False
+    )
+    _, tight = quantize_model(residual_model, data, options=strict)
+    int8 = [sum(p == "int8" for p in precisions(report).values()) for report in (loose, tight)]
+    assert int8[1] < int8[0]
+    assert any("alone in INT8" in (operator.reason or "") for operator in tight.operators)
+
+
+def test_decisions_are_replayed_to_the_byte(residual_model, images, tmp_path: Path) -> None:
+    decided = quantize(residual_model, tmp_path / "a.onnx", images, min_agreement=0.5)
+    (tmp_path / "report.json").write_text(json.dumps(decided.to_dict()))
+    again = quantize(
+        residual_model,
+        tmp_path / "b.onnx",
+        images,
+        min_agreement=0.5,
+        decisions=tmp_path / "report.json",
+    )
+    assert precisions(again) == precisions(decided)
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+    assert again.kept
+    assert "replayed" in again.reason
+
+
+def test_decisions_of_another_model_are_refused(residual_model, images, bound) -> None:
+    options = QuantizeOptions(precisions={"stranger": "float32"})
+    with pytest.raises(ModelError, match=r"another model.*'stranger'"):
+        quantize_model(residual_model, bound(residual_model, image=images), options=options)
+
+
+def test_precisions_come_from_either_report(tmp_path: Path) -> None:
+    operators = [{"name": "a", "precision": "int8"}, {"name": "b", "precision": "float32"}]
+    wanted = {"a": "int8", "b": "float32"}
+    assert load_precisions({"operators": operators}) == wanted
+    steps = [{"name": "dedupe"}, {"name": "quantize", "details": {"operators": operators}}]
+    (tmp_path / "report.json").write_text(json.dumps({"steps": steps}))
+    assert load_precisions(tmp_path / "report.json") == wanted
+    assert load_precisions({"steps": steps[:1]}) == {}
+    with pytest.raises(DataError, match="not a report of kilnx"):
+        load_precisions({"something": 1})
+    with pytest.raises(DataError, match="cannot be read"):
+        load_precisions(tmp_path / "missing.json")
+    (tmp_path / "broken.json").write_text("{")
+    with pytest.raises(DataError, match="is not a report"):
+        load_precisions(tmp_path / "broken.json")
+
+
+def test_times_are_found_for_every_kernel(residual_model, images, bound) -> None:
+    from quantizers.calibration.statistics import observe
+    from quantizers.mixed_precision.candidate import Basis, build
+    from quantizers.policy.plan import make_plan
+    from quantizers.rewrites.prepare import prepare
+
+    source = prepare(residual_model)
+    data = bound(source, image=images)
+    statistics = observe(source, make_plan(source.graph), data, QuantizeOptions())
+    ranges = {name: statistics.range(name) for name in statistics.observers}
+    built = build(Basis(source, statistics, ranges), {}, data, QuantizeOptions())
+    assert built is not None
+    costs = operator_costs(source, built, data, QuantizeOptions(batches=(1, 8)))
+    for name in ("first", "depthwise", "project"):
+        assert costs[name].float_time > 0
+        assert costs[name].int8_time > 0
+    assert sum(cost.float_time for cost in costs.values()) < 1.001e6
+    assert np.isfinite([cost.int8_time for cost in costs.values()]).all()
+
+
+def test_decibels_are_bought_where_they_are_cheap(
+    residual_model, images, bound, monkeypatch
+) -> None:
+    """What gains nothing in INT8 is not there at the cost of accuracy, floors or no floors."""
+    gains = {"dense": 0.0, "first": 3e5, "depthwise": 3e5, "project": 3e5}
+
+    def costs(source, built, data, options):
+        found = operator_costs(source, built, data, options)
+        return {name: Cost(1e4, 1e4 - gains.get(name, 0.0) / 40) for name in found}
+
+    worst = {"dense": 25.0}
+    monkeypatch.setattr(mixed, "operator_costs", costs)
+    monkeypatch.setattr(
+        mixed,
+        "measure_sensitivities",
+        lambda source, basis, names, data, options: {n: worst.get(n, 60.0) for n in names},
+    )
+    monkeypatch.setattr(mixed, "boundary_costs", lambda *args: {})
+    monkeypatch.setattr(mixed, "_ENOUGH_DB", 60.0)
+    monkeypatch.setattr(mixed, "_is_worth", lambda *args: True)
+    _, report = quantize_model(residual_model, bound(residual_model, image=images), options=MEASURE)
+    found = precisions(report)
+    assert found["dense"] == "float32"
+    assert found["first"] == found["project"] == "int8"
+    reasons = {operator.name: operator.reason for operator in report.operators}
+    assert "returned to float" in reasons["dense"]
+
+
+def test_decibels_that_cost_more_time_than_they_are_worth_are_not_bought(
+    residual_model, images, bound, monkeypatch
+) -> None:
+    monkeypatch.setattr(mixed, "_is_faster", lambda *args: False)
+    monkeypatch.setattr(mixed, "_is_worth", lambda *args: False)
+    _, report = quantize_model(residual_model, bound(residual_model, image=images), options=MEASURE)
+    found = precisions(report)
+    assert {found[name] for name in ("first", "depthwise", "project", "dense")} == {"int8"}
+
+
+def test_a_mixture_that_is_refused_gets_more_in_float(residual_model, images, bound) -> None:
+    data, counts = bound(residual_model, image=images), []
+
+    def accept(model: ir.Model) -> bool:
+        counts.append(sum(node.op_type == "QuantizeLinear" for node in model.graph))
+        return len(counts) == 2
+
+    quantize_model(residual_model, data, options=MEASURE, accept=accept)
+    assert len(counts) == 2
+    assert counts[0] > counts[1] > 0

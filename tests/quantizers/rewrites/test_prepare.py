@@ -1,0 +1,71 @@
+"""What a model must be before Q/DQ can be placed on it."""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from quantizers.rewrites.prepare import prepare, raise_opset
+from runtimes import ModelError
+from runtimes.base import Array
+
+Graph = Callable[..., ir.Model]
+Run = Callable[..., Array]
+
+W = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
+
+
+def test_an_old_opset_is_converted(graph: Graph, run: Run, images: Array) -> None:
+    model = graph(
+        """g (float[n, 3, 12, 12] x, float[4, 3, 3, 3] w) => (float[n, 4, 10] y)
+        { c = Conv (x, w)
+          s = Softmax <axis = 1> (c)
+          y = ReduceSum <axes = [3], keepdims = 0> (s) }""",
+        {"w": W},
+        opset=11,
+    )
+    before = run(model, x=images)
+    found = prepare(model)
+    assert found.graph.opset_imports[""] == 13
+    assert model.graph.opset_imports[""] == 11
+    # Softmax over everything behind an axis became another one in opset 13.
+    np.testing.assert_allclose(run(found, x=images), before, rtol=1e-5)
+
+
+def test_a_recent_opset_stays(graph: Graph) -> None:
+    model = graph("g (float[n] x) => (float[n] y) { y = Neg (x) }", opset=21)
+    assert raise_opset(model, 13) is model
+    assert prepare(model).graph.opset_imports[""] == 21
+
+
+def test_what_cannot_be_converted_says_so(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = graph("g (float[n] x) => (float[n] y) { y = Neg (x) }", opset=9)
+    monkeypatch.setattr("quantizers.rewrites.prepare.weight_bytes", lambda model: 2**31)
+    with pytest.raises(ModelError, match=r"opset 9 is too old.*too large.*export it anew"):
+        prepare(model)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "q = QuantizeLinear (x, s, z)\n y = DequantizeLinear (q, s, z)",
+        "q, a, b = DynamicQuantizeLinear (x)\n y = DequantizeLinear (q, a, b)",
+    ],
+)
+def test_a_quantized_model_is_refused(graph: Graph, body: str) -> None:
+    model = graph(
+        f"old (float[n] x) => (float[n] y) <float s = {{1}}, uint8 z = {{0}}> {{ {body} }}"
+    )
+    with pytest.raises(ModelError, match=r"old is quantized already.*QuantizeLinear.*float model"):
+        prepare(model)
+
+
+def test_the_model_stays_as_it_is_and_the_copy_is_named(graph: Graph) -> None:
+    model = graph("g (float[n] x) => (float[n] y) { a = Neg (x)\n y = Exp (a) }")
+    for node in model.graph:
+        node.name = "same"
+    found = prepare(model)
+    assert len({node.name for node in found.graph}) == 2
+    assert [node.name for node in model.graph] == ["same", "same"]
+    assert found.graph.node(0).outputs[0].dtype == ir.DataType.FLOAT
