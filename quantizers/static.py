@@ -12,7 +12,12 @@ import onnx_ir as ir
 from quantizers.calibration.statistics import Statistics, observe, observe_distributions, scaled
 from quantizers.equalization.bias_absorption import absorb_biases
 from quantizers.equalization.cross_layer import equalize_channels
-from quantizers.mixed_precision.candidate import Basis, Build, build, score
+from quantizers.mixed_precision.candidate import (
+    CalibratedModel,
+    QuantizedCandidate,
+    build_candidate,
+    score,
+)
 from quantizers.mixed_precision.choose import Accept, Choice, choose_mixture
 from quantizers.options import DEFAULT_OPTIONS, QuantizeOptions
 from quantizers.policy.plan import Plan, Unit, is_float, make_plan
@@ -83,7 +88,7 @@ def quantize_model(
     choice: Choice | None = None
     if replayed:
         # On the way of the run that decided: repairs were chosen before operators were.
-        best = build(best.basis, {**best.kept, **replayed}, data, trial)
+        best = build_candidate(best.basis, {**best.kept, **replayed}, data, trial)
         if best is None:
             return source, _report(source, None, plan, samples=statistics.samples, notes=[])
     if options.measure and options.precisions is None:
@@ -91,7 +96,7 @@ def quantize_model(
         best = choice.built
         notes += choice.notes
     if options.rounding == "learned":
-        learned = build(best.basis, best.kept, data, options)
+        learned = build_candidate(best.basis, best.kept, data, options)
         turned, gained = (
             score(source, one.model, data, options).sqnr_db if one is not None else -math.inf
             for one in (best, learned)
@@ -118,8 +123,8 @@ def quantize_model(
 
 
 def _tied(
-    source: ir.Model, best: Build, data: Dataset, options: QuantizeOptions
-) -> tuple[Build, list[str]]:
+    source: ir.Model, best: QuantizedCandidate, data: Dataset, options: QuantizeOptions
+) -> tuple[QuantizedCandidate, list[str]]:
     """Let the two uses of a tied table read one table of codes, unless that costs too much."""
     tied = best.model.clone()
     if not TieQuantizedTables()(tied).modified:
@@ -139,14 +144,14 @@ def _best(
     keep_float: dict[str, str],
     data: Dataset,
     options: QuantizeOptions,
-) -> Build | None:
+) -> QuantizedCandidate | None:
     """Try each repair, and keep it where the whole model gets better by it."""
-    best: Build | None = None
+    best: QuantizedCandidate | None = None
     reached = -math.inf
 
-    def attempt(basis: Basis, least_gain: float) -> None:
+    def attempt(basis: CalibratedModel, least_gain: float) -> None:
         nonlocal best, reached
-        found = build(basis, best.kept if best else keep_float, data, options)
+        found = build_candidate(basis, best.kept if best else keep_float, data, options)
         if found is not None:
             gained = score(source, found.model, data, options, samples=_SAMPLES).sqnr_db
             if best is None or gained >= reached + least_gain:
@@ -174,10 +179,10 @@ def _best(
 
 
 def _absorb(
-    basis: Basis,
+    basis: CalibratedModel,
     data: Dataset,
     options: QuantizeOptions,
-    attempt: Callable[[Basis, float], None],
+    attempt: Callable[[CalibratedModel, float], None],
 ) -> None:
     """Try the model with the constant parts of its channels in the biases behind them."""
     bounds = {name: one.channels() for name, one in basis.statistics.observers.items()}
@@ -191,7 +196,7 @@ def _absorb(
 
 def _basis(
     source: ir.Model, statistics: Statistics, data: Dataset, options: QuantizeOptions
-) -> Basis:
+) -> CalibratedModel:
     """What is known of ``source``, with all of every range covered but for constants."""
     covariances = {}
     if options.rounding != "nearest":
@@ -200,7 +205,7 @@ def _basis(
     ranges = {name: statistics.range(name) for name in statistics.observers} | narrowed
     methods = dict.fromkeys(ranges, "min-max")
     methods |= dict.fromkeys(narrowed, "min-max without a constant")
-    return Basis(source, statistics, ranges, methods, covariances, distributions)
+    return CalibratedModel(source, statistics, ranges, methods, covariances, distributions)
 
 
 def _requested(graph: ir.Graph, names: frozenset[str]) -> dict[str, str]:
@@ -227,18 +232,20 @@ def _replayed(graph: ir.Graph, precisions: Mapping[str, str] | None) -> dict[str
     return dict.fromkeys(floats, "as decided in the report that is replayed")
 
 
-def _method(unit: Unit, build: Build | None) -> str | None:
+def _method(unit: Unit, built: QuantizedCandidate | None) -> str | None:
     producer = unit.output.producer()
-    if build is None or producer is None or not unit.rule.int8_output:
+    if built is None or producer is None or not unit.rule.int8_output:
         return None
-    source = build.plan.source(unit.output)
-    return build.basis.methods.get(build.names.get(source, str(source.name)))
+    source = built.plan.source(unit.output)
+    return built.basis.methods.get(built.names.get(source, str(source.name)))
 
 
-def _measured(one: OperatorReport, build: Build | None, choice: Choice | None) -> OperatorReport:
+def _measured(
+    one: OperatorReport, built: QuantizedCandidate | None, choice: Choice | None
+) -> OperatorReport:
     """Add what is known by measurement."""
-    if build is not None and one.name in build.codes.levels:
-        one = replace(one, weight_levels=build.codes.levels[one.name])
+    if built is not None and one.name in built.codes.levels:
+        one = replace(one, weight_levels=built.codes.levels[one.name])
     if choice is None:
         return one
     decibels = choice.sensitivities.get(one.name)
@@ -252,16 +259,16 @@ def _measured(one: OperatorReport, build: Build | None, choice: Choice | None) -
 
 def _report(
     source: ir.Model,
-    build: Build | None,
+    built: QuantizedCandidate | None,
     plan: Plan,
     *,
     samples: int,
     notes: list[str],
     choice: Choice | None = None,
 ) -> QuantizationReport:
-    units = {unit.name: unit for unit in plan.units} if build else {}
+    units = {unit.name: unit for unit in plan.units} if built else {}
     parts = {str(node.name): unit for unit in units.values() for node in unit.absorbed}
-    single = {one.name: one.form for one in build.weights_only} if build else {}
+    single = {one.name: one.form for one in built.weights_only} if built else {}
     operators = []
     for node in source.graph:
         name = str(node.name)
@@ -269,16 +276,16 @@ def _report(
         if name in single:
             one = replace(one, precision=single[name], fused=None)
         elif name in units:
-            one = replace(one, scale_method=_method(units[name], build))
+            one = replace(one, scale_method=_method(units[name], built))
         elif name in parts:
             one = replace(one, reason=f"part of {parts[name].node.op_type} {parts[name].name}")
         elif any(is_float(output) for output in node.outputs):
-            reason = plan.float_reasons.get(name) or (build.kept.get(name) if build else None)
+            reason = plan.float_reasons.get(name) or (built.kept.get(name) if built else None)
             reason = reason or "nothing with weights is left in INT8"
             one = replace(one, precision="float32", fused=None, reason=reason)
         else:
             continue
-        operators.append(_measured(one, build, choice))
+        operators.append(_measured(one, built, choice))
     compute = [unit.name for unit in units.values() if unit.rule.kind == "compute"]
     compute += list(single)
     if compute and samples < _FEW_SAMPLES:
@@ -294,10 +301,10 @@ def _report(
         operators=tuple(operators),
         calibration_samples=samples,
         float_weight_bytes=weight_bytes(source),
-        int8_weight_bytes=weight_bytes(build.model if build else source),
-        optimized_operators=dict(sorted(build.fusion.operators.items())) if build else {},
-        ranges={name: (span.low, span.high) for name, span in build.ranges.items()}
-        if build
+        int8_weight_bytes=weight_bytes(built.model if built else source),
+        optimized_operators=dict(sorted(built.fusion.operators.items())) if built else {},
+        ranges={name: (span.low, span.high) for name, span in built.ranges.items()}
+        if built
         else {},
         notes=tuple(notes),
     )

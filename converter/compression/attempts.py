@@ -1,8 +1,9 @@
 """Trying the steps of ``compress``: each is measured, then kept or rolled back with a reason.
 
-A step that turns out to be outside the budget may have a milder outcome, which is tried before
-it is given up. Where a later step is outside, the budget that is left may be what is missing:
-then an earlier step that was kept is done milder too, and the better of both ways is taken.
+A step that turns out to be outside the budget may have a less aggressive outcome, which is tried
+before it is given up. Where a later step is outside, the budget that is left may be what is
+missing: then an earlier step that was kept is done less aggressively too, and the better of both
+ways is taken.
 """
 
 from __future__ import annotations
@@ -45,11 +46,11 @@ class _Attempt:
 
 @dataclass(frozen=True)
 class _Retreat:
-    """A step that was kept, the model that it began with, and what it would be if milder."""
+    """A step that was kept, the model it began with, and the step done less aggressively."""
 
     place: int
     before: Candidate
-    milder: Callable[[], Outcome]
+    less_aggressive: Callable[[], Outcome]
 
 
 def run_steps(
@@ -70,33 +71,33 @@ def run_steps(
         context.progress(name)
         before, outcome = best, step(best.model, context)
         attempt = _attempt(name, outcome, before, judge, replay)
-        milder = outcome.milder if replay is None else None
-        if attempt.outside and milder is not None:
-            attempt = _milder(name, milder, attempt, before, judge)
-        elif attempt.report.kept and milder is not None:
-            retreat = _Retreat(len(reports), before, milder)
+        less_aggressive = outcome.less_aggressive if replay is None else None
+        if attempt.outside and less_aggressive is not None:
+            attempt = _less_aggressive(name, less_aggressive, attempt, before, judge)
+        elif attempt.report.kept and less_aggressive is not None:
+            retreat = _Retreat(len(reports), before, less_aggressive)
         elif attempt.outside and retreat is not None:
             pruned, again = _go_back(name, step, reports, retreat, context, judge)
-            if again.report.kept and _pays(again.best, best, judge)[0]:
+            if again.report.kept and _is_improvement(again.best, best, judge)[0]:
                 reports[retreat.place], attempt, retreat = pruned.report, again, None
         best = attempt.best
         reports.append(attempt.report)
     return best, tuple(reports)
 
 
-def _milder(
+def _less_aggressive(
     name: str,
-    milder: Callable[[], Outcome] | None,
+    less_aggressive: Callable[[], Outcome] | None,
     refused: _Attempt,
     before: Candidate,
     judge: Judge,
 ) -> _Attempt:
-    """Try what a step offers in place of what was refused, ever milder."""
+    """Try what a step offers in place of what was refused, ever less aggressively."""
     attempt = refused
-    while attempt.outside and milder is not None:
-        outcome = milder()
-        attempt = _attempt(name, outcome, before, judge, None, suffix=".milder")
-        milder = outcome.milder
+    while attempt.outside and less_aggressive is not None:
+        outcome = less_aggressive()
+        attempt = _attempt(name, outcome, before, judge, None, suffix=".less_aggressive")
+        less_aggressive = outcome.less_aggressive
     if not attempt.report.kept:
         return refused
     reason = f"{attempt.report.reason}; more was {refused.report.reason}"
@@ -111,13 +112,13 @@ def _go_back(  # noqa: PLR0917
     context: StepContext,
     judge: Judge,
 ) -> tuple[_Attempt, _Attempt]:
-    """An earlier step done milder, so that something of the budget is left for this one."""
+    """An earlier step done less aggressively, so that this one has some of the budget left."""
     earlier = reports[retreat.place].name
-    context.progress(f"{earlier}, milder, so that {name} has something left")
-    outcome = retreat.milder()
-    pruned = _attempt(earlier, outcome, retreat.before, judge, None, suffix=".milder")
+    context.progress(f"{earlier} again, less aggressively, so that {name} has something left")
+    outcome = retreat.less_aggressive()
+    pruned = _attempt(earlier, outcome, retreat.before, judge, None, suffix=".less_aggressive")
     again = _attempt(
-        name, step(pruned.best.model, context), pruned.best, judge, None, suffix=".milder"
+        name, step(pruned.best.model, context), pruned.best, judge, None, suffix=".less_aggressive"
     )
     reason = f"{pruned.report.reason}; more would have left too little of the budget for {name}"
     return replace(pruned, report=replace(pruned.report, reason=reason)), again
@@ -165,11 +166,11 @@ def _decide(
     """The rule: inside the budget, then faster, or smaller and no slower beyond noise."""
     if not parity.passed:
         return False, f"outside the budget: {parity.reason}"
-    kept, found = _pays(challenger, best, judge)
+    kept, found = _is_improvement(challenger, best, judge)
     return kept, f"{found}; {parity.reason}" if kept else found
 
 
-def _pays(challenger: Candidate, best: Candidate, judge: Judge) -> tuple[bool, str]:
+def _is_improvement(challenger: Candidate, best: Candidate, judge: Judge) -> tuple[bool, str]:
     """Whether one is worth more than the other, both inside the budget, and by how much."""
     faster, slower, ratio = judge.speed(challenger.path, best.path)
     share = challenger.measured.size_bytes / best.measured.size_bytes

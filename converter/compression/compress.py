@@ -14,7 +14,7 @@ from converter.compression.decisions import load_precisions
 from converter.compression.judge import Judge
 from converter.compression.steps import STEPS, StepContext
 from converter.passes import optimize
-from converter.report.analysis import look_into
+from converter.report.analysis import analyze
 from converter.report.html import to_html
 from converter.report.report import Report, load_decisions, load_details
 from runtimes.atomic_files import atomic_folder, refuse_existing
@@ -126,7 +126,7 @@ def compress(
         first = Candidate(fp32, folder / "fp32.onnx", baseline)
         best, reports = run_steps(wanted, context, first, judge, replay)
         progress("looking into the result")
-        insight = look_into(
+        insight = analyze(
             folder / "fp32.onnx",
             best.path,
             evaluation,

@@ -115,9 +115,9 @@ def _judge_all(
     first = judged = _judge(reference, pruned, evaluation, budget, options)
     while not judged.report.kept:
         parity = judged.report.parity or {}
-        if parity.get("passed") or pruned.milder is None:
+        if parity.get("passed") or pruned.less_aggressive is None:
             return first
-        pruned = pruned.milder()
+        pruned = pruned.less_aggressive()
         judged = _judge(reference, pruned, evaluation, budget, options)
     if judged is first:
         return first

@@ -45,13 +45,13 @@ class StepContext:
 class Outcome:
     """A candidate, or ``None`` with the reason why there is none; ``details`` for the report.
 
-    ``milder``: makes an outcome that spends less, in case this one spends too much.
+    ``less_aggressive``: makes an outcome that spends less, in case this one spends too much.
     """
 
     model: ir.Model | None
     reason: str
     details: dict[str, Any] = field(default_factory=dict)
-    milder: Callable[[], Outcome] | None = None
+    less_aggressive: Callable[[], Outcome] | None = None
 
 
 # What pruning may spend, so that quantization has something left.
@@ -95,12 +95,12 @@ def _prune(model: ir.Model, context: StepContext) -> Outcome:
 
 
 def _pruned(pruned: Pruned) -> Outcome:
-    report, milder = pruned.report, pruned.milder
+    report, less_aggressive = pruned.report, pruned.less_aggressive
     if not report.kept and not report.exact:
         return Outcome(None, report.reason, report.to_dict())
     candidate = (pruned.model if report.kept else pruned.exact).clone()
     details = {**report.to_dict(), "dedupe": deduplicate_all(candidate).to_dict()}
-    again = None if milder is None else lambda: _pruned(milder())
+    again = None if less_aggressive is None else lambda: _pruned(less_aggressive())
     return Outcome(candidate, report.reason, details, again)
 
 

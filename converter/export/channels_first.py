@@ -18,9 +18,9 @@ def channels_first(model: ir.Model) -> tuple[str, ...]:
     """Turn the image inputs (rank 4 or 5) of a channels-last model to channels first, in place.
 
     Each gets a Transpose back, which later passes cancel against the one that leads into the
-    first convolution. The names of the inputs that were turned.
+    first convolution. The names of the inputs that were transposed.
     """
-    turned = []
+    transposed = []
     for value in model.graph.inputs:
         shape = value.shape
         if value.is_initializer() or shape is None or not is_image(len(shape)):
@@ -34,8 +34,8 @@ def channels_first(model: ir.Model) -> tuple[str, ...]:
         for node, index in uses:
             node.replace_input_with(index, back.outputs[0])
         model.graph.insert_before(model.graph[0], back)
-        turned.append(str(value.name))
-    return tuple(turned)
+        transposed.append(str(value.name))
+    return tuple(transposed)
 
 
 def _to_channels_last(graph: ir.Graph, value: ir.Value, shape: ir.Shape) -> ir.Node:

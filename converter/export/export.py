@@ -22,14 +22,14 @@ from converter.export.bfloat16 import (
     widened,
 )
 from converter.export.channels_first import Layout, channels_first
-from converter.export.interface import dress, interim_names
+from converter.export.interface import interim_names, name_interface
 from converter.export.node_names import name_after_layers
 from converter.export.opsets import DEFAULT_OPSET, NEWEST_CONVERTED_OPSET
 from converter.export.refusals import refusal_of, refuse_opaque, refuse_unsupported
 from converter.export.tracing.trace import STAND_IN_ABOVE_BYTES, TracedModel, trace
 from converter.lowering import custom_handlers
 from converter.lowering.low_bit.dequantize import write_dequantized
-from converter.lowering.operators.base import NoForm
+from converter.lowering.operators.base import UnsupportedLowering
 from converter.passes.fusion.gelu import FuseGelu
 from runtimes.errors import ConversionError, KilnxError, UnsupportedOperator
 from runtimes.keras_models.signature import KerasSignature, keras_signature
@@ -93,7 +93,7 @@ def export(
         except Exception as error:
             failures.append(error)
             continue
-        dress(converted, signature, traced, name=model.name)
+        name_interface(converted, signature, traced, name=model.name)
         if narrow is not None:
             restore_interface(converted, signature, narrow)
         if layout == "nchw":
@@ -133,7 +133,7 @@ def _to_onnx(traced: TracedModel, opset: int, *, lenient: bool) -> ir.Model:
                     custom_op_handlers=custom_handlers(traced.tables),
                     tensors_to_rename=names,
                 )
-        except NoForm as error:
+        except UnsupportedLowering as error:
             raise refusal_of(error, traced.layers) from error
         refuse_unsupported(graph, traced.layers)
         proto = graph.make_model("kilnx")

@@ -16,7 +16,9 @@ def interim_names(kind: str, tensors: Sequence[str]) -> dict[str, str]:
     return {tensor: f"kilnx:{kind}:{i}" for i, tensor in enumerate(tensors)}
 
 
-def dress(model: ir.Model, signature: KerasSignature, traced: TracedModel, *, name: str) -> None:
+def name_interface(
+    model: ir.Model, signature: KerasSignature, traced: TracedModel, *, name: str
+) -> None:
     """Attach the weights and give the interface its Keras names and shapes, in place."""
     graph = model.graph
     by_name = {value.name: value for value in graph.inputs}

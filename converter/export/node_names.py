@@ -13,8 +13,6 @@ import onnx_ir as ir
 from converter.export.tracing.layer_scopes import layer_of
 from runtimes.onnx_graph.layer_names import LAYER_KEY
 
-__all__ = ["LAYER_KEY", "name_after_layers"]
-
 
 def name_after_layers(model: ir.Model, layers: Set[str]) -> None:
     """Write each node's layer path into its metadata and rename everything inside, in place.

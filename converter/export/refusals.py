@@ -6,7 +6,7 @@ from collections.abc import Iterable, Set
 from typing import Any
 
 from converter.export.tracing.layer_scopes import layer_of
-from converter.lowering.operators.base import NoForm
+from converter.lowering.operators.base import UnsupportedLowering
 from runtimes.errors import UnsupportedOperator
 
 WAY_OUT = (
@@ -39,7 +39,7 @@ def refusal(
     return UnsupportedOperator(f"{' and '.join(uses)}, {why}; {WAY_OUT}")
 
 
-def refusal_of(error: NoForm, layers: Set[str]) -> UnsupportedOperator:
+def refusal_of(error: UnsupportedLowering, layers: Set[str]) -> UnsupportedOperator:
     """The error for an operator that kilnx knows and cannot write as it is used."""
     return refusal([(error.node, error.operator)], layers, str(error))
 

@@ -35,13 +35,13 @@ _AS_FAST_AS_CAN_BE = Target("latency")
 class Pruned:
     """``model`` without channels that mattered, ``exact`` without those that did not.
 
-    ``milder``: makes one that spends less of the budget, where there is a plan for that.
+    ``less_aggressive``: makes one that spends less of the budget, where there is a plan for that.
     """
 
     model: ir.Model
     exact: ir.Model
     report: PruningReport
-    milder: Callable[[], Pruned] | None = None
+    less_aggressive: Callable[[], Pruned] | None = None
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,13 @@ def prune_model(
             after=after,
             notes=(f"pruned with {data.num_samples} samples of {data.name}",),
         )
-        milder = found.milder
-        return Pruned(pruned, exact, report, None if milder is None else lambda: carry_out(milder))
+        less_aggressive = found.less_aggressive
+        return Pruned(
+            pruned,
+            exact,
+            report,
+            None if less_aggressive is None else lambda: carry_out(less_aggressive),
+        )
 
     return carry_out(found)
 

@@ -57,7 +57,7 @@ class Insight:
         return document
 
 
-def look_into(
+def analyze(
     fp32: Path,
     result: Path,
     evaluation: Dataset,

@@ -27,7 +27,7 @@ _DEAD_RANGE = Range(0.0, 1.0)
 
 
 @dataclass(frozen=True)
-class Grid:
+class QuantizationParameters:
     """Scale (float32) and zero point (0 … 255) of an activation tensor."""
 
     scale: float
@@ -44,7 +44,7 @@ class Grid:
         return float(np.float32(LEVELS - self.zero_point) * np.float32(self.scale))
 
 
-def grid_for(span: Range, ceiling: float = math.inf) -> Grid:
+def grid_for(span: Range, ceiling: float = math.inf) -> QuantizationParameters:
     """The unsigned grid that covers ``span`` and zero; zero lies on it exactly.
 
     Padding and ReLU put zeros everywhere, so an inexact zero would be a bias (Jacob et al.
@@ -61,10 +61,10 @@ def grid_for(span: Range, ceiling: float = math.inf) -> Grid:
     # would keep ONNX Runtime from dropping the Clip.
     while np.float32(LEVELS - zero_point) * scale > np.float32(ceiling) and scale > SMALLEST_SCALE:
         scale = np.nextafter(scale, np.float32(0))
-    return Grid(float(scale), zero_point)
+    return QuantizationParameters(float(scale), zero_point)
 
 
-def quantize_array(values: Array, grid: Grid) -> Array:
+def quantize_array(values: Array, grid: QuantizationParameters) -> Array:
     """Round ``values`` (float, any shape) to the grid: uint8, half to even as ONNX does."""
     codes = np.asarray(values, dtype=np.float32) / np.float32(grid.scale)
     np.rint(codes, out=codes)
@@ -73,7 +73,7 @@ def quantize_array(values: Array, grid: Grid) -> Array:
     return np.asarray(codes.astype(np.uint8))
 
 
-def dequantize_array(codes: Array, grid: Grid) -> Array:
+def dequantize_array(codes: Array, grid: QuantizationParameters) -> Array:
     """The float32 values of ``codes`` (uint8, any shape)."""
     shifted = codes.astype(np.int32) - grid.zero_point
     return np.asarray(shifted.astype(np.float32) * np.float32(grid.scale))

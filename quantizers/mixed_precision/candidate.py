@@ -15,7 +15,7 @@ from quantizers.policy.plan import Plan, make_plan
 from quantizers.qdq.dynamic import WeightsOnly, find_weights_only, place_weights_only
 from quantizers.qdq.fusion import Fusion, examine_fusion
 from quantizers.qdq.grids import assign_grids, observed_values
-from quantizers.qdq.place import place
+from quantizers.qdq.place import insert_qdq
 from quantizers.rewrites.float_pooling import ShieldPooling
 from quantizers.rewrites.transformers import KeepSumsApart
 from quantizers.weights.bias_correction import measure_bias_shifts
@@ -28,7 +28,7 @@ _SAMPLES_OF_SCORE = 192
 
 
 @dataclass(frozen=True)
-class Basis:
+class CalibratedModel:
     """A float model and what is known of it.
 
     ``ranges`` and ``methods`` (how each was found) by value name, ``covariances`` by unit name.
@@ -58,7 +58,7 @@ class Basis:
 
 
 @dataclass(frozen=True)
-class Build:
+class QuantizedCandidate:
     """An INT8 model, the plan it follows and how it came about; ``plan`` is of ``model``.
 
     ``names``: what its values were called in the float graph. ``kept``: the nodes that had to
@@ -66,7 +66,7 @@ class Build:
     """
 
     model: ir.Model
-    basis: Basis
+    basis: CalibratedModel
     plan: Plan
     fusion: Fusion
     codes: WeightCodes
@@ -86,14 +86,14 @@ class Score:
     samples: int
 
 
-def build(
-    basis: Basis,
+def build_candidate(
+    basis: CalibratedModel,
     keep_float: Mapping[str, str],
     data: Dataset,
     options: QuantizeOptions,
     *,
     correct_biases: bool | None = None,
-) -> Build | None:
+) -> QuantizedCandidate | None:
     """Quantize what the policy allows except ``keep_float``; None where nothing is left.
 
     Operators that ONNX Runtime would still run in float are returned to float.
@@ -116,7 +116,7 @@ def build(
             codes = quantize_weights(
                 plan, grids, basis.statistics, basis.covariances, options, known=basis.rounded
             )
-        place(model.graph, plan, grids, shifts or {}, codes.weights)
+        insert_qdq(model.graph, plan, grids, shifts or {}, codes.weights)
         place_weights_only(model, single)
         KeepSumsApart()(model)
         ShieldPooling()(model)
@@ -130,7 +130,7 @@ def build(
         else:
             biased = any(unit.takes_bias and unit.weight is not None for unit in plan.units)
             corrected = bool(shifts) or not biased or not correct
-            return Build(
+            return QuantizedCandidate(
                 model, basis, plan, fusion, codes, ranges, names, kept, tuple(single), corrected
             )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import onnx_ir as ir
 
 from quantizers.calibration.calibrate import bytes_per_sample
-from quantizers.mixed_precision.candidate import Build, Score, build, score
+from quantizers.mixed_precision.candidate import QuantizedCandidate, Score, build_candidate, score
 from quantizers.mixed_precision.min_cut_search import cheapest_floats
 from quantizers.mixed_precision.operator_costs import Cost, boundary_costs, operator_costs
 from quantizers.mixed_precision.sensitivity import measure_sensitivities
@@ -55,7 +55,7 @@ Accept = Callable[[ir.Model], bool]
 class Choice:
     """``built``: the mixture chosen. ``costs`` and ``sensitivities`` (dB) by operator name."""
 
-    built: Build
+    built: QuantizedCandidate
     costs: Mapping[str, Cost]
     sensitivities: Mapping[str, float]
     notes: tuple[str, ...] = field(default=())
@@ -66,7 +66,7 @@ class _Measured:
     """What the search knows. ``saved``: worth of the bytes that each operator saves."""
 
     source: ir.Model
-    full: Build
+    full: QuantizedCandidate
     data: Dataset
     options: QuantizeOptions
     costs: Mapping[str, Cost]
@@ -75,10 +75,10 @@ class _Measured:
     boundaries: Mapping[str, float]
     saved: Mapping[str, float]
 
-    def floats_at(self, price: float, dearer: float) -> set[str]:
+    def floats_at(self, price: float, conversion_cost_factor: float) -> set[str]:
         """The operators that are better in float where noise has that price."""
         noise = {name: 10 ** (-decibels / 10) for name, decibels in self.sensitivities.items()}
-        boundaries = {name: cost * dearer for name, cost in self.boundaries.items()}
+        boundaries = {name: cost * conversion_cost_factor for name, cost in self.boundaries.items()}
         costs = {
             name: replace(cost, float_time=cost.float_time + self.saved.get(name, 0.0))
             for name, cost in self.costs.items()
@@ -96,13 +96,13 @@ class _Measured:
         costs = (self.costs[name] for name in floats if name in self.costs)
         return sum(max(0.0, cost.int8_time - cost.float_time) for cost in costs)
 
-    def mixture(self, floats: set[str], price: float) -> Build | None:
+    def mixture(self, floats: set[str], price: float) -> QuantizedCandidate | None:
         """The model with ``floats`` in float; None where nothing is left in INT8."""
         reasons = {name: _why(name, self.costs, self.sensitivities, price) for name in floats}
         kept = {**self.full.kept, **reasons}
-        return build(self.full.basis, kept, self.data, self.options)
+        return build_candidate(self.full.basis, kept, self.data, self.options)
 
-    def score(self, built: Build) -> Score:
+    def score(self, built: QuantizedCandidate) -> Score:
         """How near ``built`` is to the float model on calibration data."""
         return score(self.source, built.model, self.data, self.options)
 
@@ -111,14 +111,14 @@ class _Measured:
 class _Mixture:
     """A model, what it has in float, and how dear conversions were reckoned for it."""
 
-    built: Build
+    built: QuantizedCandidate
     floats: set[str]
-    dearer: float
+    conversion_cost_factor: float
 
 
 def choose_mixture(
     source: ir.Model,
-    full: Build,
+    full: QuantizedCandidate,
     data: Dataset,
     options: QuantizeOptions,
     accept: Accept | None = None,
@@ -140,7 +140,9 @@ def choose_mixture(
     return Choice(chosen.built, measured.costs, measured.sensitivities, tuple(notes))
 
 
-def _measure(source: ir.Model, full: Build, data: Dataset, options: QuantizeOptions) -> _Measured:
+def _measure(
+    source: ir.Model, full: QuantizedCandidate, data: Dataset, options: QuantizeOptions
+) -> _Measured:
     costs = operator_costs(source, full, data, options)
     names = [unit.name for unit in full.plan.units if unit.rule.kind == "compute"]
     names += [one.name for one in full.weights_only]
@@ -157,15 +159,15 @@ def _fastest(measured: _Measured) -> _Mixture:
     """The fastest mixture, noise or no noise."""
     source, data, options = measured.source, measured.data, measured.options
     chosen = _Mixture(measured.full, set(), 1.0)
-    for dearer in _CONVERSIONS:
-        floats = measured.floats_at(0.0, dearer)
+    for conversion_cost_factor in _CONVERSIONS:
+        floats = measured.floats_at(0.0, conversion_cost_factor)
         if floats <= chosen.floats or measured.saving(floats - chosen.floats) < _LEAST_SAVING:
             continue
         built = measured.mixture(floats, 0.0)
         if built is None:
             break
         if _is_faster(built.model, chosen.built.model, data, options):
-            chosen = _Mixture(built, floats, dearer)
+            chosen = _Mixture(built, floats, conversion_cost_factor)
         if _is_faster(chosen.built.model, source, data, options):
             break
     return chosen
@@ -176,7 +178,7 @@ def _trade(measured: _Measured, chosen: _Mixture, reached: Score) -> tuple[_Mixt
     times: list[float] | None = None
     for _ in range(_MOST_TRADES):
         price = _price_of_noise(reached.sqnr_db)
-        floats = chosen.floats | measured.floats_at(price, chosen.dearer)
+        floats = chosen.floats | measured.floats_at(price, chosen.conversion_cost_factor)
         if reached.sqnr_db >= _ENOUGH_DB or floats == chosen.floats:
             break
         built = measured.mixture(floats, price)
@@ -193,7 +195,7 @@ def _trade(measured: _Measured, chosen: _Mixture, reached: Score) -> tuple[_Mixt
         loss = _WORTH_OF_THE_SIZE * larger / max(1, weight_bytes(measured.source))
         if not _is_worth(gained, [time + loss for time in now], times):
             break
-        chosen, reached, times = _Mixture(built, floats, chosen.dearer), found, now
+        chosen, reached, times = _Mixture(built, floats, chosen.conversion_cost_factor), found, now
     return chosen, reached
 
 
@@ -208,12 +210,12 @@ def _reach_floors(
             break
         floats = chosen.floats
         while floats == chosen.floats and price < _HIGHEST_PRICE:
-            floats = chosen.floats | measured.floats_at(price, chosen.dearer)
+            floats = chosen.floats | measured.floats_at(price, chosen.conversion_cost_factor)
             price *= 4
         built = measured.mixture(floats, price) if floats != chosen.floats else None
         if built is None:
             break
-        chosen = _Mixture(built, floats, chosen.dearer)
+        chosen = _Mixture(built, floats, chosen.conversion_cost_factor)
         reached = measured.score(built)
     return chosen, reached
 

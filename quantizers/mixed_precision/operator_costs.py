@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from quantizers.mixed_precision.candidate import Build
+from quantizers.mixed_precision.candidate import QuantizedCandidate
 from quantizers.options import QuantizeOptions
 from quantizers.policy.plan import Plan, Unit
 from quantizers.qdq.dynamic import WIDENED
@@ -37,7 +37,7 @@ class Cost:
 
 
 def operator_costs(
-    source: ir.Model, built: Build, data: Dataset, options: QuantizeOptions
+    source: ir.Model, built: QuantizedCandidate, data: Dataset, options: QuantizeOptions
 ) -> dict[str, Cost]:
     """Cost of every unit and weights-only operator of ``built``, by name, in shares of 1e6.
 

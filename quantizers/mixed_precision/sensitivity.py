@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 import onnx_ir as ir
 
-from quantizers.mixed_precision.candidate import Basis, score
+from quantizers.mixed_precision.candidate import CalibratedModel, score
 from quantizers.options import QuantizeOptions
 from quantizers.policy.plan import make_plan
 from quantizers.qdq.dynamic import find_weights_only, place_weights_only
 from quantizers.qdq.grids import assign_grids, observed_values
-from quantizers.qdq.place import place
+from quantizers.qdq.place import insert_qdq
 from quantizers.weights.codes import quantize_weights
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_files.load_save import weight_bytes
@@ -23,7 +23,7 @@ _LARGE = 40 * 2**20
 
 def measure_sensitivities(
     reference: ir.Model,
-    basis: Basis,
+    basis: CalibratedModel,
     names: Iterable[str],
     data: Dataset,
     options: QuantizeOptions,
@@ -47,13 +47,13 @@ def measure_sensitivities(
             plan, grids, basis.statistics, basis.covariances, options, known=basis.rounded
         )
         if plan.units:
-            place(model.graph, plan, grids, weights=codes.weights)
+            insert_qdq(model.graph, plan, grids, weights=codes.weights)
         place_weights_only(model, single)
         found[name] = score(reference, model, data, options, samples=samples).sqnr_db
     return found
 
 
-def _whole(basis: Basis, name: str) -> set[str]:
+def _whole(basis: CalibratedModel, name: str) -> set[str]:
     """The operator called ``name`` with what it absorbs."""
     for unit in make_plan(basis.source.graph).units:
         if unit.name == name:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from quantizers.calibration.observers import Range
-from quantizers.calibration.scales import Grid, grid_for
+from quantizers.calibration.scales import QuantizationParameters, grid_for
 from quantizers.policy.plan import Plan, Unit
 from runtimes.onnx_graph.values import only_user
 
@@ -18,14 +18,14 @@ def observed_values(plan: Plan) -> tuple[ir.Value, ...]:
     return tuple(dict.fromkeys(plan.source(value) for value in plan.quantized_values()))
 
 
-def assign_grids(plan: Plan, ranges: Mapping[str, Range]) -> dict[ir.Value, Grid]:
+def assign_grids(plan: Plan, ranges: Mapping[str, Range]) -> dict[ir.Value, QuantizationParameters]:
     """Give every quantized value of ``plan`` its grid.
 
     Moved values stay on the grid of their source. The result of an absorbed ReLU or Clip gets
     a grid that does the clipping. The inputs of a Concat that nothing else reads get the
     grid of its output: the Concat then copies bytes, and one rounding is saved.
     """
-    sources: dict[ir.Value, Grid] = {}
+    sources: dict[ir.Value, QuantizationParameters] = {}
     for value in observed_values(plan):
         unit = plan.producer(value)
         ceiling = math.inf if unit is None else unit.ceiling
@@ -36,7 +36,7 @@ def assign_grids(plan: Plan, ranges: Mapping[str, Range]) -> dict[ir.Value, Grid
     return {value: sources[plan.source(value)] for value in plan.quantized_values()}
 
 
-def _share_grid(unit: Unit, plan: Plan, sources: dict[ir.Value, Grid]) -> None:
+def _share_grid(unit: Unit, plan: Plan, sources: dict[ir.Value, QuantizationParameters]) -> None:
     grid = sources[unit.output]
     for value in unit.data:
         producer = plan.producer(value)

@@ -14,7 +14,7 @@ from types import MappingProxyType
 import numpy as np
 import onnx_ir as ir
 
-from quantizers.calibration.scales import Grid
+from quantizers.calibration.scales import QuantizationParameters
 from quantizers.policy.plan import Plan, Unit
 from quantizers.weights.int8 import (
     QuantizedWeight,
@@ -29,10 +29,10 @@ from runtimes.onnx_graph.values import constant, drop_if_unused, only_user, repl
 _SAME_SCALE = 1.0 + 1e-5
 
 
-def place(
+def insert_qdq(
     graph: ir.Graph,
     plan: Plan,
-    grids: Mapping[ir.Value, Grid],
+    grids: Mapping[ir.Value, QuantizationParameters],
     bias_shifts: Mapping[str, Array] = MappingProxyType({}),
     weights: Mapping[str, QuantizedWeight] = MappingProxyType({}),
 ) -> None:
@@ -134,7 +134,10 @@ class _Writer:
 
 
 def _quantize_activation(
-    writer: _Writer, value: ir.Value, grid: Grid, uses: Sequence[tuple[ir.Node, int]] | None
+    writer: _Writer,
+    value: ir.Value,
+    grid: QuantizationParameters,
+    uses: Sequence[tuple[ir.Node, int]] | None,
 ) -> None:
     """Send ``value`` through its grid for the inputs in ``uses``, or for all (None)."""
     scale = writer.constant("s", np.asarray(grid.scale, dtype=np.float32))
@@ -161,7 +164,7 @@ def _quantize_activation(
 def _quantize_constants(
     writer: _Writer,
     unit: Unit,
-    grid: Grid,
+    grid: QuantizationParameters,
     bias_shift: Array | None,
     given: QuantizedWeight | None,
 ) -> None:
@@ -213,7 +216,7 @@ def _remove_clipped_activation(unit: Unit) -> None:
         activation.graph.remove(activation, safe=True)
 
 
-def _put_on_bytes(writer: _Writer, unit: Unit, grid: Grid) -> None:
+def _put_on_bytes(writer: _Writer, unit: Unit, grid: QuantizationParameters) -> None:
     """Let ``unit`` move codes: the Q/DQ around it goes, and a Pad pads with the zero point."""
     node, result = unit.node, unit.node.outputs[0]
     before = node.inputs[0].producer() if node.inputs[0] is not None else None

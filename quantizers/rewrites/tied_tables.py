@@ -106,7 +106,7 @@ class _Codes:
     """Codes of a weight: ``rows``: [rows of the table, width]; ``scale``: one a row, or one."""
 
     node: ir.Node
-    turned: bool
+    transposed: bool
     rows: Array
     scale: Array
 
@@ -123,10 +123,10 @@ def _codes_of(node: ir.Node) -> _Codes | None:
     if zero is not None and (shift is None or shift.any()):
         return None
     axis = node.attributes.get_int("axis", 1) % 2
-    turned = axis == 1
+    transposed = axis == 1
     if scale.size == 1:
-        turned = codes.shape[0] < codes.shape[1]
-    return _Codes(node, turned, codes.T if turned else codes, scale.reshape(-1))
+        transposed = codes.shape[0] < codes.shape[1]
+    return _Codes(node, transposed, codes.T if transposed else codes, scale.reshape(-1))
 
 
 def _factors(table: _Table, weight: _Codes) -> Array | None:
@@ -158,14 +158,14 @@ def _tie(graph: ir.Graph, weight: _Codes, factors: Array, table: _Table) -> None
     codes, scale = node.inputs[0], node.inputs[1]
     assert codes is not None
     assert scale is not None
-    if weight.turned:
+    if weight.transposed:
         rows = np.ascontiguousarray(weight.rows)
-        turned = add_initializer(graph, f"{codes.name}_table", rows)
-        turn = _node(names, "Transpose", [turned], [ir.AttrInt64s("perm", (1, 0))])
+        transposed = add_initializer(graph, f"{codes.name}_table", rows)
+        turn = _node(names, "Transpose", [transposed], [ir.AttrInt64s("perm", (1, 0))])
         graph.insert_before(node, turn)
         node.replace_input_with(0, turn.outputs[0])
         drop_if_unused([codes])
-        codes = turned
+        codes = transposed
     for gather, last in table.lookups:
         nodes = _look_up(names, gather, codes, scale)
         if np.any(factors != 1):

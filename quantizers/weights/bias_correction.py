@@ -19,7 +19,7 @@ import onnx_ir as ir
 
 from quantizers.calibration.calibrate import bytes_per_sample, calibrate
 from quantizers.calibration.observers import ChannelMeanObserver
-from quantizers.calibration.scales import Grid, quantize_array
+from quantizers.calibration.scales import QuantizationParameters, quantize_array
 from quantizers.calibration.statistics import spread
 from quantizers.options import DEFAULT_OPTIONS, QuantizeOptions
 from quantizers.policy.plan import Plan, Unit
@@ -92,7 +92,7 @@ class _Stage:
     inputs: tuple[str, ...]
     target_name: str
     result_name: str
-    grid: Grid | None
+    grid: QuantizationParameters | None
     unit: Unit | None
 
 
@@ -132,11 +132,11 @@ def _stages(model: ir.Model, plan: Plan) -> list[_Stage]:
     return stages
 
 
-def _grid(rounding: ir.Node) -> Grid:
+def _grid(rounding: ir.Node) -> QuantizationParameters:
     _, scale, zero_point = (constant(value) for value in rounding.inputs)
     assert scale is not None
     assert zero_point is not None
-    return Grid(float(scale), int(zero_point))
+    return QuantizationParameters(float(scale), int(zero_point))
 
 
 def _extract(

@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from quantizers.calibration.calibrate import calibrate
 from quantizers.calibration.covariance import LARGEST, CovarianceObserver, kernel_inputs
-from quantizers.calibration.scales import Grid
+from quantizers.calibration.scales import QuantizationParameters
 from quantizers.calibration.statistics import Statistics, spread
 from quantizers.options import QuantizeOptions, Rounding
 from quantizers.policy.plan import Plan, Unit
@@ -74,7 +74,7 @@ def observe_covariances(
 
 def quantize_weights(
     plan: Plan,
-    grids: Mapping[ir.Value, Grid],
+    grids: Mapping[ir.Value, QuantizationParameters],
     statistics: Statistics,
     covariances: Mapping[str, Array],
     options: QuantizeOptions,
@@ -123,7 +123,9 @@ def quantize_weights(
     return WeightCodes(weights, fewest)
 
 
-def _saturates(unit: Unit, weight: QuantizedWeight, grid: Grid, low: Array, high: Array) -> Array:
+def _saturates(
+    unit: Unit, weight: QuantizedWeight, grid: QuantizationParameters, low: Array, high: Array
+) -> Array:
     """Which outputs of ``unit`` can reach beyond 16 bits, ``[outputs]`` bool."""
     ordered = kernel_order(unit, weight.codes)
     if ordered is None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quantizers.calibration.scales import Grid, quantize_array
+from quantizers.calibration.scales import QuantizationParameters, quantize_array
 from quantizers.policy.plan import Unit
 from quantizers.weights.int8 import WEIGHT_LEVELS
 from runtimes.base import Array
@@ -66,7 +66,7 @@ def largest_pair_sum(codes: Array, seen: CodeRange) -> Array:
     return np.asarray(np.maximum(high / HIGHEST, low / LOWEST))
 
 
-def safe_levels(unit: Unit, grid: Grid, low: Array, high: Array) -> Array:
+def safe_levels(unit: Unit, grid: QuantizationParameters, low: Array, high: Array) -> Array:
     """The largest code that each output channel's weights may have, ``[outputs]`` float64.
 
     ``low`` and ``high``: the values seen on each input channel, ``[channels]`` or ``[]``. It is
@@ -86,7 +86,9 @@ def safe_levels(unit: Unit, grid: Grid, low: Array, high: Array) -> Array:
     return levels
 
 
-def code_range(unit: Unit, grid: Grid, low: Array, high: Array, inputs: int) -> CodeRange:
+def code_range(
+    unit: Unit, grid: QuantizationParameters, low: Array, high: Array, inputs: int
+) -> CodeRange:
     """The codes seen on each input of the kernel of ``unit``, padding included."""
     bottom, top = quantize_array(low, grid), quantize_array(high, grid)
     if is_op(unit.node, "Conv") and any(unit.node.attributes.get_ints("pads", ())):

@@ -51,7 +51,7 @@ def between(inputs: Collection[ir.Value], outputs: Sequence[ir.Value]) -> list[i
     return list(nodes.values())
 
 
-def cut(
+def extract_submodel(
     model: ir.Model,
     inputs: Sequence[ir.Value],
     outputs: Sequence[ir.Value],

@@ -36,8 +36,9 @@ class OperatorProfile:
     """One node of the optimized graph.
 
     ``microseconds`` is its median time a run and ``share`` that of all nodes. ``operations`` and
-    ``bytes`` are of one run; ``gflops`` and ``gigabytes_per_s`` what it reached. ``took_in`` are
-    the nodes of the model that ONNX Runtime fused into it. ``layer`` is None where no name tells.
+    ``bytes`` are of one run; ``gflops`` and ``gigabytes_per_s`` what it reached. ``fused_nodes``
+    are the nodes of the model that ONNX Runtime fused into it. ``layer`` is None where no name
+    tells.
     """
 
     node: str
@@ -52,7 +53,7 @@ class OperatorProfile:
     gflops: float
     gigabytes_per_s: float
     memory_bound: bool
-    took_in: tuple[str, ...]
+    fused_nodes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def profile_operators(
         operators=operators,
         roof=roof,
         nodes=len(graph.graph),
-        fused=len({name for one in operators for name in one.took_in} - kept),
+        fused=len({name for one in operators for name in one.fused_nodes} - kept),
         stayed_float=tuple(
             one.node
             for one in operators
@@ -299,7 +300,7 @@ def _operator(
         gflops=count / seconds / 1e9,
         gigabytes_per_s=moved / seconds / 1e9,
         memory_bound=roof.memory_bound(count, moved),
-        took_in=source.taken_in(node),
+        fused_nodes=source.taken_in(node),
     )
 
 

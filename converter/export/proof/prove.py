@@ -129,10 +129,10 @@ def _check_file(path: Path) -> None:
 
 def feed_of(run: Expectation, layout: Layout) -> Feed:
     """What Keras was fed with, as the file of this layout takes it."""
-    return _turned(run.feed) if layout == "nchw" else run.feed
+    return _transposed(run.feed) if layout == "nchw" else run.feed
 
 
-def _turned(feed: Feed) -> dict[str, Array]:
+def _transposed(feed: Feed) -> dict[str, Array]:
     """The feed with its images channels first, as ``channels_first`` has transposed the inputs."""
     return {
         name: np.ascontiguousarray(values.transpose(to_channels_first(values.ndim)))

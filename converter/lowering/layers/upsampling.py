@@ -62,8 +62,8 @@ def _lower_upsampling(build: Builder, marker: Marker) -> list[str]:
     x, config = marker.inputs["x"], marker.config
     factors = config["factors"]
     rank = len(factors)
-    turned = config["channels_last"] and rank > 3
-    if turned:
+    transposed = config["channels_last"] and rank > 3
+    if transposed:
         factors = [*factors[:1], *factors[-1:], *factors[1:-1]]
         x = build.op("Transpose", x, perm=[0, rank - 1, *range(1, rank - 1)])
     scales = build.constant(factors, np.float32)
@@ -74,6 +74,6 @@ def _lower_upsampling(build: Builder, marker: Marker) -> list[str]:
         kind = {"mode": "linear"}
         coordinates = "half_pixel"
     y = build.op("Resize", x, "", scales, coordinate_transformation_mode=coordinates, **kind)
-    if turned:
+    if transposed:
         y = build.op("Transpose", y, perm=[0, *range(2, rank), 1])
     return [y]

@@ -13,7 +13,7 @@ _COMPLEX = (14, 15)  # complex64 and complex128
 OperatorLowering = Callable[[Builder, Any], Sequence[str]]
 
 
-class NoForm(Exception):
+class UnsupportedLowering(Exception):
     """An operator cannot be written as it is used; the message says why.
 
     ``node`` is its name and ``operator`` its type, for the export to name the layer.

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from converter.lowering.builder import Builder
-from converter.lowering.operators.base import NoForm
+from converter.lowering.operators.base import UnsupportedLowering
 
 _FLOAT, _INT32, _INT64, _DOUBLE = 1, 6, 7, 11
 
@@ -34,7 +34,7 @@ def bincount(build: Builder, node: Any) -> Sequence[str]:
     values, size, weights = node.input
     shape = build.shape(values)
     if shape is None:
-        raise NoForm(node, "it counts in a tensor of unknown rank")
+        raise UnsupportedLowering(node, "it counts in a tensor of unknown rank")
     binary = bool(node.get_attr_value("binary_output", 0))
     weighted = 0 not in (build.shape(weights) or []) and not binary
     dtype = build.dtype(node.output[0])

@@ -119,7 +119,7 @@ def _product(build: Builder, left: _Operand, right: _Operand, result: str) -> st
 
 
 def _least_moved(contracted: str, left: str, right: str) -> str:
-    """An order of the summed axes that one side has already, so that it need not be turned."""
+    """An order of the summed axes that one side has already, so that it need not be transposed."""
     for labels in (left, right):
         ordered = "".join(label for label in labels if label in contracted)
         if ordered in labels:

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from converter.lowering.builder import Builder
-from converter.lowering.operators.base import NoForm
+from converter.lowering.operators.base import UnsupportedLowering
 from runtimes.base import Array
 
 _REAL_TYPES = (1, 10, 11)  # float32, float16 and float64
@@ -39,7 +39,7 @@ def rfft_2d(build: Builder, node: Any) -> Sequence[str]:
     rows, columns = _lengths(node)
     shape = build.shape(node.input[0])
     if shape is None or shape[-2] != rows:
-        raise NoForm(node, "its transform is of another size than its signal")
+        raise UnsupportedLowering(node, "its transform is of another size than its signal")
     half = _half_spectrum(build, node, columns)
     return [_along_rows(build, half, _turns(rows, rows), -1.0)]
 
@@ -86,7 +86,7 @@ def joined(build: Builder, node: Any) -> Sequence[str]:
     _check_consumers(build, node)
     first, second = node.input
     if not build.shape(first) or build.shape(first) != build.shape(second):
-        raise NoForm(node, "real and imaginary parts are not known to be of one shape")
+        raise UnsupportedLowering(node, "real and imaginary parts are not known to be of one shape")
     return [build.op("Concat", first, second, axis=-1)]
 
 
@@ -118,7 +118,7 @@ def _half_spectrum(build: Builder, node: Any, length: int) -> str:
     x = node.input[0]
     shape = build.shape(x)
     if not shape or shape[-1] < 1:
-        raise NoForm(node, "the length of its signal is only known at run time")
+        raise UnsupportedLowering(node, "the length of its signal is only known at run time")
     given, bins = shape[-1], length // 2 + 1
     size = given * 2 * bins * ir.DataType(build.dtype(x)).itemsize
     if size > _MATRIX_LIMIT_BYTES and build.opset >= 17:
@@ -168,7 +168,7 @@ def _turns(times: int, frequencies: int) -> Array:
 def _row_turns(build: Builder, node: Any) -> Array:
     shape = build.shape(node.input[0])
     if shape is None or len(shape) < 2 or shape[-2] < 1:
-        raise NoForm(node, "the size of its signal is only known at run time")
+        raise UnsupportedLowering(node, "the size of its signal is only known at run time")
     return _turns(shape[-2], shape[-2])
 
 
@@ -186,10 +186,12 @@ def _complex_size(build: Builder, node: Any) -> int:
     """Elements along the last axis of a complex input, from its real form."""
     x = node.input[0]
     if build.dtype(x) not in _REAL_TYPES:
-        raise NoForm(node, "its complex input does not come from a transform or from two parts")
+        raise UnsupportedLowering(
+            node, "its complex input does not come from a transform or from two parts"
+        )
     shape = build.shape(x)
     if not shape or shape[-1] < 1:
-        raise NoForm(node, "the length of its signal is only known at run time")
+        raise UnsupportedLowering(node, "the length of its signal is only known at run time")
     return shape[-1] // 2
 
 
@@ -206,13 +208,13 @@ def _check_consumers(build: Builder, node: Any) -> None:
             elif consumer.type not in _CONSUMERS:
                 others.add(consumer.type)
     if others:
-        raise NoForm(node, f"its complex numbers go into {', '.join(sorted(others))}")
+        raise UnsupportedLowering(node, f"its complex numbers go into {', '.join(sorted(others))}")
 
 
 def _lengths(node: Any) -> list[int]:
     lengths = node.inputs[1]
     if not lengths.is_const():
-        raise NoForm(node, "the length of the transform is only known at run time")
+        raise UnsupportedLowering(node, "the length of the transform is only known at run time")
     return [int(n) for n in np.asarray(lengths.get_tensor_value(as_list=False)).reshape(-1)]
 
 

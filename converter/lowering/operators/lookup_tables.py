@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from converter.lowering.builder import Builder
-from converter.lowering.operators.base import NoForm, OperatorLowering
+from converter.lowering.operators.base import OperatorLowering, UnsupportedLowering
 
 _STRING, _INT64 = 8, 7
 _KINDS = {_STRING: "strings", _INT64: "int64s"}
@@ -30,9 +30,13 @@ def find(tables: Mapping[str, Table]) -> OperatorLowering:
         table = _table(node, tables)
         kinds = build.dtype(keys), build.dtype(node.output[0])
         if not default.is_const():
-            raise NoForm(node, "the value for what is not in its table is not a constant")
+            raise UnsupportedLowering(
+                node, "the value for what is not in its table is not a constant"
+            )
         if not set(kinds) <= set(_KINDS):
-            raise NoForm(node, "ONNX has lookup tables of strings and 64-bit integers only")
+            raise UnsupportedLowering(
+                node, "ONNX has lookup tables of strings and 64-bit integers only"
+            )
         value = default.get_tensor_value(as_list=False).reshape(-1)[:1]
         return [_encoded(build, node, keys, kinds=kinds, table=table, default=value)]
 
@@ -66,7 +70,7 @@ def equal(build: Builder, node: Any) -> Sequence[str]:
                 build, node, tensor, kinds=(_STRING, _INT64), table=hit, default=np.array([0])
             )
             return [build.op("Cast", found, to=9)]
-    raise NoForm(node, "two tensors of strings can be compared from opset 19 on")
+    raise UnsupportedLowering(node, "two tensors of strings can be compared from opset 19 on")
 
 
 def not_equal(build: Builder, node: Any) -> Sequence[str]:
@@ -95,7 +99,9 @@ def _table(node: Any, tables: Mapping[str, Table]) -> Table:
     name = source.get_attr_value("shared_name") if source.type == "HashTableV2" else None
     table = tables.get(name.decode() if isinstance(name, bytes) else str(name))
     if table is None:
-        raise NoForm(node, "the contents of its table are not known when it is exported")
+        raise UnsupportedLowering(
+            node, "the contents of its table are not known when it is exported"
+        )
     return table
 
 
@@ -107,7 +113,7 @@ def _plain(node: Any, array: Any) -> list[Any]:
             for value in np.asarray(array).reshape(-1).tolist()
         ]
     except UnicodeDecodeError as error:
-        raise NoForm(node, "its table holds bytes that are not UTF-8 text") from error
+        raise UnsupportedLowering(node, "its table holds bytes that are not UTF-8 text") from error
 
 
 def _wider(dtype: int) -> int:

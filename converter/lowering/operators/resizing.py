@@ -13,7 +13,7 @@ import numpy as np
 
 from converter.lowering.builder import Builder
 from converter.lowering.operators.arithmetic import GraphMath, GraphValue, NumpyMath
-from converter.lowering.operators.base import NoForm
+from converter.lowering.operators.base import UnsupportedLowering
 from converter.lowering.operators.resizing_weights import (
     KERNELS,
     area,
@@ -32,7 +32,7 @@ def scaled_and_translated(build: Builder, node: Any) -> Sequence[str]:
     kernel = node.get_attr_value("kernel_type", b"lanczos3").decode()
     antialias = bool(node.get_attr_value("antialias", 1))
     if kernel not in KERNELS:
-        raise NoForm(node, f"its kernel {kernel!r} is not known here")
+        raise UnsupportedLowering(node, f"its kernel {kernel!r} is not known here")
     scale, translate = node.input[2:4]
 
     def weights(xp: Any, outputs: Any, inputs: Any, axis: int) -> Any:
@@ -53,14 +53,14 @@ def scaled_and_translated(build: Builder, node: Any) -> Sequence[str]:
 def resized_by_area(build: Builder, node: Any) -> Sequence[str]:
     """ResizeArea: each output is the mean of the stretch of inputs below it."""
     if node.get_attr_value("align_corners"):
-        raise NoForm(node, "area resizing with aligned corners is not written here")
+        raise UnsupportedLowering(node, "area resizing with aligned corners is not written here")
     return [_resized(build, node, lambda xp, out, inp, _: area(xp, out, inp))]
 
 
 def resized_bicubic(build: Builder, node: Any) -> Sequence[str]:
     """ResizeBicubic with half-pixel centers, as tf.image.resize asks for it."""
     if node.get_attr_value("align_corners") or not node.get_attr_value("half_pixel_centers"):
-        raise NoForm(node, "bicubic resizing is written for half-pixel centers only")
+        raise UnsupportedLowering(node, "bicubic resizing is written for half-pixel centers only")
     return [_resized(build, node, lambda xp, out, inp, _: bicubic(xp, out, inp))]
 
 

@@ -1,8 +1,8 @@
 """Handlers for single TensorFlow operators, by name, in the form that tf2onnx takes.
 
 A lowering is a function of the builder that writes its nodes and of the operator, tf2onnx's
-``Node``; it returns the names of the outputs. It raises ``NoForm`` where the operator, as it is
-used, has no right ONNX form.
+``Node``; it returns the names of the outputs. It raises ``UnsupportedLowering`` where the operator,
+as it is used, has no right ONNX form.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from converter.lowering.builder import Builder
-from converter.lowering.operators.base import NoForm, OperatorLowering, handler_of
+from converter.lowering.operators.base import OperatorLowering, UnsupportedLowering, handler_of
 
 # Operators that tf2onnx does not convert, and would take for ONNX's of the same name.
 _NAMESAKES = ("Conv", "Mod", "NonMaxSuppression", "RegexFullMatch", "StringSplit", "TopK")
@@ -70,4 +70,4 @@ def operator_handlers(
 
 
 def _other_meaning(_build: Builder, node: Any) -> Sequence[str]:
-    raise NoForm(node, "ONNX means something else by that name")
+    raise UnsupportedLowering(node, "ONNX means something else by that name")

@@ -72,8 +72,8 @@ def find_view(source: ir.TensorProtocol, target: ir.TensorProtocol) -> View | No
     for order in itertools.permutations(range(len(shape))):
         if tuple(shape[axis] for axis in order) != wanted or order == tuple(range(len(shape))):
             continue
-        turned = held.transpose(order)
-        if np.array_equal(turned[probes], sample) and _equal(turned, target):
+        transposed = held.transpose(order)
+        if np.array_equal(transposed[probes], sample) and _equal(transposed, target):
             return View("Transpose", order)
     return None
 

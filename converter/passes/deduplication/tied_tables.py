@@ -22,7 +22,7 @@ from runtimes.onnx_graph.values import looks_up
 
 
 class TieTables(RewritePass):
-    """Let what reads a copy of a looked-up table, turned or not, read the table.
+    """Let what reads a copy of a looked-up table, transposed or not, read the table.
 
     Exporters compute small weights beforehand, the transposed copy of a tied embedding too.
     Other views are left to ``deduplicate``: they would hide weights from the passes that follow.

@@ -17,7 +17,6 @@ from typing import Literal
 import numpy as np
 import onnx_ir as ir
 
-from converter.export.node_names import LAYER_KEY
 from converter.passes import optimize
 from converter.pruning.exact.bounds import Ranges
 from converter.pruning.groups.dependencies import Dependencies, Group, find_dependencies
@@ -29,6 +28,7 @@ from converter.pruning.regression.base import overwrite, read
 from converter.pruning.regression.normal_equations import Float64
 from runtimes.base import Array
 from runtimes.errors import ModelError
+from runtimes.onnx_graph.layer_names import LAYER_KEY
 from runtimes.onnx_graph.linear import linear_of
 from runtimes.onnx_graph.values import constant, is_op
 

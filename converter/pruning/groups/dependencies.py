@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_ir as ir
 
-from converter.export.node_names import LAYER_KEY
 from converter.pruning.operators.channels import BoolArray, IntArray, Partition
 from converter.pruning.operators.rule import Axes, Edit, Recorder, Unknown, Use
 from converter.pruning.operators.table import RULES
+from runtimes.onnx_graph.layer_names import LAYER_KEY
 from runtimes.onnx_graph.values import is_constant
 
 

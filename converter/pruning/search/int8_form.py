@@ -12,13 +12,14 @@ from collections.abc import Callable, Set
 
 import onnx_ir as ir
 
-from quantizers import QuantizeOptions, quantize_model
 from quantizers.calibration.observers import Range
+from quantizers.options import QuantizeOptions
 from quantizers.policy.plan import Plan, make_plan
 from quantizers.qdq.dynamic import find_weights_only, place_weights_only
 from quantizers.qdq.grids import assign_grids, observed_values
-from quantizers.qdq.place import place
+from quantizers.qdq.place import insert_qdq
 from quantizers.rewrites.prepare import prepare
+from quantizers.static import quantize_model
 from runtimes.data.dataset import Dataset
 
 Form = Callable[[ir.Model], ir.Model]
@@ -65,7 +66,7 @@ def draft(model: ir.Model, in_float: Set[str] = frozenset()) -> ir.Model:
     plan = make_plan(drafted.graph, in_float)
     recurrent = find_weights_only(drafted.graph, in_float)
     ranges = {str(value.name): _made_up(plan, value) for value in observed_values(plan)}
-    place(drafted.graph, plan, assign_grids(plan, ranges))
+    insert_qdq(drafted.graph, plan, assign_grids(plan, ranges))
     place_weights_only(drafted, recurrent)
     return drafted
 

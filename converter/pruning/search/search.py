@@ -77,14 +77,14 @@ class Tried:
 class Found:
     """The furthest plan inside the budget, empty where there is none, and all that were tried.
 
-    ``milder``: what was found inside a part of the budget, where that is another plan, and has
-    again a milder one; it is there for data that judge more harshly than those of the search.
+    ``less_aggressive``: what was found inside a part of the budget, where that is another plan,
+    which may have a less aggressive one again; for data that judge more harshly than the search's.
     """
 
     plan: Plan
     tried: tuple[Tried, ...]
     reached: bool
-    milder: Found | None = None
+    less_aggressive: Found | None = None
 
 
 def search(
@@ -123,15 +123,15 @@ class _Search:
         self._explore()
         if not self._is_enough():
             self._refine()
-        milder: Found | None = None
+        less_aggressive: Found | None = None
         for share in _MILDER:
             found = self._found(share_of(self._budget, share))
-            if found.plan and (milder is None or found.plan != milder.plan):
-                milder = replace(found, milder=milder)
+            if found.plan and (less_aggressive is None or found.plan != less_aggressive.plan):
+                less_aggressive = replace(found, less_aggressive=less_aggressive)
         found = self._found(self._budget)
-        if milder is not None and milder.plan == found.plan:
-            milder = milder.milder
-        return replace(found, milder=milder)
+        if less_aggressive is not None and less_aggressive.plan == found.plan:
+            less_aggressive = less_aggressive.less_aggressive
+        return replace(found, less_aggressive=less_aggressive)
 
     def _found(self, budget: Budget) -> Found:
         best = self._best(budget)

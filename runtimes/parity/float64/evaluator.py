@@ -16,7 +16,7 @@ from runtimes.base import Array, Feed
 from runtimes.engines.ort_install import require_onnxruntime
 from runtimes.errors import ModelError
 from runtimes.onnx_files.load_save import model_inputs
-from runtimes.onnx_graph.subgraphs import captured, cut, needs
+from runtimes.onnx_graph.subgraphs import captured, extract_submodel, needs
 from runtimes.parity.float64.kernels import KERNELS
 
 _NARROW = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
@@ -167,7 +167,7 @@ def _single(model: ir.Model, node: ir.Node, inputs: Values) -> tuple[ir.Model, d
         names[str(value.name)] = place
         types[str(value.name)] = (inputs[place].dtype, inputs[place].ndim)
     outputs = [value for value in node.outputs if value.name]
-    single = cut(model, list(fed.values()), outputs, [node], types)
+    single = extract_submodel(model, list(fed.values()), outputs, [node], types)
     widen(single)
     return single, names
 

@@ -169,8 +169,8 @@ class _Walk:
         self._own[str(part.value.name)] = own
         name = str(part.value.name)
         if self._first and self._quantized and not part.value.is_graph_output():
-            turned = pair.alignment.to_reference(own, expected.shape)
-            found = channel_scale(turned, expected)
+            transposed = pair.alignment.to_reference(own, expected.shape)
+            found = channel_scale(transposed, expected)
             if found is not None:
                 self._scales[name] = found
         sums = self._sums[place]

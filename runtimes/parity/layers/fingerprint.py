@@ -41,8 +41,8 @@ class Alignment:
 
     def to_candidate(self, value: Array, shape: tuple[int, ...]) -> Array:
         """The reference's value in the candidate's order and ``shape``."""
-        turned = value.reshape([shape[axis] for axis in self.axes])
-        return np.ascontiguousarray(turned.transpose(np.argsort(self.axes)))
+        transposed = value.reshape([shape[axis] for axis in self.axes])
+        return np.ascontiguousarray(transposed.transpose(np.argsort(self.axes)))
 
 
 def fingerprint(value: Array) -> Fingerprint:

@@ -11,7 +11,7 @@ from runtimes.base import Array, Feed
 from runtimes.engines.open_runtime import open_runtime
 from runtimes.engines.ort import NO_SPINNING
 from runtimes.onnx_graph.layer_names import QUANTIZING
-from runtimes.onnx_graph.subgraphs import between, cut, needs
+from runtimes.onnx_graph.subgraphs import between, extract_submodel, needs
 
 # A session of one batch gains nothing from memory that it keeps and weights that it rearranges.
 _CONFIG = {**NO_SPINNING, "session.disable_prepacking": "1"}
@@ -82,7 +82,7 @@ class PartedModel:
     def as_model(self, part: Part, feed: Feed) -> ir.Model:
         """The part as a model of its own, for inputs like those of ``feed``."""
         types = {name: (array.dtype, array.ndim) for name, array in feed.items()}
-        return cut(self.model, part.inputs, [part.output], part.nodes, types)
+        return extract_submodel(self.model, part.inputs, [part.output], part.nodes, types)
 
     def walk(self, feed: Feed, emit: Callable[[Part, Array], None]) -> None:
         """Run all parts on one batch, each on what the parts before it gave."""

@@ -50,12 +50,16 @@ class JudgeOfWhatModelsSay:
         return one < other, one > other, other / one
 
 
-def spends(loss: float, faster: float, milder: Outcome | None = None) -> Callable[..., Outcome]:
+def spends(
+    loss: float, faster: float, less_aggressive: Outcome | None = None
+) -> Callable[..., Outcome]:
     """A step that adds a loss and divides the time."""
 
     def step(before: ir.Model, context: Any) -> Outcome:
         made = model(says(before, "spent") + loss, says(before, "time") / faster)
-        return Outcome(made, f"lost {loss:g}", {}, None if milder is None else lambda: milder)
+        return Outcome(
+            made, f"lost {loss:g}", {}, None if less_aggressive is None else lambda: less_aggressive
+        )
 
     return step
 
@@ -137,8 +141,8 @@ def test_milder_files_do_not_take_the_place_of_what_they_are_compared_with(tmp_p
     assert {path.name for path in tmp_path.iterdir()} == {
         "fp32.onnx",
         "prune.onnx.tmp",
-        "prune.milder.onnx.tmp",
-        "quantize.milder.onnx.tmp",
+        "prune.less_aggressive.onnx.tmp",
+        "quantize.less_aggressive.onnx.tmp",
     }
 
 

@@ -142,8 +142,8 @@ def test_what_other_data_refuse_is_tried_milder(
     for value in broken.graph.initializers.values():
         if value.dtype == ir.DataType.FLOAT:
             value.const_value = ir.tensor(np.zeros_like(value.const_value.numpy()))
-    milder = Pruned(harmless, harmless, replace(pruned[0], notes=("mild",)))
-    still_broken = Pruned(broken, harmless, pruned[0], (lambda: milder) if mild else None)
+    less_aggressive = Pruned(harmless, harmless, replace(pruned[0], notes=("mild",)))
+    still_broken = Pruned(broken, harmless, pruned[0], (lambda: less_aggressive) if mild else None)
     found = Pruned(broken, harmless, pruned[0], lambda: still_broken)
     monkeypatch.setattr(
         sys.modules["converter.compression.prune"], "prune_model", lambda *_, **options: found

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converter.report.analysis import look_into
+from converter.report.analysis import analyze
 from converter.report.html import to_html
 from converter.report.report import Measured, Report, StepReport
 from converter.report.svg_charts import Point, bars, histogram, lines, paired_bars, roofline
@@ -38,7 +38,7 @@ def report(digits_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Repo
     data = data.bind(model_inputs(load_model(fp32)))
     quantized, _ = quantize_model(load_model(fp32), data.take(40), options=QuantizeOptions())
     save_model(quantized, int8)
-    insight = look_into(fp32, int8, data, provider="cpu", threads=1)
+    insight = analyze(fp32, int8, data, provider="cpu", threads=1)
     assert insight.notes == ()
     before = Measured(1000, 2.0, 0.9, None, 1.0, 1.0, 1.0)
     after = Measured(300, 1.0, 0.9, 40.0, 2.0, 1.9, 2.1)
@@ -109,9 +109,7 @@ def test_nothing_is_compared_where_the_result_is_fp32(digits_files: Path, tmp_pa
 
     convert(digits_files / "model.keras", tmp_path / "fp32.onnx")
     data = Dataset.open(digits_files / "test.npz")
-    found = look_into(
-        tmp_path / "fp32.onnx", tmp_path / "fp32.onnx", data, provider="cpu", threads=1
-    )
+    found = analyze(tmp_path / "fp32.onnx", tmp_path / "fp32.onnx", data, provider="cpu", threads=1)
     assert found.layers is found.after is None
     assert found.before is not None
 
@@ -125,10 +123,10 @@ def test_layers_are_held_against_the_model_that_has_their_channels(
         convert(digits_files / "model.keras", tmp_path / f"{name}.onnx")
     data = Dataset.open(digits_files / "test.npz")
     fp32, pruned, result = (tmp_path / f"{name}.onnx" for name in ("fp32", "pruned", "result"))
-    found = look_into(fp32, result, data, pruned=pruned, provider="cpu", threads=1)
+    found = analyze(fp32, result, data, pruned=pruned, provider="cpu", threads=1)
     assert found.layers is not None
     assert found.layers_of == "the pruned model"
-    found = look_into(fp32, pruned, data, pruned=pruned, provider="cpu", threads=1)
+    found = analyze(fp32, pruned, data, pruned=pruned, provider="cpu", threads=1)
     assert found.layers is None
     assert found.errors
     assert any("other channels" in note for note in found.notes)

@@ -110,7 +110,7 @@ def test_precisions_come_from_either_report(tmp_path: Path) -> None:
 
 def test_times_are_found_for_every_kernel(residual_model, images, bound) -> None:
     from quantizers.calibration.statistics import observe
-    from quantizers.mixed_precision.candidate import Basis, build
+    from quantizers.mixed_precision.candidate import CalibratedModel, build_candidate
     from quantizers.policy.plan import make_plan
     from quantizers.rewrites.prepare import prepare
 
@@ -118,7 +118,9 @@ def test_times_are_found_for_every_kernel(residual_model, images, bound) -> None
     data = bound(source, image=images)
     statistics = observe(source, make_plan(source.graph), data, QuantizeOptions())
     ranges = {name: statistics.range(name) for name in statistics.observers}
-    built = build(Basis(source, statistics, ranges), {}, data, QuantizeOptions())
+    built = build_candidate(
+        CalibratedModel(source, statistics, ranges), {}, data, QuantizeOptions()
+    )
     assert built is not None
     costs = operator_costs(source, built, data, QuantizeOptions(batches=(1, 8)))
     for name in ("first", "depthwise", "project"):

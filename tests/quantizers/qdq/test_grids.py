@@ -8,7 +8,7 @@ import pytest
 from onnx_ir.passes.common import ShapeInferencePass
 
 from quantizers.calibration.observers import Range
-from quantizers.calibration.scales import Grid
+from quantizers.calibration.scales import QuantizationParameters
 from quantizers.policy.plan import make_plan
 from quantizers.qdq.grids import assign_grids, observed_values
 
@@ -17,7 +17,7 @@ W = np.ones((4, 4, 1, 1), np.float32)
 W8 = np.ones((4, 8, 1, 1), np.float32)
 
 
-def grids(model: ir.Model, **ranges: tuple[float, float]) -> dict[str, Grid]:
+def grids(model: ir.Model, **ranges: tuple[float, float]) -> dict[str, QuantizationParameters]:
     plan = make_plan(ShapeInferencePass()(model).model.graph)
     assert {value.name for value in observed_values(plan)} == set(ranges)
     found = assign_grids(plan, {name: Range(*span) for name, span in ranges.items()})

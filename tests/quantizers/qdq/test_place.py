@@ -11,7 +11,7 @@ from quantizers.calibration.calibrate import calibrate
 from quantizers.calibration.observers import MinMaxObserver
 from quantizers.policy.plan import make_plan
 from quantizers.qdq.grids import assign_grids, observed_values
-from quantizers.qdq.place import place
+from quantizers.qdq.place import insert_qdq
 from runtimes import Dataset
 
 Graph = Callable[..., ir.Model]
@@ -27,7 +27,7 @@ def placed(model: ir.Model, data: Dataset) -> ir.Model:
     observers = {str(value.name): MinMaxObserver() for value in observed_values(plan)}
     calibrate(source, data, observers)
     ranges = {name: observer.range() for name, observer in observers.items()}
-    place(result.graph, plan, assign_grids(plan, ranges))
+    insert_qdq(result.graph, plan, assign_grids(plan, ranges))
     CheckerPass(full_check=True)(result)
     return result
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantizers import QuantizeOptions, quantize_model
-from quantizers.calibration.scales import Grid
+from quantizers.calibration.scales import QuantizationParameters
 from quantizers.policy.plan import make_plan
 from quantizers.rewrites.prepare import prepare
 from quantizers.weights.saturation import (
@@ -68,18 +68,20 @@ def gemm(graph) -> ir.Model:
 
 def test_only_channels_that_can_saturate_lose_levels(gemm: ir.Model) -> None:
     unit = make_plan(prepare(gemm).graph).units[0]
-    full = safe_levels(unit, Grid(1 / 255, 0), np.zeros(4), np.ones(4))
+    full = safe_levels(unit, QuantizationParameters(1 / 255, 0), np.zeros(4), np.ones(4))
     assert full[2] == 127
     assert 63 <= full[0] <= 64
     # Codes that are small for the data leave room: nothing can saturate then.
-    small = safe_levels(unit, Grid(1 / 255, 0), np.zeros(4), np.full(4, 0.4))
+    small = safe_levels(unit, QuantizationParameters(1 / 255, 0), np.zeros(4), np.full(4, 0.4))
     assert (small == 127).all()
 
 
 def test_a_depthwise_convolution_needs_no_guard(residual_model: ir.Model) -> None:
     plan = make_plan(prepare(residual_model).graph)
     unit = next(unit for unit in plan.units if unit.name == "depthwise")
-    assert (safe_levels(unit, Grid(1 / 255, 0), np.zeros(8), np.ones(8)) == 127).all()
+    assert (
+        safe_levels(unit, QuantizationParameters(1 / 255, 0), np.zeros(8), np.ones(8)) == 127
+    ).all()
 
 
 def test_the_int8_model_does_not_saturate_on_any_cpu(gemm: ir.Model, bound) -> None:

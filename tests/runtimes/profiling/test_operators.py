@@ -78,7 +78,7 @@ def test_operators_are_joined_to_layers(graph: Graph, tmp_path: Path) -> None:
     assert conv.precision == "float32"
     assert conv.provider == "CPUExecutionProvider"
     assert conv.operations == 2 * 2 * 4 * 64 * 27
-    assert set(conv.took_in) == {"first_Conv", "first_Relu"}  # the Relu is part of it
+    assert set(conv.fused_nodes) == {"first_Conv", "first_Relu"}  # the Relu is part of it
     assert report.fused >= 1
     assert report.stayed_float == ()
     assert sum(one.share for one in report.operators) == pytest.approx(1)

@@ -15,17 +15,6 @@ def test_every_public_name_is_there() -> None:
         _ = runtimes.nothing
 
 
-def test_profile_stays_the_function_when_its_file_is_imported() -> None:
-    code = (
-        "from runtimes.profiling.profile import ProfileReport\n"
-        "import runtimes\n"
-        "assert callable(runtimes.profiling.profile)\n"
-        "from runtimes import profile\n"
-        "assert callable(profile) and profile.__name__ == 'profile'\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
 def test_nothing_loads_tensorflow_keras_or_onnxruntime_before_it_is_needed() -> None:
     code = (
         "import sys, runtimes\n"
