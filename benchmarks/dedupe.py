@@ -178,7 +178,7 @@ def tied(folder: Path) -> Figures:
         folder / "out",
         {"ids": samples},
         min_agreement=0.8,
-        min_sqnr_db=15.0,
+        min_sqnr=15.0,
     )
     files = {"exported": folder / "fp32.onnx", "compressed": folder / "out" / "model.onnx"}
     copies = {

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from converter.compression.compress import Progress, compress
+from converter.compression.compress import compress
 from converter.report.report import Report
 from runtimes.atomic_files import refuse_existing
 from runtimes.errors import RuntimeUnavailable
 from runtimes.keras_models.load import import_keras, make_deterministic
+from runtimes.progress import Progress, silent
 
 
 def demo(
@@ -20,7 +21,7 @@ def demo(
     force: bool = False,
     seed: int = 0,
     epochs: int = 14,
-    progress: Progress = lambda text: None,
+    progress: Progress | None = None,
 ) -> Report:
     """Train a residual network on scikit-learn's digits and compress it into ``output``.
 
@@ -29,8 +30,9 @@ def demo(
     Raises ``RuntimeUnavailable`` where scikit-learn is not installed.
     """
     refuse_existing(output, force=force)
+    tell = progress or silent
     train, test = load_digits(seed)
-    progress("loading TensorFlow")
+    tell("loading TensorFlow")
     keras = import_keras()
     keras.utils.set_random_seed(seed)
     make_deterministic()
@@ -41,7 +43,7 @@ def demo(
     )
     rate = keras.callbacks.LearningRateScheduler(lambda epoch: 2e-3 * (0.8**epoch))
     say = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: progress(f"training, epoch {epoch + 1} of {epochs}")
+        on_epoch_end=lambda epoch, logs: tell("training", epoch + 1, epochs)
     )
     model.fit(
         train["image"],

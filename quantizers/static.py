@@ -30,8 +30,7 @@ from quantizers.weights.int8 import WEIGHT_LEVELS
 from runtimes.data.dataset import Dataset
 from runtimes.errors import ModelError
 from runtimes.onnx_files.load_save import model_inputs, weight_bytes
-
-Progress = Callable[[int], None]
+from runtimes.progress import Progress
 
 _FEW_SAMPLES = 32
 
@@ -62,8 +61,8 @@ def quantize_model(
     stay in float. Activations are unsigned 8-bit per tensor with ranges from ``data`` (or from
     ``statistics`` that were collected before), weights signed 8-bit per channel, biases INT32.
     Operators that ONNX Runtime then still runs in float are returned to float, with the reason
-    in the report. ``progress`` is called with the number of samples done in each pass over
-    all of the data. Where ``options`` measure, ``accept`` is asked about the mixture found, and
+    in the report. ``progress`` is called with the samples done in each pass over all of the
+    data. Where ``options`` measure, ``accept`` is asked about the mixture found, and
     one that it refuses gets further operators in float.
 
     Raises ``ModelError`` for a model that is quantized already or does not run, and

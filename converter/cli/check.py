@@ -8,94 +8,57 @@ from typing import Annotated, Any
 import typer
 
 from converter.cli.console import print_json, print_line, print_rows, progress
-from converter.cli.options import (
-    AllowFallback,
-    Custom,
-    Data,
-    ImageOffset,
-    ImageScale,
-    ImageSize,
-    Json,
-    Metric,
-    OnnxFile,
-    SignatureKey,
-    Strict,
-    Unsafe,
-    Weights,
-    custom_of,
-    data_of,
-)
+from converter.cli.groups import BudgetGroup, ImageGroup, KerasGroup, RunGroup, grouped
+from converter.cli.options import AllowFallback, Data, Json, OnnxFile
 
 
+@grouped
 def check(
     reference: Annotated[Path, typer.Argument(help="An ONNX file, or what convert takes.")],
     candidate: OnnxFile,
     data: Data,
-    metric: Metric = None,
-    max_drop: Annotated[float | None, typer.Option(help="Acceptable loss of the metric.")] = None,
+    images: ImageGroup,
+    budget: BudgetGroup,
+    keras: KerasGroup,
+    run: RunGroup,
     rtol: Annotated[float | None, typer.Option(help="Relative tolerance, element-wise.")] = None,
     atol: Annotated[float | None, typer.Option(help="Absolute tolerance, element-wise.")] = None,
-    min_agreement: Annotated[
-        float | None, typer.Option(help="Floor of top-1 agreement, 0 to 1.")
-    ] = None,
-    min_sqnr: Annotated[float | None, typer.Option(help="Floor of SQNR, dB.")] = None,
     provider: Annotated[
-        list[str] | None, typer.Option(help="Where the candidate runs; may be given again.")
+        list[str] | None, typer.Option(help="Where the candidate runs; repeatable.")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Samples a run at most.", min=1)] = 32,
-    image_size: ImageSize = None,
-    image_scale: ImageScale = None,
-    image_offset: ImageOffset = None,
     layers: Annotated[
         bool, typer.Option("--layers", help="Compare layer by layer; name the one that departs.")
     ] = False,
     optimization: Annotated[
         list[str] | None,
-        typer.Option(
-            help="ONNX Runtime's level: disabled, basic, extended or all; may be given again."
-        ),
+        typer.Option(help="ONNX Runtime's level: disabled, basic, extended or all; repeatable."),
     ] = None,
     allow_fallback: AllowFallback = False,
-    strict: Strict = False,
-    custom: Custom = None,
-    unsafe: Unsafe = False,
-    signature_key: SignatureKey = None,
-    weights: Weights = None,
     json: Json = False,
 ) -> int:
     """Run two models on the same data and judge whether one may stand for the other."""
-    from runtimes.parity.check import check as run
+    from runtimes.parity import check as command
     from runtimes.parity.verdict import UNSURE
 
-    source: Any = reference
-    if unsafe or any(option is not None for option in (custom, signature_key, weights)):
-        from runtimes.keras_models.load import load_keras_model
-
-        source = load_keras_model(
-            reference,
-            custom_objects=custom_of(custom),
-            unsafe=unsafe,
-            signature_key=signature_key,
-            weights=weights,
-        )
     with progress() as say:
         say(f"checking {candidate} against {reference}")
-        report = run(
-            source,
+        report = command.check(
+            reference,
             candidate,
-            data_of(data, image_size, image_scale, image_offset),
-            metric=metric,
-            max_drop=max_drop,
-            providers=tuple(provider or ("cpu",)),
-            rtol=rtol,
-            atol=atol,
-            min_agreement=min_agreement,
-            min_sqnr=min_sqnr,
-            batch_size=batch_size,
-            layers=layers,
-            strict=strict,
-            optimizations=_levels(optimization),
-            allow_fallback=allow_fallback,
+            images.open(data),
+            budget=budget.budget(),
+            options=command.CheckOptions(
+                tuple(provider or ("cpu",)),
+                _levels(optimization),
+                allow_fallback,
+                rtol,
+                atol,
+                batch_size,
+                layers,
+            ),
+            keras=keras.keras(),
+            run=run.run(say),
         )
     if json:
         print_json(report.to_dict())

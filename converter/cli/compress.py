@@ -8,90 +8,45 @@ from typing import Annotated, Any
 import typer
 
 from converter.cli.console import print_json, print_line, print_rows, progress
-from converter.cli.options import (
-    Custom,
-    Data,
-    Eval,
-    Force,
-    ImageOffset,
-    ImageScale,
-    ImageSize,
-    Json,
-    MaxDrop,
-    Metric,
-    MinAgreement,
-    MinSqnr,
-    Signature,
-    SignatureKey,
-    Strict,
-    Threads,
-    Unsafe,
-    Weights,
-    custom_of,
-    data_of,
-    signature_of,
-)
+from converter.cli.groups import BudgetGroup, ImageGroup, KerasGroup, RunGroup, grouped
+from converter.cli.options import Data, Decisions, Eval, Force, Json, Provider, Seed
 
 
+@grouped
 def compress(
     model: Annotated[Path, typer.Argument(help="An ONNX file, or what convert takes.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")],
     data: Data,
+    images: ImageGroup,
+    budget: BudgetGroup,
+    keras: KerasGroup,
+    run: RunGroup,
     evaluate_on: Eval = None,
-    image_size: ImageSize = None,
-    image_scale: ImageScale = None,
-    image_offset: ImageOffset = None,
-    metric: Metric = None,
-    max_drop: MaxDrop = 0.01,
-    min_agreement: MinAgreement = 0.99,
-    min_sqnr: MinSqnr = 20.0,
-    strict: Strict = False,
-    provider: Annotated[str, typer.Option(help="Execution provider to measure on.")] = "cpu",
-    skip: Annotated[list[str] | None, typer.Option(help="A step to leave out.")] = None,
-    threads: Threads = 1,
-    decisions: Annotated[
-        Path | None, typer.Option(help="An earlier report.json whose decisions are replayed.")
-    ] = None,
-    signature: Signature = None,
-    custom: Custom = None,
-    unsafe: Unsafe = False,
-    signature_key: SignatureKey = None,
-    weights: Weights = None,
+    provider: Provider = "cpu",
+    skip: Annotated[list[str] | None, typer.Option(help="A step to leave out; repeatable.")] = None,
+    decisions: Decisions = None,
     force: Force = False,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     json: Json = False,
 ) -> None:
     """Make a model smaller and faster inside one budget; write it with a measured report."""
-    from converter.compression.compress import compress as run
+    from converter.compression import compress as command
     from converter.compression.steps import STEPS
     from runtimes.errors import DataError
 
     for step in skip or []:
         if step not in STEPS:
             raise DataError(f"--skip {step}: there is no such step; they are {', '.join(STEPS)}")
+    steps = [step for step in STEPS if step not in (skip or [])]
     with progress() as say:
-        report = run(
+        report = command.compress(
             model,
             output,
-            data_of(data, image_size, image_scale, image_offset),
-            evaluate_on=data_of(evaluate_on, image_size, image_scale, image_offset),
-            metric=metric,
-            max_drop=max_drop,
-            min_agreement=min_agreement,
-            min_sqnr_db=min_sqnr,
-            strict=strict,
-            provider=provider,
-            steps=[step for step in STEPS if step not in (skip or [])],
-            threads=threads,
-            signature=signature_of(signature),
-            custom_objects=custom_of(custom),
-            unsafe=unsafe,
-            signature_key=signature_key,
-            weights=weights,
-            decisions=decisions,
-            force=force,
-            seed=seed,
-            progress=say,
+            images.open(data),
+            evaluate_on=images.open(evaluate_on),
+            budget=budget.budget(),
+            options=command.CompressOptions(steps, provider, decisions, force),
+            keras=keras.keras(),
+            run=run.run(say),
         )
     _show_compression(report, output, json)
 
@@ -101,7 +56,7 @@ def demo(
         "kilnx-demo"
     ),
     force: Force = False,
-    seed: Annotated[int, typer.Option(help="Seed of training and everything else.")] = 0,
+    seed: Seed = 0,
     json: Json = False,
 ) -> None:
     """Train a small residual network on scikit-learn's digits, compress it, show the report."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from runtimes.progress import Progress, silent
 
 if TYPE_CHECKING:
     import typer
@@ -93,10 +95,10 @@ def print_line(text: str) -> None:
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[str], None]]:
+def progress() -> Iterator[Progress]:
     """Yield a function that says what is being done, live on a terminal and silent elsewhere."""
     if not sys.stderr.isatty():
-        yield lambda text: None
+        yield silent
         return
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -104,4 +106,9 @@ def progress() -> Iterator[Callable[[str], None]]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting", total=None)
-        yield lambda text: bar.update(task, description=text)
+
+        def say(stage: str, done: int | None = None, total: int | None = None) -> None:
+            count = "" if done is None else f", {done}" + ("" if total is None else f" of {total}")
+            bar.update(task, description=f"{stage}{count}")
+
+        yield say

@@ -8,20 +8,11 @@ from typing import Annotated, Literal
 import typer
 
 from converter.cli.console import print_json, print_line, print_rows, progress
-from converter.cli.options import (
-    Custom,
-    Force,
-    Json,
-    OutputFile,
-    Signature,
-    SignatureKey,
-    Unsafe,
-    Weights,
-    custom_of,
-    signature_of,
-)
+from converter.cli.groups import KerasGroup, grouped
+from converter.cli.options import Force, Json, OutputFile
 
 
+@grouped
 def convert(
     model: Annotated[
         Path,
@@ -30,6 +21,7 @@ def convert(
         ),
     ],
     output: OutputFile,
+    keras: KerasGroup,
     opset: Annotated[int | None, typer.Option(help="ONNX opset; 18 otherwise.")] = None,
     target_ort: Annotated[
         str | None, typer.Option(help="Oldest ONNX Runtime that must open it, such as 1.16.")
@@ -37,35 +29,22 @@ def convert(
     layout: Annotated[
         Literal["nhwc", "nchw"], typer.Option(help="Channels of image inputs last or first.")
     ] = "nhwc",
-    signature: Signature = None,
     data: Annotated[
         Path | None, typer.Option(help="Samples to compare on; random ones otherwise.")
     ] = None,
-    custom: Custom = None,
-    unsafe: Unsafe = False,
-    signature_key: SignatureKey = None,
-    weights: Weights = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
-    """Export a Keras model to ONNX, run it and compare it with Keras before it gets its name."""
-    from converter.export.convert import convert as run
+    """Export a Keras model to ONNX; the file appears only once its outputs match Keras."""
+    from converter.export import convert as command
 
     with progress() as say:
         say(f"converting {model}")
-        report = run(
+        report = command.convert(
             model,
             output,
-            signature=signature_of(signature),
-            opset=opset,
-            target_ort=target_ort,
-            layout=layout,
-            data=data,
-            custom_objects=custom_of(custom),
-            unsafe=unsafe,
-            signature_key=signature_key,
-            weights=weights,
-            force=force,
+            options=command.ConvertOptions(opset, target_ort, layout, data, force),
+            keras=keras.keras(),
         )
     if json:
         print_json(report.to_dict())

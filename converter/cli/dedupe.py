@@ -46,7 +46,7 @@ def dedupe(
         Path | None, typer.Option("--data", help="Samples that judge what --near does.")
     ] = None,
     metric: Metric = None,
-    max_drop: MaxDrop = 0.01,
+    max_drop: MaxDrop = None,
     force: Force = False,
     json: Json = False,
 ) -> int:

@@ -29,22 +29,37 @@ ImageSize = Annotated[
     typer.Option(help="Height and width that a folder's images are brought to: 224x224."),
 ]
 ImageScale = Annotated[
-    float | None, typer.Option(help="What pixels (0 to 255) are multiplied by, such as 0.00392.")
+    float | None, typer.Option(help="Pixel scale, for pixels of 0 to 255: 0.00392 gives 0 to 1.")
 ]
-ImageOffset = Annotated[float | None, typer.Option(help="What is added to them after that.")]
+ImageOffset = Annotated[float | None, typer.Option(help="Pixel offset, added after scaling.")]
 Metric = Annotated[
     str | None,
     typer.Option(help="top1, top5, binary_accuracy, mae, mse, … or package.module:function."),
 ]
-MaxDrop = Annotated[float, typer.Option(help="Acceptable loss of the metric.", min=0.0)]
-MinAgreement = Annotated[
-    float, typer.Option(help="Floor of top-1 agreement where there are no labels.")
+MaxDrop = Annotated[
+    float | None,
+    typer.Option(help="Acceptable loss of the metric, in its unit.", min=0.0, show_default="0.01"),
 ]
-MinSqnr = Annotated[float, typer.Option(help="Floor of SQNR in dB, likewise.")]
+MinAgreement = Annotated[
+    float | None,
+    typer.Option(
+        help="Minimum top-1 agreement for outputs without labels, 0 to 1.", show_default="0.99"
+    ),
+]
+MinSqnr = Annotated[
+    float | None,
+    typer.Option(help="Minimum SQNR (dB) for outputs without labels.", show_default="20"),
+]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Pass a drop only if its interval is inside.")
 ]
 Threads = Annotated[int, typer.Option(help="Threads of a run.", min=1)]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Decisions = Annotated[
+    Path | None,
+    typer.Option(help="An earlier report (JSON) whose decisions are replayed.", metavar="REPORT"),
+]
+Provider = Annotated[str, typer.Option(help="Execution provider to measure on.")]
 Custom = Annotated[
     Path | None, typer.Option(help="Python file that defines the model's custom layers.")
 ]

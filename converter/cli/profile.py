@@ -8,29 +8,19 @@ from typing import Annotated, Any
 import typer
 
 from converter.cli.console import print_json, print_line, print_rows, progress
-from converter.cli.options import (
-    AllowFallback,
-    ImageOffset,
-    ImageScale,
-    ImageSize,
-    Json,
-    data_of,
-    sizes_of,
-)
+from converter.cli.groups import ImageGroup, grouped
+from converter.cli.options import AllowFallback, Json, Provider, Seed, sizes_of
 
 
+@grouped
 def profile(
     model: Annotated[Path, typer.Argument(help="An ONNX or Keras file.")],
+    images: ImageGroup,
     against: Annotated[Path | None, typer.Option(help="A model to interleave with.")] = None,
-    provider: Annotated[str, typer.Option(help="Execution provider.")] = "cpu",
+    provider: Provider = "cpu",
     batch: Annotated[str, typer.Option(help="Batch sizes, such as 1,8.")] = "1",
-    threads: Annotated[
-        str | None, typer.Option(help="Threads of a run, such as 1 or 1,2,4.")
-    ] = None,
+    threads: Annotated[str, typer.Option(help="Threads of a run, such as 1 or 1,2,4.")] = "1",
     data: Annotated[Path | None, typer.Option(help="Samples; random ones otherwise.")] = None,
-    image_size: ImageSize = None,
-    image_scale: ImageScale = None,
-    image_offset: ImageOffset = None,
     operators: Annotated[
         bool, typer.Option("--operators", help="Show where the time goes, operator by operator.")
     ] = False,
@@ -38,23 +28,28 @@ def profile(
         bool, typer.Option("--memory", help="Measure peak memory, in a process of its own.")
     ] = False,
     allow_fallback: AllowFallback = False,
+    seed: Seed = 0,
     json: Json = False,
 ) -> None:
     """Measure latency, throughput and size, interleaved with another model where one is given."""
-    from runtimes.profiling.profile import profile as run
+    from runtimes.options import RunOptions
+    from runtimes.profiling import profile as command
 
     with progress() as say:
         say(f"profiling {model}")
-        report = run(
+        report = command.profile(
             model,
             against=against,
-            provider=provider,
-            batch=sizes_of("--batch", batch),
-            threads=None if threads is None else sizes_of("--threads", threads),
-            data=data_of(data, image_size, image_scale, image_offset),
-            memory=memory,
-            operators=operators,
-            allow_fallback=allow_fallback,
+            threads=sizes_of("--threads", threads),
+            options=command.ProfileOptions(
+                provider,
+                sizes_of("--batch", batch),
+                images.open(data),
+                memory,
+                operators,
+                allow_fallback,
+            ),
+            run=RunOptions(seed=seed, progress=say),
         )
     if json:
         print_json(report.to_dict())

@@ -8,78 +8,51 @@ from typing import Annotated
 import typer
 
 from converter.cli.console import print_json, print_line, print_rows, progress
-from converter.cli.options import (
-    Eval,
-    Force,
-    ImageOffset,
-    ImageScale,
-    ImageSize,
-    Json,
-    MaxDrop,
-    Metric,
-    MinAgreement,
-    MinSqnr,
-    OnnxFile,
-    OutputFile,
-    Threads,
-    data_of,
-)
+from converter.cli.groups import BudgetGroup, ImageGroup, RunGroup, grouped
+from converter.cli.options import Decisions, Eval, Force, Json, OnnxFile, OutputFile
 
 
+@grouped
 def prune(
     model: OnnxFile,
     output: OutputFile,
+    images: ImageGroup,
+    budget: BudgetGroup,
+    run: RunGroup,
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Samples; without any, only what changes nothing goes."),
+        typer.Option("--data", help="Samples; without data, only lossless pruning is done."),
     ] = None,
     evaluate_on: Eval = None,
-    image_size: ImageSize = None,
-    image_scale: ImageScale = None,
-    image_offset: ImageOffset = None,
-    metric: Metric = None,
-    max_drop: MaxDrop = 0.01,
-    min_agreement: MinAgreement = 0.99,
-    min_sqnr: MinSqnr = 20.0,
     flops: Annotated[
-        float | None, typer.Option(help="Enough: this share of the multiply-adds, 0 to 1.")
+        float | None, typer.Option(help="Stop at this share of the multiply-adds, 0 to 1.")
     ] = None,
-    params: Annotated[float | None, typer.Option(help="Enough: of the parameters.")] = None,
-    latency: Annotated[float | None, typer.Option(help="Enough: of the latency here.")] = None,
+    params: Annotated[
+        float | None, typer.Option(help="Stop at this share of the parameters, 0 to 1.")
+    ] = None,
+    latency: Annotated[
+        float | None, typer.Option(help="Stop at this share of the latency here, 0 to 1.")
+    ] = None,
     outputs: Annotated[
-        list[str] | None, typer.Option(help="An output to keep; may be given again.")
+        list[str] | None, typer.Option(help="An output to keep; repeatable.")
     ] = None,
-    decisions: Annotated[
-        Path | None, typer.Option(help="An earlier report (--json) whose decision is replayed.")
-    ] = None,
-    threads: Threads = 1,
+    decisions: Decisions = None,
     force: Force = False,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     json: Json = False,
 ) -> int:
     """Remove channels from an ONNX model without training, as far as the budget allows."""
-    from converter.compression.prune import prune as run
+    from converter.compression import prune as command
 
     with progress() as say:
         say(f"pruning {model}")
-        report = run(
+        report = command.prune(
             model,
             output,
-            data_of(data, image_size, image_scale, image_offset),
-            evaluate_on=data_of(evaluate_on, image_size, image_scale, image_offset),
-            metric=metric,
-            max_drop=max_drop,
-            min_agreement=min_agreement,
-            min_sqnr=min_sqnr,
-            flops=flops,
-            params=params,
-            latency=latency,
-            outputs=outputs,
-            decisions=decisions,
-            threads=threads,
-            force=force,
-            seed=seed,
-            progress=say,
+            images.open(data),
+            evaluate_on=images.open(evaluate_on),
+            budget=budget.budget(),
+            options=command.PruneFileOptions(flops, params, latency, outputs, decisions, force),
+            run=run.run(say),
         )
     if json:
         print_json(report.to_dict())

@@ -2,44 +2,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from converter.cli.console import print_json, print_line, print_rows, progress
+from converter.cli.groups import BudgetGroup, ImageGroup, RunGroup, grouped
 from converter.cli.options import (
     Data,
+    Decisions,
     Eval,
     Force,
-    ImageOffset,
-    ImageScale,
-    ImageSize,
     Json,
-    MaxDrop,
-    Metric,
-    MinAgreement,
-    MinSqnr,
     OnnxFile,
     OutputFile,
-    Threads,
-    data_of,
     sizes_of,
 )
 
 
+@grouped
 def quantize(
     model: OnnxFile,
     output: OutputFile,
     data: Data,
+    images: ImageGroup,
+    budget: BudgetGroup,
+    run: RunGroup,
     evaluate_on: Eval = None,
-    image_size: ImageSize = None,
-    image_scale: ImageScale = None,
-    image_offset: ImageOffset = None,
-    metric: Metric = None,
-    max_drop: MaxDrop = 0.01,
-    min_agreement: MinAgreement = 0.99,
-    min_sqnr: MinSqnr = 20.0,
     effort: Annotated[
         Literal["low", "default", "high"],
         typer.Option(help="high also learns the rounding of weights; low tries nothing twice."),
@@ -49,39 +38,33 @@ def quantize(
         typer.Option(help="vnni: no guard against 16-bit sums that saturate elsewhere."),
     ] = "any",
     keep_float: Annotated[
-        list[str] | None, typer.Option(help="A node that stays in float; may be given again.")
+        list[str] | None, typer.Option(help="A node that stays in float; repeatable.")
     ] = None,
     batch: Annotated[str, typer.Option(help="Batch sizes to be fast at, such as 1,32.")] = "1",
-    decisions: Annotated[
-        Path | None, typer.Option(help="An earlier report (JSON) whose decisions are replayed.")
-    ] = None,
-    threads: Threads = 1,
+    decisions: Decisions = None,
     force: Force = False,
-    seed: Annotated[int, typer.Option(help="Seed of the split of the data.")] = 0,
     json: Json = False,
 ) -> None:
     """Quantize an ONNX model to static INT8, if that pays inside the budget."""
-    from quantizers import quantize as run
+    from converter.compression import quantize as command
 
     with progress() as say:
         say(f"quantizing {model}")
-        report = run(
+        report = command.quantize(
             model,
             output,
-            data_of(data, image_size, image_scale, image_offset),
-            evaluate_on=data_of(evaluate_on, image_size, image_scale, image_offset),
-            metric=metric,
-            max_drop=max_drop,
-            min_agreement=min_agreement,
-            min_sqnr=min_sqnr,
-            effort=effort,
-            target_cpu=target_cpu,
-            keep_float=keep_float or (),
-            batch=sizes_of("--batch", batch),
-            decisions=decisions,
-            threads=threads,
-            force=force,
-            seed=seed,
+            images.open(data),
+            evaluate_on=images.open(evaluate_on),
+            budget=budget.budget(),
+            options=command.QuantizeFileOptions(
+                keep_float or (),
+                sizes_of("--batch", batch),
+                effort,
+                target_cpu,
+                decisions,
+                force,
+            ),
+            run=run.run(say),
         )
     if json:
         print_json(report.to_dict())

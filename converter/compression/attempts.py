@@ -19,7 +19,7 @@ from converter.compression.steps import Outcome, Step, StepContext
 from converter.report.report import Measured, StepReport
 from runtimes.errors import BudgetError
 from runtimes.onnx_files.load_save import write_model
-from runtimes.parity.check import ParityReport
+from runtimes.parity.report import ParityReport
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def run_steps(
     best, reports = first, list[StepReport]()
     retreat: _Retreat | None = None
     for name, step in steps.items():
-        context.progress(name)
+        context.run.tell(name)
         before, outcome = best, step(best.model, context)
         attempt = _attempt(name, outcome, before, judge, replay)
         less_aggressive = outcome.less_aggressive if replay is None else None
@@ -78,7 +78,7 @@ def run_steps(
             retreat = _Retreat(len(reports), before, less_aggressive)
         elif attempt.outside and retreat is not None:
             pruned, again = _go_back(name, step, reports, retreat, context, judge)
-            if again.report.kept and _is_improvement(again.best, best, judge)[0]:
+            if again.report.kept and judge.gain(again.best.path, best.path).pays:
                 reports[retreat.place], attempt, retreat = pruned.report, again, None
         best = attempt.best
         reports.append(attempt.report)
@@ -114,7 +114,7 @@ def _go_back(  # noqa: PLR0917
 ) -> tuple[_Attempt, _Attempt]:
     """An earlier step done less aggressively, so that this one has some of the budget left."""
     earlier = reports[retreat.place].name
-    context.progress(f"{earlier} again, less aggressively, so that {name} has something left")
+    context.run.tell(f"{earlier} again, less aggressively, so that {name} has something left")
     outcome = retreat.less_aggressive()
     pruned = _attempt(earlier, outcome, retreat.before, judge, None, suffix=".less_aggressive")
     again = _attempt(
@@ -166,17 +166,5 @@ def _decide(
     """The rule: inside the budget, then faster, or smaller and no slower beyond noise."""
     if not parity.passed:
         return False, f"outside the budget: {parity.reason}"
-    kept, found = _is_improvement(challenger, best, judge)
-    return kept, f"{found}; {parity.reason}" if kept else found
-
-
-def _is_improvement(challenger: Candidate, best: Candidate, judge: Judge) -> tuple[bool, str]:
-    """Whether one is worth more than the other, both inside the budget, and by how much."""
-    faster, slower, ratio = judge.speed(challenger.path, best.path)
-    share = challenger.measured.size_bytes / best.measured.size_bytes
-    found = f"{share:.2f}× the size, {ratio:.2f}× as fast"
-    if slower:
-        return False, f"slower here: {found}"
-    if faster or share < 1.0:
-        return True, found
-    return False, f"neither smaller nor faster: {found}"
+    gain = judge.gain(challenger.path, best.path)
+    return gain.pays, f"{gain}; {parity.reason}" if gain.pays else gain.verdict

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 
 from converter.compression.attempts import Candidate, run_steps
-from converter.compression.decisions import load_precisions
+from converter.compression.decisions import Decisions, DecisionSource
 from converter.compression.judge import Judge
+from converter.compression.samples import open_samples
 from converter.compression.steps import STEPS, StepContext
 from converter.passes import optimize
 from converter.report.analysis import analyze
 from converter.report.html import to_html
-from converter.report.report import Report, load_decisions, load_details
+from converter.report.report import Report
 from runtimes.atomic_files import atomic_folder, refuse_existing
-from runtimes.data.dataset import Dataset
 from runtimes.engines.open_runtime import is_keras
 from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import (
@@ -28,124 +29,128 @@ from runtimes.onnx_files.load_save import (
     refuse_nan_weights,
     write_model,
 )
-from runtimes.parity.budget import Budget, default_metric, search_floors
-
-# Calibration sees this many samples at most when one data set is split in two.
-_CALIBRATION_SHARE = 0.5
-
-Progress = Callable[[str], None]
+from runtimes.options import KerasOptions, RunOptions, flat_options
+from runtimes.parity.budget import Budget, search_floors
 
 
+@dataclass(frozen=True)
+class CompressOptions:
+    """What ``compress`` does, beside what loss is acceptable.
+
+    Attributes:
+        steps: The steps that are tried, in their own order: ``dedupe``, ``prune``, ``quantize``.
+        provider: Execution provider to measure on.
+        decisions: An earlier ``report.json`` whose decisions are replayed.
+        force: Whether what kilnx wrote to ``output`` before is replaced.
+    """
+
+    steps: Sequence[str] = tuple(STEPS)
+    provider: str = "cpu"
+    decisions: DecisionSource | None = None
+    force: bool = False
+
+
+@flat_options(
+    {"min_sqnr_db": "min_sqnr"},
+    budget=Budget,
+    options=CompressOptions,
+    keras=KerasOptions,
+    run=RunOptions,
+)
 def compress(
     model: Any,
     output: str | os.PathLike[str],
     data: Any,
     *,
     evaluate_on: Any = None,
-    metric: str | None = None,
-    max_drop: float = 0.01,
-    min_agreement: float = 0.99,
-    min_sqnr_db: float = 20.0,
-    strict: bool = False,
-    provider: str = "cpu",
-    steps: Sequence[str] = tuple(STEPS),
-    threads: int = 1,
-    signature: Any = None,
-    custom_objects: dict[str, Any] | None = None,
-    unsafe: bool = False,
-    signature_key: str | None = None,
-    weights: str | os.PathLike[str] | None = None,
-    decisions: str | os.PathLike[str] | Mapping[str, bool] | None = None,
-    force: bool = False,
-    seed: int = 0,
-    progress: Progress = lambda text: None,
+    budget: Budget = Budget(),  # noqa: B008  # frozen
+    options: CompressOptions = CompressOptions(),
+    keras: KerasOptions = KerasOptions(),  # noqa: B008
+    run: RunOptions = RunOptions(),  # noqa: B008
 ) -> Report:
     """Make ``model`` smaller and faster inside one budget, and write what was found.
 
-    ``model``: an ONNX file, or what ``convert`` takes, with its options. ``data`` and
-    ``evaluate_on`` are what ``Dataset.open`` takes; without ``evaluate_on``, ``data`` is split
-    so that evaluation never sees a sample of calibration. The budget is ``max_drop`` of the
-    labelled ``metric`` (chosen by the labels where it is ``None``); without labels it is a floor
-    of top-1 agreement (0…1) and of SQNR in dB. ``strict`` demands that the whole 95% interval of
-    the drop is inside: a step that the samples cannot clear is rolled back. A step is kept only
-    if the model stays inside the budget and gets smaller or faster without getting slower,
-    measured on ``provider`` with ``threads``. ``decisions`` replays those of an earlier
-    ``report.json`` instead of deciding.
+    A step is kept only if the model stays inside the budget and gets faster, or smaller without
+    getting slower, measured on data that it was not made from. The fields of all four dataclasses
+    are taken as keywords, too.
 
-    Writes ``model.onnx``, ``fp32.onnx``, ``report.json`` and ``report.html`` into the folder
-    ``output``, all or nothing. Raises a ``KilnxError`` for input that cannot be used.
+    Args:
+        model: An ONNX file or ``onnx_ir.Model``, a live Keras model, or what ``convert`` takes.
+        output: The folder to write: ``model.onnx``, ``fp32.onnx``, ``report.json`` and
+            ``report.html``, all or nothing.
+        data: What ``Dataset.open`` takes; calibrates.
+        evaluate_on: The same; judges. Without it, ``data`` is split, so that evaluation never
+            sees a sample of calibration.
+        budget: What loss is acceptable. Without a ``metric``, the labels choose one; without
+            labels, floors of agreement and SQNR stand for it.
+        options: Which steps, where to measure, decisions to replay, whether to replace.
+        keras: How a Keras file is read.
+        run: Threads, seed and progress.
+
+    Returns:
+        What was measured of each step, and why it was kept or not.
+
+    Raises:
+        DataError: The data do not fit, ``output`` exists, or a step does not.
+        ModelError: The file cannot be read, or holds NaN.
+        UnsupportedOperator: An operator of the Keras model cannot be exported.
+        BudgetError: The decisions keep a step that is outside the budget here.
+
+    Example:
+        >>> report = compress("digits.keras", "out", "train.npz")  # doctest: +SKIP
+        >>> report.result.speedup  # doctest: +SKIP
+        6.97
     """
-    unknown = sorted(set(steps) - set(STEPS))
+    unknown = sorted(set(options.steps) - set(STEPS))
     if unknown:
         raise DataError(f"there is no step {unknown[0]!r}; the steps are {', '.join(STEPS)}")
-    replay = _decisions(decisions)
-    refuse_existing(output, force=force)
-    with atomic_folder(output, force=force) as folder:
-        progress("exporting")
-        options = {
-            "signature": signature,
-            "custom_objects": custom_objects,
-            "unsafe": unsafe,
-            "signature_key": signature_key,
-            "weights": weights,
-        }
-        fp32 = _reference(model, folder / "fp32.onnx", options)
+    source = options.decisions
+    decisions = None if source is None else Decisions.open(source)
+    refuse_existing(output, force=options.force)
+    with atomic_folder(output, force=options.force) as folder:
+        run.tell("exporting")
+        reference = folder / "fp32.onnx"
+        fp32 = _reference(model, reference, keras)
         refuse_nan_weights(fp32, str(getattr(model, "name", None) or model))
-        calibration, evaluation, notes = _data(fp32, data, evaluate_on, seed)
-        budget = Budget(
-            metric or default_metric(model_outputs(fp32), evaluation),
-            max_drop,
-            min_agreement,
-            min_sqnr_db,
-            strict,
-        )
-        judge = Judge(folder / "fp32.onnx", evaluation, budget, provider, threads, seed)
-        agreement, sqnr = search_floors(
-            model_outputs(fp32),
-            evaluation,
-            budget.metric,
-            max_drop=max_drop,
-            min_agreement=min_agreement,
-            min_sqnr=min_sqnr_db,
-        )
-        progress("measuring fp32")
+        samples = open_samples(data, evaluate_on, model_inputs(fp32), run.seed)
+        budget = budget.resolve(model_outputs(fp32), samples.evaluation)
+        judge = Judge(reference, samples.evaluation, budget, options.provider, run)
+        run.tell("measuring fp32")
         baseline = judge.baseline()
         context = StepContext(
-            calibration,
-            threads,
-            seed,
-            progress,
+            samples.calibration,
+            run,
             budget,
-            quantizes="quantize" in steps,
-            min_agreement=agreement,
-            min_sqnr_db=sqnr,
-            precisions=_precisions(decisions),
-            recorded=_recorded(decisions),
+            search_floors(model_outputs(fp32), samples.evaluation, budget),
+            quantizes="quantize" in options.steps,
+            decisions=decisions or Decisions(),
         )
-        wanted = {name: step for name, step in STEPS.items() if name in steps}
-        first = Candidate(fp32, folder / "fp32.onnx", baseline)
-        best, reports = run_steps(wanted, context, first, judge, replay)
-        progress("looking into the result")
+        wanted = {name: step for name, step in STEPS.items() if name in options.steps}
+        first = Candidate(fp32, reference, baseline)
+        best, reports = run_steps(
+            wanted, context, first, judge, None if decisions is None else decisions.kept
+        )
+        run.tell("looking into the result")
         insight = analyze(
-            folder / "fp32.onnx",
+            reference,
             best.path,
-            evaluation,
+            samples.evaluation,
             pruned=best.pruned,
-            provider=provider,
-            threads=threads,
+            provider=options.provider,
+            threads=run.threads,
         )
         _ship(best.path, folder)
         report = Report(
             source=getattr(model, "name", None) or str(model),
             metric_name=budget.metric,
-            max_drop=max_drop,
-            min_agreement=min_agreement,
-            min_sqnr_db=min_sqnr_db,
-            threads=threads,
+            max_drop=budget.drop,
+            min_agreement=budget.agreement,
+            min_sqnr_db=budget.sqnr_db,
+            threads=run.threads,
             baseline=baseline,
             steps=reports,
             result=best.measured,
-            notes=notes,
+            notes=samples.notes,
             insight=insight,
         )
         (folder / "report.json").write_text(report.to_json(), encoding="utf-8")
@@ -153,7 +158,7 @@ def compress(
     return report
 
 
-def _reference(model: Any, path: Path, options: dict[str, Any]) -> ir.Model:
+def _reference(model: Any, path: Path, keras: KerasOptions) -> ir.Model:
     """The fp32 graph, exported and proven or read and cleaned, and its file."""
     if isinstance(model, ir.Model) or not is_keras(model):
         graph = optimize(load_model(model).clone())
@@ -162,49 +167,9 @@ def _reference(model: Any, path: Path, options: dict[str, Any]) -> ir.Model:
     from converter.export.convert import export_to
     from converter.export.sources import load_source
 
-    live, keras_signature = load_source(model, **options)
+    live, keras_signature = load_source(model, **keras.to_dict())
     graph, _ = export_to(path, live, keras_signature)
     return graph
-
-
-def _data(
-    fp32: ir.Model, data: Any, evaluate_on: Any, seed: int
-) -> tuple[Dataset, Dataset, tuple[str, ...]]:
-    specs = model_inputs(fp32)
-    calibration = Dataset.open(data, inputs=specs)
-    if evaluate_on is not None:
-        evaluation = Dataset.open(evaluate_on, inputs=specs)
-        notes = [
-            f"calibrated on {calibration.num_samples or 'the'} samples of {calibration.name}, "
-            f"evaluated on {evaluation.num_samples or 'those'} of {evaluation.name}"
-        ]
-        return calibration, evaluation, (*notes, *calibration.notes, *evaluation.notes)
-    first, second = calibration.split(_CALIBRATION_SHARE, seed)
-    note = (
-        f"{calibration.name} was split: {first.num_samples} samples calibrate, "
-        f"{second.num_samples} others evaluate (seed {seed}); give --eval for data of its own"
-    )
-    return first, second, (note, *calibration.notes)
-
-
-def _decisions(source: Any) -> Mapping[str, bool] | None:
-    if source is None or isinstance(source, Mapping):
-        return source
-    return load_decisions(source)
-
-
-def _precisions(source: Any) -> Mapping[str, str] | None:
-    """Operator precisions out of a report; a mapping of steps to decisions has none."""
-    if source is None or isinstance(source, Mapping):
-        return None
-    return load_precisions(source) or None
-
-
-def _recorded(source: Any) -> Mapping[str, Mapping[str, Any]]:
-    """Details of each step out of a report, so that no step decides by timing again."""
-    if source is None or isinstance(source, Mapping):
-        return {}
-    return load_details(source)
 
 
 def _ship(path: Path, folder: Path) -> None:

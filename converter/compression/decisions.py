@@ -1,46 +1,75 @@
-"""What an earlier run decided by timing, to be decided the same way again."""
+"""What an earlier run decided, so that it is decided the same way again."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from runtimes.errors import DataError
 
-_STEP = "quantize"
+DecisionSource = str | os.PathLike[str] | Mapping[str, Any]
+"""A report as a JSON file or as its dictionary, or a mapping of steps to whether they are kept."""
+
+_NOT_A_REPORT = (
+    "the decisions are not a report of kilnx: give the report.json of compress, or what prune or "
+    "quantize printed with --json"
+)
 
 
-def load_precisions(source: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, str]:
-    """Precision of every operator by node name, out of a report.
+@dataclass(frozen=True)
+class Decisions:
+    """Decisions by step.
 
-    ``source``: a report of ``quantize`` or the ``report.json`` of ``compress``, as a file or as
-    the dictionary in it. Empty where ``compress`` did not quantize. Raises ``DataError`` for
-    anything else.
+    Attributes:
+        kept: Which steps were kept.
+        precisions: Precision of every operator by node name; None where nothing says.
+        plan: How many channels of each group stay; None where nothing says.
     """
-    document = source if isinstance(source, Mapping) else _read(source)
-    try:
-        if "steps" in document:
-            steps = [step for step in document["steps"] if step["name"] == _STEP]
-            operators = steps[0]["details"].get("operators", []) if steps else []
-        else:
-            operators = document["operators"]
-        return {str(one["name"]): str(one["precision"]) for one in operators}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            "the decisions are not a report of kilnx: give the JSON that quantize printed, or "
-            "the report.json of compress"
-        ) from error
+
+    kept: Mapping[str, bool] = field(default_factory=dict)
+    precisions: Mapping[str, str] | None = None
+    plan: Mapping[str, int] | None = None
+
+    @classmethod
+    def open(cls, source: DecisionSource) -> Decisions:
+        """Read the decisions out of ``source``; raises ``DataError`` for anything else."""
+        document = source if isinstance(source, Mapping) else _read(source)
+        try:
+            if "steps" in document:
+                return cls._of_compress(document["steps"])
+            if "operators" in document:
+                kept = {"quantize": bool(document.get("kept", True))}
+                return cls(kept, precisions=_precisions(document["operators"]))
+            if "plan" in document:
+                kept = {"prune": bool(document.get("kept", True))}
+                return cls(kept, plan=_plan(document["plan"]))
+            if all(isinstance(one, bool) for one in document.values()):
+                return cls(dict(document))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(_NOT_A_REPORT) from error
+        raise DataError(_NOT_A_REPORT)
+
+    @classmethod
+    def _of_compress(cls, steps: Any) -> Decisions:
+        details = {step["name"]: step.get("details") or {} for step in steps}
+        plan = details.get("prune", {}).get("plan")
+        return cls(
+            {str(step["name"]): bool(step["kept"]) for step in steps},
+            _precisions(details.get("quantize", {}).get("operators", [])),
+            None if plan is None else _plan(plan),
+        )
 
 
-def was_kept(source: str | os.PathLike[str] | Mapping[str, Any]) -> bool:
-    """Whether the report of ``quantize`` in ``source`` kept the INT8 model."""
-    document = source if isinstance(source, Mapping) else _read(source)
-    if "steps" in document:
-        return any(step["name"] == _STEP and step["kept"] for step in document["steps"])
-    return bool(document.get("kept", True))
+def _precisions(operators: Any) -> dict[str, str]:
+    return {str(one["name"]): str(one["precision"]) for one in operators}
+
+
+def _plan(groups: Any) -> dict[str, int]:
+    return {str(name): int(stays) for name, stays in groups.items()}
 
 
 def _read(path: str | os.PathLike[str]) -> Mapping[str, Any]:

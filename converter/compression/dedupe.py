@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import onnx_ir as ir
 
@@ -25,40 +25,64 @@ from runtimes.onnx_files.load_save import (
 )
 from runtimes.onnx_graph.fold_views import VIEW_KEY
 from runtimes.onnx_graph.values import all_nodes
+from runtimes.options import flat_options
+from runtimes.parity.budget import Budget
 from runtimes.weight_store.store import StoreReport, create_store
-
-if TYPE_CHECKING:
-    from runtimes.parity.budget import Budget
 
 __all__ = ["dedupe", "deduplicate_all"]
 
 
+@dataclass(frozen=True)
+class DedupeOptions:
+    """What ``dedupe`` merges.
+
+    Attributes:
+        names: What the models are called in a store; otherwise as their files.
+        near: Also merge weights that differ by at most this share of their largest magnitude.
+        force: Whether an existing output is replaced.
+    """
+
+    names: Sequence[str] | None = None
+    near: float | None = None
+    force: bool = False
+
+
+@flat_options(budget=Budget, options=DedupeOptions)
 def dedupe(
     sources: ModelSource | Sequence[ModelSource],
     output: str | os.PathLike[str],
     *,
-    names: Sequence[str] | None = None,
-    near: float | None = None,
     data: Any = None,
-    metric: str | None = None,
-    max_drop: float = 0.01,
-    min_agreement: float = 0.99,
-    min_sqnr: float = 20.0,
-    force: bool = False,
+    budget: Budget = Budget(),  # noqa: B008  # frozen
+    options: DedupeOptions = DedupeOptions(),
 ) -> DedupeReport | StoreReport:
     """Write one model with equal weights stored once, or a store of several models.
 
     One model: the file ``output`` computes the same, bit by bit (in ONNX Runtime, which reads
     views of tensors when it loads). Several models, or an ``output`` that ends in a slash or is a
-    folder: a weight store (``runtimes.weight_store``), the models called ``names`` or as their
-    files.
+    folder: a weight store (``runtimes.weight_store``). Merging near duplicates is lossy: ``data``
+    judges it, and what is outside the budget is not done; the notes of the report say so. Models
+    that are passed in stay as they are. The fields of both dataclasses are taken as keywords, too.
 
-    ``near``: also merge weights that differ by at most this share of their largest magnitude.
-    That is lossy: ``data`` judges it (as ``check`` does, by ``max_drop`` of ``metric`` where there
-    are labels, else by ``min_agreement`` and ``min_sqnr`` in dB), and what is outside the budget
-    is not done; the notes of the report say so. Models that are passed in stay as they are.
-    Raises ``ModelError`` and ``DataError`` as ``load_model`` and ``save_model`` do.
+    Args:
+        sources: ONNX files or ``onnx_ir.Model``s, one or several.
+        output: The file or the folder to write.
+        data: What ``Dataset.open`` takes; judges what ``near`` merges.
+        budget: What loss is acceptable where ``near`` is given.
+        options: Names in the store, how near is near, whether to replace.
+
+    Returns:
+        What was merged, or what the store holds.
+
+    Raises:
+        ModelError: A file cannot be read.
+        DataError: ``output`` exists, or ``near`` stands without data or with several models.
+
+    Example:
+        >>> dedupe("model.onnx", "smaller.onnx").saved_bytes  # doctest: +SKIP
+        235520
     """
+    near, force = options.near, options.force
     if isinstance(sources, str | os.PathLike | ir.Model):
         sources = [sources]
     if not sources:
@@ -71,14 +95,11 @@ def dedupe(
                 "--near is for one model: the models of a store come out as they went in; "
                 "run it on each model first"
             )
-        return create_store(output, sources, names, force=force)
+        return create_store(output, sources, options.names, force=force)
     refuse_existing(output, force=force)
     model = load_model(sources[0]).clone()
     report = deduplicate_all(model)
     if near is not None:
-        from runtimes.parity.budget import Budget
-
-        budget = Budget(metric, max_drop, min_agreement, min_sqnr)
         model, report = _near(model, report, near, data, budget)
     save_model(model, output, force=force)
     return report
@@ -113,20 +134,19 @@ def _near(
     """The model with near duplicates merged if that is inside the budget, else ``exact``."""
     from runtimes.data.dataset import Dataset
     from runtimes.onnx_files.load_save import model_inputs, model_outputs
-    from runtimes.parity.budget import default_metric
+    from runtimes.parity.check import check
 
     candidate = exact.clone()
     merged = merge_near(candidate, tolerance)
     if not merged:
         return exact, replace(report, notes=(f"no two weights are within {tolerance:g}",))
     dataset = Dataset.open(data, inputs=model_inputs(exact))
-    metric = budget.metric or default_metric(model_outputs(exact), dataset)
-    budget = replace(budget, metric=metric)
+    budget = budget.resolve(model_outputs(exact), dataset)
     with tempfile.TemporaryDirectory(prefix="kilnx-") as folder:
         paths = [Path(folder) / name for name in ("exact.onnx", "near.onnx")]
         for model, path in zip((exact, candidate), paths, strict=True):
             write_model(model.clone(), path)
-        parity = budget.check(paths[0], paths[1], dataset)
+        parity = check(paths[0], paths[1], dataset, budget=budget)
     if not parity.passed:
         note = f"near duplicates stay: outside the budget, {parity.reason}"
         return exact, replace(report, notes=(note,))

@@ -6,15 +6,15 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from converter.compression.gain import Gain
 from converter.report.report import Measured
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_files.load_save import file_bytes
-from runtimes.parity.budget import Budget, default_metric
-from runtimes.parity.check import ParityReport, evaluate
+from runtimes.options import RunOptions
+from runtimes.parity.budget import Budget
+from runtimes.parity.check import check, evaluate
+from runtimes.parity.report import ParityReport
 from runtimes.profiling.profile import ProfileReport, profile
-from runtimes.profiling.report import NOISE_MARGIN
-
-__all__ = ["Budget", "Judge", "default_metric"]
 
 
 @dataclass(frozen=True)
@@ -25,27 +25,32 @@ class Judge:
     evaluation: Dataset
     budget: Budget
     provider: str
-    threads: int
-    seed: int
+    run: RunOptions
 
     def baseline(self) -> Measured:
         """The reference itself."""
         metric = None
         if self.budget.metric is not None:
-            metric = evaluate(
-                self.reference, self.evaluation, self.budget.metric, threads=self.threads
-            )
+            metric = evaluate(self.reference, self.evaluation, self.budget.metric, run=self._quiet)
         latency = self._profile(self.reference, None).batches[0].model.p50_ms
-        return Measured(file_bytes(self.reference), latency, metric, None, 1.0, 1.0, 1.0)
+        return Measured(
+            file_bytes(self.reference),
+            latency,
+            metric,
+            speedup=1.0,
+            speedup_low=1.0,
+            speedup_high=1.0,
+        )
 
     def parity(self, path: Path) -> ParityReport:
         """Whether the model at ``path`` is inside the budget."""
-        return self.budget.check(
+        return check(
             self.reference,
             path,
             self.evaluation,
+            budget=self.budget,
             providers=(self.provider,),
-            threads=self.threads,
+            run=self._quiet,
         )
 
     def measure(self, path: Path, parity: ParityReport, best: Measured) -> Measured:
@@ -61,25 +66,24 @@ class Judge:
         return Measured(
             size_bytes=file_bytes(path),
             latency_ms=(best.latency_ms or 0.0) * (best.speedup or 1.0) / (found.ratio or 1.0),
-            metric=parity.metrics[0].candidate if parity.metrics else min(agreement, default=None),
+            metric=parity.metrics[0].candidate if parity.metrics else None,
+            agreement=min(agreement, default=None),
             sqnr_db=worst if math.isfinite(worst) else None,
             speedup=found.ratio,
             speedup_low=found.ratio_low,
             speedup_high=found.ratio_high,
         )
 
-    def speed(self, path: Path, than: Path) -> tuple[bool, bool, float]:
-        """Whether ``path`` is surely faster than, surely slower than ``than``, and the ratio."""
-        found = self._profile(path, than)
-        ratio = found.batches[0].ratio
-        return found.faster(NOISE_MARGIN), found.slower(NOISE_MARGIN), ratio or 1.0
+    def gain(self, path: Path, than: Path) -> Gain:
+        """What the model at ``path`` is worth next to the one at ``than``."""
+        return Gain.of(self._profile(path, than))
 
     def _profile(self, path: Path, against: Path | None) -> ProfileReport:
         return profile(
-            path,
-            against=against,
-            provider=self.provider,
-            threads=self.threads,
-            data=self.evaluation,
-            seed=self.seed,
+            path, against=against, provider=self.provider, data=self.evaluation, run=self._quiet
         )
+
+    @property
+    def _quiet(self) -> RunOptions:
+        """The steps are told, not every sample."""
+        return RunOptions(self.run.threads, self.run.seed)

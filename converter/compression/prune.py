@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import onnx_ir as ir
 
+from converter.compression.decisions import Decisions, DecisionSource
+from converter.compression.gain import Gain
+from converter.compression.samples import open_samples
 from converter.passes import optimize
 from converter.pruning.exact.dead_channels import keep_outputs
 from converter.pruning.model import Pruned, PruneOptions, prune_model
@@ -30,77 +31,99 @@ from runtimes.onnx_files.load_save import (
     refuse_nan_weights,
     save_model,
 )
-from runtimes.parity.budget import Budget, default_metric
-from runtimes.parity.check import ParityReport, check
+from runtimes.options import RunOptions, flat_options
+from runtimes.parity.budget import Budget
+from runtimes.parity.check import check
+from runtimes.parity.report import ParityReport
 from runtimes.profiling.profile import ProfileReport, profile
-from runtimes.profiling.report import NOISE_MARGIN
 
-# Half of the data prunes, so that the other half judges as well as it can.
-_CALIBRATION_SHARE = 0.5
+# Random samples that the exact part is checked on where there are no data.
 _MADE_UP_SAMPLES = 4
 
 
+@dataclass(frozen=True)
+class PruneFileOptions:
+    """How much ``prune`` removes, beside what loss is acceptable.
+
+    Attributes:
+        flops: Enough: this share of the multiply-adds, 0 to 1.
+        params: Enough: this share of the parameters.
+        latency: Enough: this share of the latency here.
+        outputs: Outputs to keep; None keeps all.
+        decisions: An earlier report, whose decision is repeated.
+        force: Whether an existing output is replaced.
+    """
+
+    flops: float | None = None
+    params: float | None = None
+    latency: float | None = None
+    outputs: Sequence[str] | None = None
+    decisions: DecisionSource | None = None
+    force: bool = False
+
+
+@flat_options(budget=Budget, options=PruneFileOptions, run=RunOptions)
 def prune(
     model: ModelSource,
     output: str | os.PathLike[str] | None,
     data: Any = None,
     *,
     evaluate_on: Any = None,
-    metric: str | None = None,
-    max_drop: float = 0.01,
-    min_agreement: float = 0.99,
-    min_sqnr: float = 20.0,
-    flops: float | None = None,
-    params: float | None = None,
-    latency: float | None = None,
-    outputs: Sequence[str] | None = None,
-    decisions: str | os.PathLike[str] | Mapping[str, Any] | None = None,
-    threads: int = 1,
-    force: bool = False,
-    seed: int = 0,
-    progress: Callable[[str], None] = lambda text: None,
+    budget: Budget = Budget(),  # noqa: B008  # frozen
+    options: PruneFileOptions = PruneFileOptions(),
+    run: RunOptions = RunOptions(),  # noqa: B008
 ) -> PruningReport:
     """Remove channels from an ONNX model without training, and write what is left to ``output``.
 
-    First goes what changes nothing: outputs other than ``outputs`` and what only they need,
-    dead and duplicate channels. Then, with ``data`` (what ``Dataset.open`` takes), whole channels
-    go and what is left is repaired, until the budget is spent: ``max_drop`` of the
-    labelled ``metric`` (chosen by the labels where it is ``None``), without labels a floor of
-    top-1 agreement (0 … 1) and of SQNR in dB; or until one of ``flops``, ``params`` and
-    ``latency`` is met, each a share of what the model has, 0 … 1. ``evaluate_on`` judges at last;
-    without it, ``data`` is split so that no sample does both. ``decisions`` (a report or its path)
-    repeats what an earlier run decided. ``output`` None writes nothing.
+    First goes what changes nothing: outputs that are not kept and what only they need, dead and
+    duplicate channels. Then, with ``data``, whole channels go and what is left is repaired, until
+    the budget is spent or the target is met. Where the budget allows nothing, the model is written
+    with the exact part done (``kept`` is false). The fields of all three dataclasses are taken as
+    keywords, too.
 
-    Where the budget allows nothing, the model is written with the exact part done (``kept`` is
-    false). Raises ``ModelError`` for a file that is not a float ONNX model, lacks an output or
-    holds NaN, ``DataError`` for data that do not fit and for an ``output`` that exists, unless
-    ``force``.
+    Args:
+        model: An ONNX file or an ``onnx_ir.Model``, in float.
+        output: The file to write; None writes nothing.
+        data: What ``Dataset.open`` takes; without any, only lossless pruning is done.
+        evaluate_on: The same; judges. Without it, ``data`` is split.
+        budget: What loss is acceptable. Without a ``metric``, the labels choose one.
+        options: The target (one of ``flops``, ``params`` and ``latency``), outputs, decisions.
+        run: Threads, seed and progress.
+
+    Returns:
+        What was removed, the parity and the latency.
+
+    Raises:
+        ModelError: The file is not a float ONNX model, lacks an output or holds NaN.
+        DataError: The data do not fit, ``output`` exists, or there is more than one target.
+
+    Example:
+        >>> prune("model.onnx", "half.onnx", "train.npz", flops=0.5).kept  # doctest: +SKIP
+        True
     """
-    target = _target(flops=flops, params=params, latency=latency)
-    plan = _plan(decisions)
+    target = _target(flops=options.flops, params=options.params, latency=options.latency)
+    plan = _plan(options.decisions)
     if output is not None:
-        refuse_existing(output, force=force)
+        refuse_existing(output, force=options.force)
     source = load_model(model)
     refuse_quantized(source)
     refuse_nan_weights(source, "the model" if isinstance(model, ir.Model) else str(model))
     reference = optimize(source.clone())
+    outputs = options.outputs
     removed = keep_outputs(reference, outputs) if outputs is not None else ()
-    calibration, evaluation, notes = _split(reference, data, evaluate_on, seed)
-    chosen = metric
-    if metric is None and evaluation is not None:
-        chosen = default_metric(model_outputs(reference), evaluation)
-    budget = Budget(chosen, max_drop, min_agreement, min_sqnr)
-    options = PruneOptions(target, plan, threads, seed)
-    pruned = prune_model(reference, calibration, budget, options=options, progress=progress)
-    progress("judging the pruned model")
+    calibration, evaluation, notes = _samples(reference, data, evaluate_on, run.seed)
+    budget = budget.resolve(model_outputs(reference), evaluation)
+    how = PruneOptions(target, plan, run.threads, run.seed)
+    pruned = prune_model(reference, calibration, budget, options=how, progress=run.tell)
+    run.tell("judging the pruned model")
     if pruned.report.kept and evaluation is not None:
-        pruned = _judge_all(reference, pruned, evaluation, budget, options)
+        pruned = _judge_all(reference, pruned, evaluation, budget, how)
     result, report = pruned.model, pruned.report
     if not report.kept:
-        result, report = _judge_exact(reference, pruned, evaluation, options)
+        result, report = _judge_exact(reference, pruned, evaluation, how)
     report = replace(report, exact=(*removed, *report.exact), notes=(*notes, *report.notes))
     if output is not None:
-        save_model(result, output, force=force)
+        save_model(result, output, force=options.force)
     return report
 
 
@@ -134,7 +157,7 @@ def _judge(
 ) -> Pruned:
     """Whether the pruned model holds what it should, on data that it has not seen."""
     threads, seed = options.threads, options.seed
-    parity = budget.check(reference, pruned.model, evaluation, threads=threads)
+    parity = check(reference, pruned.model, evaluation, budget=budget, threads=threads)
     speed = profile(pruned.model, against=reference, data=evaluation, threads=threads, seed=seed)
     kept, reason = _decide(parity, speed, pruned.report, options)
     report = replace(
@@ -154,12 +177,12 @@ def _judge(
 def _decide(
     parity: ParityReport, speed: ProfileReport, report: PruningReport, options: PruneOptions
 ) -> tuple[bool, str]:
-    found = f"{speed.batches[0].ratio:.2f}× as fast, {report.reason}; {parity.reason}"
+    gain = Gain.of(speed)
     if not parity.passed:
         return False, f"outside the budget: {parity.reason}"
-    if options.target.resource == "latency" and speed.slower(NOISE_MARGIN):
-        return False, f"slower here: {found}"
-    return True, found
+    if options.target.resource == "latency" and gain.slower:
+        return False, f"{gain.verdict}; {report.reason}"
+    return True, f"{gain}, {report.reason}; {parity.reason}"
 
 
 def _judge_exact(
@@ -172,30 +195,22 @@ def _judge_exact(
     parity = check(reference, pruned.exact, data, threads=options.threads)
     if parity.passed:
         return pruned.exact, replace(pruned.report, parity=pruned.report.parity or parity.to_dict())
-    reason = f"what should change nothing does, and is left out: {parity.reason}"
+    reason = f"the lossless step changed the outputs and was reverted: {parity.reason}"
     return reference, replace(pruned.report, reason=reason, exact=(), parity=parity.to_dict())
 
 
-def _split(
+def _samples(
     model: ir.Model, data: Any, evaluate_on: Any, seed: int
 ) -> tuple[Dataset | None, Dataset | None, tuple[str, ...]]:
-    specs = model_inputs(model)
-    if data is None:
-        if evaluate_on is None:
-            return None, None, ("no data: only what changes no result can go",)
-        evaluation = Dataset.open(evaluate_on, inputs=specs)
-        return None, evaluation, evaluation.notes
-    calibration = Dataset.open(data, inputs=specs)
-    if evaluate_on is not None:
-        evaluation = Dataset.open(evaluate_on, inputs=specs)
-        note = f"pruned on {calibration.name}, judged on {evaluation.name}"
-        return calibration, evaluation, (note, *calibration.notes, *evaluation.notes)
-    first, second = calibration.split(_CALIBRATION_SHARE, seed)
-    note = (
-        f"{calibration.name} was split: {first.num_samples} samples prune and "
-        f"{second.num_samples} others judge (seed {seed})"
-    )
-    return first, second, (note, *calibration.notes)
+    """What calibrates and what judges, either of which may be missing here."""
+    inputs = model_inputs(model)
+    if data is not None:
+        samples = open_samples(data, evaluate_on, inputs, seed)
+        return samples.calibration, samples.evaluation, samples.notes
+    if evaluate_on is None:
+        return None, None, ("no data: only lossless pruning is done",)
+    evaluation = Dataset.open(evaluate_on, inputs=inputs)
+    return None, evaluation, evaluation.notes
 
 
 def _target(*, flops: float | None, params: float | None, latency: float | None) -> Target:
@@ -210,16 +225,11 @@ def _target(*, flops: float | None, params: float | None, latency: float | None)
     return Target("latency")
 
 
-def _plan(source: Any) -> Plan | None:
-    """The decision out of a report of ``prune``."""
+def _plan(source: DecisionSource | None) -> Plan | None:
+    """How many channels of each group stay, out of an earlier report."""
     if source is None:
         return None
-    try:
-        report = source
-        if not isinstance(source, Mapping):
-            report = json.loads(Path(source).read_text(encoding="utf-8"))
-        return {str(name): int(stays) for name, stays in report["plan"].items()}
-    except OSError as error:
-        raise DataError(f"{source} cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError("the decisions are not a report that prune wrote (--json)") from error
+    plan = Decisions.open(source).plan
+    if plan is None:
+        raise DataError("the decisions hold no plan: give what prune printed with --json")
+    return dict(plan)

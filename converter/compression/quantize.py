@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import onnx_ir as ir
 
-from converter.compression.decisions import load_precisions, was_kept
+from converter.compression.decisions import Decisions, DecisionSource
+from converter.compression.gain import Gain
+from converter.compression.samples import Samples, open_samples
 from converter.passes import optimize
 from quantizers.options import QuantizeOptions, TargetCpu, with_effort
 from quantizers.report import QuantizationReport
 from quantizers.rewrites.prepare import refuse_quantized
-from quantizers.static import Progress, quantize_model
+from quantizers.static import quantize_model
 from runtimes.atomic_files import refuse_existing
-from runtimes.data.dataset import Dataset
 from runtimes.errors import BudgetError
 from runtimes.onnx_files.load_save import (
     ModelSource,
@@ -26,138 +27,178 @@ from runtimes.onnx_files.load_save import (
     refuse_nan_weights,
     save_model,
 )
-from runtimes.parity.budget import default_metric, search_floors
-from runtimes.parity.check import ParityReport, check
+from runtimes.options import RunOptions, flat_options
+from runtimes.parity.budget import Budget, search_floors
+from runtimes.parity.check import check
+from runtimes.parity.report import ParityReport
 from runtimes.profiling.profile import ProfileReport, profile
-
-# Half of the data calibrates, so that the other half judges as well as it can.
-_CALIBRATION_SHARE = 0.5
 
 Effort = Literal["low", "default", "high"]
 
 # Mixtures that the evaluation data may refuse: with many, the least noisy by chance would be found.
 _MOST_REFUSALS = 3
 
-# Interleaved runs on a shared machine do not tell two models apart below this.
-_NOISE = 0.02
+
+@dataclass(frozen=True)
+class QuantizeFileOptions:
+    """What ``quantize`` does, beside what loss is acceptable.
+
+    Attributes:
+        keep_float: Names of nodes that stay in float.
+        batch: Batch sizes to be fast at.
+        effort: ``low`` repairs nothing but biases and times only the whole; ``high`` also learns
+            the rounding of weights.
+        target_cpu: ``vnni`` drops the guard against 16-bit sums that saturate elsewhere.
+        decisions: An earlier report, whose choices by timing are repeated instead of timing.
+        force: Whether an existing output is replaced.
+    """
+
+    keep_float: Sequence[str] = ()
+    batch: Sequence[int] = (1,)
+    effort: Effort = "default"
+    target_cpu: TargetCpu = "any"
+    decisions: DecisionSource | None = None
+    force: bool = False
 
 
+@flat_options(budget=Budget, options=QuantizeFileOptions, run=RunOptions)
 def quantize(
     model: ModelSource,
     output: str | os.PathLike[str] | None,
     data: Any,
     *,
     evaluate_on: Any = None,
-    metric: str | None = None,
-    max_drop: float = 0.01,
-    min_agreement: float = 0.99,
-    min_sqnr: float = 20.0,
-    keep_float: Sequence[str] = (),
-    batch: Sequence[int] = (1,),
-    threads: int = 1,
-    effort: Effort = "default",
-    target_cpu: TargetCpu = "any",
-    decisions: str | os.PathLike[str] | Mapping[str, Any] | None = None,
-    force: bool = False,
-    seed: int = 0,
-    progress: Progress | None = None,
+    budget: Budget = Budget(),  # noqa: B008  # frozen
+    options: QuantizeFileOptions = QuantizeFileOptions(),
+    run: RunOptions = RunOptions(),  # noqa: B008
 ) -> QuantizationReport:
     """Quantize an ONNX model to INT8 if that pays, and write the result to ``output``.
 
-    ``data`` (what ``Dataset.open`` takes) calibrates and ``evaluate_on`` judges; without it,
-    ``data`` is split so that no sample does both. The INT8 model is kept when, on the
-    evaluation data, ``metric`` (where there are labels, the one they mean) drops by at most
-    ``max_drop`` (without labels: top-1 agreement with the float model reaches ``min_agreement``,
-    0 … 1, and the SQNR ``min_sqnr`` dB), and when it is not slower at any of the ``batch`` sizes
-    with ``threads`` threads on the CPU. Every operator is timed in INT8 and in float, and the
-    fastest mixture inside the budget is sought. Else the float model is written, simplified, and
-    the report says why (``kept`` is false).
+    The INT8 model is kept when it is inside the budget on the data that judge, and not slower at
+    any of the batch sizes. Every operator is timed in INT8 and in float, and the fastest mixture
+    inside the budget is sought. Else the float model is written, simplified, and the report says
+    why (``kept`` is false). The fields of all three dataclasses are taken as keywords, too.
 
-    ``effort``: "low" repairs nothing but biases and times only the whole, "high" also learns the
-    rounding of weights. ``target_cpu``: "vnni" drops the guard against saturating 16-bit sums.
-    ``decisions``: an earlier report (``to_dict`` or its JSON file), whose choices by timing
-    are repeated instead of timing anything. ``keep_float`` names nodes that stay in float.
-    ``output`` None writes nothing.
+    Args:
+        model: An ONNX file or an ``onnx_ir.Model``, in float.
+        output: The file to write; None writes nothing.
+        data: What ``Dataset.open`` takes; calibrates.
+        evaluate_on: The same; judges. Without it, ``data`` is split.
+        budget: What loss is acceptable. Without a ``metric``, the labels choose one.
+        options: What stays in float, which batch sizes matter, effort, decisions to replay.
+        run: Threads, seed and progress.
 
-    Raises ``ModelError`` for a file that is not a float ONNX model, ``DataError`` for data that
-    do not fit and for an ``output`` that exists, unless ``force``, and ``BudgetError`` where
-    ``decisions`` keep an INT8 model that is outside the budget here.
+    Returns:
+        What became of every operator, the parity and the latency.
+
+    Raises:
+        ModelError: The file is not a float ONNX model.
+        DataError: The data do not fit, or ``output`` exists.
+        BudgetError: The decisions keep an INT8 model that is outside the budget here.
+
+    Example:
+        >>> quantize("model.onnx", "int8.onnx", "train.npz").kept  # doctest: +SKIP
+        True
     """
     if output is not None:
-        refuse_existing(output, force=force)
+        refuse_existing(output, force=options.force)
+    decisions = None if options.decisions is None else Decisions.open(options.decisions)
     source = load_model(model)
     refuse_quantized(source)
     refuse_nan_weights(source, str(model) if source is not model else "the model")
     simplified = optimize(source.clone())
-    calibration, evaluation, notes = _split(simplified, data, evaluate_on, seed)
-    if metric is None:
-        metric = default_metric(model_outputs(simplified), evaluation)
-        if metric is not None:
-            notes = (*notes, f"the labels judge by {metric}; name another metric to change that")
-        elif evaluation.label_names:
-            notes = (*notes, "the labels fit no metric by themselves: agreement and SQNR judge")
-    agreement, sqnr = search_floors(
-        model_outputs(simplified),
-        evaluation,
-        metric,
-        max_drop=max_drop,
-        min_agreement=min_agreement,
-        min_sqnr=min_sqnr,
-    )
-    options = with_effort(
-        QuantizeOptions(
-            keep_float=frozenset(keep_float),
-            threads=threads,
-            target_cpu=target_cpu,
-            measure=effort != "low",
-            batches=tuple(batch),
-            min_sqnr=sqnr,
-            min_agreement=agreement,
-            precisions=None if decisions is None else load_precisions(decisions),
-        ),
-        effort,
-    )
-
-    def judged(candidate: ir.Model) -> ParityReport:
-        return check(
-            simplified,
-            candidate,
-            evaluation,
-            metric=metric,
-            max_drop=None if metric is None else max_drop,
-            min_agreement=min_agreement,
-            min_sqnr=min_sqnr,
-            threads=threads,
-        )
-
-    refused = 0
-
-    def accept(candidate: ir.Model) -> bool:
-        nonlocal refused
-        passed = judged(candidate).passed
-        refused += not passed
-        return passed or refused > _MOST_REFUSALS
-
+    samples = open_samples(data, evaluate_on, model_inputs(simplified), run.seed)
+    notes = (*samples.notes, *_note_of_metric(budget, simplified, samples))
+    budget = budget.resolve(model_outputs(simplified), samples.evaluation)
+    judge = _Judge(simplified, samples, budget, run)
     quantized, report = quantize_model(
-        simplified, calibration, options=options, progress=progress, accept=accept
+        simplified,
+        samples.calibration,
+        options=_quantize_options(options, judge, decisions),
+        progress=run.tell,
+        accept=judge.accept,
     )
-    if refused:
-        notes = (*notes, f"{refused} mixtures were outside the budget on the data that judge")
+    if judge.refused:
+        notes = (*notes, f"{judge.refused} mixtures were outside the budget on the data that judge")
     report = replace(report, notes=(*notes, *report.notes))
     if report.kept:
-        parity = judged(quantized)
+        parity = judge.parity(quantized)
         if decisions is not None:
-            report = _replay(report, parity, kept=was_kept(decisions))
-            if output is not None:
-                save_model(quantized if report.kept else simplified, output, force=force)
-            return report
-        latency = profile(
-            quantized, against=simplified, data=evaluation, batch=batch, threads=threads, seed=seed
-        )
-        report = _decide(report, parity, latency)
+            report = _replay(report, parity, kept=decisions.kept.get("quantize", True))
+        else:
+            report = _decide(report, parity, judge.latency(quantized, options.batch))
     if output is not None:
-        save_model(quantized if report.kept else simplified, output, force=force)
+        save_model(quantized if report.kept else simplified, output, force=options.force)
     return report
+
+
+@dataclass
+class _Judge:
+    """Holds candidates against the float model, and counts those that it refused."""
+
+    reference: ir.Model
+    samples: Samples
+    budget: Budget
+    run: RunOptions
+    refused: int = field(default=0, init=False)
+
+    def parity(self, candidate: ir.Model) -> ParityReport:
+        """Whether ``candidate`` is inside the budget on the data that judge."""
+        return check(
+            self.reference,
+            candidate,
+            self.samples.evaluation,
+            budget=self.budget,
+            threads=self.run.threads,
+        )
+
+    def accept(self, candidate: ir.Model) -> bool:
+        """Whether the search may go on with ``candidate``; after a few refusals always."""
+        passed = self.parity(candidate).passed
+        self.refused += not passed
+        return passed or self.refused > _MOST_REFUSALS
+
+    def latency(self, candidate: ir.Model, batch: Sequence[int]) -> ProfileReport:
+        """How fast ``candidate`` is next to the float model."""
+        return profile(
+            candidate,
+            against=self.reference,
+            data=self.samples.evaluation,
+            batch=batch,
+            threads=self.run.threads,
+            seed=self.run.seed,
+        )
+
+
+def _quantize_options(
+    options: QuantizeFileOptions, judge: _Judge, decisions: Decisions | None
+) -> QuantizeOptions:
+    outputs = model_outputs(judge.reference)
+    agreement, sqnr = search_floors(outputs, judge.samples.evaluation, judge.budget)
+    precisions = None if decisions is None else decisions.precisions or {}
+    plain = QuantizeOptions(
+        keep_float=frozenset(options.keep_float),
+        threads=judge.run.threads,
+        target_cpu=options.target_cpu,
+        measure=options.effort != "low",
+        batches=tuple(options.batch),
+        min_sqnr=sqnr,
+        min_agreement=agreement,
+        precisions=precisions,
+    )
+    return with_effort(plain, options.effort)
+
+
+def _note_of_metric(budget: Budget, model: ir.Model, samples: Samples) -> tuple[str, ...]:
+    """What the labels were taken to mean, where the user did not say."""
+    if budget.metric is not None:
+        return ()
+    metric = budget.resolve(model_outputs(model), samples.evaluation).metric
+    if metric is not None:
+        return (f"the labels judge by {metric}; name another metric to change that",)
+    if samples.evaluation.label_names:
+        return ("no metric could be inferred from the labels: agreement and SQNR judge",)
+    return ()
 
 
 def _replay(report: QuantizationReport, parity: ParityReport, *, kept: bool) -> QuantizationReport:
@@ -169,38 +210,14 @@ def _replay(report: QuantizationReport, parity: ParityReport, *, kept: bool) -> 
     return replace(report, kept=kept, reason=reason, parity=parity.to_dict())
 
 
-def _split(
-    model: ir.Model, data: Any, evaluate_on: Any, seed: int
-) -> tuple[Dataset, Dataset, tuple[str, ...]]:
-    specs = model_inputs(model)
-    calibration = Dataset.open(data, inputs=specs)
-    if evaluate_on is not None:
-        evaluation = Dataset.open(evaluate_on, inputs=specs)
-        note = f"calibrated on {calibration.name}, judged on {evaluation.name}"
-        return calibration, evaluation, (note, *calibration.notes, *evaluation.notes)
-    first, second = calibration.split(_CALIBRATION_SHARE, seed)
-    note = (
-        f"{calibration.name} was split: {first.num_samples} samples calibrate and "
-        f"{second.num_samples} others judge (seed {seed})"
-    )
-    return first, second, (note, *calibration.notes)
-
-
 def _decide(
     report: QuantizationReport, parity: ParityReport, latency: ProfileReport
 ) -> QuantizationReport:
-    ratios = ", ".join(f"{found.ratio:.2f}× at batch {found.batch}" for found in latency.batches)
-    float_bytes, int8_bytes = latency.against_size_bytes, latency.size_bytes
-    assert float_bytes is not None
-    assert int8_bytes is not None
-    smaller = int8_bytes / float_bytes
-    gain = f"{ratios} as fast as float, {smaller:.2f}× the size"
+    gain = Gain.of(latency)
     if not parity.passed:
         kept, reason = False, f"INT8 is outside the budget: {parity.reason}"
-    elif latency.slower(_NOISE):
-        kept, reason = False, f"INT8 does not pay here: {gain}"
-    elif smaller > 1.0 - _NOISE and not latency.faster(_NOISE):
-        kept, reason = False, f"INT8 is neither smaller nor surely faster: {gain}"
+    elif not gain.pays:
+        kept, reason = False, f"INT8 is {gain.verdict}"
     else:
         kept, reason = True, f"{gain}; {parity.reason}"
     return replace(
@@ -209,6 +226,6 @@ def _decide(
         reason=reason,
         parity=parity.to_dict(),
         latency=latency.to_dict(),
-        float_bytes=float_bytes,
-        int8_bytes=int8_bytes,
+        float_bytes=latency.against_size_bytes,
+        int8_bytes=latency.size_bytes,
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import onnx_ir as ir
 
+from converter.compression.decisions import Decisions
 from converter.compression.dedupe import deduplicate_all
 from converter.passes.deduplication.initializers import DedupeReport
 from converter.pruning import Pruned, PruneOptions, prune_model
@@ -16,6 +17,7 @@ from converter.pruning.search.search import Target
 from quantizers import QuantizeOptions, quantize_model
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_graph.fold_views import FoldViews
+from runtimes.options import RunOptions
 from runtimes.parity.budget import Budget
 
 
@@ -23,22 +25,17 @@ from runtimes.parity.budget import Budget
 class StepContext:
     """What a step may use: data that evaluation never sees, threads, a seed.
 
-    ``min_agreement`` and ``min_sqnr_db``: floors that a candidate should reach on the calibration
-    data. ``precisions``: INT8 or float by operator, as decided before, in place of timing.
-    ``budget`` is what all steps together may lose. ``quantizes``: INT8 comes later. ``recorded``:
-    by step, the details of an earlier run that is replayed.
+    ``budget`` is what all steps together may lose; ``floors`` are the agreement and the SQNR in dB
+    that a candidate should reach on the calibration data. ``quantizes``: INT8 comes later.
+    ``decisions`` of an earlier run stand in for timing.
     """
 
     calibration: Dataset
-    threads: int
-    seed: int
-    progress: Callable[[str], None]
+    run: RunOptions
     budget: Budget
+    floors: tuple[float, float]
     quantizes: bool = False
-    min_agreement: float = 0.99
-    min_sqnr_db: float = 20.0
-    precisions: Mapping[str, str] | None = None
-    recorded: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    decisions: Decisions = Decisions()  # noqa: RUF009  # frozen
 
 
 @dataclass(frozen=True)
@@ -81,15 +78,14 @@ def _shared(found: DedupeReport) -> str:
 
 
 def _prune(model: ir.Model, context: StepContext) -> Outcome:
-    plan = context.recorded.get("prune", {}).get("plan")
     target = Target("latency", int8=context.quantizes)
-    options = PruneOptions(target, plan, context.threads, context.seed)
+    options = PruneOptions(target, context.decisions.plan, context.run.threads, context.run.seed)
     budget = share_of(context.budget, _PRUNING_SHARE)
     # Weights that dedupe made views of are constants again while their channels are removed.
     separate = model.clone()
     FoldViews(only_ours=True)(separate)
     pruned = prune_model(
-        separate, context.calibration, budget, options=options, progress=context.progress
+        separate, context.calibration, budget, options=options, progress=context.run.tell
     )
     return _pruned(pruned)
 
@@ -106,11 +102,11 @@ def _pruned(pruned: Pruned) -> Outcome:
 
 def _quantize(model: ir.Model, context: StepContext) -> Outcome:
     options = QuantizeOptions(
-        threads=context.threads,
+        threads=context.run.threads,
         measure=True,
-        min_agreement=context.min_agreement,
-        min_sqnr=context.min_sqnr_db,
-        precisions=context.precisions,
+        min_agreement=context.floors[0],
+        min_sqnr=context.floors[1],
+        precisions=context.decisions.precisions or None,
     )
     candidate, found = quantize_model(model, context.calibration, options=options)
     int8 = sum(1 for operator in found.operators if operator.precision != "float32")

@@ -17,12 +17,13 @@ from converter.export.low_bit_notes import low_bit_notes, preferred_opset
 from converter.export.opsets import choose_opset
 from converter.export.proof.expectations import Expectation, expectations
 from converter.export.proof.prove import OutputProof, prove
-from converter.export.sources import SignatureSpec, load_source
+from converter.export.sources import load_source
 from runtimes.atomic_files import atomic_file, refuse_existing
 from runtimes.errors import DataError
 from runtimes.keras_models.load import KerasSource
 from runtimes.keras_models.signature import KerasSignature
 from runtimes.onnx_files.load_save import file_bytes, model_inputs, model_outputs, write_model
+from runtimes.options import KerasOptions, flat_options
 
 
 @dataclass(frozen=True)
@@ -45,51 +46,66 @@ class ConversionReport:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class ConvertOptions:
+    """What ``convert`` writes.
+
+    Attributes:
+        opset: The opset; None: 18, or 21 for int4 weights.
+        target_ort: Oldest ONNX Runtime release that must open the file, such as ``1.16``.
+        layout: ``nchw`` makes image inputs channels first.
+        data: What ``Dataset.open`` takes: samples for the comparison; None: random ones.
+        force: Whether an existing output is replaced.
+    """
+
+    opset: int | None = None
+    target_ort: str | None = None
+    layout: Layout = "nhwc"
+    data: Any = None
+    force: bool = False
+
+
+@flat_options(options=ConvertOptions, keras=KerasOptions)
 def convert(
     model: KerasSource,
     output: str | os.PathLike[str],
     *,
-    signature: SignatureSpec | None = None,
-    opset: int | None = None,
-    target_ort: str | None = None,
-    layout: Layout = "nhwc",
-    data: Any = None,
-    custom_objects: dict[str, Any] | None = None,
-    unsafe: bool = False,
-    signature_key: str | None = None,
-    weights: str | os.PathLike[str] | None = None,
-    force: bool = False,
+    options: ConvertOptions = ConvertOptions(),  # frozen
+    keras: KerasOptions = KerasOptions(),  # noqa: B008
 ) -> ConversionReport:
     """Convert a Keras model to an ONNX file that has run and matched Keras.
 
-    ``model``: a live model, or the path of a ``.keras`` or HDF5 file, of a model in JSON, whose
-    ``weights`` are another file, or of a SavedModel folder, of which ``signature_key`` chooses a
-    signature other than the default. ``signature`` maps input names to ``(shape, dtype)`` for
-    models that do not know theirs. ``opset`` is 18, or 21 for int4 weights, unless given or too new
-    for ``target_ort``, the ONNX Runtime release that must open the file, such as ``1.16``.
-    ``layout="nchw"`` makes image inputs channels first. ``data`` (what ``Dataset.open`` takes) are
-    samples for the comparison; random ones otherwise. ``custom_objects`` maps names in the file to
-    the user's classes and functions; ``unsafe`` lets code inside the file run. An existing
-    ``output`` is replaced with ``force``.
+    The fields of both dataclasses are taken as keywords, too.
 
-    Raises ``UnsupportedOperator``, ``ConversionError``, ``ModelError`` or ``DataError``; then no
-    file is written.
+    Args:
+        model: A live model, or the path of a ``.keras`` or HDF5 file, of a model in JSON, or of a
+            SavedModel folder.
+        output: The file to write.
+        options: Opset, layout, samples for the comparison, whether to replace.
+        keras: How a file is read: signature, custom objects, whether its code may run.
+
+    Returns:
+        What was written, and how near to Keras it is.
+
+    Raises:
+        UnsupportedOperator: ONNX has no form for an operator; the message names the layer.
+        ConversionError: The model cannot be traced, or the file does not match Keras.
+        ModelError: The file cannot be read.
+        DataError: ``data`` do not fit, or ``output`` exists.
+
+    Example:
+        >>> convert("digits.keras", "digits.onnx").opset  # doctest: +SKIP
+        18
     """
+    opset, target_ort, layout = options.opset, options.target_ort, options.layout
     choose_opset(opset, target_ort)  # what is wrong with them is said before a model is loaded
     if layout not in get_args(Layout):
         raise DataError(f"there is no layout {layout!r}; choose one of {get_args(Layout)}")
-    refuse_existing(output, force=force)
-    live, keras_signature = load_source(
-        model,
-        signature=signature,
-        custom_objects=custom_objects,
-        unsafe=unsafe,
-        signature_key=signature_key,
-        weights=weights,
-    )
+    refuse_existing(output, force=options.force)
+    live, keras_signature = load_source(model, **keras.to_dict())
     version = choose_opset(opset, target_ort, default=preferred_opset(live))
-    with atomic_file(output, force=force) as path:
-        expected = expectations(live, keras_signature, data)
+    with atomic_file(output, force=options.force) as path:
+        expected = expectations(live, keras_signature, options.data)
         graph, proofs = _export_and_prove(
             path, live, keras_signature, expected, opset=version, layout=layout
         )

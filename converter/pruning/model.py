@@ -20,6 +20,7 @@ from converter.pruning.search.sensitivity import some
 from runtimes.data.dataset import Dataset
 from runtimes.errors import DataError
 from runtimes.parity.budget import Budget
+from runtimes.progress import Progress, silent
 
 # Work grows with samples times multiply-adds; beyond this, more samples teach little.
 _MOST_SAMPLES = 1024
@@ -64,7 +65,7 @@ def prune_model(
     budget: Budget,
     *,
     options: PruneOptions | None = None,
-    progress: Callable[[str], None] = lambda text: None,
+    progress: Progress = silent,
 ) -> Pruned:
     """Remove channels of ``model`` as far as ``budget`` allows, and repair what is left.
 

@@ -89,11 +89,11 @@ def summary(report: Report) -> str:
     parts = [f"{size:.2f}× smaller" if size > 1.005 else "no smaller"]
     if report.result.speedup is not None:
         parts.append(f"{report.result.speedup:.2f}× as fast as fp32")
-    before, after = report.baseline.metric, report.result.metric
+    before, after, agreement = report.baseline.metric, report.result.metric, report.result.agreement
     if report.metric_name is not None and before is not None and after is not None:
         parts.append(f"{report.metric_name} {before:.4g} → {after:.4g}")
-    elif after is not None:
-        parts.append(f"agrees with fp32 on {after:.2%} of the samples")
+    elif agreement is not None:
+        parts.append(f"agrees with fp32 on {agreement:.2%} of the samples")
     return ", ".join(parts) + "."
 
 
@@ -140,12 +140,13 @@ def _cells(found: Measured | None, report: Report) -> list[str]:
     if found is None:
         return [""] * 6
     share = found.size_bytes / max(report.baseline.size_bytes, 1)
+    judged = found.agreement if report.metric_name is None else found.metric
     return [
         f"{found.size_bytes / 1024:,.1f} KiB",
         f"{share:.2f}×",
         "" if found.latency_ms is None else f"{found.latency_ms:.3f} ms",
         "" if found.speedup is None else _speedup(found),
-        "" if found.metric is None else f"{found.metric:.4f}",
+        "" if judged is None else f"{judged:.4f}",
         "" if found.sqnr_db is None else f"{found.sqnr_db:.1f} dB",
     ]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from converter.report.analysis import Insight
-from runtimes.errors import DataError
 
 
 def describe_machine() -> dict[str, Any]:
@@ -49,15 +47,16 @@ def _processor() -> str:
 class Measured:
     """A model as it was measured: size in bytes, median latency of one run in milliseconds.
 
-    ``metric`` is the labelled metric, or without labels the share of samples on which the
-    model agrees with the reference; ``None`` where neither means anything. ``sqnr_db`` is
-    against the reference, ``speedup`` the ratio of the reference's median latency to this one's,
+    ``metric`` is the labelled metric, ``agreement`` the share of samples on which the model's
+    largest output is the reference's; ``None`` where it means nothing. ``sqnr_db`` is against the
+    reference, ``speedup`` the ratio of the reference's median latency to this one's,
     from interleaved runs, with its 95% interval.
     """
 
     size_bytes: int
     latency_ms: float | None
-    metric: float | None
+    metric: float | None = None
+    agreement: float | None = None
     sqnr_db: float | None = None
     speedup: float | None = None
     speedup_low: float | None = None
@@ -139,29 +138,3 @@ def own_version() -> str:
         return version("kilnx")
     except PackageNotFoundError:  # run from a checkout that is not installed
         return "0+unknown"
-
-
-def load_decisions(path: str | os.PathLike[str]) -> dict[str, bool]:
-    """Which steps an earlier report kept, to be replayed: step name → kept.
-
-    Raises ``DataError`` for a file that is not a report of kilnx.
-    """
-    try:
-        steps = json.loads(Path(path).read_text(encoding="utf-8"))["steps"]
-        return {str(step["name"]): bool(step["kept"]) for step in steps}
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} is not a report.json that kilnx wrote; --decisions takes one"
-        ) from error
-
-
-def load_details(path: str | os.PathLike[str]) -> dict[str, Mapping[str, Any]]:
-    """What each step of an earlier report said beside its measurement: step name → details.
-
-    Raises ``DataError`` as ``load_decisions`` does.
-    """
-    load_decisions(path)
-    steps = json.loads(Path(path).read_text(encoding="utf-8"))["steps"]
-    return {str(step["name"]): step.get("details") or {} for step in steps}

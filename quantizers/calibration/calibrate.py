@@ -7,7 +7,7 @@ they are observed in several passes over the data.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -22,6 +22,7 @@ from runtimes.engines.ort import OrtRuntime
 from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import model_inputs
 from runtimes.onnx_graph.values import Names
+from runtimes.progress import Progress
 
 
 def calibrate(
@@ -30,12 +31,12 @@ def calibrate(
     observers: Mapping[str, Observer],
     *,
     options: QuantizeOptions = DEFAULT_OPTIONS,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> int:
     """Let ``observers`` watch float values of ``model``'s main graph while it runs ``data``.
 
     ``observers`` go by the names of the values; ``data`` is bound to the model's inputs.
-    ``progress`` is called with the number of samples of each batch done. Returns the number of
+    ``progress`` is called with the samples done after each batch. Returns the number of
     samples. Raises ``DataError`` when there are no samples and when an observer refuses a
     value (NaN, infinity), naming the first node that computed one.
     """
@@ -48,7 +49,8 @@ def calibrate(
     computed = [name for name in names if name not in inputs]
     fed = [name for name in names if name in inputs]
     chunks, batch_size = _fit_memory(model, data, computed, options)
-    samples = 0
+    samples = done = 0
+    total = None if data.num_samples is None else data.num_samples * len(chunks)
     for index, chunk in enumerate(chunks):
         watched = [*fed, *chunk] if index == 0 else chunk
         with OrtRuntime(_with_outputs(model, chunk), threads=options.threads) as runtime:
@@ -59,8 +61,9 @@ def calibrate(
                 for name in watched:
                     _update(observers[name], arrays[name], name, producers.get(name), batch)
                 samples += len(batch) if index == 0 else 0
+                done += len(batch)
                 if progress is not None:
-                    progress(len(batch))
+                    progress("calibrating", done, total)
     return samples
 
 

@@ -6,7 +6,7 @@ calibrated apart, on several machines say, and ``quantize_model`` be given the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,6 +22,7 @@ from runtimes.base import Array
 from runtimes.data.dataset import Dataset
 from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import model_inputs
+from runtimes.progress import Progress
 
 _SAMPLES_OF_HISTOGRAMS = 128
 
@@ -89,7 +90,7 @@ def collect_statistics(
     data: Dataset,
     *,
     options: QuantizeOptions = DEFAULT_OPTIONS,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Statistics:
     """Run ``model`` over ``data`` once and remember ranges, in memory that does not grow.
 
@@ -106,7 +107,7 @@ def observe(
     plan: Plan,
     data: Dataset,
     options: QuantizeOptions,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Statistics:
     """``collect_statistics`` of a prepared model and a plan for it."""
     observers = {

@@ -3,19 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from runtimes.base import TensorSpec
 from runtimes.data.dataset import Dataset
 from runtimes.metrics.metric import open_metric
-from runtimes.parity.check import ParityReport, check
-from runtimes.parity.verdict import unlabelled
+from runtimes.parity.verdict import (
+    DEFAULT_AGREEMENT,
+    DEFAULT_MAX_DROP,
+    DEFAULT_SQNR_DB,
+    Rules,
+    unlabelled,
+)
 
 # Where labels judge every output, less says that something collapsed.
 _COLLAPSED_DB = 10.0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What loss is acceptable: of a labelled metric, and a floor of agreement and SQNR elsewhere.
+
+    Attributes:
+        metric: Name of the labelled metric; None: the one that the labels mean.
+        max_drop: Acceptable loss of the metric, in its unit; None: 0.01; ``math.inf``: the metric
+            only informs.
+        min_agreement: Floor of top-1 agreement for outputs without labels, 0 to 1; None: 0.99.
+        min_sqnr: Floor of SQNR for outputs without labels, in dB; None: 20.
+        strict: Whether the whole 95% interval of the drop must be inside.
+    """
+
+    metric: str | None = None
+    max_drop: float | None = None
+    min_agreement: float | None = None
+    min_sqnr: float | None = None
+    strict: bool = False
+
+    @property
+    def drop(self) -> float:
+        """The loss of the metric that is acceptable, in its unit."""
+        return DEFAULT_MAX_DROP if self.max_drop is None else self.max_drop
+
+    @property
+    def agreement(self) -> float:
+        """The floor of agreement that is meant, 0 to 1."""
+        return DEFAULT_AGREEMENT if self.min_agreement is None else self.min_agreement
+
+    @property
+    def sqnr_db(self) -> float:
+        """The floor of SQNR that is meant, in dB."""
+        return DEFAULT_SQNR_DB if self.min_sqnr is None else self.min_sqnr
+
+    def resolve(self, outputs: Sequence[TensorSpec], evaluation: Dataset | None) -> Budget:
+        """The budget with its floors stated, and the metric that the labels mean."""
+        metric = self.metric
+        if metric is None and evaluation is not None:
+            metric = default_metric(outputs, evaluation)
+        return replace(
+            self,
+            metric=metric,
+            max_drop=None if metric is None else self.drop,
+            min_agreement=self.agreement,
+            min_sqnr=self.sqnr_db,
+        )
+
+    def rules(self, *, rtol: float | None = None, atol: float | None = None) -> Rules:
+        """The rules that ``judge`` goes by."""
+        return Rules(
+            None if self.metric is None else self.drop,
+            rtol,
+            atol,
+            self.min_agreement,
+            self.min_sqnr,
+            self.strict,
+        )
 
 
 def default_metric(outputs: Sequence[TensorSpec], evaluation: Dataset) -> str | None:
@@ -34,57 +97,17 @@ def default_metric(outputs: Sequence[TensorSpec], evaluation: Dataset) -> str | 
 def search_floors(
     outputs: Sequence[TensorSpec],
     evaluation: Dataset,
-    metric: str | None,
-    *,
-    max_drop: float,
-    min_agreement: float,
-    min_sqnr: float,
+    budget: Budget,
 ) -> tuple[float, float]:
     """The agreement (0 … 1) and SQNR (dB) that a search on data without labels should reach.
 
-    They stand for the budget that is judged by at last: with a ``metric``, agreement may fall by
-    ``max_drop``, and where it judges every output, noise matters only as far as it says that
+    They stand for the ``budget`` that is judged by at last: with a metric, agreement may fall by
+    its ``max_drop``, and where it judges every output, noise matters only as far as it says that
     something collapsed. Raises ``DataError`` as ``open_metric``.
     """
-    if metric is None:
-        return min_agreement, min_sqnr
+    if budget.metric is None:
+        return budget.agreement, budget.sqnr_db
     names = [output.name for output in outputs]
-    judged = open_metric(metric, names, evaluation.label_names).output
-    return 1.0 - max_drop, min_sqnr if unlabelled(names, [judged]) else _COLLAPSED_DB
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What loss is acceptable: of a labelled metric, and a floor of agreement and SQNR elsewhere.
-
-    ``strict``: a drop is inside only if its whole 95% interval is.
-    """
-
-    metric: str | None
-    max_drop: float
-    min_agreement: float
-    min_sqnr_db: float
-    strict: bool = False
-
-    def check(
-        self,
-        reference: Any,
-        candidate: Any,
-        data: Dataset,
-        *,
-        providers: Sequence[str] = ("cpu",),
-        threads: int | None = None,
-    ) -> ParityReport:
-        """Hold ``candidate`` against ``reference`` on ``data``: whether its loss is acceptable."""
-        return check(
-            reference,
-            candidate,
-            data,
-            metric=self.metric,
-            max_drop=None if self.metric is None else self.max_drop,
-            min_agreement=self.min_agreement,
-            min_sqnr=self.min_sqnr_db,
-            providers=providers,
-            threads=threads,
-            strict=self.strict,
-        )
+    judged = open_metric(budget.metric, names, evaluation.label_names).output
+    floor = budget.sqnr_db if unlabelled(names, [judged]) else _COLLAPSED_DB
+    return 1.0 - budget.drop, floor

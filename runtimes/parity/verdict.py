@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from runtimes.parity.output_error import OutputParity
 
+DEFAULT_MAX_DROP = 0.01
 DEFAULT_AGREEMENT = 0.99
 DEFAULT_SQNR_DB = 20.0
 

@@ -22,10 +22,12 @@ from runtimes.engines.batching import fixed_batch
 from runtimes.engines.open_runtime import borrow, is_keras, is_runtime
 from runtimes.errors import ModelError
 from runtimes.onnx_files.load_save import file_bytes, model_bytes
+from runtimes.options import RunOptions, flat_options
 from runtimes.profiling.memory import peak_memory
 from runtimes.profiling.operators import profile_operators
 from runtimes.profiling.report import BatchProfile, Latency, ProfileReport
 from runtimes.profiling.timing import Interval, interleave, overhead, ratio_of_medians
+from runtimes.progress import Progress
 
 __all__ = ["BatchProfile", "Latency", "ProfileReport", "profile"]
 
@@ -38,43 +40,72 @@ _WIDE = 1.1  # an interval whose ends differ more than this gets further launche
 _MIN_ROUNDS = 2  # a launch; ten in all
 
 
+@dataclass(frozen=True)
+class ProfileOptions:
+    """What ``profile`` measures.
+
+    Attributes:
+        provider: Execution provider to measure on.
+        batch: Batch sizes.
+        data: What ``Dataset.open`` takes: inputs are its first samples; None: random numbers.
+        memory: Whether peak memory is measured too, each model file in a process of its own.
+        operators: Whether to tell where the time goes, operator by operator, at the first batch.
+        allow_fallback: Whether nodes may run elsewhere than on ``provider``.
+        min_time: Seconds that each batch size is timed for.
+        max_time: Seconds at most, for slow models or on a busy machine.
+    """
+
+    provider: str = "cpu"
+    batch: Sequence[int] = (1,)
+    data: Any = None
+    memory: bool = False
+    operators: bool = False
+    allow_fallback: bool = False
+    min_time: float = 1.0
+    max_time: float = 10.0
+
+
+@flat_options(options=ProfileOptions, run=RunOptions)
 def profile(
     model: Any,
     *,
     against: Any = None,
-    provider: str = "cpu",
-    batch: Sequence[int] = (1,),
-    threads: int | Sequence[int] | None = None,
-    data: Any = None,
-    memory: bool = False,
-    operators: bool = False,
-    allow_fallback: bool = False,
-    min_time: float = 1.0,
-    max_time: float = 10.0,
-    seed: int = 0,
-    progress: Callable[[int, int | None], None] | None = None,
+    threads: int | Sequence[int] = 1,
+    options: ProfileOptions = ProfileOptions(),  # frozen
+    run: RunOptions = RunOptions(),  # noqa: B008
 ) -> ProfileReport:
     """Time a model, interleaved with ``against`` where given.
 
     Both are loaded anew for each of five launches, warmed up, and run in pairs whose order is
     drawn at random, so that drift of the machine's speed hits both alike; ``timing`` says why.
-    Up to eleven launches are made where the interval of the ratio stays wider than 10%. Each
-    batch size is timed for ``min_time`` seconds, for slow models or on a busy machine up to
-    ``max_time``, or as long as two launches of two runs take.
-    Inputs are the first samples of ``data`` (what ``Dataset.open`` takes), else random numbers
-    of ``seed``; dynamic dimensions other than the batch need ``data`` or are set to 1, noted.
-    A model whose batch is fixed is timed at that size alone, noted. Keras models and runtimes
-    that are open already are not loaded anew.
-    With several ``threads`` every batch size is timed with each. ``memory``: peak memory too, each
-    model file in a process of its own. ``operators``: where the time goes, operator by operator,
-    at the first batch size (``runtimes.profiling.operators``). ``progress`` is called with the
-    number of launches done and of all. Raises ``ModelError`` where the two take other inputs.
+    Up to eleven launches are made where the interval of the ratio stays wider than 10%. Dynamic
+    dimensions other than the batch need ``data`` or are set to 1, noted. A model whose batch is
+    fixed is timed at that size alone, noted. Keras models and runtimes that are open already are
+    not loaded anew. The fields of both dataclasses are taken as keywords, too.
+
+    Args:
+        model: What ``open_runtime`` takes, or a runtime that is open.
+        against: Another model to interleave with.
+        threads: Threads of one run, or several numbers, each of which is timed.
+        options: Where, at which batch sizes, on what data, and what else to measure.
+        run: Threads, seed of random inputs, and progress (in launches).
+
+    Returns:
+        Latency, throughput and size, and the speed-up with its 95% interval.
+
+    Raises:
+        ModelError: The two models take other inputs.
+        ValueError: There is no batch size, or one below 1.
+
+    Example:
+        >>> profile("int8.onnx", against="fp32.onnx").batches[0].ratio  # doctest: +SKIP
+        6.97
     """
+    batch, counts = options.batch, _thread_counts(threads, run)
     if not batch or any(size < 1 for size in batch):
         raise ValueError(f"batch must hold sizes of at least 1, not {list(batch)}")
-    counts = list(threads) if isinstance(threads, Sequence) else [threads]
     models = [model] if against is None else [model, against]
-    plan = _Plan(min_time, max_time, seed, progress)
+    plan = _Plan(options.min_time, options.max_time, run.seed, run.tell)
     batches: list[BatchProfile] = []
     openings: list[_Opening] = []
     with ExitStack() as stack:
@@ -84,28 +115,32 @@ def profile(
             for one in models
         ]
         for count in counts:
-            target = _Target(provider, count, allow_fallback)
+            target = _Target(options.provider, count, options.allow_fallback)
             with _opened(held, target) as runtimes:
                 names = [runtime.name for runtime in runtimes]
-                workload = _workload(runtimes, batch, data, seed)
+                workload = _workload(runtimes, batch, options.data, run.seed)
             seconds, found = _launches(held, target, workload, plan)
             openings += found
             for size, launches in seconds.items():
                 one = replace(_summary(size, launches), threads=count)
-                if memory:
+                if options.memory:
                     one = _with_memory(one, models, workload.feeds[size], target)
                 batches.append(one)
     own, other = _opening_times(openings, models)
     table = None
-    if operators and not is_keras(model) and not is_runtime(model):
+    if options.operators and not is_keras(model) and not is_runtime(model):
         feed = next(iter(workload.feeds.values()))
         table = profile_operators(
-            model, feed, provider=provider, threads=counts[0], allow_fallback=allow_fallback
+            model,
+            feed,
+            provider=options.provider,
+            threads=counts[0],
+            allow_fallback=options.allow_fallback,
         )
     return ProfileReport(
         model=names[0],
         against=None if against is None else names[1],
-        provider=provider,
+        provider=options.provider,
         threads=counts[0] if len(counts) == 1 else None,
         size_bytes=_size(model),
         against_size_bytes=None if against is None else _size(against),
@@ -120,6 +155,12 @@ def profile(
     )
 
 
+def _thread_counts(threads: int | Sequence[int], run: RunOptions) -> list[int]:
+    if isinstance(threads, Sequence):
+        return list(threads)
+    return [run.threads if threads == 1 else threads]
+
+
 @dataclass(frozen=True)
 class _Plan:
     """How long to measure, and how to shuffle."""
@@ -127,7 +168,7 @@ class _Plan:
     min_time: float
     max_time: float
     seed: int
-    progress: Callable[[int, int | None], None] | None
+    progress: Progress
 
 
 @dataclass(frozen=True)
@@ -182,8 +223,7 @@ def _launches(
                 )
                 seconds[size].append(timed)
         openings.append(_Opening(tuple(load), tuple(first)))
-        if plan.progress:
-            plan.progress(launch + 1, max(launch + 1, _LAUNCHES))
+        plan.progress("timing", launch + 1, max(launch + 1, _LAUNCHES))
     return seconds, openings
 
 

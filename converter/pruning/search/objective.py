@@ -62,11 +62,11 @@ class Judgement:
         if self.problem is not None:
             return True
         if self.drop is None:
-            return self.sqnr_db < budget.min_sqnr_db - _HOPELESS_DB
-        if self.unlabelled_db < budget.min_sqnr_db - _HOPELESS_DB:
+            return self.sqnr_db < budget.sqnr_db - _HOPELESS_DB
+        if self.unlabelled_db < budget.sqnr_db - _HOPELESS_DB:
             return True
         spread = float(np.std(self.drops)) / math.sqrt(len(self.drops)) if self.drops else 0.0
-        return self.drop - 2 * spread > _HOPELESS_DROPS * budget.max_drop
+        return self.drop - 2 * spread > _HOPELESS_DROPS * budget.drop
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,9 @@ def share_of(budget: Budget, share: float) -> Budget:
     """The budget of which only ``share`` may be spent: of the drop, or of the noise."""
     return replace(
         budget,
-        max_drop=budget.max_drop * share,
-        min_agreement=1 - (1 - budget.min_agreement) * share,
-        min_sqnr_db=budget.min_sqnr_db - 10 * math.log10(share),
+        max_drop=budget.drop * share,
+        min_agreement=1 - (1 - budget.agreement) * share,
+        min_sqnr=budget.sqnr_db - 10 * math.log10(share),
     )
 
 
@@ -95,17 +95,17 @@ def decide(judgement: Judgement, evidence: Sequence[Judgement], budget: Budget) 
     if judgement.drop is None:
         return _by_parity(judgement, budget)
     lost, error = _expected_drop(judgement, evidence)
-    allowed = budget.max_drop + 1e-9
+    allowed = budget.drop + 1e-9
     passed = lost + _SURE * error <= allowed and judgement.drop <= allowed
     reason = (
         f"{budget.metric} drops by {judgement.drop:.4f} on data held out, by "
-        f"{lost:.4f} ± {error:.4f} from {len(evidence)} models; {budget.max_drop:g} may be spent"
+        f"{lost:.4f} ± {error:.4f} from {len(evidence)} models; {budget.drop:g} may be spent"
     )
-    if judgement.unlabelled_db < budget.min_sqnr_db:
+    if judgement.unlabelled_db < budget.sqnr_db:
         passed = False
         reason += (
             f", and an output without labels is at {judgement.unlabelled_db:.1f} dB, "
-            f"at least {budget.min_sqnr_db:.1f} dB"
+            f"at least {budget.sqnr_db:.1f} dB"
         )
     return Verdict(passed, reason, max(lost, judgement.drop))
 
@@ -126,14 +126,12 @@ def _expected_drop(judgement: Judgement, evidence: Sequence[Judgement]) -> tuple
 
 def _by_parity(judgement: Judgement, budget: Budget) -> Verdict:
     sqnr, agreement = judgement.sqnr_db, judgement.agreement
-    parts = [f"SQNR {sqnr:.1f} dB, at least {budget.min_sqnr_db:.1f} dB"]
-    passed = sqnr >= budget.min_sqnr_db
+    parts = [f"SQNR {sqnr:.1f} dB, at least {budget.sqnr_db:.1f} dB"]
+    passed = sqnr >= budget.sqnr_db
     if agreement is not None:
         error = math.sqrt(agreement * (1 - agreement) / judgement.samples)
-        passed = passed and agreement - _SURE * error >= budget.min_agreement - 1e-9
-        parts.append(
-            f"agreement {agreement:.2%} ± {error:.2%}, at least {budget.min_agreement:.2%}"
-        )
+        passed = passed and agreement - _SURE * error >= budget.agreement - 1e-9
+        parts.append(f"agreement {agreement:.2%} ± {error:.2%}, at least {budget.agreement:.2%}")
     return Verdict(passed, f"{' and '.join(parts)} on data held out", None)
 
 

@@ -9,7 +9,7 @@ one is well outside the budget; smaller ones then look for more behind the last 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -30,6 +30,7 @@ from converter.pruning.search.sensitivity import (
     offered_cuts,
 )
 from runtimes.parity.budget import Budget
+from runtimes.progress import Progress, silent
 
 Resource = Literal["latency", "macs", "parameters"]
 
@@ -94,7 +95,7 @@ def search(
     budget: Budget,
     target: Target,
     *,
-    progress: Callable[[str], None] = lambda text: None,
+    progress: Progress = silent,
 ) -> Found:
     """Find how many units of each group may go from the reference of ``problem``."""
     return _Search(problem, rankings, costs, budget, target, progress).run()
@@ -108,7 +109,7 @@ class _Search:
         costs: CostModel,
         budget: Budget,
         target: Target,
-        progress: Callable[[str], None],
+        progress: Progress,
     ) -> None:
         self._problem, self._rankings, self._costs = problem, rankings, costs
         self._budget, self._target, self._progress = budget, target, progress
@@ -150,7 +151,7 @@ class _Search:
             tried = self._try(further)
             verdict = self._with_verdict(tried).verdict
             outside = not verdict.passed and (
-                verdict.drop is None or verdict.drop > _WELL_OUTSIDE * self._budget.max_drop
+                verdict.drop is None or verdict.drop > _WELL_OUTSIDE * self._budget.drop
             )
             if outside or tried.judgement.is_hopeless(self._budget):
                 return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -37,13 +37,12 @@ from runtimes.parity.layers.report import (
 from runtimes.parity.layers.walk_onnx import Part, PartedModel, float_values
 from runtimes.parity.match_tensors import pair_specs
 from runtimes.parity.verdict import DEFAULT_SQNR_DB, NOISE_MULTIPLE
+from runtimes.progress import Progress
 
 _PROBE_SAMPLES = 3
 _EPSILON = float(np.finfo(np.float32).eps)
 _JUMP_DB = 6.0  # twice the error
 _ONE: Array = np.ones(())
-
-Progress = Callable[[int, int | None], None]
 
 
 def compare_layers(
@@ -55,7 +54,7 @@ def compare_layers(
     reference_provider: str = "cpu",
     samples: int = 16,
     batch_size: int = 4,
-    threads: int | None = None,
+    threads: int = 1,
     progress: Progress | None = None,
 ) -> LayersReport:
     """Walk both models in step and say which layer is not the reference's.
@@ -98,7 +97,7 @@ def compare_layers(
             walk.finish()
             count += len(batch)
             if progress:
-                progress(count, samples)
+                progress("comparing layers", count, samples)
     left_out = len(prints) - len(pairs)
     notes = [*dataset.notes]
     if left_out:

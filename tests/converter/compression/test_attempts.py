@@ -12,10 +12,12 @@ import onnx_ir as ir
 import pytest
 
 from converter.compression.attempts import Candidate, run_steps
+from converter.compression.gain import Gain
 from converter.compression.steps import Outcome
 from converter.report.report import Measured
 from runtimes.errors import BudgetError
 from runtimes.onnx_files.load_save import write_model
+from runtimes.options import RunOptions
 
 
 def model(spent: float = 0.0, time: float = 1.0) -> ir.Model:
@@ -45,9 +47,9 @@ class JudgeOfWhatModelsSay:
     def measure(self, path: Path, parity: Any, best: Measured) -> Measured:
         return Measured(100, says(path, "time"), None)
 
-    def speed(self, path: Path, than: Path) -> tuple[bool, bool, float]:
+    def gain(self, path: Path, than: Path) -> Gain:
         one, other = says(path, "time"), says(than, "time")
-        return one < other, one > other, other / one
+        return Gain(1.0, ((1, other / one),), one < other, one > other)
 
 
 def spends(
@@ -74,7 +76,7 @@ def run_all(tmp_path: Path, replay: Any = None, **steps: Any) -> tuple[Candidate
     first = model()
     write_model(first, tmp_path / "fp32.onnx")
     begin = Candidate(first, tmp_path / "fp32.onnx", Measured(100, 1.0, None))
-    context: Any = SimpleNamespace(progress=lambda text: None)
+    context: Any = SimpleNamespace(run=RunOptions())
     judge: Any = JudgeOfWhatModelsSay()
     return run_steps(steps, context, begin, judge, replay)
 

@@ -13,6 +13,7 @@ import pytest
 
 from converter import compress
 from converter.compression import compress as pipeline
+from converter.compression.gain import Gain
 from converter.compression.steps import Outcome
 from runtimes.errors import BudgetError, DataError
 
@@ -135,7 +136,7 @@ def test_a_step_that_does_not_pay_is_rolled_back(
 ) -> None:
     monkeypatch.setattr(pipeline, "STEPS", {"tried": step})
     if step is unchanged:  # a timing decides here, and tests assert none
-        monkeypatch.setattr(pipeline.Judge, "speed", lambda *_: (False, False, 1.0))
+        monkeypatch.setattr(pipeline.Judge, "gain", lambda *_: Gain(1.0, ((1, 1.0),), False, False))
     report = compress(
         compressed / "fp32.onnx",
         tmp_path / "out",
@@ -172,7 +173,7 @@ def test_strict_wants_the_whole_interval_inside(
 def test_a_slower_step_is_rolled_back(
     compressed: Path, digits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline.Judge, "speed", lambda *_: (False, True, 0.4))
+    monkeypatch.setattr(pipeline.Judge, "gain", lambda *_: Gain(0.3, ((1, 0.4),), False, True))
     report = compress(
         compressed / "fp32.onnx", tmp_path / "out", digits[0], evaluate_on=digits[1], max_drop=0.05
     )

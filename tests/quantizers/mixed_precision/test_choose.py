@@ -8,11 +8,10 @@ import onnx_ir as ir
 import pytest
 
 from converter.compression import quantize as judge
-from converter.compression.decisions import load_precisions
 from quantizers import QuantizeOptions, quantize, quantize_model
 from quantizers.mixed_precision import choose as mixed
 from quantizers.mixed_precision.operator_costs import Cost, operator_costs
-from runtimes import DataError, ModelError, ProfileReport, profile
+from runtimes import ModelError, ProfileReport, profile
 
 
 @pytest.fixture(autouse=True)
@@ -89,23 +88,6 @@ def test_decisions_of_another_model_are_refused(residual_model, images, bound) -
     options = QuantizeOptions(precisions={"stranger": "float32"})
     with pytest.raises(ModelError, match=r"another model.*'stranger'"):
         quantize_model(residual_model, bound(residual_model, image=images), options=options)
-
-
-def test_precisions_come_from_either_report(tmp_path: Path) -> None:
-    operators = [{"name": "a", "precision": "int8"}, {"name": "b", "precision": "float32"}]
-    wanted = {"a": "int8", "b": "float32"}
-    assert load_precisions({"operators": operators}) == wanted
-    steps = [{"name": "dedupe"}, {"name": "quantize", "details": {"operators": operators}}]
-    (tmp_path / "report.json").write_text(json.dumps({"steps": steps}))
-    assert load_precisions(tmp_path / "report.json") == wanted
-    assert load_precisions({"steps": steps[:1]}) == {}
-    with pytest.raises(DataError, match="not a report of kilnx"):
-        load_precisions({"something": 1})
-    with pytest.raises(DataError, match="cannot be read"):
-        load_precisions(tmp_path / "missing.json")
-    (tmp_path / "broken.json").write_text("{")
-    with pytest.raises(DataError, match="is not a report"):
-        load_precisions(tmp_path / "broken.json")
 
 
 def test_times_are_found_for_every_kernel(residual_model, images, bound) -> None:

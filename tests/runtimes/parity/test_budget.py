@@ -5,7 +5,7 @@ import pytest
 
 from runtimes import Dataset
 from runtimes.base import TensorSpec
-from runtimes.parity.budget import search_floors
+from runtimes.parity.budget import Budget, search_floors
 
 FACE = TensorSpec("face", np.dtype(np.float32), ("batch", 2))
 BOX = TensorSpec("box", np.dtype(np.float32), ("batch", 4))
@@ -27,9 +27,6 @@ def test_floors_stand_for_the_budget(
     found = search_floors(
         outputs,
         Dataset.open(DATA, inputs=inputs),
-        metric,
-        max_drop=0.05,
-        min_agreement=0.99,
-        min_sqnr=20.0,
+        Budget(metric, max_drop=0.05),
     )
     assert found == pytest.approx(expected)

@@ -40,7 +40,7 @@ def test_a_model_against_another(scaled: Any, saved: Saved) -> None:
     path = saved(scaled(1))
     seen: list[tuple[int, int | None]] = []
     report = profile(
-        path, against=scaled(2), batch=(1, 2), progress=lambda *a: seen.append(a), **QUICK
+        path, against=scaled(2), batch=(1, 2), progress=lambda stage, *a: seen.append(a), **QUICK
     )
     assert seen[:5] == [(done, 5) for done in range(1, 6)]
     for one in report.batches:
@@ -96,7 +96,7 @@ def test_an_unsure_ratio_gets_further_launches(
         return np.array([[0.001] * 4, [0.001 * next(speeds)] * 4])
 
     monkeypatch.setattr(sys.modules["runtimes.profiling.profile"], "interleave", interleave)
-    report = profile(scaled(1), against=scaled(2), progress=lambda *a: seen.append(a))
+    report = profile(scaled(1), against=scaled(2), progress=lambda stage, *a: seen.append(a))
     assert len(seen) == 11
     assert seen[4:6] == [(5, 5), (6, 6)]
     assert report.batches[0].model.runs == 44

@@ -137,7 +137,7 @@ def test_a_share_of_the_budget() -> None:
     half = share_of(Budget("top1", 0.02, 0.98, 20.0), 0.5)
     assert half.max_drop == pytest.approx(0.01)
     assert half.min_agreement == pytest.approx(0.99)
-    assert half.min_sqnr_db == pytest.approx(23.0103, abs=1e-3)
+    assert half.min_sqnr == pytest.approx(23.0103, abs=1e-3)
 
 
 def test_an_output_without_labels_keeps_its_floor() -> None:

@@ -1,0 +1,146 @@
+"""Options that go together on the command line, each group as one dataclass of a command.
+
+``@grouped`` puts the fields of a command's groups among its own options, so that an option and
+its help stand once, and reading them stands once.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from converter.cli.options import (
+    Custom,
+    ImageOffset,
+    ImageScale,
+    ImageSize,
+    MaxDrop,
+    Metric,
+    MinAgreement,
+    MinSqnr,
+    Seed,
+    Signature,
+    SignatureKey,
+    Strict,
+    Threads,
+    Unsafe,
+    Weights,
+    custom_of,
+    data_of,
+    signature_of,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runtimes.options import KerasOptions, RunOptions
+    from runtimes.parity.budget import Budget
+    from runtimes.progress import Progress
+
+
+@dataclass(frozen=True)
+class ImageGroup:
+    """How the images of a folder are read."""
+
+    image_size: ImageSize = None
+    image_scale: ImageScale = None
+    image_offset: ImageOffset = None
+
+    def open(self, path: Path | None) -> Any:
+        """The data at ``path``, with these options where it is a folder of images."""
+        return data_of(path, self.image_size, self.image_scale, self.image_offset)
+
+
+@dataclass(frozen=True)
+class BudgetGroup:
+    """What loss is acceptable."""
+
+    metric: Metric = None
+    max_drop: MaxDrop = None
+    min_agreement: MinAgreement = None
+    min_sqnr: MinSqnr = None
+    strict: Strict = False
+
+    def budget(self) -> Budget:
+        """The budget that the options state."""
+        from runtimes.parity.budget import Budget
+
+        return Budget(self.metric, self.max_drop, self.min_agreement, self.min_sqnr, self.strict)
+
+
+@dataclass(frozen=True)
+class KerasGroup:
+    """How a Keras model is read."""
+
+    signature: Signature = None
+    custom: Custom = None
+    unsafe: Unsafe = False
+    signature_key: SignatureKey = None
+    weights: Weights = None
+
+    def keras(self) -> KerasOptions:
+        """The options as functions take them."""
+        from runtimes.options import KerasOptions
+
+        return KerasOptions(
+            signature_of(self.signature),
+            custom_of(self.custom),
+            self.unsafe,
+            self.signature_key,
+            self.weights,
+        )
+
+
+@dataclass(frozen=True)
+class RunGroup:
+    """How models run while they are measured."""
+
+    threads: Threads = 1
+    seed: Seed = 0
+
+    def run(self, progress: Progress | None = None) -> RunOptions:
+        """The options as functions take them."""
+        from runtimes.options import RunOptions
+
+        return RunOptions(self.threads, self.seed, progress)
+
+
+def grouped(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Let ``command``, whose groups are parameters, take their fields as options of its own."""
+    hints = get_type_hints(command, include_extras=True)
+    groups = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    parameters = []
+    for one in inspect.signature(command).parameters.values():
+        if one.name in groups:
+            parameters += _fields(groups[one.name])
+        else:
+            parameters.append(
+                one.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[one.name])
+            )
+
+    @functools.wraps(command)
+    def call(**options: Any) -> Any:
+        for name, kind in groups.items():
+            own = {one.name: options.pop(one.name) for one in fields(kind)}
+            options[name] = kind(**own)  # type: ignore[operator]
+        return command(**options)
+
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {one.name: one.annotation for one in parameters}
+    return call
+
+
+def _fields(kind: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(kind, include_extras=True)
+    return [
+        inspect.Parameter(
+            one.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if one.default is MISSING else one.default,
+            annotation=hints[one.name],
+        )
+        for one in fields(kind)
+    ]

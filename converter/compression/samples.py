@@ -1,0 +1,44 @@
+"""Samples that calibrate and samples that judge: never the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runtimes.base import TensorSpec
+from runtimes.data.dataset import Dataset
+
+# Share of one data set that calibrates: half, so that the other half judges as well as it can.
+_CALIBRATION_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What calibrates, what judges, and what the user should know of both."""
+
+    calibration: Dataset
+    evaluation: Dataset
+    notes: tuple[str, ...]
+
+
+def open_samples(data: Any, evaluate_on: Any, inputs: Sequence[TensorSpec], seed: int) -> Samples:
+    """Open ``data`` and ``evaluate_on``, or split ``data`` where there is nothing else to judge on.
+
+    Both are what ``Dataset.open`` takes; ``inputs`` are the model's. The split is drawn with
+    ``seed``. Raises ``DataError`` for data that do not fit.
+    """
+    calibration = Dataset.open(data, inputs=inputs)
+    if evaluate_on is not None:
+        evaluation = Dataset.open(evaluate_on, inputs=inputs)
+        note = (
+            f"calibrated on {calibration.num_samples or 'the'} samples of {calibration.name}, "
+            f"evaluated on {evaluation.num_samples or 'those'} of {evaluation.name}"
+        )
+        return Samples(calibration, evaluation, (note, *calibration.notes, *evaluation.notes))
+    first, second = calibration.split(_CALIBRATION_SHARE, seed)
+    note = (
+        f"{calibration.name} was split: {first.num_samples} samples calibrate, "
+        f"{second.num_samples} others evaluate (seed {seed}); give --eval for data of its own"
+    )
+    return Samples(first, second, (note, *calibration.notes))

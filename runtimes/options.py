@@ -1,0 +1,129 @@
+"""Options that public functions share, and how they are given: as dataclasses or one by one."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, TypeVar
+
+from runtimes.progress import Progress, silent
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class KerasOptions:
+    """How a Keras model is read.
+
+    Attributes:
+        signature: Input names to ``(shape, dtype)``, for a model that does not know its inputs.
+        custom_objects: Names in the file to the user's classes and functions.
+        unsafe: Whether code inside the file (Lambda layers) may run.
+        signature_key: Which signature of a SavedModel, if not its default.
+        weights: File of weights, for a model in JSON or in place of the file's own.
+    """
+
+    signature: Any = None
+    custom_objects: Mapping[str, Any] | None = None
+    unsafe: bool = False
+    signature_key: str | None = None
+    weights: str | os.PathLike[str] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The options by name, as functions that read Keras models take them."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How models run while they are measured.
+
+    Attributes:
+        threads: Threads of one run.
+        seed: Seed of everything random.
+        progress: Called with what is being done; None: nobody is told.
+    """
+
+    threads: int = 1
+    seed: int = 0
+    progress: Progress | None = field(default=None, compare=False)
+
+    @property
+    def tell(self) -> Progress:
+        """``progress``, or a function that tells nobody."""
+        return self.progress or silent
+
+
+def flat_options(
+    moved: Mapping[str, str] | None = None, **groups: type
+) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Let a function that takes dataclasses of options take their fields as keywords, too.
+
+    ``groups`` maps parameters of the function to their dataclasses. ``f(metric="top1")`` is then
+    ``f(budget=Budget(metric="top1"))``; giving both a dataclass and one of its fields raises
+    ``TypeError``, and so does an unknown name, with the nearest known one or, for a name in
+    ``moved``, with the name that it has now.
+    """
+    renamed = dict(moved or {})
+
+    def decorate(function: Callable[..., R]) -> Callable[..., R]:
+        signature = _flat_signature(function, groups)
+
+        @functools.wraps(function)
+        def call(*arguments: Any, **keywords: Any) -> R:
+            for name in keywords:
+                if name not in signature.parameters:
+                    raise TypeError(_unknown(function.__name__, name, signature, renamed))
+            return function(*arguments, **_grouped(function, keywords, groups))
+
+        call.__signature__ = signature  # type: ignore[attr-defined]
+        return call
+
+    return decorate
+
+
+def _grouped(
+    function: Callable[..., Any], keywords: Mapping[str, Any], groups: Mapping[str, type]
+) -> dict[str, Any]:
+    own, left = inspect.signature(function).parameters, dict(keywords)
+    for group, kind in groups.items():
+        names = [one.name for one in fields(kind) if one.name in left and one.name not in own]
+        if not names:
+            continue
+        if group in left:
+            raise TypeError(
+                f"{function.__name__}() got {names[0]!r} both by itself and in {group!r}"
+            )
+        left[group] = kind(**{name: left.pop(name) for name in names})
+    return left
+
+
+def _flat_signature(function: Callable[..., Any], groups: Mapping[str, type]) -> inspect.Signature:
+    """The function's own parameters, then the fields of its groups, all as keywords."""
+    own = inspect.signature(function)
+    flat = [
+        inspect.Parameter(
+            one.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None if one.default is MISSING else one.default,
+            annotation=one.type,
+        )
+        for kind in groups.values()
+        for one in fields(kind)
+        if one.name not in own.parameters
+    ]
+    return own.replace(parameters=[*own.parameters.values(), *flat])
+
+
+def _unknown(
+    function: str, name: str, signature: inspect.Signature, renamed: Mapping[str, str]
+) -> str:
+    message = f"{function}() has no option {name!r}"
+    if name in renamed:
+        return f"{message}; it is now {renamed[name]}"
+    near = difflib.get_close_matches(name, signature.parameters, n=1)
+    return f"{message}; did you mean {near[0]!r}?" if near else message

@@ -1,0 +1,105 @@
+"""The candidate on one provider, compared with the reference batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from runtimes.base import Array, Runtime
+from runtimes.data.batches import Batch
+from runtimes.engines.batching import run_padded
+from runtimes.metrics.confidence import samples_needed
+from runtimes.metrics.metric import Metric, drop, drop_uncertainty
+from runtimes.parity.match_tensors import pair_specs
+from runtimes.parity.output_error import ParityAccumulator
+from runtimes.parity.verdict import MetricParity
+
+
+class Candidate:
+    """The candidate on one provider, and what has been found about it."""
+
+    def __init__(self, provider: str, runtime: Runtime) -> None:
+        self.provider = provider
+        self.runtime = runtime
+        self.parity: dict[str, ParityAccumulator] = {}
+        self.metric: Metric | None = None
+        self._inputs: Mapping[str, str] = {}
+        self._outputs: Mapping[str, str] = {}
+
+    def match(self, reference: Runtime) -> Iterator[str]:
+        """Pair inputs and outputs with the reference's; yields what the user should know."""
+        for kind, wanted, found in (
+            ("input", reference.inputs, self.runtime.inputs),
+            ("output", reference.outputs, self.runtime.outputs),
+        ):
+            pairs = pair_specs(kind, wanted, found, reference.name, self.runtime.name)
+            if kind == "input":
+                self._inputs = pairs
+            else:
+                self._outputs = pairs
+            if any(ours != theirs for ours, theirs in pairs.items()):
+                yield f"{kind}s matched by position: " + ", ".join(
+                    f"{ours!r} is {theirs!r}" for ours, theirs in pairs.items() if ours != theirs
+                )
+            surplus = [spec.name for spec in found if spec.name not in pairs.values()]
+            if surplus:
+                yield f"{kind}s of the candidate that the reference lacks: {', '.join(surplus)}"
+
+    def start(self, outputs: Sequence[str], rtol: float | None, atol: float | None) -> None:
+        """Begin to compare the reference's ``outputs``."""
+        self.parity = {
+            name: ParityAccumulator(name, self.provider, rtol=rtol, atol=atol) for name in outputs
+        }
+
+    def update(self, expected: Mapping[str, Array], batch: Batch) -> dict[str, Array | None]:
+        """Run a batch and compare; the largest error of each sample by output."""
+        feed = {self._inputs[name]: values for name, values in batch.feed.items()}
+        raw = run_padded(self.runtime, feed, list(self._outputs.values()))
+        found = {ours: raw[theirs] for ours, theirs in self._outputs.items()}
+        errors = {
+            name: accumulator.update(expected[name], found[name], batch.indices)
+            for name, accumulator in self.parity.items()
+        }
+        # A metric of outputs that cannot be compared means nothing; the verdict names them.
+        comparable = not any(one.problem for one in self.parity.values())
+        if self.metric and comparable:
+            self.metric.update(found, batch.labels, batch.indices)
+        return errors
+
+
+def compare_metrics(
+    reference: Metric | None,
+    others: Sequence[Candidate],
+    allowed: float | None,
+    samples: int,
+    seed: int,
+) -> tuple[MetricParity, ...]:
+    """How much worse each of ``others`` is than ``reference``, and how sure that is."""
+    if reference is None:
+        return ()
+    value = reference.value()
+    metrics = []
+    for other in others:
+        comparable = not any(one.problem for one in other.parity.values())
+        if other.metric is None or not comparable:
+            continue
+        found = other.metric.value()
+        lost = drop(value, found, higher_is_better=reference.higher_is_better)
+        parity = MetricParity(
+            reference.name, other.provider, value, found, lost, samples, output=reference.output
+        )
+        sure = drop_uncertainty(reference, other.metric, samples, seed)
+        if sure is not None:
+            needed = None
+            if allowed is not None:
+                needed = samples_needed(lost, sure.low, sure.high, allowed, samples)
+            parity = replace(
+                parity,
+                low=sure.low,
+                high=sure.high,
+                method=sure.method,
+                p_value=sure.p_value,
+                needed=needed,
+            )
+        metrics.append(parity)
+    return tuple(metrics)

@@ -1,0 +1,63 @@
+"""What ``check`` found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from runtimes.engines.placement import Placement
+from runtimes.json_values import plain
+from runtimes.parity.layers.report import LayersReport
+from runtimes.parity.output_error import OutputParity
+from runtimes.parity.verdict import MetricParity
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """The verdict and what it rests on; ``layers`` where they were asked for.
+
+    ``verdict`` is passed, failed, or that there are too few samples to tell: then ``passed`` goes
+    by the drop as it was measured. ``placements``: where the candidate's nodes ran.
+    """
+
+    passed: bool
+    reason: str
+    reference: str
+    candidate: str
+    samples: int
+    outputs: tuple[OutputParity, ...]
+    metrics: tuple[MetricParity, ...]
+    notes: tuple[str, ...]
+    verdict: str = ""
+    placements: tuple[Placement, ...] = ()
+    layers: LayersReport | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report in plain JSON types; a number that is not finite is null."""
+        document: dict[str, Any] = plain(self)
+        return document
+
+    def rows(self) -> list[dict[str, str]]:
+        """One row of formatted cells an output and provider, for a table."""
+        rows = []
+        for output in self.outputs:
+            agreement, sqnr = output.agreement, output.sqnr_db
+            rows.append(
+                {
+                    "output": output.output,
+                    "provider": output.provider,
+                    "max error": f"{output.max_abs_error:.3g}",
+                    "mean error": f"{output.mean_abs_error:.3g}",
+                    "relative error": f"{output.max_relative_error:.3g}",
+                    "SQNR": "–" if sqnr is None else f"{sqnr:.1f} dB",
+                    "agreement": "–" if agreement is None else f"{agreement:.2%}",
+                    "of own noise": _times(output),
+                }
+            )
+        return rows
+
+
+def _times(output: OutputParity) -> str:
+    if output.noise is None or output.problem:
+        return "–"
+    return f"{output.max_abs_error / output.noise if output.noise else 0.0:.2g}×"

@@ -1,0 +1,28 @@
+"""Groups of options stand among a command's own."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from converter.cli.groups import BudgetGroup, RunGroup, grouped
+
+
+@grouped
+def command(model: str, budget: BudgetGroup, run: RunGroup, force: bool = False) -> object:
+    return model, budget, run, force
+
+
+def test_fields_are_options_of_the_command() -> None:
+    names = list(inspect.signature(command).parameters)
+    budget = ["metric", "max_drop", "min_agreement", "min_sqnr", "strict"]
+    assert names == ["model", *budget, "threads", "seed", "force"]
+
+
+def test_the_command_gets_its_groups() -> None:
+    given: dict[str, Any] = {"metric": "top1", "max_drop": 0.1, "strict": True}
+    given |= {"min_agreement": None, "min_sqnr": None}
+    found = command(model="m", **given, threads=2, seed=3, force=True)
+    assert found == ("m", BudgetGroup("top1", 0.1, None, None, True), RunGroup(2, 3), True)
+    assert BudgetGroup("top1", 0.1).budget().drop == 0.1
+    assert RunGroup(2, 3).run().threads == 2
