@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from runtimes.moved import say_where_modules_moved
 
 if TYPE_CHECKING:
-    from converter.compression.quantize import quantize
+    from converter.compression.quantize import QuantizeFileOptions, quantize
     from quantizers.calibration.statistics import Statistics, collect_statistics
     from quantizers.options import QuantizeOptions
     from quantizers.report import QuantizationReport
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "QuantizationReport",
+    "QuantizeFileOptions",
     "QuantizeOptions",
     "Statistics",
     "collect_statistics",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "QuantizeFileOptions": "converter.compression.quantize",
     "quantize": "converter.compression.quantize",
     "quantize_model": "quantizers.static",
     "QuantizeOptions": "quantizers.options",
@@ -40,6 +42,10 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 say_where_modules_moved()

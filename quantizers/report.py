@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from runtimes.readable import ReadableReport
+
 Precision = Literal["int8", "int8 dynamic", "int8 weights", "float32"]
 
 
@@ -34,7 +36,7 @@ class OperatorReport:
 
 
 @dataclass(frozen=True)
-class QuantizationReport:
+class QuantizationReport(ReadableReport):
     """The outcome of a quantization.
 
     ``kept``: whether the INT8 model is the result; else the float model is, for ``reason``.
@@ -69,6 +71,10 @@ class QuantizationReport:
             "optimized_operators": dict(self.optimized_operators),
             "notes": list(self.notes),
         }
+
+    def headline(self) -> str:
+        """Which model is the result, and why."""
+        return f"{'INT8' if self.kept else 'fp32'}: {self.reason}"
 
     def rows(self) -> list[dict[str, str]]:
         """One row of formatted cells an operator, for a table."""

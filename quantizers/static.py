@@ -57,16 +57,32 @@ def quantize_model(
 ) -> tuple[ir.Model, QuantizationReport]:
     """Quantize ``model`` to INT8 in Q/DQ form; whether it is worth it, the caller judges.
 
-    ``model`` (float32, BatchNorm folded) stays as it is; the result shares the weights that
-    stay in float. Activations are unsigned 8-bit per tensor with ranges from ``data`` (or from
-    ``statistics`` that were collected before), weights signed 8-bit per channel, biases INT32.
-    Operators that ONNX Runtime then still runs in float are returned to float, with the reason
-    in the report. ``progress`` is called with the samples done in each pass over all of the
-    data. Where ``options`` measure, ``accept`` is asked about the mixture found, and
-    one that it refuses gets further operators in float.
+    Activations are unsigned 8-bit per tensor, weights signed 8-bit per channel, biases INT32
+    (Krishnamoorthi 2018, arXiv:1806.08342). Operators that ONNX Runtime then still runs in float
+    are returned to float, with the reason in the report.
 
-    Raises ``ModelError`` for a model that is quantized already or does not run, and
-    ``DataError`` for data that do not fit, hold no samples, or lead to NaN or infinities.
+    Args:
+        model: In float32, BatchNormalization folded; it stays as it is, and the result shares
+            the weights that stay in float.
+        data: Samples that calibrate.
+        options: What stays in float, how ranges and rounding are chosen, whether to measure.
+        statistics: Ranges that were collected before, in place of a pass over ``data``.
+        progress: Called with the samples done in each pass over all of the data.
+        accept: Asked about the mixture found where ``options`` measure; one that it refuses gets
+            further operators in float.
+
+    Returns:
+        The model, and what became of every operator.
+
+    Raises:
+        ModelError: The model is quantized already, or does not run.
+        DataError: The data do not fit, hold no samples, or lead to NaN or infinities.
+
+    Example:
+        >>> model, data = load_model("model.onnx"), Dataset.open("samples.npz")
+        >>> quantized, report = quantize_model(model, data)
+        >>> {operator.precision for operator in report.operators}
+        {'int8'}
     """
     source = prepare(model)
     data = data.bind(model_inputs(source))

@@ -27,27 +27,37 @@ if TYPE_CHECKING:
         UnsupportedOperator,
     )
     from runtimes.onnx_files.load_save import load_model, save_model
-    from runtimes.parity.check import ParityReport, check, evaluate
+    from runtimes.options import KerasOptions, RunOptions
+    from runtimes.parity.budget import Budget
+    from runtimes.parity.check import CheckOptions, check, evaluate
     from runtimes.parity.layers.compare_layers import compare_layers
     from runtimes.parity.layers.report import LayersReport
-    from runtimes.profiling.profile import ProfileReport, profile
+    from runtimes.parity.report import ParityReport
+    from runtimes.profiling.profile import ProfileOptions, ProfileReport, profile
+    from runtimes.progress import Progress
     from runtimes.weight_store.shared_sessions import SharedReport, SharedWeights
 
 __all__ = [
     "Array",
     "Batch",
+    "Budget",
     "BudgetError",
+    "CheckOptions",
     "ConversionError",
     "CudaOptions",
     "DataError",
     "Dataset",
     "Feed",
     "ImageOptions",
+    "KerasOptions",
     "KilnxError",
     "LayersReport",
     "ModelError",
     "ParityReport",
+    "ProfileOptions",
     "ProfileReport",
+    "Progress",
+    "RunOptions",
     "Runtime",
     "RuntimeUnavailable",
     "SharedReport",
@@ -64,11 +74,17 @@ __all__ = [
 ]
 
 _HOME = {
+    "Budget": "parity.budget",
+    "CheckOptions": "parity.check",
+    "KerasOptions": "options",
+    "ProfileOptions": "profiling.profile",
+    "RunOptions": "options",
+    "Progress": "progress",
     "Array": "base",
     "Feed": "base",
     "Runtime": "base",
     "TensorSpec": "base",
-    "ParityReport": "parity.check",
+    "ParityReport": "parity.report",
     "check": "parity.check",
     "evaluate": "parity.check",
     "Batch": "data.batches",
@@ -87,7 +103,7 @@ _HOME = {
     "load_model": "onnx_files.load_save",
     "save_model": "onnx_files.load_save",
     "open_runtime": "engines.open_runtime",
-    "ProfileReport": "profiling.profile",
+    "ProfileReport": "profiling.report",
     "SharedReport": "weight_store.shared_sessions",
     "SharedWeights": "weight_store.shared_sessions",
     "profile": "profiling.profile",
@@ -98,6 +114,10 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 say_where_modules_moved()

@@ -39,7 +39,6 @@ def check(
 ) -> int:
     """Run two models on the same data and judge whether one may stand for the other."""
     from runtimes.parity import check as command
-    from runtimes.parity.verdict import UNSURE
 
     with progress() as say:
         say(f"checking {candidate} against {reference}")
@@ -72,10 +71,7 @@ def check(
                 print_line(f"placement: {placement}")
         for note in report.notes:
             print_line(f"note: {note}")
-        verdict = "passed" if report.passed else "FAILED"
-        if report.verdict == UNSURE:
-            verdict += f" ({UNSURE})"
-        print_line(f"{verdict}: {report.reason}")
+        print_line(report.headline())
     return 0 if report.passed else 1
 
 

@@ -68,12 +68,12 @@ def demo(
 
 
 def _show_compression(report: Any, output: Path, json: bool) -> None:
-    from converter.report.html import summary, table_rows
+    from converter.report.report import summary
 
     if json:
         print_json(report.to_dict())
         return
-    print_rows(table_rows(report))
+    print_rows(report.rows())
     for step in report.steps:
         verdict = "kept" if step.kept else "not kept"
         print_line(f"{step.name}: {verdict}, {step.reason}")

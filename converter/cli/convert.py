@@ -49,22 +49,9 @@ def convert(
     if json:
         print_json(report.to_dict())
         return
-    print_line(
-        f"{output}: opset {report.opset}, {report.nodes} nodes, {report.parameters:,} parameters, "
-        f"{report.size_bytes / 1024:,.1f} KiB"
-    )
+    print_line(report.headline())
     print_line(f"inputs   {', '.join(report.inputs)}")
     print_line(f"outputs  {', '.join(report.outputs)}")
-    print_rows(
-        [
-            {
-                "proof against Keras": proof.output,
-                "batch": str(proof.batch),
-                "largest error": f"{proof.max_abs_error:.2e}",
-                "allowed": f"{proof.allowed:.2e}",
-            }
-            for proof in report.proofs
-        ]
-    )
+    print_rows(report.rows())
     for note in report.notes:
         print_line(f"note: {note}")

@@ -166,44 +166,18 @@ def _on_store(
 
 
 def _model(report: DedupeReport, output: Path) -> _Shown:
-    rows = [
-        {
-            "kept": merge.kept,
-            "also stored as": ", ".join(merge.replaced),
-            "read by": "" if merge.how == "equal" else merge.how,
-            "layers": ", ".join(merge.layers),
-            "bytes saved": f"{merge.saved_bytes:,}",
-        }
-        for merge in report.merged
-    ]
-    before, after = report.weight_bytes_before, report.weight_bytes_after
     lines = [f"note: {note}" for note in report.notes]
     if report.nodes_removed:
         lines.append(f"{report.nodes_removed} nodes computed what others compute")
-    lines.append(f"{output}: {before:,} → {after:,} bytes of weights")
-    return _Shown(tuple(rows), tuple(lines), report.to_dict())
+    lines.append(f"{output}: {report.headline()}")
+    return _Shown(tuple(report.rows()), tuple(lines), report.to_dict())
 
 
 def _store(report: StoreReport) -> _Shown:
-    rows = [
-        {
-            "model": model.name,
-            "weights": f"{model.weights:,}",
-            "bytes": f"{model.weight_bytes:,}",
-            "new weights": f"{model.new_weights:,}",
-            "new bytes": f"{model.new_bytes:,}",
-        }
-        for model in report.added
-    ]
-    line = f"{report.store}: {report.store_bytes:,} bytes in all"
-    return _Shown(tuple(rows), (line,), report.to_dict())
+    return _Shown(tuple(report.rows()), (report.headline(),), report.to_dict())
 
 
 def _check(check: StoreCheck, store: Path) -> _Shown:
-    lines = [*check.problems, *(f"no model uses {path}" for path in check.unused)]
-    verdict = "every byte is what was stored" if check.passed else f"{len(check.problems)} problems"
-    lines.append(
-        f"{store}: {len(check.models)} models, {check.weights} weights, "
-        f"{check.weight_bytes:,} bytes; {verdict}"
-    )
+    unused = [f"no model uses {path}" for path in check.unused]
+    lines = [*check.problems, *unused, f"{store}: {check.headline()}"]
     return _Shown((), tuple(lines), check.to_dict())

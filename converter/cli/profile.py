@@ -65,9 +65,6 @@ def profile(
 
 def _show_operators(table: Any) -> None:
     print_rows(table.rows(30), title="where the time goes")
-    print_line(
-        f"roof: {table.roof.gflops:.0f} GFLOP/s float32, {table.roof.gigabytes_per_s:.0f} GB/s; "
-        f"{table.fused} of {table.nodes} nodes are part of another one now"
-    )
+    print_line(table.headline())
     if table.stayed_float:
         print_line(f"multiplies in float: {', '.join(table.stayed_float)}")

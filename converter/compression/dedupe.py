@@ -79,8 +79,8 @@ def dedupe(
         DataError: ``output`` exists, or ``near`` stands without data or with several models.
 
     Example:
-        >>> dedupe("model.onnx", "smaller.onnx").saved_bytes  # doctest: +SKIP
-        235520
+        >>> dedupe("model.onnx", "smaller.onnx").saved_bytes
+        0
     """
     near, force = options.near, options.force
     if isinstance(sources, str | os.PathLike | ir.Model):

@@ -97,8 +97,9 @@ def quantize(
         BudgetError: The decisions keep an INT8 model that is outside the budget here.
 
     Example:
-        >>> quantize("model.onnx", "int8.onnx", "train.npz").kept  # doctest: +SKIP
-        True
+        >>> report = quantize("model.onnx", "int8.onnx", "samples.npz", effort="low")
+        >>> report.calibration_samples
+        32
     """
     if output is not None:
         refuse_existing(output, force=options.force)

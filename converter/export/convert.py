@@ -24,10 +24,11 @@ from runtimes.keras_models.load import KerasSource
 from runtimes.keras_models.signature import KerasSignature
 from runtimes.onnx_files.load_save import file_bytes, model_inputs, model_outputs, write_model
 from runtimes.options import KerasOptions, flat_options
+from runtimes.readable import ReadableReport
 
 
 @dataclass(frozen=True)
-class ConversionReport:
+class ConversionReport(ReadableReport):
     """What was converted and how near to Keras the file is; sizes in bytes."""
 
     source: str
@@ -44,6 +45,25 @@ class ConversionReport:
     def to_dict(self) -> dict[str, Any]:
         """The report in plain JSON types."""
         return asdict(self)
+
+    def headline(self) -> str:
+        """What was written."""
+        return (
+            f"{self.output}: opset {self.opset}, {self.nodes} nodes, {self.parameters:,} "
+            f"parameters, {self.size_bytes / 1024:,.1f} KiB"
+        )
+
+    def rows(self) -> list[dict[str, str]]:
+        """How near to Keras each output is, a row an output and batch size."""
+        return [
+            {
+                "proof against Keras": proof.output,
+                "batch": str(proof.batch),
+                "largest error": f"{proof.max_abs_error:.2e}",
+                "allowed": f"{proof.allowed:.2e}",
+            }
+            for proof in self.proofs
+        ]
 
 
 @dataclass(frozen=True)
@@ -94,8 +114,9 @@ def convert(
         DataError: ``data`` do not fit, or ``output`` exists.
 
     Example:
-        >>> convert("digits.keras", "digits.onnx").opset  # doctest: +SKIP
-        18
+        >>> report = convert("model.keras", "converted.onnx")
+        >>> report.opset, report.outputs
+        (18, ('scores: float32[batch, 3]',))
     """
     opset, target_ort, layout = options.opset, options.target_ort, options.layout
     choose_opset(opset, target_ort)  # what is wrong with them is said before a model is loaded

@@ -11,6 +11,7 @@ import numpy as np
 from converter.pruning.exact.dead_channels import Removed
 from converter.pruning.groups.dependencies import Dependencies, Selection
 from converter.pruning.search.cost import Cost
+from runtimes.readable import ReadableReport
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,14 @@ class TriedReport:
 
 
 @dataclass(frozen=True)
-class PruningReport:
+class PruningReport(ReadableReport):
     """The outcome of a pruning.
 
     ``kept``: whether channels went that the results depend on; ``reached``: whether the target that
     was asked for is met. ``exact`` went without changing the results, in any case. ``plan`` is
     the decision: how many open units stay of the group that a node makes. Multiply-adds are those
     of one sample. ``parity`` and ``latency`` are reports of ``runtimes.check`` and
-    ``runtimes.profiling.profile`` as dictionaries, ``None`` where the caller judges by itself.
+    ``runtimes.profile`` as dictionaries, ``None`` where the caller judges by itself.
     """
 
     kept: bool
@@ -78,6 +79,10 @@ class PruningReport:
             "tried": [asdict(one) for one in self.tried],
             "notes": list(self.notes),
         }
+
+    def headline(self) -> str:
+        """Whether channels went, and why."""
+        return f"{'pruned' if self.kept else 'not pruned'}: {self.reason}"
 
     def rows(self) -> list[dict[str, str]]:
         """One row of formatted cells a group, for a table."""

@@ -5,7 +5,16 @@ from __future__ import annotations
 from html import escape
 
 from converter.report.html_analysis import insight_sections
-from converter.report.report import Measured, Report, StepReport
+from converter.report.report import (
+    Measured,
+    Report,
+    StepReport,
+    cells,
+    decision,
+    metric_title,
+    models,
+    summary,
+)
 from converter.report.svg_charts import CHART_STYLE, bars
 
 _STYLE = """
@@ -33,7 +42,7 @@ thead th { background: var(--soft); font-weight: 600; }
 
 def to_html(report: Report) -> str:
     """Render ``report`` as an HTML page that needs no network and no other file."""
-    steps = _models(report)
+    steps = models(report)
     sizes = [
         (name, found.size_bytes / 1024, f"{found.size_bytes / 1024:,.1f} KiB")
         for name, found, _ in steps
@@ -46,7 +55,7 @@ def to_html(report: Report) -> str:
     ]
     reasons = "".join(
         f"<tr><td>{escape(step.name)}</td>"
-        f'<td class="text {_kind(step)}">{_decision(step)}</td>'
+        f'<td class="text {_kind(step)}">{decision(step)}</td>'
         f'<td class="text">{escape(step.reason)}</td></tr>'
         for step in report.steps
     )
@@ -83,46 +92,6 @@ def to_html(report: Report) -> str:
 """
 
 
-def summary(report: Report) -> str:
-    """One sentence: how much smaller, how much faster, at what loss."""
-    size = report.baseline.size_bytes / max(report.result.size_bytes, 1)
-    parts = [f"{size:.2f}× smaller" if size > 1.005 else "no smaller"]
-    if report.result.speedup is not None:
-        parts.append(f"{report.result.speedup:.2f}× as fast as fp32")
-    before, after, agreement = report.baseline.metric, report.result.metric, report.result.agreement
-    if report.metric_name is not None and before is not None and after is not None:
-        parts.append(f"{report.metric_name} {before:.4g} → {after:.4g}")
-    elif agreement is not None:
-        parts.append(f"agrees with fp32 on {agreement:.2%} of the samples")
-    return ", ".join(parts) + "."
-
-
-def metric_title(report: Report) -> str:
-    """What the column ``metric`` holds."""
-    return report.metric_name or "agreement"
-
-
-def table_rows(report: Report) -> list[dict[str, str]]:
-    """The same table as formatted cells, for a terminal."""
-    titles = ("model", "size", "of fp32", "latency", "speed-up", metric_title(report), "SQNR", "")
-    return [
-        dict(zip(titles, (name, *_cells(found, report), note), strict=True))
-        for name, found, note in _models(report)
-    ]
-
-
-def _models(report: Report) -> list[tuple[str, Measured | None, str]]:
-    """Rows of the table: name, measurement where there is one, verdict."""
-    steps = [
-        (step.name, step.measured if step.tried else None, _decision(step)) for step in report.steps
-    ]
-    return [("fp32", report.baseline, ""), *steps, ("result", report.result, "")]
-
-
-def _decision(step: StepReport) -> str:
-    return ("kept" if step.kept else "not kept") if step.tried else "nothing to do"
-
-
 def _kind(step: StepReport) -> str:
     return ("kept" if step.kept else "rolled") if step.tried else "soft"
 
@@ -131,27 +100,6 @@ def _row(name: str, found: Measured | None, note: str, report: Report) -> str:
     kind = {"kept": "kept", "not kept": "rolled"}.get(note, "soft")
     return (
         f"<tr><td>{escape(name)}</td>"
-        + "".join(f"<td>{escape(cell)}</td>" for cell in _cells(found, report))
+        + "".join(f"<td>{escape(cell)}</td>" for cell in cells(found, report))
         + f'<td class="text {kind}">{escape(note)}</td></tr>'
     )
-
-
-def _cells(found: Measured | None, report: Report) -> list[str]:
-    if found is None:
-        return [""] * 6
-    share = found.size_bytes / max(report.baseline.size_bytes, 1)
-    judged = found.agreement if report.metric_name is None else found.metric
-    return [
-        f"{found.size_bytes / 1024:,.1f} KiB",
-        f"{share:.2f}×",
-        "" if found.latency_ms is None else f"{found.latency_ms:.3f} ms",
-        "" if found.speedup is None else _speedup(found),
-        "" if judged is None else f"{judged:.4f}",
-        "" if found.sqnr_db is None else f"{found.sqnr_db:.1f} dB",
-    ]
-
-
-def _speedup(found: Measured) -> str:
-    if found.speedup_low is None or found.speedup_high is None:
-        return f"{found.speedup:.2f}×"
-    return f"{found.speedup:.2f}× ({found.speedup_low:.2f} to {found.speedup_high:.2f})"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from converter.report.analysis import Insight
+from runtimes.readable import ReadableReport
 
 
 def describe_machine() -> dict[str, Any]:
@@ -89,7 +90,7 @@ class StepReport:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(ReadableReport):
     """The whole run of ``compress``; ``to_dict`` is the format of ``report.json``."""
 
     source: str
@@ -127,6 +128,14 @@ class Report:
             "insight": self.insight.to_dict() if self.insight else None,
         }
 
+    def headline(self) -> str:
+        """How much smaller and faster the model became, at what loss."""
+        return f"{self.source}: {summary(self)}"
+
+    def rows(self) -> list[dict[str, str]]:
+        """fp32, every step and the result, as cells of a table."""
+        return table_rows(self)
+
     def to_json(self) -> str:
         """``to_dict`` as indented JSON."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
@@ -138,3 +147,66 @@ def own_version() -> str:
         return version("kilnx")
     except PackageNotFoundError:  # run from a checkout that is not installed
         return "0+unknown"
+
+
+def summary(report: Report) -> str:
+    """One sentence: how much smaller, how much faster, at what loss."""
+    size = report.baseline.size_bytes / max(report.result.size_bytes, 1)
+    parts = [f"{size:.2f}× smaller" if size > 1.005 else "no smaller"]
+    if report.result.speedup is not None:
+        parts.append(f"{report.result.speedup:.2f}× as fast as fp32")
+    before, after, agreement = report.baseline.metric, report.result.metric, report.result.agreement
+    if report.metric_name is not None and before is not None and after is not None:
+        parts.append(f"{report.metric_name} {before:.4g} → {after:.4g}")
+    elif agreement is not None:
+        parts.append(f"agrees with fp32 on {agreement:.2%} of the samples")
+    return ", ".join(parts) + "."
+
+
+def metric_title(report: Report) -> str:
+    """What the column ``metric`` holds."""
+    return report.metric_name or "agreement"
+
+
+def table_rows(report: Report) -> list[dict[str, str]]:
+    """The same table as formatted cells, for a terminal."""
+    titles = ("model", "size", "of fp32", "latency", "speed-up", metric_title(report), "SQNR", "")
+    return [
+        dict(zip(titles, (name, *cells(found, report), note), strict=True))
+        for name, found, note in models(report)
+    ]
+
+
+def models(report: Report) -> list[tuple[str, Measured | None, str]]:
+    """Rows of the table: name, measurement where there is one, verdict."""
+    steps = [
+        (step.name, step.measured if step.tried else None, decision(step)) for step in report.steps
+    ]
+    return [("fp32", report.baseline, ""), *steps, ("result", report.result, "")]
+
+
+def decision(step: StepReport) -> str:
+    """What became of the step, in a word or two."""
+    return ("kept" if step.kept else "not kept") if step.tried else "nothing to do"
+
+
+def cells(found: Measured | None, report: Report) -> list[str]:
+    """A measurement as formatted cells; empty ones where there is none."""
+    if found is None:
+        return [""] * 6
+    share = found.size_bytes / max(report.baseline.size_bytes, 1)
+    judged = found.agreement if report.metric_name is None else found.metric
+    return [
+        f"{found.size_bytes / 1024:,.1f} KiB",
+        f"{share:.2f}×",
+        "" if found.latency_ms is None else f"{found.latency_ms:.3f} ms",
+        "" if found.speedup is None else _speedup(found),
+        "" if judged is None else f"{judged:.4f}",
+        "" if found.sqnr_db is None else f"{found.sqnr_db:.1f} dB",
+    ]
+
+
+def _speedup(found: Measured) -> str:
+    if found.speedup_low is None or found.speedup_high is None:
+        return f"{found.speedup:.2f}×"
+    return f"{found.speedup:.2f}× ({found.speedup_low:.2f} to {found.speedup_high:.2f})"

@@ -94,8 +94,21 @@ def collect_statistics(
 ) -> Statistics:
     """Run ``model`` over ``data`` once and remember ranges, in memory that does not grow.
 
-    ``model`` as ``quantize_model`` takes it; the result is for its ``statistics``. Raises
-    ``DataError`` for no samples, and for NaN or infinity in an activation, naming the node.
+    Args:
+        model: As ``quantize_model`` takes it.
+        data: Samples that calibrate.
+        options: As ``quantize_model`` takes them.
+        progress: Called with the samples done.
+
+    Returns:
+        The ranges, for the ``statistics`` of ``quantize_model``.
+
+    Raises:
+        DataError: There are no samples, or an activation is NaN or infinite; names the node.
+
+    Example:
+        >>> collect_statistics(load_model("model.onnx"), Dataset.open("samples.npz")).samples
+        64
     """
     source = prepare(model)
     plan = make_plan(source.graph)

@@ -13,7 +13,14 @@ from runtimes.base import Array, TensorSpec
 from runtimes.data.batches import Batch, by_shape
 from runtimes.data.binding import check_array, check_finite, convert, is_label, match_inputs
 from runtimes.data.image_folder import ImageFolder, ImageOptions
-from runtimes.data.iterables import SINGLE, as_array, is_tf_dataset, open_iterable
+from runtimes.data.iterables import (
+    SINGLE,
+    as_array,
+    as_columns,
+    is_pair,
+    is_tf_dataset,
+    open_iterable,
+)
 from runtimes.data.numpy_files import open_npy, open_npz
 from runtimes.data.sources import ArraySource, Source, StreamSource
 from runtimes.errors import DataError
@@ -77,9 +84,10 @@ class Dataset:
         """Open what a user has as data.
 
         ``source``: a ``Dataset``; the path of an ``.npz``, an ``.npy`` or a folder of images;
-        an array; a dict of arrays; a ``tf.data.Dataset``; an iterable of batches that can be
-        iterated again, or a function without arguments that gives a new iterator. A batch is
-        an array, a dict of arrays, or a tuple ``(x, y)``. Arrays ``labels`` or
+        an array; a dict of arrays; a tuple ``(x, y)`` of all samples and labels, each an array or
+        a dict of arrays, as ``keras.Model.fit`` takes them; a ``tf.data.Dataset``; an iterable of
+        batches that can be iterated again, or a function without arguments that gives a new
+        iterator. A batch is an array, a dict of arrays, or a tuple ``(x, y)``. Arrays ``labels`` or
         ``labels:<output>`` are labels.
 
         With ``inputs`` the data are bound to a model's inputs, see ``bind``. ``images`` says how
@@ -238,6 +246,8 @@ def _open_source(source: Any, images: ImageOptions | None) -> Source:
         )
     if not is_tf_dataset(source) and _is_array(source):
         return ArraySource("the data", {SINGLE: as_array(source, "the data")})
+    if is_pair(source):
+        return ArraySource("the data", as_columns(source, "the data"))
     return open_iterable(source)
 
 

@@ -75,6 +75,16 @@ def as_array(value: Any, name: str) -> Array:
     return array
 
 
+def is_pair(source: Any) -> bool:
+    """Whether ``source`` is ``(x, y)`` or ``(x, y, weights)`` and not a tuple of batches."""
+    if not isinstance(source, tuple) or not 2 <= len(source) <= 3:
+        return False
+    x, y = source[0], source[1]
+    return all(isinstance(one, Mapping) or hasattr(one, "shape") for one in (x, y)) or (
+        isinstance(x, list | tuple) and hasattr(y, "shape")
+    )
+
+
 def is_tf_dataset(source: Any) -> bool:
     """Whether ``source`` is a ``tf.data.Dataset``, told without TensorFlow."""
     return hasattr(source, "element_spec") and hasattr(source, "as_numpy_iterator")

@@ -32,7 +32,7 @@ def open_runtime(
     model: Any,
     provider: str = "cpu",
     *,
-    threads: int | None = None,
+    threads: int | None = 1,
     optimization: Optimization = "all",
     optimized_model_path: str | os.PathLike[str] | None = None,
     config: Mapping[str, str] | None = None,
@@ -42,12 +42,31 @@ def open_runtime(
 ) -> Runtime:
     """Load ``model`` to be run; use it in a ``with`` block.
 
-    ``model``: the path of an ONNX or Keras file, an ``onnx_ir.Model`` or a live Keras model.
-    ``provider``: ``cpu`` or ``cuda`` (ONNX Runtime), ``reference`` (the ONNX reference evaluator)
-    or ``openvino``. A Keras model runs in Keras whatever the provider. The options are those of
-    ``OrtRuntime``; the other runtimes take ``threads`` at most.
-    Raises ``ModelError`` for what is not a model and ``RuntimeUnavailable`` for a provider
-    that is unknown or not installed.
+    Args:
+        model: The path of an ONNX or Keras file, an ``onnx_ir.Model`` or a live Keras model. A
+            Keras model runs in Keras whatever the provider.
+        provider: ``cpu`` or ``cuda`` (ONNX Runtime), ``reference`` (the ONNX reference evaluator)
+            or ``openvino``. The options below are ONNX Runtime's; the others take ``threads``.
+        threads: Threads of one run; None leaves it to the engine.
+        optimization: How far the graph is optimized: ``disabled``, ``basic``, ``extended`` or
+            ``all``.
+        optimized_model_path: Where the optimized graph is written.
+        config: Entries of the session's configuration.
+        arena: Whether memory of activations is kept between runs.
+        allow_fallback: Whether nodes may run elsewhere than on ``provider``.
+        cuda: Options of the CUDA provider.
+
+    Returns:
+        The open runtime.
+
+    Raises:
+        ModelError: ``model`` is not a model, or cannot be read.
+        RuntimeUnavailable: The provider is unknown or not installed.
+
+    Example:
+        >>> with open_runtime("model.onnx") as runtime:
+        ...     runtime.run({"x": np.zeros((2, 4), np.float32)})["scores"].shape
+        (2, 3)
     """
     if is_keras(model):
         return KerasRuntime(model)

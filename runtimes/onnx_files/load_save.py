@@ -31,8 +31,19 @@ _EXTERNAL_ABOVE_BYTES = 1_800_000_000
 def load_model(source: ModelSource) -> ir.Model:
     """Open an ONNX model; weights in external data stay memory-mapped.
 
-    An ``ir.Model`` is given back as it is. Raises ``ModelError`` for a file that is missing,
-    not ONNX, or whose external data is missing, truncated or outside its folder.
+    Args:
+        source: The file; an ``onnx_ir.Model`` is given back as it is.
+
+    Returns:
+        The graph.
+
+    Raises:
+        ModelError: The file is missing or not ONNX, or its external data are missing, truncated
+            or outside its folder.
+
+    Example:
+        >>> load_model("model.onnx").graph.outputs[0].name
+        'scores'
     """
     return source if isinstance(source, ir.Model) else _load(Path(source), ir.load)
 
@@ -78,8 +89,17 @@ def _load(path: Path, read: Callable[..., ir.Model]) -> ir.Model:
 def save_model(model: ir.Model, path: str | os.PathLike[str], *, force: bool = False) -> None:
     """Write ``model`` so that the file appears whole or not at all.
 
-    A model whose weights exceed what one protobuf file holds gets them in
-    ``<name>.data`` beside it. Refuses an existing file unless ``force``.
+    Args:
+        model: The graph. Weights beyond what one protobuf file holds go to ``<name>.data``, next
+            to the file.
+        path: The file to write.
+        force: Whether an existing file is replaced.
+
+    Raises:
+        DataError: The file exists, or cannot be written.
+
+    Example:
+        >>> save_model(load_model("model.onnx"), "copy.onnx")
     """
     with atomic_file(path, force=force) as work:
         write_model(model, work)

@@ -108,9 +108,9 @@ def check(
         ModelError: The models have other inputs or outputs, or the reference gives NaN.
 
     Example:
-        >>> report = check("fp32.onnx", "int8.onnx", "test.npz", metric="top1")  # doctest: +SKIP
-        >>> report.passed  # doctest: +SKIP
-        True
+        >>> report = check("model.onnx", "model.onnx", "samples.npz", metric="top1")
+        >>> report.passed, report.metrics[0].drop
+        (True, 0.0)
     """
     if budget.metric is None and budget.max_drop is not None:
         raise DataError("max_drop is in the unit of a metric; say which one: --metric top1")
@@ -253,6 +253,10 @@ def evaluate(
     Raises:
         DataError: The data have no labels that fit.
         ModelError: An output is NaN.
+
+    Example:
+        >>> evaluate("model.onnx", "samples.npz", "top1")
+        1.0
     """
     with borrow(model, provider, threads=run.threads, config=NO_SPINNING) as runtime:
         samples = Dataset.open(data, inputs=runtime.inputs)

@@ -9,11 +9,12 @@ from runtimes.engines.placement import Placement
 from runtimes.json_values import plain
 from runtimes.parity.layers.report import LayersReport
 from runtimes.parity.output_error import OutputParity
-from runtimes.parity.verdict import MetricParity
+from runtimes.parity.verdict import UNSURE, MetricParity
+from runtimes.readable import ReadableReport
 
 
 @dataclass(frozen=True)
-class ParityReport:
+class ParityReport(ReadableReport):
     """The verdict and what it rests on; ``layers`` where they were asked for.
 
     ``verdict`` is passed, failed, or that there are too few samples to tell: then ``passed`` goes
@@ -36,6 +37,13 @@ class ParityReport:
         """The report in plain JSON types; a number that is not finite is null."""
         document: dict[str, Any] = plain(self)
         return document
+
+    def headline(self) -> str:
+        """The verdict and its reason."""
+        verdict = "passed" if self.passed else "FAILED"
+        if self.verdict == UNSURE:
+            verdict += f" ({UNSURE})"
+        return f"{verdict}: {self.reason}"
 
     def rows(self) -> list[dict[str, str]]:
         """One row of formatted cells an output and provider, for a table."""

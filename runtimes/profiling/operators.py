@@ -26,6 +26,7 @@ from runtimes.onnx_files.load_save import ModelSource, load_model
 from runtimes.onnx_graph.flops import moved_bytes, multiplies, operations
 from runtimes.onnx_graph.layer_names import QUANTIZING, layer_of
 from runtimes.profiling.roofline import Roof, measure_roof
+from runtimes.readable import ReadableReport
 
 _SUFFIX = "_kernel_time"
 _WARM_UP = 3
@@ -57,7 +58,7 @@ class OperatorProfile:
 
 
 @dataclass(frozen=True)
-class OperatorsReport:
+class OperatorsReport(ReadableReport):
     """All nodes in order of execution, and what became of the model's.
 
     ``fused``: how many nodes of the model are part of another one now. ``stayed_float``: in an INT8
@@ -83,6 +84,13 @@ class OperatorsReport:
         """The report in plain JSON types."""
         document: dict[str, Any] = plain(self)
         return document
+
+    def headline(self) -> str:
+        """How many nodes became part of others, and what the machine can do."""
+        return (
+            f"roof: {self.roof.gflops:.0f} GFLOP/s float32, {self.roof.gigabytes_per_s:.0f} GB/s; "
+            f"{self.fused} of {self.nodes} nodes are part of another one now"
+        )
 
     def rows(self, limit: int | None = None) -> list[dict[str, str]]:
         """One row of formatted cells an operator, the slowest first."""

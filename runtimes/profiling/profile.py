@@ -98,8 +98,9 @@ def profile(
         ValueError: There is no batch size, or one below 1.
 
     Example:
-        >>> profile("int8.onnx", against="fp32.onnx").batches[0].ratio  # doctest: +SKIP
-        6.97
+        >>> report = profile("model.onnx", batch=(1, 8), min_time=0.01)
+        >>> [found.batch for found in report.batches]
+        [1, 8]
     """
     batch, counts = options.batch, _thread_counts(threads, run)
     if not batch or any(size < 1 for size in batch):

@@ -8,6 +8,7 @@ from typing import Any
 
 from runtimes.json_values import plain
 from runtimes.profiling.operators import OperatorsReport
+from runtimes.readable import ReadableReport
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class BatchProfile:
 
 
 @dataclass(frozen=True)
-class ProfileReport:
+class ProfileReport(ReadableReport):
     """Latency and size of a model, and of the one it was measured against.
 
     Sizes are those of the files, external data included, in bytes; None for a live Keras model.
@@ -88,6 +89,14 @@ class ProfileReport:
         """The report in plain JSON types."""
         document: dict[str, Any] = plain(self)
         return document
+
+    def headline(self) -> str:
+        """The median latency at the first batch size, and the speed-up."""
+        first = self.batches[0]
+        found = f"{self.model}: {first.model.p50_ms:.3f} ms at batch {first.batch}"
+        if first.ratio is None:
+            return found
+        return f"{found}, {first.ratio:.2f}× as fast as {self.against}"
 
     def rows(self) -> list[dict[str, str]]:
         """One row of formatted cells a batch size and model, for a table."""

@@ -31,6 +31,7 @@ from runtimes.engines.ort_install import require_onnxruntime
 from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import ModelSource, load_model
 from runtimes.onnx_files.tensor_bytes import byte_chunks, digest_of
+from runtimes.readable import ReadableReport
 from runtimes.weight_store.graph import SMALLEST_BYTES, take_apart
 from runtimes.weight_store.index import INDEX_NAME
 from runtimes.weight_store.store import add_to_store, create_store, model_path, store_names
@@ -43,7 +44,7 @@ _READ_BY_CPU = frozenset({ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL
 
 
 @dataclass(frozen=True)
-class SharedReport:
+class SharedReport(ReadableReport):
     """Sessions opened, and the bytes of their weights: held, and what each alone would hold."""
 
     sessions: int
@@ -54,6 +55,13 @@ class SharedReport:
     def to_dict(self) -> dict[str, int]:
         """The figures as plain values, for JSON."""
         return asdict(self)
+
+    def headline(self) -> str:
+        """What the sessions hold, and what they would hold alone."""
+        return (
+            f"{self.sessions} sessions share {self.weights} weights: {self.held_bytes:,} bytes "
+            f"instead of {self.bytes_without_sharing:,}"
+        )
 
 
 class SharedWeights:

@@ -27,6 +27,7 @@ from runtimes.atomic_files import atomic_folder, refuse_existing
 from runtimes.errors import DataError, KilnxError, ModelError
 from runtimes.onnx_files.load_save import ModelSource, load_model, save_model
 from runtimes.onnx_files.tensor_bytes import CHUNK_BYTES, byte_chunks, digest_of, new_digest
+from runtimes.readable import ReadableReport
 from runtimes.weight_store.files import (
     check_folder,
     make_folder,
@@ -61,7 +62,7 @@ class Added:
 
 
 @dataclass(frozen=True)
-class StoreReport:
+class StoreReport(ReadableReport):
     """What was added, and the bytes of the whole store after it."""
 
     store: str
@@ -72,9 +73,26 @@ class StoreReport:
         """The report as plain values, for JSON."""
         return asdict(self)
 
+    def headline(self) -> str:
+        """How large the store is now."""
+        return f"{self.store}: {self.store_bytes:,} bytes in all"
+
+    def rows(self) -> list[dict[str, str]]:
+        """One row a model that was added."""
+        return [
+            {
+                "model": model.name,
+                "weights": f"{model.weights:,}",
+                "bytes": f"{model.weight_bytes:,}",
+                "new weights": f"{model.new_weights:,}",
+                "new bytes": f"{model.new_bytes:,}",
+            }
+            for model in self.added
+        ]
+
 
 @dataclass(frozen=True)
-class StoreCheck:
+class StoreCheck(ReadableReport):
     """What ``verify_store`` found: ``problems`` as sentences, files that no model uses."""
 
     models: tuple[str, ...]
@@ -91,6 +109,16 @@ class StoreCheck:
     def to_dict(self) -> dict[str, Any]:
         """The findings as plain values, for JSON."""
         return {**asdict(self), "passed": self.passed}
+
+    def headline(self) -> str:
+        """What is in the store, and whether it is whole."""
+        verdict = "every byte is what was stored"
+        if not self.passed:
+            verdict = f"{len(self.problems)} problems"
+        return (
+            f"{len(self.models)} models, {self.weights} weights, {self.weight_bytes:,} bytes; "
+            f"{verdict}"
+        )
 
 
 def create_store(

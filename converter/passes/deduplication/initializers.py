@@ -28,6 +28,7 @@ from runtimes.onnx_graph.fold_views import VIEW_KEY
 from runtimes.onnx_graph.layer_names import layer_of
 from runtimes.onnx_graph.rewrite import Refuse, RewritePass
 from runtimes.onnx_graph.values import add_initializer, opset, unused_name
+from runtimes.readable import ReadableReport
 
 VIEW_FROM_BYTES = 1 << 12
 """A smaller copy stays: the node that reads it out of another tensor takes bytes itself."""
@@ -69,7 +70,7 @@ class Merge:
 
 
 @dataclass(frozen=True)
-class DedupeReport:
+class DedupeReport(ReadableReport):
     """What was merged, and the bytes of all weights before and after.
 
     ``nodes_removed``: nodes that computed what another one computes. ``notes``: what was not
@@ -91,11 +92,24 @@ class DedupeReport:
         """The report as plain values, for JSON."""
         return {**asdict(self), "saved_bytes": self.saved_bytes}
 
-    def __str__(self) -> str:
+    def headline(self) -> str:
+        """How many bytes of weights are left."""
         if not self.merged:
-            return f"no two tensors are equal; {self.weight_bytes_before} bytes of weights stay"
-        total = f"{self.weight_bytes_before} → {self.weight_bytes_after} bytes of weights"
-        return "\n".join([*map(str, self.merged), total])
+            return f"no two tensors are equal; {self.weight_bytes_before:,} bytes of weights stay"
+        return f"{self.weight_bytes_before:,} → {self.weight_bytes_after:,} bytes of weights"
+
+    def rows(self) -> list[dict[str, str]]:
+        """One row a weight that others read."""
+        return [
+            {
+                "kept": merge.kept,
+                "also stored as": ", ".join(merge.replaced),
+                "read by": "" if merge.how == "equal" else merge.how,
+                "layers": ", ".join(merge.layers),
+                "bytes saved": f"{merge.saved_bytes:,}",
+            }
+            for merge in self.merged
+        ]
 
 
 class DeduplicateInitializers(RewritePass):

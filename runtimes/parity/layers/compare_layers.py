@@ -53,20 +53,38 @@ def compare_layers(
     provider: str = "cpu",
     reference_provider: str = "cpu",
     samples: int = 16,
-    batch_size: int = 4,
+    samples_per_step: int = 4,
     threads: int = 1,
     progress: Progress | None = None,
 ) -> LayersReport:
     """Walk both models in step and say which layer is not the reference's.
 
-    ``reference`` is what ``open_runtime`` takes, ``candidate`` an ONNX model (path, graph or open
-    ``OrtRuntime``), ``data`` what ``Dataset.open`` takes, of which the first ``samples`` are used.
     Values are joined by name and by the Keras layer paths that ``kilnx convert`` writes
     (``match_layers``); of a Keras model every layer is told, of an ONNX model every node.
     Only what a later layer needs is kept. A float layer departs when its isolated error exceeds 16
     times its own rounding error, a layer of a quantized model when its isolated SQNR lies 6 dB
-    below the median of the layers that are not exact, or below 20 dB. Raises ``ModelError`` where
-    nothing can be joined.
+    below the median of the layers that are not exact, or below 20 dB.
+
+    Args:
+        reference: What ``open_runtime`` takes.
+        candidate: An ONNX model: path, graph or open ``OrtRuntime``.
+        data: What ``Dataset.open`` takes.
+        provider: Where the candidate runs.
+        reference_provider: Where the reference runs.
+        samples: How many of the first samples are used.
+        samples_per_step: Samples that are run at a time, their activations held.
+        threads: Threads of one run.
+        progress: Called with the samples done.
+
+    Returns:
+        The error of every layer, and the layer to blame, if there is one.
+
+    Raises:
+        ModelError: No value of one model could be joined with one of the other.
+
+    Example:
+        >>> compare_layers("model.onnx", "model.onnx", "samples.npz").culprit is None
+        True
     """
     graph = graph_of(candidate)
     with ExitStack() as stack:
@@ -90,7 +108,7 @@ def compare_layers(
         )
         walk = _Walk(parted, pairs, quantized=is_quantized(graph))
         count = 0
-        for batch in dataset.batches(fixed or batch_size):
+        for batch in dataset.batches(fixed or samples_per_step):
             feed = _filled(batch.feed, fixed or 0)
             walk.start({inputs[name]: values for name, values in feed.items()})
             source.walk(feed, walk.reference_gives)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtimes.json_values import plain
+from runtimes.readable import ReadableReport
 
 ROUNDING_DB = 100.0
 """An SQNR above this is what rounding in float32 leaves."""
@@ -41,7 +42,7 @@ class LayerParity:
 
 
 @dataclass(frozen=True)
-class LayersReport:
+class LayersReport(ReadableReport):
     """All layers that could be compared, in the candidate's order, and which one is to blame."""
 
     culprit: str | None
@@ -57,6 +58,10 @@ class LayersReport:
         """The report in plain JSON types; a number that is not finite is null."""
         document: dict[str, Any] = plain(self)
         return document
+
+    def headline(self) -> str:
+        """Which layer departs, if any does."""
+        return self.reason
 
     def rows(self) -> list[dict[str, str]]:
         """One row of formatted cells a layer, for a table."""

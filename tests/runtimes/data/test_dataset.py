@@ -293,3 +293,20 @@ def test_files_that_are_no_data(tmp_path: Path) -> None:
         Dataset.open(tmp_path / "notes.npz")
     np.save(tmp_path / "x.npy", X)
     np.testing.assert_array_equal(rows(Dataset.open(tmp_path / "x.npy"), "data"), X)
+
+
+def test_a_pair_is_samples_and_labels() -> None:
+    x, y = np.arange(12, dtype=np.float32).reshape(6, 2), np.arange(6)
+    for source in ((x, y), ({"x": x}, y), (x, {"": y}), (x, y, np.ones(6))):
+        (batch,) = Dataset.open(source).batches(6)
+        (values,) = batch.feed.values()
+        np.testing.assert_array_equal(values, x)
+        (labels,) = batch.labels.values()
+        np.testing.assert_array_equal(labels, y)
+    with pytest.raises(DataError, match=r"6 and 5|5 and 6|6.*5|5.*6"):
+        Dataset.open((x, y[:5]))
+
+
+def test_a_tuple_of_batches_stays_one() -> None:
+    batches = ((np.zeros((2, 3)), np.zeros(2)), (np.ones((2, 3)), np.ones(2)))
+    assert [len(batch) for batch in Dataset.open(batches).batches(4)] == [4]
