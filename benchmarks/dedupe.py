@@ -18,7 +18,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -34,21 +33,17 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import onnx_ir as ir  # noqa: E402
+from dedupe_models import CLASSES, HEADS, chain, mobile_nets, run  # noqa: E402
+from dedupe_process import child, together  # noqa: E402
 
 PACKAGES = ("keras", "tensorflow", "onnx", "onnx-ir", "onnxruntime", "numpy")
-HEADS = 8
-CLASSES = 100
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", action="append", choices=sorted(CASES))
     parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.child:
-        CHILDREN[options.child[0]](*options.child[1:])
-        return 0
     results: dict[str, Any] = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "python": platform.python_version(),
@@ -366,170 +361,6 @@ CASES: dict[str, Callable[[Path], Figures]] = {
     "tied": tied,
     "damage": damage,
     "large": large,
-}
-
-
-def chain(weights: list[Any]) -> ir.Model:
-    """Matrix products with a Tanh after each."""
-    x = ir.val("x", ir.DataType.FLOAT, ["N", weights[0].shape[0]])
-    nodes, initializers, value = [], [], x
-    for index, array in enumerate(weights):
-        tensor = ir.tensor(array, name=f"w{index}")
-        weight = ir.val(f"w{index}", ir.DataType.FLOAT, array.shape, const_value=tensor)
-        nodes += [ir.node("MatMul", [value, weight])]
-        nodes += [ir.node("Tanh", nodes[-1].outputs)]
-        nodes[-2].outputs[0].name, nodes[-1].outputs[0].name = f"p{index}", f"t{index}"
-        value = nodes[-1].outputs[0]
-        initializers.append(weight)
-    value.type, value.shape = x.type, ir.Shape(["N", weights[-1].shape[1]])
-    graph = ir.Graph(
-        [x], [value], nodes=nodes, initializers=initializers, opset_imports={"": 18}, name="g"
-    )
-    return ir.Model(graph, ir_version=9)
-
-
-def run(path: Path, feed: dict[str, Any]) -> Any:
-    from runtimes.engines.ort import OrtRuntime
-
-    with OrtRuntime(path, threads=1) as runtime:
-        return next(iter(runtime.run(feed).values()))
-
-
-def mobile_nets(folder: Path) -> list[Path]:
-    """One exported MobileNetV2 with a head of ``CLASSES``; the others differ in the head."""
-    import keras
-
-    from converter import convert
-
-    keras.utils.set_random_seed(0)
-    backbone = keras.applications.MobileNetV2(
-        weights=None, input_shape=(224, 224, 3), include_top=False, pooling="avg"
-    )
-    image = keras.Input((224, 224, 3), name="image")
-    outputs = keras.layers.Dense(CLASSES, name="head")(backbone(image, training=False))
-    first = folder / "head0.onnx"
-    convert(keras.Model(image, outputs), first)
-    paths = [first]
-    for index in range(1, HEADS):
-        rng = np.random.default_rng(index)
-        model = ir.load(first)
-        for value in model.graph.initializers.values():
-            users = [node.metadata_props.get("kilnx.layer", "") for node in value.consumers()]
-            if any("head" in layer for layer in users) and value.const_value is not None:
-                array = rng.normal(size=value.const_value.shape.numpy(), scale=0.05)
-                tensor = ir.tensor(array.astype(np.float32), name=value.name)
-                value.const_value = tensor
-        paths.append(folder / f"head{index}.onnx")
-        ir.save(model, paths[-1])
-    return paths
-
-
-def child(*arguments: object) -> Any:
-    """Run a part of this file in a process of its own; give what it prints."""
-    command = [sys.executable, __file__, "--child", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.strip().splitlines()[-1])
-
-
-def together(folder: Path, models: list[Path]) -> dict[str, float]:
-    """PSS in MB of processes that each hold a session, all alive: in all, and of the weights."""
-    from runtimes.profiling.memory import proportional_bytes
-
-    command = [sys.executable, __file__, "--child", "one", str(folder)]
-    started = [
-        subprocess.Popen([*command, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        for path in models
-    ]
-    try:
-        for process in started:
-            assert process.stdout is not None
-            process.stdout.readline()
-        return {
-            "total": sum(proportional_bytes(p.pid) for p in started) / 1e6,
-            "private": sum(proportional_bytes(p.pid, "Pss_Anon") for p in started) / 1e6,
-            "weights": sum(mapped_bytes(p.pid, str(folder / "pool")) for p in started) / 1e6,
-        }
-    finally:
-        for process in started:
-            process.communicate(b"\n")
-
-
-def mapped_bytes(pid: int | str, folder: str) -> int:
-    """PSS of the files under ``folder`` that a process maps."""
-    total, inside = 0, False
-    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
-        words = line.split()
-        if "-" in words[0] and not words[0].endswith(":"):
-            inside = len(words) > 5 and words[5].startswith(folder)
-        elif words[0] == "Pss:" and inside:
-            total += int(words[1]) * 1024
-    return total
-
-
-def _sessions(folder: str, kind: str, count: str, *models: str) -> None:
-    from runtimes import SharedWeights
-    from runtimes.engines.ort import OrtRuntime, require_onnxruntime
-    from runtimes.profiling.memory import proportional_bytes
-
-    require_onnxruntime()
-    feed = dict(np.load(f"{folder}/feed.npz"))
-    before = proportional_bytes()
-    with SharedWeights(f"{folder}/pool", threads=1, prepack=kind == "prepacked") as shared:
-        opened = [
-            OrtRuntime(path, threads=1) if kind == "plain" else shared.open(path)
-            for path in models[: int(count)]
-        ]
-        results = [runtime.run(feed) for runtime in opened]
-        after = proportional_bytes()
-        equal = all(
-            np.array_equal(next(iter(result.values())), run(Path(path), feed))
-            for result, path in zip(results, models, strict=False)
-        )
-    print(json.dumps({"total": after, "added": after - before, "equal": equal}))
-
-
-def _one(folder: str, model: str) -> None:
-    from runtimes import SharedWeights
-
-    feed = dict(np.load(f"{folder}/feed.npz"))
-    with SharedWeights(f"{folder}/pool", threads=1, arena=False) as shared:
-        runtime = shared.open(model)
-        runtime.run(feed)
-        print("ready", flush=True)
-        sys.stdin.readline()
-        runtime.close()
-
-
-def _dedupe(folder: str) -> None:
-    from converter.compression.dedupe import dedupe
-
-    Path(folder, "out").mkdir()
-    before, begin = peak(), time.perf_counter()
-    report = dedupe(f"{folder}/m.onnx", f"{folder}/out/m.onnx")
-    seconds = time.perf_counter() - begin
-    merged = sum(len(merge.replaced) for merge in report.merged)
-    print(json.dumps({"seconds": seconds, "peak": peak() - before, "merged": merged}))
-
-
-def _store(folder: str) -> None:
-    from runtimes.weight_store.store import create_store
-
-    before, begin = peak(), time.perf_counter()
-    create_store(f"{folder}/store", [f"{folder}/m.onnx"])
-    print(json.dumps({"seconds": time.perf_counter() - begin, "peak": peak() - before}))
-
-
-def peak() -> int:
-    """Largest resident memory of this process so far, bytes."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-
-
-CHILDREN: dict[str, Callable[..., None]] = {
-    "sessions": _sessions,
-    "one": _one,
-    "dedupe": _dedupe,
-    "store": _store,
 }
 
 

@@ -1,4 +1,4 @@
-"""Which Keras layers export right: the case table of tests/converter/layers, as a report.
+"""Which Keras layers export right: the case table of tests/support/layer_cases, as a report.
 
     python benchmarks/layers.py [--only REGEX] [--json layers.json]
 

@@ -77,7 +77,7 @@ _HOME = {
     "Budget": "parity.budget",
     "CheckOptions": "parity.check",
     "KerasOptions": "options",
-    "ProfileOptions": "profiling.profile",
+    "ProfileOptions": "profiling.options",
     "RunOptions": "options",
     "Progress": "progress",
     "Array": "base",

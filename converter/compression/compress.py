@@ -63,10 +63,10 @@ def compress(
     data: Any,
     *,
     evaluate_on: Any = None,
-    budget: Budget = Budget(),  # noqa: B008  # frozen
+    budget: Budget = Budget(),
     options: CompressOptions = CompressOptions(),
-    keras: KerasOptions = KerasOptions(),  # noqa: B008
-    run: RunOptions = RunOptions(),  # noqa: B008
+    keras: KerasOptions = KerasOptions(),
+    run: RunOptions = RunOptions(),
 ) -> Report:
     """Make ``model`` smaller and faster inside one budget, and write what was found.
 

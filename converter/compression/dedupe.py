@@ -53,7 +53,7 @@ def dedupe(
     output: str | os.PathLike[str],
     *,
     data: Any = None,
-    budget: Budget = Budget(),  # noqa: B008  # frozen
+    budget: Budget = Budget(),
     options: DedupeOptions = DedupeOptions(),
 ) -> DedupeReport | StoreReport:
     """Write one model with equal weights stored once, or a store of several models.

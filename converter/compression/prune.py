@@ -69,9 +69,9 @@ def prune(
     data: Any = None,
     *,
     evaluate_on: Any = None,
-    budget: Budget = Budget(),  # noqa: B008  # frozen
+    budget: Budget = Budget(),
     options: PruneFileOptions = PruneFileOptions(),
-    run: RunOptions = RunOptions(),  # noqa: B008
+    run: RunOptions = RunOptions(),
 ) -> PruningReport:
     """Remove channels from an ONNX model without training, and write what is left to ``output``.
 

@@ -68,9 +68,9 @@ def quantize(
     data: Any,
     *,
     evaluate_on: Any = None,
-    budget: Budget = Budget(),  # noqa: B008  # frozen
+    budget: Budget = Budget(),
     options: QuantizeFileOptions = QuantizeFileOptions(),
-    run: RunOptions = RunOptions(),  # noqa: B008
+    run: RunOptions = RunOptions(),
 ) -> QuantizationReport:
     """Quantize an ONNX model to INT8 if that pays, and write the result to ``output``.
 

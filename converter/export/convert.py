@@ -90,8 +90,8 @@ def convert(
     model: KerasSource,
     output: str | os.PathLike[str],
     *,
-    options: ConvertOptions = ConvertOptions(),  # frozen
-    keras: KerasOptions = KerasOptions(),  # noqa: B008
+    options: ConvertOptions = ConvertOptions(),
+    keras: KerasOptions = KerasOptions(),
 ) -> ConversionReport:
     """Convert a Keras model to an ONNX file that has run and matched Keras.
 

@@ -74,10 +74,10 @@ def check(
     candidate: Any,
     data: Any,
     *,
-    budget: Budget = Budget(),  # noqa: B008  # frozen
+    budget: Budget = Budget(),
     options: CheckOptions = CheckOptions(),
-    keras: KerasOptions = KerasOptions(),  # noqa: B008
-    run: RunOptions = RunOptions(),  # noqa: B008
+    keras: KerasOptions = KerasOptions(),
+    run: RunOptions = RunOptions(),
 ) -> ParityReport:
     """Run both models on the same data and judge whether the candidate may stand for the other.
 
@@ -235,7 +235,7 @@ def evaluate(
     *,
     provider: str = "cpu",
     batch_size: int = 32,
-    run: RunOptions = RunOptions(),  # noqa: B008  # frozen
+    run: RunOptions = RunOptions(),
 ) -> float:
     """The labelled ``metric`` of ``model`` (or an open runtime) over ``data``.
 

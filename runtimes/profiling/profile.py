@@ -25,11 +25,12 @@ from runtimes.onnx_files.load_save import file_bytes, model_bytes
 from runtimes.options import RunOptions, flat_options
 from runtimes.profiling.memory import peak_memory
 from runtimes.profiling.operators import profile_operators
+from runtimes.profiling.options import ProfileOptions
 from runtimes.profiling.report import BatchProfile, Latency, ProfileReport
 from runtimes.profiling.timing import Interval, interleave, overhead, ratio_of_medians
 from runtimes.progress import Progress
 
-__all__ = ["BatchProfile", "Latency", "ProfileReport", "profile"]
+__all__ = ["BatchProfile", "Latency", "ProfileOptions", "ProfileReport", "profile"]
 
 T = TypeVar("T")
 
@@ -40,39 +41,14 @@ _WIDE = 1.1  # an interval whose ends differ more than this gets further launche
 _MIN_ROUNDS = 2  # a launch; ten in all
 
 
-@dataclass(frozen=True)
-class ProfileOptions:
-    """What ``profile`` measures.
-
-    Attributes:
-        provider: Execution provider to measure on.
-        batch: Batch sizes.
-        data: What ``Dataset.open`` takes: inputs are its first samples; None: random numbers.
-        memory: Whether peak memory is measured too, each model file in a process of its own.
-        operators: Whether to tell where the time goes, operator by operator, at the first batch.
-        allow_fallback: Whether nodes may run elsewhere than on ``provider``.
-        min_time: Seconds that each batch size is timed for.
-        max_time: Seconds at most, for slow models or on a busy machine.
-    """
-
-    provider: str = "cpu"
-    batch: Sequence[int] = (1,)
-    data: Any = None
-    memory: bool = False
-    operators: bool = False
-    allow_fallback: bool = False
-    min_time: float = 1.0
-    max_time: float = 10.0
-
-
 @flat_options(options=ProfileOptions, run=RunOptions)
 def profile(
     model: Any,
     *,
     against: Any = None,
     threads: int | Sequence[int] = 1,
-    options: ProfileOptions = ProfileOptions(),  # frozen
-    run: RunOptions = RunOptions(),  # noqa: B008
+    options: ProfileOptions = ProfileOptions(),
+    run: RunOptions = RunOptions(),
 ) -> ProfileReport:
     """Time a model, interleaved with ``against`` where given.
 

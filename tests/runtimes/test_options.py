@@ -18,7 +18,7 @@ class Size:
 
 
 @flat_options({"breadth": "width"}, size=Size, run=RunOptions)
-def area(unit: str, *, size: Size = Size(), run: RunOptions = RunOptions()) -> str:  # noqa: B008
+def area(unit: str, *, size: Size = Size(), run: RunOptions = RunOptions()) -> str:
     return f"{size.width * size.height * run.threads} {unit}"
 
 
