@@ -17,7 +17,7 @@ app = typer.Typer(
     help="Turn a Keras model into a smaller, faster ONNX model, with proof that it still does "
     "the same job.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done or passed, 1 checked and failed, 2 bad input, 3 no such runtime. "
