@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
@@ -117,7 +117,7 @@ def build_candidate(
                 plan, grids, basis.statistics, basis.covariances, options, known=basis.rounded
             )
         insert_qdq(model.graph, plan, grids, shifts or {}, codes.weights)
-        place_weights_only(model, single)
+        levels = place_weights_only(model, single, target_cpu=options.target_cpu)
         KeepSumsApart()(model)
         ShieldPooling()(model)
         _forget_inferred_types(model.graph)
@@ -130,6 +130,7 @@ def build_candidate(
         else:
             biased = any(unit.takes_bias and unit.weight is not None for unit in plan.units)
             corrected = bool(shifts) or not biased or not correct
+            codes = replace(codes, levels={**codes.levels, **levels})
             return QuantizedCandidate(
                 model, basis, plan, fusion, codes, ranges, names, kept, tuple(single), corrected
             )

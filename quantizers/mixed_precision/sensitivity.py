@@ -48,7 +48,7 @@ def measure_sensitivities(
         )
         if plan.units:
             insert_qdq(model.graph, plan, grids, weights=codes.weights)
-        place_weights_only(model, single)
+        place_weights_only(model, single, target_cpu=options.target_cpu)
         found[name] = score(reference, model, data, options, samples=samples).sqnr_db
     return found
 

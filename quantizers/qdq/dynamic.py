@@ -16,7 +16,9 @@ from typing import Literal
 import numpy as np
 import onnx_ir as ir
 
-from quantizers.weights.int8 import quantize_weight, weight_scale
+from quantizers.options import TargetCpu
+from quantizers.weights.int8 import WEIGHT_LEVELS, quantize_weight, weight_scale
+from quantizers.weights.saturation import CodeRange, largest_pair_sum
 from runtimes.base import Array
 from runtimes.onnx_graph.values import (
     add_initializer,
@@ -43,6 +45,9 @@ _SMALLEST_TABLE = 2048
 _TOLERATED = 2.0
 _TOLERATED_IN_TABLES = 1.6
 
+# Rounding can put a sum beyond 16 bits again: then the scale grows by at least so much.
+_SCALE_STEP = 0.97
+
 
 @dataclass(frozen=True)
 class WeightsOnly:
@@ -63,17 +68,25 @@ def find_weights_only(graph: ir.Graph, keep_float: Container[str] = ()) -> list[
     return found
 
 
-def place_weights_only(model: ir.Model, chosen: list[WeightsOnly]) -> None:
-    """Store the weights of the ``chosen`` nodes as bytes, in place."""
+def place_weights_only(
+    model: ir.Model, chosen: list[WeightsOnly], *, target_cpu: TargetCpu = "any"
+) -> dict[str, int]:
+    """Store the weights of the ``chosen`` nodes as bytes, in place.
+
+    Gives the fewest levels that a channel of weights has, by the name of each node whose kernel
+    multiplies bytes: for ``target_cpu`` "any" no 16-bit sum can saturate, see ``saturation.py``.
+    """
     nodes = {str(node.name): node for node in model.graph}
+    levels = {}
     for one in chosen:
         node = nodes[one.name]
         if one.form == "int8 dynamic":
-            _dynamic_lstm(model, node)
+            levels[one.name] = _dynamic_lstm(model, node, guard=target_cpu == "any")
         elif is_op(node, "Gather"):
             _byte_table(model.graph, node)
         else:
             _byte_weights(model.graph, node)
+    return levels
 
 
 def _form(node: ir.Node) -> Form | None:
@@ -96,11 +109,15 @@ def _float_weight(node: ir.Node, index: int, rank: int) -> Array | None:
     return array if array is not None and array.dtype == np.float32 and array.ndim == rank else None
 
 
-def _dynamic_lstm(model: ir.Model, node: ir.Node) -> None:
-    """``[directions, 4·hidden, inputs]`` becomes bytes ``[directions, inputs, 4·hidden]``."""
+def _dynamic_lstm(model: ir.Model, node: ir.Node, *, guard: bool) -> int:
+    """``[directions, 4·hidden, inputs]`` becomes bytes ``[directions, inputs, 4·hidden]``.
+
+    Gives the fewest levels of a row of weights.
+    """
     inputs = [*node.inputs, *[None] * (8 - len(node.inputs))]
     extra: list[ir.Value | None] = []
     replaced = node.inputs[1:3]
+    fewest = WEIGHT_LEVELS
     for index in (1, 2):
         weight = constant(node.inputs[index])
         assert weight is not None
@@ -108,6 +125,10 @@ def _dynamic_lstm(model: ir.Model, node: ir.Node) -> None:
         directions = weight.shape[0]
         rows = weight.reshape(-1, weight.shape[2])
         scale = _fast_scale(rows, directions)
+        if guard:
+            safe = _safe_scale(rows, scale, directions)
+            fewest = min(fewest, int(WEIGHT_LEVELS * (scale / safe).min()))
+            scale = safe
         codes = quantize_weight(rows, scale, 0).codes.reshape(weight.shape)
         graph = model.graph
         inputs[index] = add_initializer(
@@ -134,6 +155,7 @@ def _dynamic_lstm(model: ir.Model, node: ir.Node) -> None:
     model.graph.remove(node, safe=True)
     drop_if_unused(replaced)
     model.graph.opset_imports.setdefault(_MICROSOFT, 1)
+    return fewest
 
 
 def _fast_scale(rows: Array, directions: int) -> Array:
@@ -147,6 +169,27 @@ def _fast_scale(rows: Array, directions: int) -> Array:
     coarse = float(np.square(by_direction, dtype=np.float64).mean())
     fine = float(np.square(by_row, dtype=np.float64).mean())
     return by_direction if coarse <= _TOLERATED * fine else by_row
+
+
+def _safe_scale(rows: Array, scale: Array, directions: int) -> Array:
+    """``scale`` made larger where sums of two products would not fit into 16 bits.
+
+    The inputs are put on a grid of their own at every step, so any code may meet any weight. Rows
+    of one scale keep one.
+    """
+    inputs = rows.shape[1]
+    seen = CodeRange(np.zeros(inputs), np.full(inputs, 255.0))
+    scales = scale.reshape(directions, -1)
+    by_direction = not np.any(scales != scales[:, :1])
+    while True:
+        reach = largest_pair_sum(quantize_weight(rows, scale, 0).codes, seen)
+        if by_direction:
+            farthest = reach.reshape(directions, -1).max(axis=1)
+            reach = np.repeat(farthest, len(reach) // directions)
+        if not np.any(reach > 1):
+            return scale
+        grown = scale * np.maximum(reach, 1 / _SCALE_STEP)
+        scale = np.where(reach > 1, grown, scale).astype(np.float32)
 
 
 def _byte_weights(graph: ir.Graph, node: ir.Node) -> None:

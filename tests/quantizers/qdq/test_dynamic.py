@@ -7,6 +7,7 @@ import pytest
 from quantizers import QuantizeOptions, quantize_model
 from quantizers.qdq.dynamic import find_weights_only, place_weights_only
 from quantizers.rewrites.prepare import prepare
+from quantizers.weights.saturation import CodeRange, largest_pair_sum
 
 
 def tensor(*shape: int, seed: int = 0) -> np.ndarray:
@@ -67,6 +68,32 @@ def test_each_takes_the_form_that_onnx_runtime_has(
     assert {tensor.dtype for tensor in large} == {ir.DataType.INT8}
 
 
+def reach_of_lstm(model: ir.Model) -> float:
+    """The largest sum of two products that its codes allow, in units of what 16 bits hold."""
+    lstm = next(node for node in model.graph if node.op_type == "DynamicQuantizeLSTM")
+    reach = 0.0
+    for value in lstm.inputs[1:3]:
+        codes = value.const_value.numpy()  # [directions, inputs, 4 * hidden]
+        seen = CodeRange(np.zeros(codes.shape[1]), np.full(codes.shape[1], 255.0))
+        reach = max(reach, *(largest_pair_sum(one.T, seen).max() for one in codes))
+    return reach
+
+
+@pytest.mark.parametrize("spread", [1.0, 100.0], ids=["a scale a direction", "a scale a row"])
+def test_products_of_a_dynamic_lstm_fit_into_16_bits(language: ir.Model, spread: float) -> None:
+    weight = language.graph.initializers["w"]
+    array = weight.const_value.numpy().copy()
+    array[:, ::4] *= spread
+    weight.const_value = ir.tensor(array, name="w")
+    found = find_weights_only(language.graph)
+    full = language.clone()
+    assert place_weights_only(full, found, target_cpu="vnni") == {"lstm": 127}
+    assert reach_of_lstm(full) > 1  # or the test would show nothing
+    levels = place_weights_only(language, found)
+    assert 0.95 < reach_of_lstm(language) <= 1  # no more is given up than it takes
+    assert 63 <= levels["lstm"] < 127
+
+
 def test_what_is_kept_in_float_stays(language: ir.Model) -> None:
     assert [one.name for one in find_weights_only(language.graph, {"lstm"})] != []
     assert "lstm" not in {one.name for one in find_weights_only(language.graph, {"lstm"})}
@@ -117,6 +144,8 @@ def test_a_model_without_static_operators_is_quantized_all_the_same(
     assert report.kept
     precisions = {operator.op_type: operator.precision for operator in report.operators}
     assert precisions["LSTM"] == "int8 dynamic"
+    levels = {operator.op_type: operator.weight_levels for operator in report.operators}
+    assert levels["LSTM"] < 127
     assert sqnr(run(model, x=x), run(result, x=x)) > 25
     assert report.int8_weight_bytes < 0.35 * report.float_weight_bytes
 
