@@ -14,14 +14,11 @@ from quantizers.rewrites.single_operators import (
 )
 from quantizers.rewrites.transformers import RestoreGelu
 from runtimes.errors import ModelError
-from runtimes.onnx_files.load_save import weight_bytes
 from runtimes.onnx_graph.fold_views import FoldViews
+from runtimes.onnx_graph.opset import convert_opset
 
 MIN_OPSET = 13
 """QuantizeLinear and DequantizeLinear take one scale a channel from this opset on."""
-
-# The version converter works on one protobuf message, which cannot exceed 2 GiB.
-_CONVERTIBLE_BELOW_BYTES = 1_800_000_000
 
 _QUANTIZED_OPERATORS = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"}
@@ -37,7 +34,7 @@ def prepare(model: ir.Model) -> ir.Model:
     that cannot be converted.
     """
     refuse_quantized(model)
-    copy = raise_opset(model.clone(), MIN_OPSET)
+    copy = _recent(model.clone())
     common.NameFixPass()(copy)
     common.ShapeInferencePass()(copy)
     FoldViews()(copy)  # a weight that is read out of another is a constant for its reader
@@ -61,20 +58,15 @@ def refuse_quantized(model: ir.Model) -> None:
                 )
 
 
-def raise_opset(model: ir.Model, minimum: int) -> ir.Model:
-    """``model`` converted to opset ``minimum`` by ONNX's version converter, if it is below."""
-    opset = model.graph.opset_imports.get("", minimum)
-    if opset >= minimum:
+def _recent(model: ir.Model) -> ir.Model:
+    """``model`` at ``MIN_OPSET``, or as it is where it is no older."""
+    opset = model.graph.opset_imports.get("", MIN_OPSET)
+    if opset >= MIN_OPSET:
         return model
-    need = f"opset {opset} is too old: INT8 weights by the channel need opset {minimum}"
-    if weight_bytes(model) >= _CONVERTIBLE_BELOW_BYTES:
-        raise ModelError(f"{need}, and the model is too large to convert; export it anew")
-    import onnx
-    from onnx import version_converter
-
     try:
-        converted = version_converter.convert_version(ir.to_proto(model), minimum)
-        onnx.checker.check_model(converted)
-    except Exception as error:  # the converter raises bare C++ exceptions
-        raise ModelError(f"{need}, and converting it failed ({error}); export it anew") from error
-    return ir.from_proto(converted)
+        return convert_opset(model, MIN_OPSET)
+    except ModelError as error:
+        raise ModelError(
+            f"opset {opset} is too old: INT8 weights by the channel need opset {MIN_OPSET}, and "
+            f"converting it failed ({error}); export it anew"
+        ) from error

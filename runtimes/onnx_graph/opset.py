@@ -15,19 +15,21 @@ def convert_opset(model: ir.Model, version: int) -> ir.Model:
     """``model`` at opset ``version``; itself when it is there already.
 
     Weights are shared, not copied, so a model of any size can be converted. The IR version is
-    the oldest that knows the opset. Raises ``ModelError`` when ONNX cannot convert an operator.
+    the oldest that knows the opset. Raises ``ModelError`` when ONNX cannot convert an operator, and
+    when what it made is not a valid model.
     """
     before = model.opset_imports.get("", 1)
     if before == version:
         model.ir_version = oldest_ir_version(version)
         return model
+    import onnx.checker
     import onnx.version_converter
 
     weights = _take_weights(model)
     try:
-        converted = ir.from_proto(
-            onnx.version_converter.convert_version(ir.to_proto(model), version)
-        )
+        message = onnx.version_converter.convert_version(ir.to_proto(model), version)
+        onnx.checker.check_model(message)
+        converted = ir.from_proto(message)
     except Exception as error:  # the converter raises bare C++ exceptions
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(
