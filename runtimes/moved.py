@@ -102,7 +102,7 @@ MOVED = {
     "converter.passes.names": "converter.passes.cleanup.names",
     "converter.passes.near": "converter.passes.deduplication.near_duplicates",
     "converter.passes.opset": "runtimes.onnx_graph.opset",
-    "converter.passes.pads": "converter.passes.fusion.pads",
+    "converter.passes.pads": "runtimes.onnx_graph.fold_pads",
     "converter.passes.reshapes": "converter.passes.shapes.reshapes",
     "converter.passes.shape_data": "converter.passes.shapes.shape_data",
     "converter.passes.sizes": "runtimes.onnx_graph.result_sizes",

@@ -14,7 +14,6 @@ from converter.passes.fusion.affine_into_following import FoldAffineIntoFollowin
 from converter.passes.fusion.affine_into_preceding import FoldAffineIntoPrecedingLinear
 from converter.passes.fusion.flatten import FoldFlattenedTransposes
 from converter.passes.fusion.merge_affine import MergeAffine
-from converter.passes.fusion.pads import FoldPads
 from converter.passes.fusion.unwrap_matmul import UnwrapMatMul
 from converter.passes.layout.choose import MoveSqueezes, MoveTransposes
 from converter.passes.layout.transposes import MergeTransposes
@@ -22,6 +21,7 @@ from converter.passes.shapes.infer_shapes import InferShapes
 from converter.passes.shapes.reshapes import MergeReshapes
 from converter.passes.shapes.static_shapes import FoldStaticShapes
 from runtimes.onnx_graph.fold_constants import FoldConstants
+from runtimes.onnx_graph.fold_pads import FoldPads
 from runtimes.onnx_graph.rewrite import Refusal, RewritePass, RewriteResult
 
 _MAX_ROUNDS = 10

@@ -8,12 +8,12 @@ from onnx_ir.passes import common
 from quantizers.rewrites.preactivation import AffineToDepthwise
 from quantizers.rewrites.single_operators import (
     EqualSlopesToLeakyRelu,
-    FoldPadIntoConv,
     SpatialMeanToGlobalAveragePool,
     SplitToSlices,
 )
 from quantizers.rewrites.transformers import RestoreGelu
 from runtimes.errors import ModelError
+from runtimes.onnx_graph.fold_pads import FoldPads
 from runtimes.onnx_graph.fold_views import FoldViews
 from runtimes.onnx_graph.opset import convert_opset
 
@@ -38,7 +38,7 @@ def prepare(model: ir.Model) -> ir.Model:
     common.NameFixPass()(copy)
     common.ShapeInferencePass()(copy)
     FoldViews()(copy)  # a weight that is read out of another is a constant for its reader
-    FoldPadIntoConv()(copy)
+    FoldPads()(copy)
     SpatialMeanToGlobalAveragePool()(copy)
     AffineToDepthwise()(copy)
     SplitToSlices()(copy)

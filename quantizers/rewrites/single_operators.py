@@ -1,13 +1,12 @@
 """Function-preserving rewrites of single operators into forms that have an INT8 kernel.
 
-ONNX Runtime folds a Pad into the Conv behind it, but not through Q/DQ, and it has an INT8 kernel
-for GlobalAveragePool, but not for the ReduceMean that Keras exports become.
+ONNX Runtime has an INT8 kernel for GlobalAveragePool, but not for the ReduceMean that Keras exports
+become, and none for Split and PRelu.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -24,36 +23,6 @@ from runtimes.onnx_graph.values import (
     static_shape,
     take_place,
 )
-
-
-class FoldPadIntoConv(RewritePass):
-    """``Conv(Pad(x, p), pads=q) = Conv(x, pads=p+q)`` for zeros around the spatial axes.
-
-    Refused for other padding, and for a Conv that computes its own (``auto_pad`` SAME).
-    """
-
-    def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
-        """Let each Conv read what its Pad reads."""
-        modified = False
-        for conv in tuple(model.graph):
-            pad = conv.inputs[0].producer() if is_op(conv, "Conv") and conv.inputs[0] else None
-            if pad is None or not is_op(pad, "Pad"):
-                continue
-            before, after = _zero_pads(pad), _conv_pads(conv)
-            if before is None or after is None or any((*before[0][:2], *before[1][:2])):
-                refuse(pad, "it does not pad with zeros around the spatial axes alone")
-                continue
-            begins = [a + b for a, b in zip(before[0][2:], after[0], strict=True)]
-            ends = [a + b for a, b in zip(before[1][2:], after[1], strict=True)]
-            if min(begins + ends, default=0) < 0:
-                refuse(pad, "it crops")
-                continue
-            conv.attributes.add(ir.AttrInt64s("pads", [*begins, *ends]))
-            conv.attributes.pop("auto_pad", None)
-            conv.replace_input_with(0, pad.inputs[0])
-            _remove_if_unused(pad)
-            modified = True
-        return modified
 
 
 class SpatialMeanToGlobalAveragePool(RewritePass):
@@ -83,37 +52,6 @@ class SpatialMeanToGlobalAveragePool(RewritePass):
             _replace_mean(mean, source, keep)
             modified = True
         return modified
-
-
-def _conv_pads(conv: ir.Node) -> tuple[Sequence[int], Sequence[int]] | None:
-    if conv.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-        return None
-    spatial = (rank(conv.inputs[1]) or 2) - 2
-    pads = conv.attributes.get_ints("pads", [0] * (2 * spatial))
-    if conv.attributes.get_string("auto_pad", "NOTSET") == "VALID":
-        pads = [0] * (2 * spatial)
-    return pads[:spatial], pads[spatial:]
-
-
-def _zero_pads(pad: ir.Node) -> tuple[list[int], list[int]] | None:
-    """Begin and end padding of every axis, None unless zeros are padded by constant amounts."""
-    size = rank(pad.inputs[0]) or rank(pad.outputs[0])
-    pads = small_ints(pad.inputs[1]) if len(pad.inputs) > 1 else None
-    if size is None or pads is None or pad.attributes.get_string("mode", "constant") != "constant":
-        return None
-    if len(pad.inputs) > 2 and pad.inputs[2] is not None:
-        fill = constant(pad.inputs[2])
-        if fill is None or fill.any():
-            return None
-    axes: Sequence[int] | None = range(size)
-    if len(pad.inputs) > 3 and pad.inputs[3] is not None:
-        axes = small_ints(pad.inputs[3])
-    if axes is None:
-        return None
-    begins, ends = [0] * size, [0] * size
-    for index, axis in enumerate(axes):
-        begins[axis], ends[axis] = pads[index], pads[len(pads) // 2 + index]
-    return begins, ends
 
 
 def _mean_axes(mean: ir.Node) -> set[int] | None:

@@ -7,13 +7,11 @@ import onnx_ir as ir
 import pytest
 from onnx_ir.passes.common import CheckerPass, ShapeInferencePass
 
-from quantizers.rewrites.single_operators import FoldPadIntoConv, SpatialMeanToGlobalAveragePool
+from quantizers.rewrites.single_operators import SpatialMeanToGlobalAveragePool
 from runtimes.base import Array
 
 Graph = Callable[..., ir.Model]
 Run = Callable[..., Array]
-
-W = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
 
 
 def operators(model: ir.Model) -> list[str]:
@@ -23,67 +21,6 @@ def operators(model: ir.Model) -> list[str]:
 def same(model: ir.Model, rewritten: ir.Model, run: Run, x: Array) -> None:
     CheckerPass()(rewritten)
     np.testing.assert_allclose(run(rewritten, x=x), run(model, x=x), rtol=1e-5, atol=1e-5)
-
-
-def padded(graph: Graph, pad: str, conv: str = "", *, extra: str = "", opset: int = 18) -> ir.Model:
-    return graph(
-        f"""g (float[n, 3, 12, 12] x, float[4, 3, 3, 3] w) => (float[n, 4, a, b] y)
-        <float zero = {{0}}, float one = {{1}}, int64[2] axes = {{-1, 2}},
-         int64[8] pads = {{0, 0, 0, 1, 0, 0, 2, 1}}, int64[8] batch = {{1, 0, 0, 1, 0, 0, 0, 0}},
-         int64[8] crop = {{0, 0, -1, 0, 0, 0, 0, 0}}, int64[4] some = {{0, 1, 2, 0}}>
-        {{ p = Pad {pad}
-           y = Conv {conv} (p, w) {extra} }}""",
-        {"w": W},
-        opset,
-    )
-
-
-@pytest.mark.parametrize(
-    ("pad", "conv"),
-    [
-        ("(x, pads)", ""),
-        ("(x, pads, zero)", "<pads = [1, 0, 2, 0], strides = [2, 2]>"),
-        ('<mode = "constant"> (x, pads)', '<auto_pad = "VALID">'),
-        ("(x, some, , axes)", "<dilations = [2, 1]>"),
-    ],
-)
-def test_padding_joins_that_of_the_conv(
-    graph: Graph, run: Run, images: Array, pad: str, conv: str
-) -> None:
-    model = padded(graph, pad, conv)
-    rewritten = ShapeInferencePass()(model.clone()).model
-    assert FoldPadIntoConv()(rewritten).modified
-    assert operators(rewritten) == ["Conv"]
-    same(model, rewritten, run, images)
-    assert not FoldPadIntoConv()(rewritten).modified
-
-
-@pytest.mark.parametrize(
-    ("pad", "conv"),
-    [
-        ("(x, pads, one)", ""),
-        ('<mode = "reflect"> (x, pads)', ""),
-        ("(x, batch)", ""),
-        ("(x, crop)", ""),
-        ("(x, pads)", '<auto_pad = "SAME_UPPER">'),
-    ],
-)
-def test_other_padding_stays(graph: Graph, pad: str, conv: str) -> None:
-    model = ShapeInferencePass()(padded(graph, pad, conv)).model
-    result = FoldPadIntoConv()(model)
-    assert not result.modified
-    assert len(result.refusals) == 1
-    assert operators(model) == ["Pad", "Conv"]
-
-
-def test_a_pad_with_other_readers_stays_for_them(graph: Graph, run: Run, images: Array) -> None:
-    model = padded(graph, "(x, pads)", extra="\n z = Exp (p)")
-    model.graph.outputs.append(model.graph.node(2).outputs[0])
-    model.graph.outputs[1].dtype = ir.DataType.FLOAT
-    rewritten = ShapeInferencePass()(model.clone()).model
-    FoldPadIntoConv()(rewritten)
-    assert operators(rewritten) == ["Pad", "Conv", "Exp"]
-    same(model, rewritten, run, images)
 
 
 def mean(graph: Graph, body: str, output: str, opset: int = 18, size: int = 12) -> ir.Model:

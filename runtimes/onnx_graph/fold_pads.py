@@ -1,28 +1,33 @@
 """Let convolutions and pooling pad for themselves: a Pad before them becomes their ``pads``.
 
-A maximum is taken without what its own padding adds; zeros change nothing there if there is
-nothing below zero.
+``Conv(Pad(x, p), pads=q) = Conv(x, pads=p+q)`` for zeros around the spatial axes. A maximum is
+taken without what its own padding adds; zeros change nothing there if there is nothing below zero.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from runtimes.onnx_graph.rewrite import Refuse, Refused, RewritePass
-from runtimes.onnx_graph.values import all_nodes, constant, is_op, small_ints
+from runtimes.onnx_graph.values import (
+    all_nodes,
+    constant,
+    drop_if_unused,
+    is_op,
+    rank,
+    small_ints,
+)
 
 
 class FoldPads(RewritePass):
-    """Fold Pad into the convolutions and pools after it, if it disappears with that.
+    """Fold Pad into each convolution and pool after it; it goes when nothing else reads it.
 
     A MaxPool takes it only if nothing is negative, an AveragePool counts it from then on.
 
-    Refused where the padding is not constant zero, reaches the batch or the channels, cuts
-    (a negative number), or is used in any other way, and where what follows pads by rule
-    (auto_pad).
+    Refused where the padding is not constant zero, reaches the batch or the channels, or cuts
+    (a negative number: what ``pads`` of the reader add would stand in the place of values), and
+    where what follows pads by rule (auto_pad).
     """
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
@@ -30,30 +35,39 @@ class FoldPads(RewritePass):
         modified = False
         for node in all_nodes(model):
             users = node.outputs[0].consumers() if is_op(node, "Pad") else ()
-            if not any(is_op(user, *_TAKERS) for user in users):
-                continue
-            try:
-                _fold(node, users)
-                modified = True
-            except Refused as reason:
-                refuse(node, str(reason))
+            takers = [user for user in users if is_op(user, *_TAKERS)]
+            for user in takers:
+                try:
+                    _fold(node, user)
+                    modified = True
+                except Refused as reason:
+                    refuse(node, str(reason))
+            if takers:
+                _remove_if_unused(node, refuse)
         return modified
 
 
 _TAKERS = ("Conv", "MaxPool", "AveragePool")
 
 
-def _fold(pad: ir.Node, users: Sequence[ir.Node]) -> None:
-    spatial_pads = _spatial_pads(pad)
-    changes = [_padding_of_its_own(user, pad, spatial_pads) for user in users]
-    for user, pads in zip(users, changes, strict=True):
-        user.attributes.pop("auto_pad", None)
-        user.attributes.add(ir.AttrInt64s("pads", pads))
-        if is_op(user, "AveragePool"):
-            user.attributes.add(ir.AttrInt64("count_include_pad", 1))
-        user.replace_input_with(0, pad.inputs[0])
-    assert pad.graph is not None
-    pad.graph.remove(pad, safe=True)
+def _fold(pad: ir.Node, user: ir.Node) -> None:
+    pads = _padding_of_its_own(user, pad, _spatial_pads(pad))
+    user.attributes.pop("auto_pad", None)
+    user.attributes.add(ir.AttrInt64s("pads", pads))
+    if is_op(user, "AveragePool"):
+        user.attributes.add(ir.AttrInt64("count_include_pad", 1))
+    user.replace_input_with(0, pad.inputs[0])
+
+
+def _remove_if_unused(pad: ir.Node, refuse: Refuse) -> None:
+    result = pad.outputs[0]
+    if result.is_graph_output() or any(not is_op(user, *_TAKERS) for user in result.consumers()):
+        refuse(pad, "its result is used elsewhere too")
+    elif not result.uses():
+        inputs = tuple(pad.inputs)
+        assert pad.graph is not None
+        pad.graph.remove(pad, safe=True)
+        drop_if_unused(inputs[1:])
 
 
 def _spatial_pads(pad: ir.Node) -> list[int]:
@@ -75,14 +89,15 @@ def _spatial_pads(pad: ir.Node) -> list[int]:
 def _padding_of_its_own(user: ir.Node, pad: ir.Node, pads: list[int]) -> list[int]:
     """The ``pads`` with which ``user`` needs no Pad before it."""
     value = pad.outputs[0]
-    elsewhere = value.is_graph_output() or user.graph is not pad.graph
-    if elsewhere or not is_op(user, *_TAKERS) or list(user.inputs).count(value) != 1:
-        raise Refused("its result is used elsewhere too")
-    if user.inputs[0] is not value:
+    if user.graph is not pad.graph:
+        raise Refused("its result is used in a subgraph")
+    if [index for index, used in enumerate(user.inputs) if used is value] != [0]:
         raise Refused("it pads a weight")
-    if user.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+    rule = user.attributes.get_string("auto_pad", "NOTSET")
+    if rule not in ("NOTSET", "VALID"):
         raise Refused(f"{user.name!r} after it pads by rule (auto_pad)")
-    own = user.attributes.get_ints("pads") or [0] * len(pads)
+    own = user.attributes.get_ints("pads") if rule == "NOTSET" else None
+    own = own or [0] * len(pads)
     total = [a + b for a, b in zip(pads, own, strict=True)]
     if is_op(user, "MaxPool") and not _is_never_negative(pad.inputs[0]):
         raise Refused("a maximum over zeros differs where all else is negative")
@@ -113,7 +128,7 @@ def _check_window(pool: ir.Node, pads: list[int]) -> None:
 def _pads_zero(pad: ir.Node) -> bool:
     if len(pad.inputs) > 2 and pad.inputs[2] is not None:
         value = constant(pad.inputs[2])
-        return value is not None and value.size == 1 and float(value.reshape(())) == 0.0
+        return value is not None and not value.any()
     return pad.attributes.get_float("value", 0.0) == 0.0
 
 
@@ -125,10 +140,9 @@ def _pads_of(pad: ir.Node) -> tuple[int, ...] | None:
     numbers = small_ints(pad.inputs[1])
     if numbers is None or len(pad.inputs) < 4 or pad.inputs[3] is None:
         return numbers
-    axes, source = small_ints(pad.inputs[3]), pad.inputs[0]
-    if axes is None or source is None or source.shape is None:
+    axes, full = small_ints(pad.inputs[3]), rank(pad.inputs[0]) or rank(pad.outputs[0])
+    if axes is None or full is None:
         return None
-    full = len(source.shape)
     result = [0] * (2 * full)
     for place, axis in enumerate(axes):
         result[axis % full] = numbers[place]

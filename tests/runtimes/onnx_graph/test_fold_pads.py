@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from converter.passes.fusion.pads import FoldPads
+from runtimes.onnx_graph.fold_pads import FoldPads
 
 
 def normal(*shape):
@@ -23,6 +23,7 @@ def padded(graph, body, pads=(0, 0, 1, 0, 0, 0, 2, 3), **arrays):
         "p = Pad(x, pads) y = Conv(p, w)",
         "p = Pad(x, pads) y = Conv<pads = [1, 2, 0, 1], strides = [2, 2]>(p, w)",
         'p = Pad(x, pads, zero) y = Conv<auto_pad = "VALID">(p, w)',
+        'p = Pad<mode = "constant">(x, pads) y = Conv<dilations = [2, 1]>(p, w)',
     ],
 )
 def test_zeros_before_a_convolution(graph, check_pass, ops, body):
@@ -30,6 +31,7 @@ def test_zeros_before_a_convolution(graph, check_pass, ops, body):
     model = padded(graph, body, **arrays)
     assert check_pass(FoldPads(), model).modified
     assert ops(model) == ["Conv"]
+    assert set(model.graph.initializers) == {"w"}
 
 
 def test_axes_of_the_padding_may_be_named(graph, check_pass, ops):
@@ -63,6 +65,18 @@ def test_an_average_counts_the_zeros_as_before(graph, check_pass, ops):
     assert ops(model) == ["AveragePool"]
 
 
+def test_a_pad_with_other_readers_stays_for_them(graph, check_pass, ops):
+    model = padded(graph, "p = Pad(x, pads) c = Conv<pads = [1, 1, 1, 1]>(p, w) "
+                   "r = ReduceSum(c, axis) s = ReduceSum(p, axis) t = ReduceMax(r, all) "
+                   "y = Add(s, t)", axis=np.array([1]), all=np.array([2, 3]))  # fmt: skip
+    result = check_pass(FoldPads(), model)
+    assert result.modified
+    assert ops(model)[:2] == ["Pad", "Conv"]
+    assert model.graph.node(1).inputs[0].name == "x"
+    assert "used elsewhere" in str(result.refusals[0])
+    assert not check_pass(FoldPads(), model).modified
+
+
 NEAR_MISSES = {
     "average": ("p = Pad(x, pads) y = AveragePool<kernel_shape = [4, 4], pads = [1, 0, 0, 0]>(p)",
                 {}, "not that of its own"),
@@ -72,8 +86,9 @@ NEAR_MISSES = {
     "channels": ("p = Pad(x, pads) y = Conv<group = 1>(p, v)",
                  {"pads": (0, 0, 1, 0, 0, 1, 2, 3), "v": normal(4, 4, 3, 3)}, "the channels"),
     "cut": ("p = Pad(x, pads) y = Conv(p, w)", {"pads": (0, 0, -1, 0, 0, 0, 2, 3)}, "it cuts"),
-    "used": ("p = Pad(x, pads) c = Conv<pads = [1, 1, 1, 1]>(p, w) r = ReduceSum(p, axis)"
-             "y = Add(c, r)", {"axis": np.array([1])}, "used elsewhere"),
+    "cut before own": ("p = Pad(x, pads) y = Conv<pads = [1, 0, 0, 0]>(p, w)",
+                       {"pads": (0, 0, -1, 0, 0, 0, 0, 0)}, "it cuts"),
+    "batch": ("p = Pad(x, pads) y = Conv(p, w)", {"pads": (1, 0, 0, 1, 0, 0, 0, 0)}, "the batch"),
     "negative": ("p = Pad(x, pads) y = MaxPool<kernel_shape = [4, 4]>(p)", {}, "is negative"),
     "window": ("r = Relu(x) p = Pad(r, pads) y = MaxPool<kernel_shape = [2, 2]>(p)", {},
                "more than the window"),
