@@ -13,6 +13,7 @@ from converter.passes.fusion.affine_before_reshape import MoveAffineBeforeReshap
 from converter.passes.fusion.affine_into_following import FoldAffineIntoFollowingLinear
 from converter.passes.fusion.affine_into_preceding import FoldAffineIntoPrecedingLinear
 from converter.passes.fusion.flatten import FoldFlattenedTransposes
+from converter.passes.fusion.gelu import HalveGeluFirst
 from converter.passes.fusion.merge_affine import MergeAffine
 from converter.passes.fusion.unwrap_matmul import UnwrapMatMul
 from converter.passes.layout.choose import MoveSqueezes, MoveTransposes
@@ -63,6 +64,7 @@ def _sequence() -> tuple[RewritePass, ...]:
     return (
         Clean(),
         FoldConstants(),
+        HalveGeluFirst(),
         InferShapes(),
         FoldStaticShapes(),
         MergeReshapes(),

@@ -11,7 +11,6 @@ from quantizers.rewrites.single_operators import (
     SpatialMeanToGlobalAveragePool,
     SplitToSlices,
 )
-from quantizers.rewrites.transformers import RestoreGelu
 from runtimes.errors import ModelError
 from runtimes.onnx_graph.fold_pads import FoldPads
 from runtimes.onnx_graph.fold_views import FoldViews
@@ -43,7 +42,6 @@ def prepare(model: ir.Model) -> ir.Model:
     AffineToDepthwise()(copy)
     SplitToSlices()(copy)
     EqualSlopesToLeakyRelu()(copy)
-    RestoreGelu()(copy)
     return copy
 
 

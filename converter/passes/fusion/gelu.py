@@ -1,4 +1,4 @@
-"""GELU written out, as the one operator that ONNX has for it from opset 20.
+"""GELU written out: kept whole below opset 20, the one operator that ONNX has for it from there.
 
 ``x/2 · (1 + erf(x/√2))``, and its approximation ``x/2 · (1 + tanh(√(2/π) · (x + 0.044715·x³)))``.
 https://arxiv.org/abs/1606.08415, https://onnx.ai/onnx/operators/onnx__Gelu.html
@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from runtimes.onnx_graph.rewrite import Refuse, Refused, RewritePass
 from runtimes.onnx_graph.values import (
+    add_initializer,
     all_nodes,
     constant,
     drop_if_unused,
@@ -53,6 +54,31 @@ class FuseGelu(RewritePass):
                     refuse(node, str(reason))
                     continue
                 modified = True
+                break
+        return modified
+
+
+class HalveGeluFirst(RewritePass):
+    """``(x · gate) · ½ = (x · ½) · gate`` for the gate ``1 + erf(x/√2)`` of an exact GELU.
+
+    A half that comes last is an affine map like any other, and would be folded into a layer that
+    follows (or into the gate): ONNX Runtime would no longer see the formula, which it runs in one
+    kernel. It wants a Div by √2 there, too, and gets it in the place of a Mul by √½. Refused: a
+    result that would change but is used elsewhere or is an output of the graph.
+    """
+
+    def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
+        """Put each half first, in the main graph and its subgraphs."""
+        modified = False
+        for node in all_nodes(model):
+            readings = _readings(node) if is_op(node, "Mul") else ()
+            for x, (inner, gate, _, scaled), _ in (one for one in readings if one[2] == "none"):
+                try:
+                    _require_same_rank(x, node.outputs[0])
+                    modified = _swap_gate(node, inner, gate) or modified
+                    modified = _divide(scaled) or modified
+                except Refused as reason:
+                    refuse(node, str(reason))
                 break
         return modified
 
@@ -146,18 +172,59 @@ def _is_number(value: ir.Value | None, number: float) -> bool:
     return abs(float(array.reshape(())) - number) <= tolerance
 
 
+def _swap_gate(last: ir.Node, inner: ir.Node, gate: ir.Node) -> bool:
+    """Exchange the gate in ``inner`` for what ``last`` multiplies by, unless that has it."""
+    places = [index for index, value in enumerate(inner.inputs) if value is gate.outputs[0]]
+    if not places:
+        return False
+    _require_only_user(inner.outputs[0])
+    outer = 0 if last.inputs[1] is inner.outputs[0] else 1
+    factor = last.inputs[outer]
+    last.replace_input_with(outer, inner.inputs[places[0]])
+    inner.replace_input_with(places[0], factor)
+    return True
+
+
+def _divide(scaled: ir.Node) -> bool:
+    """Let ``scaled`` divide by √2 if it multiplies by √½."""
+    if not is_op(scaled, "Mul"):
+        return False
+    graph = scaled.graph
+    if not isinstance(graph, ir.Graph):
+        raise Refused("it belongs to a function")
+    factor = next(value for value in scaled.inputs if constant(value) is not None)
+    x = next(value for value in scaled.inputs if value is not factor)
+    array = constant(factor)
+    assert array is not None
+    root = np.full(array.shape, math.sqrt(2), array.dtype)
+    scaled.op_type = "Div"
+    scaled.replace_input_with(0, x)
+    scaled.replace_input_with(1, add_initializer(graph, f"{scaled.name}_root", root))
+    drop_if_unused([factor])
+    return True
+
+
+def _require_only_user(value: ir.Value) -> None:
+    if only_user(value) is None:
+        what = "an output of the graph" if value.is_graph_output() else "used elsewhere"
+        raise Refused(f"a result inside it, {value.name!r}, is {what} too")
+
+
+def _require_same_rank(x: ir.Value, output: ir.Value) -> None:
+    if output.shape is not None and x.shape is not None and len(output.shape) != len(x.shape):
+        raise Refused("a constant in it has more dimensions than the data")
+
+
 def _fuse(last: ir.Node, x: ir.Value, inner: list[ir.Node], approximate: str) -> None:
     graph = last.graph
     if not isinstance(graph, ir.Graph):
         raise Refused("it belongs to a function")
     output = last.outputs[0]
     for node in inner:
-        value = node.outputs[0]
-        if only_user(value) is None or node.graph is not graph:
-            what = "an output of the graph" if value.is_graph_output() else "used elsewhere"
-            raise Refused(f"a result inside it, {value.name!r}, is {what} too")
-    if output.shape is not None and x.shape is not None and len(output.shape) != len(x.shape):
-        raise Refused("a constant in it has more dimensions than the data")
+        _require_only_user(node.outputs[0])
+        if node.graph is not graph:
+            raise Refused(f"a result inside it, {node.outputs[0].name!r}, is used elsewhere too")
+    _require_same_rank(x, output)
     fused = ir.node("Gelu", [x], {"approximate": approximate}, name=last.name)
     fused.metadata_props.update(last.metadata_props)
     result = fused.outputs[0]

@@ -1,13 +1,16 @@
-"""GELU written out becomes one node from opset 20; what only looks like it stays."""
+"""GELU written out stays whole, and becomes one node from opset 20; what looks like it stays."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
-from converter.passes.fusion.gelu import FuseGelu
+from converter.passes import optimize
+from converter.passes.fusion.gelu import FuseGelu, HalveGeluFirst
+from runtimes.engines.ort import OrtRuntime
 
 SQRT2 = np.float32(math.sqrt(2))
 HALF, ONE, THREE = np.float32(0.5), np.float32(1), np.float32(3)
@@ -122,3 +125,63 @@ def test_doubles_stay(graph):
     arrays = {name: np.float64(value) for name, value in used(EXACT_BODY).items()}
     model = graph("(double[N, 4] x) => (double[N, 4] y)", EXACT_BODY, opset=20, **arrays)
     assert not FuseGelu()(model).modified  # ONNX Runtime has neither operator for them
+
+
+RECIPROCAL = EXACT["half last"].replace("Div(x, s)", "Mul(x, s)")
+SCALED_BY = {"s": np.float32(math.sqrt(0.5))}
+
+
+@pytest.mark.parametrize("name", [*EXACT, "by the reciprocal"])
+def test_the_half_comes_first(graph, check_pass, ops, name):
+    body, arrays = EXACT.get(name, RECIPROCAL), {} if name in EXACT else SCALED_BY
+    model = graph("(float[N, 4] x) => (float[N, 4] y)", body, **used(body, **arrays))
+    assert check_pass(HalveGeluFirst(), model).modified == (name != "half first")
+    last = model.graph.outputs[0].producer()
+    (halved,) = [v.producer() for v in last.inputs if v.producer().op_type == "Mul"]
+    assert {value.name for value in halved.inputs} == {"x", "half"}
+    assert sorted(ops(model)) == ["Add", "Div", "Erf", "Mul", "Mul"]
+    assert len(model.graph.initializers) == 3
+    assert not check_pass(HalveGeluFirst(), model).modified
+
+
+@pytest.mark.parametrize("name", [name for name in NEAR_MISSES if "cub" not in name])
+def test_other_halves_stay(graph, check_pass, name):
+    body, arrays = NEAR_MISSES[name]
+    # The half last, where the near miss had it first.
+    body = body.replace("h = Mul(half, x) y = Mul(h, a)", "h = Mul(x, a) y = Mul(h, half)")
+    body = f"z = Neg(v) x = Abs(v) {body}"
+    model = graph("(float[N, 4] v) => (float[N, 4] y)", body, **used(body, **arrays))
+    result = check_pass(HalveGeluFirst(), model)
+    assert not result.modified
+    assert result.refusals == ()
+
+
+def test_a_product_that_is_needed_elsewhere_stays(graph, check_pass):
+    body = f"{EXACT['half last']} q = Neg(m)"
+    model = graph("(float[N, 4] x) => (float[N, 4] y, float[N, 4] q)", body, **used(body))
+    result = check_pass(HalveGeluFirst(), model)
+    assert not result.modified
+    assert "'m', is used elsewhere" in str(result.refusals[0])
+
+
+def test_a_half_with_more_dimensions_than_the_data_stays(graph, check_pass):
+    body = EXACT["half last"]
+    arrays = used(body, half=np.full((1, 1, 1), 0.5, np.float32))
+    model = graph("(float[N, 4] x) => (float[1, N, 4] y)", body, **arrays)
+    result = check_pass(HalveGeluFirst(), model)
+    assert not result.modified
+    assert "more dimensions" in str(result.refusals[0])
+
+
+@pytest.mark.parametrize("name", [*EXACT, "by the reciprocal"])
+@pytest.mark.parametrize("layer", ["MatMul", "Gemm"])
+def test_onnx_runtime_sees_the_formula_in_front_of_a_layer(graph, tmp_path, name, layer):
+    """Wherever the half was, and whatever else is simplified around it."""
+    body, arrays = EXACT.get(name, RECIPROCAL), {} if name in EXACT else SCALED_BY
+    body = f"{body.replace('y =', 'g =')} y = {layer}(g, w)"
+    arrays = used(body, **arrays, w=np.float32(np.arange(12).reshape(4, 3)))
+    model = optimize(graph("(float[N, 4] x) => (float[N, 3] y)", body, **arrays))
+    path = tmp_path / "optimized.onnx"
+    with OrtRuntime(model, threads=1, optimized_model_path=path):
+        pass
+    assert [node.op_type for node in ir.load(path).graph] == ["Gelu", layer]
