@@ -37,3 +37,13 @@ class BudgetError(KilnxError):
     """The stated budget was exceeded, or cannot be judged."""
 
     exit_code = 1
+
+
+_LONGEST_LINE = 300
+"""Characters of a library's message that still read as a part of one of ours."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what a library says; the class of the error where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip()[:_LONGEST_LINE] if lines else type(error).__name__

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runtimes.errors import ConversionError, DataError
+from runtimes.errors import ConversionError, DataError, first_line
 from runtimes.keras_models.load import KerasSource, import_keras, load_keras_model
 from runtimes.keras_models.signature import KerasSignature, keras_signature
 
@@ -123,5 +123,5 @@ def _build(model: Any, signature: KerasSignature) -> None:
     except Exception as error:
         raise ConversionError(
             f"the model {model.name!r} cannot be called on the signature {signature}: "
-            f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+            f"{type(error).__name__}: {first_line(error)}"
         ) from error

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 import numpy as np
 
 from quantizers.policy.plan import Unit
 from runtimes.base import Array
 from runtimes.onnx_graph.values import constant, is_op
+from runtimes.onnx_graph.windows import rows_of, windows
 
 # So many rows of one batch, evenly spread: neighbouring positions say nearly the same.
 _ROWS = 4096
@@ -92,24 +93,10 @@ class CovarianceObserver:
             pads = [0] * (2 * taps)
         around = [(0, 0), (0, 0), *zip(pads[:taps], pads[taps:], strict=True)]
         padded = np.pad(batch, around) if any(pads) else batch
-        reach = [(k - 1) * d + 1 for k, d in zip(self._kernel, dilations, strict=True)]
-        windows = np.lib.stride_tricks.sliding_window_view(
-            padded, reach, axis=tuple(range(2, 2 + taps))
-        )
-        index: list[slice] = [slice(None), slice(None)]
-        index += [slice(None, None, stride) for stride in strides]
-        index += [slice(None, None, dilation) for dilation in dilations]
-        windows = windows[tuple(index)]
-        samples = len(windows)
-        positions = windows.shape[2 : 2 + taps]
-        total = int(np.prod(positions))
-        chosen = np.arange(0, samples * total, _stride(samples * total))
-        sample, place = np.divmod(chosen, total)
-        where = np.unravel_index(place, positions)
-        picked: Any = (sample, slice(None), *where)
-        taken = windows[picked]  # [chosen, channels, *kernel]
-        grouped = taken.reshape(len(chosen), self._groups, -1)
-        return np.ascontiguousarray(grouped.transpose(1, 0, 2))
+        views = windows(padded, self._kernel, strides, dilations)
+        total = len(views) * math.prod(views.shape[2 : 2 + taps])
+        chosen = np.arange(0, total, _stride(total))
+        return np.ascontiguousarray(rows_of(views, chosen, self._groups, taps))
 
 
 def _stride(rows: int) -> int:

@@ -25,7 +25,7 @@ from quantizers.options import DEFAULT_OPTIONS, QuantizeOptions
 from quantizers.policy.plan import Plan, Unit
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
-from runtimes.engines.batching import fixed_batch
+from runtimes.engines.batching import fill_up, fixed_batch
 from runtimes.engines.ort import OrtRuntime
 from runtimes.onnx_files.load_save import model_inputs
 from runtimes.onnx_graph.values import constant, only_user
@@ -210,9 +210,7 @@ def _read_inputs(
     store: dict[str, list[Array]] = {spec.name: [] for spec in specs}
     for batch in data.batches(size or options.batch_size):
         for name, array in batch.feed.items():
-            missing = 0 if size is None else size - len(array)
-            filling = np.repeat(array[-1:], missing, axis=0)
-            store[name].append(np.concatenate([array, filling]) if missing else array)
+            store[name].append(fill_up(array, size))
     return store
 
 

@@ -67,14 +67,17 @@ def run_padded(
         return runtime.run(feed, outputs)
     if count > size:
         raise DataError(f"{runtime.name} takes {size} samples a run, not {count}")
-    padded = {
-        name: np.concatenate([value, np.repeat(value[-1:], size - count, axis=0)])
-        for name, value in feed.items()
-    }
+    padded = {name: fill_up(value, size) for name, value in feed.items()}
     return {
         name: value[:count] if value.shape[:1] == (size,) else value
         for name, value in runtime.run(padded, outputs).items()
     }
+
+
+def fill_up(array: Array, size: int | None) -> Array:
+    """As many samples as the model insists on, if it does: the last one is there several times."""
+    missing = 0 if size is None else size - len(array)
+    return np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) if missing > 0 else array
 
 
 def _listed(names: object) -> str:

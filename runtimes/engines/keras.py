@@ -12,7 +12,7 @@ import numpy as np
 
 from runtimes.base import Array, Feed, TensorSpec
 from runtimes.engines.batching import check_feed, check_outputs
-from runtimes.errors import ConversionError, ModelError
+from runtimes.errors import ConversionError, ModelError, first_line
 from runtimes.keras_models.load import import_keras, load_keras_model
 from runtimes.keras_models.saved_model import is_saved_model
 from runtimes.keras_models.signature import KerasSignature, keras_signature
@@ -120,7 +120,7 @@ class KerasRuntime:
         try:
             return self._function(*values)
         except tf.errors.OpError as error:
-            raise ModelError(f"{self.name} failed when it ran: {_first_line(error)}") from error
+            raise ModelError(f"{self.name} failed when it ran: {first_line(error)}") from error
 
     def _trace(self) -> Any:
         """The model as a graph function of flat inputs that gives flat outputs.
@@ -155,7 +155,7 @@ class KerasRuntime:
             result = self._signature.call(self._model, symbolic)
         except Exception as error:
             raise ModelError(
-                f"{self.name} cannot be called on {self._signature}: {_first_line(error)}"
+                f"{self.name} cannot be called on {self._signature}: {first_line(error)}"
             ) from error
         names = self._signature.output_names(result)
         return tuple(
@@ -176,7 +176,3 @@ def _dtype(name: str) -> np.dtype[Any]:
     if name == "string":
         return np.dtype(object)
     return np.dtype(getattr(ml_dtypes, name, None) or name)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

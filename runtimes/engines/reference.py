@@ -15,7 +15,7 @@ import onnx_ir as ir
 from runtimes.base import Array, Feed, TensorSpec
 from runtimes.engines.batching import check_feed, check_outputs
 from runtimes.engines.placement import Placement
-from runtimes.errors import ModelError
+from runtimes.errors import ModelError, first_line
 from runtimes.onnx_files.load_save import ModelSource, load_model, model_inputs, model_outputs
 from runtimes.onnx_graph.quantized import is_quantized
 
@@ -84,5 +84,4 @@ class ReferenceRuntime:
 
 
 def _line(error: BaseException) -> str:
-    text = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-    return f"{type(error).__name__}: {text}"
+    return f"{type(error).__name__}: {first_line(error)}"

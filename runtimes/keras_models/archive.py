@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from runtimes.errors import ConversionError, KilnxError, ModelError
+from runtimes.errors import ConversionError, KilnxError, ModelError, first_line
 from runtimes.keras_models.embedded_code import code_in, with_own_functions
 from runtimes.keras_models.saved_config import SavedConfig
 from runtimes.keras_models.upgrade_keras1 import upgrade_keras1
@@ -161,7 +161,7 @@ def _explained(path: Path, error: Exception) -> ConversionError | ModelError:
     """Say what is missing, from what Keras says when it cannot load a file."""
     text = str(error)
     if "safe_mode" in text:
-        return ConversionError(_of_code(path, [_first_line(text)]))
+        return ConversionError(_of_code(path, [first_line(error)]))
     if "add_slot" in text:
         return ConversionError(
             f"{path} has a TFSMLayer on a SavedModel that was saved with its optimizer, which "
@@ -187,7 +187,7 @@ def _explained(path: Path, error: Exception) -> ConversionError | ModelError:
             f"defines it with --custom my_layers.py, or custom_objects={{{name!r}: …}}"
         )
     return ModelError(
-        f"{path} could not be loaded by Keras: {type(error).__name__}: {_first_line(text)}"
+        f"{path} could not be loaded by Keras: {type(error).__name__}: {first_line(error)}"
     )
 
 
@@ -196,7 +196,3 @@ def _within(error: BaseException | None, kind: type[BaseException]) -> BaseExcep
     while error is not None and not isinstance(error, kind):
         error = error.__cause__ or error.__context__
     return error
-
-
-def _first_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no message"])[0][:300]

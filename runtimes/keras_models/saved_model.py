@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from runtimes.errors import ConversionError, DataError, ModelError
+from runtimes.errors import ConversionError, DataError, ModelError, first_line
 from runtimes.keras_models.saved_model_safety import outside_operators
 
 NETWORK_NAME = "kilnx_saved_model"
@@ -69,7 +69,7 @@ def _read(path: Path) -> Any:
     try:
         meta_graphs = list(loader_impl.parse_saved_model(str(path)).meta_graphs)
     except Exception as error:
-        raise ModelError(f"{path} is a damaged SavedModel: {_first_line(error)}") from error
+        raise ModelError(f"{path} is a damaged SavedModel: {first_line(error)}") from error
     if len(meta_graphs) > 1:
         meta_graphs = [m for m in meta_graphs if set(m.meta_info_def.tags) == {_SERVING_TAG}]
     if len(meta_graphs) != 1:
@@ -96,8 +96,7 @@ def _restore(path: Path, meta_graph: Any) -> Any:
             return _restore_objects(path, meta_graph)
     except Exception as error:
         raise ModelError(
-            f"{path} could not be loaded by TensorFlow: {type(error).__name__}: "
-            f"{_first_line(error)}"
+            f"{path} could not be loaded by TensorFlow: {type(error).__name__}: {first_line(error)}"
         ) from error
 
 
@@ -258,7 +257,3 @@ def _functional(network: Any, specs: Mapping[str, Any], name: str) -> Any:
 
 def _plain(name: str) -> str:
     return re.sub(r"[^\w.-]", "_", name)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from runtimes.base import Array
-from runtimes.errors import ConversionError, ModelError
+from runtimes.errors import ConversionError, ModelError, first_line
 from runtimes.keras_models.legacy_weights import Conversion, conversion
 
 
@@ -55,7 +55,7 @@ def _load_by_keras(model: Any, path: Path, ending: str) -> None:
         except Exception as error:
             raise ConversionError(
                 f"the weights in {path} do not fit the model {model.name!r}: "
-                f"{_first_line(error)}; give the configuration that they were saved with"
+                f"{first_line(error)}; give the configuration that they were saved with"
             ) from error
 
 
@@ -191,7 +191,3 @@ def _read(group: Any, name: str) -> Array:
     from keras.src.saving.saving_lib import safe_get_h5_dataset
 
     return np.asarray(safe_get_h5_dataset(group, name))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from runtimes.atomic_files import atomic_file
 from runtimes.base import TensorSpec
-from runtimes.errors import ModelError
+from runtimes.errors import ModelError, first_line
 from runtimes.onnx_files.protobuf import MalformedMessage
 from runtimes.onnx_files.streaming import frame_of, locations_in, write_single_file
 
@@ -76,7 +76,7 @@ def _load(path: Path, read: Callable[..., ir.Model]) -> ir.Model:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:
         raise ModelError(
-            f"{path} is not an ONNX model that can be read ({_first_line(error)}); "
+            f"{path} is not an ONNX model that can be read ({first_line(error)}); "
             "a Keras model is made into one with: kilnx convert"
         ) from error
     if not model.opset_imports or not (len(model.graph) or model.graph.outputs):
@@ -227,7 +227,3 @@ def _check_external(tensor: ir.ExternalTensor, model_path: Path) -> None:
             f"{where} are truncated: {location!r} holds {target.stat().st_size} bytes, "
             f"{offset + needed} are needed; copy the file again"
         )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

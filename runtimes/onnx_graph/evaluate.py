@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from runtimes.onnx_graph.values import Array, is_op
+from runtimes.onnx_graph.values import Array, constant, is_op
 
 REFERENCE_LIMIT = 16384
 """Elements, of all inputs together, above which the reference implementation is not asked."""
@@ -224,5 +224,7 @@ _RANDOM = (
 def is_random(node: ir.Node) -> bool:
     """Whether two runs of ``node`` on the same inputs may differ."""
     if is_op(node, "Dropout"):
-        return len(node.inputs) > 2 and node.inputs[2] is not None
+        training = node.inputs[2] if len(node.inputs) > 2 else None
+        stays_off = constant(training)
+        return training is not None and (stays_off is None or bool(stays_off))
     return is_op(node, *_RANDOM)

@@ -14,6 +14,7 @@ _PRODUCTS = {
     "QLinearMatMul": 3, "QGemm": 3, "DynamicQuantizeMatMul": 1, "MatMulIntegerToFloat": 1,
     "MatMulNBits": 1,
 }  # fmt: skip
+# With the number of gates: of so many rows of weights for each unit.
 _RECURRENT = {"LSTM": 4, "GRU": 3, "RNN": 1, "DynamicQuantizeLSTM": 4}
 _MOVING = {
     "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Concat", "Slice", "Split", "Pad",
@@ -26,30 +27,56 @@ _ELEMENT_BYTES = {
 }  # fmt: skip
 
 
+def uses_of_weight(
+    op_type: str, weight: Shape, read: float, made: float, outputs: int | None = None
+) -> float:
+    """How often a run multiplies by each number of a weight of shape ``weight``.
+
+    ``read`` and ``made`` are the elements of the node's first input and first output; the result
+    times the numbers in the weight is the multiply-adds of the run. ``outputs``: for a matrix
+    product, along how many places of the weight the sums lie apart (its columns).
+    """
+    if op_type in _CONVOLUTIONS:
+        return made / max(1, weight[0])
+    if op_type == "ConvTranspose":
+        return read / max(1, weight[0])
+    if op_type in _RECURRENT:  # weight[directions, gates·units, inputs]
+        return read / max(1, weight[2])
+    if op_type in _PRODUCTS and outputs is not None:
+        return made / max(1, outputs * math.prod(weight[:-2]))
+    return 0.0
+
+
 def operations(op_type: str, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> float:
     """Floating or integer operations of one run; a multiply-add counts two.
 
     Exact for convolutions, products and recurrent layers, one for each element of the output
-    elsewhere, none where values are only moved.
+    elsewhere, none where values are only moved or the shapes that it takes are not told.
     """
     made = math.prod(outputs[0]) if outputs else 0
-    if op_type in _CONVOLUTIONS:
-        weights = inputs[_CONVOLUTIONS[op_type]]
-        return 2.0 * made * math.prod(weights[1:])
-    if op_type == "ConvTranspose":
-        return 2.0 * math.prod(inputs[0]) * math.prod(inputs[1][1:])
+    read = math.prod(inputs[0]) if inputs else 0
+    if op_type in _CONVOLUTIONS or op_type == "ConvTranspose":
+        index = _CONVOLUTIONS.get(op_type, 1)
+        weight = inputs[index] if index < len(inputs) else ()
+        if not weight:
+            return 0.0
+        return 2.0 * uses_of_weight(op_type, weight, read, made) * math.prod(weight)
     if op_type in _PRODUCTS:
-        return 2.0 * made * _inner(op_type, inputs, outputs[0])
+        return 2.0 * made * _inner(op_type, inputs, outputs)
     if op_type in _RECURRENT:
-        time, batch, width = inputs[0]
-        hidden, rows = outputs[0][-1], _RECURRENT[op_type]
-        ways = outputs[0][-3]  # of Y [time, ways, batch, hidden] or, without it, of the last state
-        if len(outputs[0]) == 4:
-            ways = outputs[0][1]
-        return 2.0 * time * batch * ways * rows * hidden * (width + hidden)
+        return 2.0 * _recurrent(_RECURRENT[op_type], inputs, outputs)
     if op_type in _MOVING:
         return 0.0
     return float(made)
+
+
+def weight_inputs(op_type: str) -> tuple[int, ...]:
+    """Which inputs of an operator may be weights that it multiplies by."""
+    if op_type in _PRODUCTS:
+        return (0, _PRODUCTS[op_type])
+    if op_type in _RECURRENT:
+        return (1, 2)
+    return (_CONVOLUTIONS.get(op_type, 1),) if multiplies(op_type) else ()
 
 
 def moved_bytes(inputs: Sequence[tuple[str, Shape]], outputs: Sequence[tuple[str, Shape]]) -> float:
@@ -64,8 +91,24 @@ def multiplies(op_type: str) -> bool:
     return op_type in {*_CONVOLUTIONS, *_PRODUCTS, *_RECURRENT, "ConvTranspose"}
 
 
-def _inner(op_type: str, inputs: Sequence[Shape], output: Shape) -> int:
-    """The length of the sums of a product: what the first input has and the output lacks."""
-    first = inputs[0]
-    rows = math.prod(output[:-1]) if len(output) > 1 else 1
-    return max(1, math.prod(first) // max(rows, 1)) if first else 1
+def _recurrent(gates: int, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> float:
+    """Multiply-adds of a recurrent layer: two matrices, at each step of each sample."""
+    if not inputs or not outputs or len(inputs[0]) != 3 or len(outputs[0]) < 3:
+        return 0.0
+    width, hidden = inputs[0][-1], outputs[0][-1]
+    # Of Y [time, directions, batch, hidden] or, without it, of the last state.
+    directions = outputs[0][1] if len(outputs[0]) == 4 else outputs[0][-3]
+    rows = math.prod(inputs[0][:-1])
+    return float(rows * directions * gates * hidden * (width + hidden))
+
+
+def _inner(op_type: str, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
+    """The length of the sums of a product: what a matrix of the first input has beside its rows."""
+    if not inputs or not outputs:
+        return 0
+    first, output, second = inputs[0], outputs[0], _PRODUCTS[op_type]
+    is_by_vector = second < len(inputs) and len(inputs[second]) == 1
+    rows = 1
+    if len(first) > 1 and output:
+        rows = output[-1] if is_by_vector or len(output) == 1 else output[-2]
+    return max(1, math.prod(first[-2:]) // max(rows, 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from runtimes.errors import ModelError
+from runtimes.errors import ModelError, first_line
 
 # The version converter takes one protobuf message. Tensors up to this size stay in it, because
 # some of its adapters read them (axes, sizes, thresholds); larger ones are never read.
@@ -31,9 +31,8 @@ def convert_opset(model: ir.Model, version: int) -> ir.Model:
         onnx.checker.check_model(message)
         converted = ir.from_proto(message)
     except Exception as error:  # the converter raises bare C++ exceptions
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(
-            f"ONNX cannot convert the model from opset {before} to {version}: {reason}"
+            f"ONNX cannot convert the model from opset {before} to {version}: {first_line(error)}"
         ) from error
     finally:
         _give_weights(model, weights)

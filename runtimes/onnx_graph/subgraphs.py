@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx_ir as ir
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 def captured(node: ir.Node) -> Iterator[ir.Value]:
@@ -49,6 +51,15 @@ def between(inputs: Collection[ir.Value], outputs: Sequence[ir.Value]) -> list[i
         nodes[id(node)] = node
         pending += [value for value in needs(node) if id(value) not in stop]
     return list(nodes.values())
+
+
+def last_uses(touched: Sequence[Iterable[Key]]) -> list[list[Key]]:
+    """For each step, of what it touches, that which no later step touches: it may be freed."""
+    last = {key: place for place, keys in enumerate(touched) for key in keys}
+    dead: list[list[Key]] = [[] for _ in touched]
+    for key, place in last.items():
+        dead[place].append(key)
+    return dead
 
 
 def extract_submodel(

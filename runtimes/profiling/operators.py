@@ -284,12 +284,7 @@ def _shapes(told: Sequence[Mapping[str, list[int]]]) -> list[tuple[str, list[int
 def _operator(
     kernel: _Kernel, node: ir.Node | None, source: _Source, roof: Roof, total: float
 ) -> OperatorProfile:
-    inputs = list(kernel.inputs)
-    present = [value for value in node.inputs if value is not None] if node else []
-    for place, value in enumerate(present):
-        # Weights that were rearranged for the kernel have lost their shape in the profile.
-        if value.const_value is not None and place < len(inputs):
-            inputs[place] = (inputs[place][0], list(value.const_value.shape.numpy()))
+    inputs = _with_weights(kernel.inputs, node)
     kind = kernel.op_type
     count = operations(kind, [shape for _, shape in inputs], [s for _, s in kernel.outputs])
     count *= source.unpadded(node, inputs)
@@ -310,6 +305,31 @@ def _operator(
         memory_bound=roof.memory_bound(count, moved),
         fused_nodes=source.taken_in(node),
     )
+
+
+def _with_weights(
+    told: Sequence[tuple[str, list[int]]], node: ir.Node | None
+) -> list[tuple[str, list[int]]]:
+    """The kernel's inputs with those weights that the profiler leaves out.
+
+    A weight that was rearranged for the kernel has lost its shape, or is not among the inputs.
+    """
+    present = [value for value in node.inputs if value is not None] if node else []
+    missing = len(present) - len(told)
+    inputs, rest = [], list(told)
+    for value in present:
+        weight = value.const_value
+        shape = None if weight is None else list(weight.shape.numpy())
+        if shape is None or weight is None or (rest and rest[0][1] == shape):
+            inputs += rest[:1]
+            rest = rest[1:]
+        elif missing > 0:
+            inputs.append((weight.dtype.name.lower(), shape))
+            missing -= 1
+        else:
+            inputs.append((rest[0][0] if rest else weight.dtype.name.lower(), shape))
+            rest = rest[1:]
+    return [*inputs, *rest]
 
 
 def _precision(kernel: _Kernel) -> str:

@@ -16,7 +16,7 @@ from converter.export.proof.expectations import Expectation, run_in_graph, run_k
 from converter.export.proof.session import ProofSession, proof_session
 from runtimes.base import Array, Feed
 from runtimes.engines.ort import OrtRuntime
-from runtimes.errors import ConversionError, KilnxError, UnsupportedOperator
+from runtimes.errors import ConversionError, KilnxError, UnsupportedOperator, first_line
 from runtimes.keras_models.signature import KerasSignature
 from runtimes.parity.rounding_noise import measure_noise
 
@@ -122,7 +122,7 @@ def _check_file(path: Path) -> None:
         onnx.checker.check_model(str(path), full_check=False)
     except onnx.checker.ValidationError as error:
         raise ConversionError(
-            f"the exported graph is not valid ONNX: {str(error).strip().splitlines()[0]}. "
+            f"the exported graph is not valid ONNX: {first_line(error)}. "
             "This is a defect of the export; please report it with the model"
         ) from error
 

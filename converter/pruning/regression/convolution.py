@@ -16,6 +16,7 @@ from converter.pruning.regression.dense import add_bias
 from converter.pruning.regression.normal_equations import Float64
 from runtimes.base import Array
 from runtimes.onnx_graph.values import constant, is_op
+from runtimes.onnx_graph.windows import places_of, rows_of, windows
 
 
 @dataclass(frozen=True)
@@ -29,47 +30,26 @@ class _Window:
     after: tuple[int, ...]
     spread: tuple[int, ...]
 
-    def extents(self) -> list[int]:
-        """Elements from the first to the last that a patch sees, along each axis."""
-        return [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
-
     def places(self, sizes: Sequence[int]) -> list[int]:
         """Number of patches along each axis of an input."""
-        return [
-            ((size - 1) * spread + 1 + before + after - extent) // stride + 1
-            for size, spread, before, after, extent, stride in zip(
-                sizes,
-                self.spread,
-                self.before,
-                self.after,
-                self.extents(),
-                self.strides,
-                strict=True,
+        padded = [
+            (size - 1) * spread + 1 + before + after
+            for size, spread, before, after in zip(
+                sizes, self.spread, self.before, self.after, strict=True
             )
         ]
+        return places_of(padded, self.kernel, self.strides, self.dilations)
 
     def patches(self, data: Array) -> Array:
-        """A view of the patches at a stride of one, ``[samples, channels, places…, kernel…]``."""
+        """A view of the patches, ``[samples, channels, *places, *kernel]``."""
         spread = data
         if any(step != 1 for step in self.spread):
             wide = [(n - 1) * step + 1 for n, step in zip(data.shape[2:], self.spread, strict=True)]
             spread = np.zeros((*data.shape[:2], *wide), data.dtype)
-            spread[_every(self.spread)] = data
+            every: Any = (..., *(slice(None, None, step) for step in self.spread))
+            spread[every] = data
         pads = [(0, 0), (0, 0), *zip(self.before, self.after, strict=True)]
-        views = np.lib.stride_tricks.sliding_window_view(
-            np.pad(spread, pads), self.extents(), axis=tuple(range(2, data.ndim))
-        )
-        return np.asarray(views[_every(self.dilations)])
-
-
-def _every(steps: Sequence[int]) -> Any:
-    """Index of every so many elements along the last axes."""
-    return (..., *(slice(None, None, step) for step in steps))
-
-
-def _at(sample: IntArray, places: Sequence[IntArray]) -> Any:
-    """Index of all channels of some places of some samples."""
-    return (sample, slice(None), *places)
+        return windows(np.pad(spread, pads), self.kernel, self.strides, self.dilations)
 
 
 class _Convolution:
@@ -91,17 +71,10 @@ class _Convolution:
         return len(data) * math.prod(self._window.places(data.shape[2:]))
 
     def rows(self, data: Array, chosen: IntArray) -> Array:
-        places = self._window.places(data.shape[2:])
-        sample, *place = np.unravel_index(chosen, (len(data), *places))
-        corner = [at * step for at, step in zip(place, self._window.strides, strict=True)]
-        return self._by_group(self._window.patches(data)[_at(sample, corner)])
+        return rows_of(self._window.patches(data), chosen, self._groups, data.ndim - 2)
 
     def targets(self, result: Array, chosen: IntArray) -> Array:
-        sample, *place = np.unravel_index(chosen, (len(result), *result.shape[2:]))
-        return self._by_group(result[_at(sample, place)])
-
-    def _by_group(self, rows: Array) -> Array:
-        return rows.reshape(len(rows), self._groups, -1).transpose(1, 0, 2)
+        return rows_of(result, chosen, self._groups, result.ndim - 2)
 
     def weights(self) -> Float64:
         array = read(self.node.inputs[1])

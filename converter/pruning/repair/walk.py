@@ -20,7 +20,7 @@ import onnx_ir as ir
 
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
-from runtimes.engines.batching import fixed_batch
+from runtimes.engines.batching import fill_up, fixed_batch
 from runtimes.engines.ort import OrtRuntime
 from runtimes.onnx_files.load_save import model_inputs
 from runtimes.onnx_graph.values import is_constant
@@ -113,7 +113,7 @@ class Walk:
             return
         fixed = fixed_batch(model_inputs(self._model))
         for batch in self._data.batches(fixed or self._options.batch_size):
-            yield {name: _filled(batch.feed[name], fixed) for name in inputs}
+            yield {name: fill_up(batch.feed[name], fixed) for name in inputs}
 
     def _part(self, names: Sequence[str]) -> ir.Model:
         """The model from what is kept to the values called ``names``."""
@@ -145,12 +145,6 @@ class Walk:
         mapped: Array = np.load(path, mmap_mode="r")
         path.unlink()  # the mapping keeps the bytes until nobody needs them
         return mapped
-
-
-def _filled(array: Array, size: int | None) -> Array:
-    """As many samples as the model insists on: the last one is there several times."""
-    missing = 0 if size is None else size - len(array)
-    return np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) if missing else array
 
 
 def _in_memory(array: Array) -> bool:

@@ -17,8 +17,10 @@ from converter.pruning.groups.dependencies import Dependencies, Selection
 from converter.pruning.operators.channels import IntArray
 from quantizers.calibration.calibrate import bytes_per_sample
 from runtimes.data.dataset import Dataset
+from runtimes.onnx_graph.flops import uses_of_weight, weight_inputs
 from runtimes.onnx_graph.values import constant, is_constant, is_op
 
+# `bytes_per_sample` counts every element as a float32.
 _ITEM_BYTES = 4
 
 
@@ -90,7 +92,7 @@ def _elements(model: ir.Model, data: Dataset) -> Mapping[str, int]:
     names = dict.fromkeys(
         str(value.name)
         for node in model.graph
-        if is_op(node, "Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "RNN")
+        if node.domain == "" and weight_inputs(node.op_type)
         for value in (*node.inputs[:2], *node.outputs[:1])
         if value is not None and not is_constant(value) and value.name
     )
@@ -98,25 +100,26 @@ def _elements(model: ir.Model, data: Dataset) -> Mapping[str, int]:
     found = bytes_per_sample(model, data, computed)
     sizes = {name: size // _ITEM_BYTES for name, size in found.items()}
     batch = next(iter(data.batches(1)))
-    sizes.update({name: array[0].size for name, array in batch.feed.items()})
+    sizes.update({name: math.prod(array.shape[1:]) for name, array in batch.feed.items()})
     return sizes
 
 
 def _places(node: ir.Node, index: int, elements: Mapping[str, int]) -> float:
     """How often a sample multiplies by each number of the weight at input ``index``."""
-    shape = _shape(node, index)
-    if is_op(node, "Conv") and index == 1:
-        return _count(node.outputs[0], elements) / shape[0]
-    if is_op(node, "ConvTranspose") and index == 1:
-        return _count(node.inputs[0], elements) / shape[0]
-    if is_op(node, "LSTM", "GRU", "RNN") and index in (1, 2):
-        return _count(node.inputs[0], elements) / _shape(node, 1)[2]
-    if is_op(node, "MatMul", "Gemm") and index in (0, 1) and len(shape) >= 2:
-        outputs = shape[-1] if index == 1 else shape[-2]
-        if is_op(node, "Gemm") and bool(node.attributes.get_int("transB", 0)):
-            outputs = shape[0]
-        return _count(node.outputs[0], elements) / outputs / math.prod(shape[:-2])
-    return 0.0
+    is_product = is_op(node, "MatMul", "Gemm")
+    # The second weight of a recurrent layer is used as often as its first.
+    shape = _shape(node, index if is_product else 1)
+    if node.domain or index not in weight_inputs(node.op_type) or len(shape) < 2:
+        return 0.0
+    read, made = (_count(value, elements) for value in (node.inputs[0], node.outputs[0]))
+    outputs = _outputs(node, index, shape) if is_product else None
+    return uses_of_weight(node.op_type, shape, read, made, outputs)
+
+
+def _outputs(node: ir.Node, index: int, shape: Sequence[int]) -> int:
+    """Size of the axis of a matrix that is not summed over."""
+    transposed = bool(node.attributes.get_int("transB" if index else "transA", 0))
+    return shape[-1] if (index == 1) != transposed else shape[-2]
 
 
 def _shape(node: ir.Node, index: int) -> tuple[int, ...]:
@@ -125,7 +128,7 @@ def _shape(node: ir.Node, index: int) -> tuple[int, ...]:
 
 
 def _count(value: ir.Value | None, elements: Mapping[str, int]) -> int:
-    return 0 if value is None else elements[str(value.name)]
+    return 0 if value is None else elements.get(str(value.name), 0)
 
 
 def _attention(

@@ -14,13 +14,14 @@ import onnx_ir as ir
 
 from runtimes.base import Array, Feed
 from runtimes.engines.ort_install import require_onnxruntime
-from runtimes.errors import ModelError
+from runtimes.errors import ModelError, first_line
 from runtimes.onnx_files.load_save import model_inputs
-from runtimes.onnx_graph.subgraphs import captured, extract_submodel, needs
+from runtimes.onnx_graph.evaluate import is_random
+from runtimes.onnx_graph.subgraphs import captured, extract_submodel, last_uses, needs
 from runtimes.parity.float64.kernels import KERNELS
 
 _NARROW = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
-_RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli"}
+# ONNX Runtime's OrtLoggingLevel: a kernel that is not there is no news, the next backend is tried.
 _FATAL = 4
 
 Values = list[Any]
@@ -39,7 +40,9 @@ class DoubleEvaluator:
         self.inputs = model_inputs(model)
         self._model = model
         self._nodes = list(model.graph)
-        self._last_use = _last_uses(self._nodes, {id(v) for v in model.graph.outputs})
+        kept = {id(value) for value in model.graph.outputs}
+        touched = [[id(v) for v in (*needs(node), *node.outputs)] for node in self._nodes]
+        self._dead = [[v for v in dead if v not in kept] for dead in last_uses(touched)]
         self._calls: dict[int, Callable[[Values], Values]] = {}
         self.narrow: set[str] = set()
 
@@ -51,12 +54,12 @@ class DoubleEvaluator:
             for value in graph.inputs
             if str(value.name) in feed
         }
-        for place, node in enumerate(self._nodes):
+        for node, dead in zip(self._nodes, self._dead, strict=True):
             found = self._evaluate(node, values)
             for value, array in zip(node.outputs, found, strict=False):
                 values[id(value)] = array
-            for dead in self._last_use.get(place, ()):
-                values.pop(dead, None)
+            for value_id in dead:
+                values.pop(value_id, None)
         return {
             str(value.name): values[id(value)] if id(value) in values else _constant(value)
             for value in graph.outputs
@@ -82,7 +85,7 @@ class DoubleEvaluator:
 
     def _first(self, node: ir.Node, inputs: Values) -> tuple[Callable[[Values], Values], Values]:
         """The first way of evaluating ``node`` that works, and what it gives."""
-        if node.op_type in _RANDOM:
+        if is_random(node):
             raise _refusal(node, "it draws random numbers")
         failure: Exception | None = None
         for make in (_by_kernel, _by_onnxruntime, _by_reference):
@@ -92,8 +95,8 @@ class DoubleEvaluator:
                     return call, call(inputs)
             except Exception as error:  # whatever a backend raises, the next one is tried
                 failure = error
-        reason = str(failure).strip().splitlines()
-        raise _refusal(node, reason[0][:200] if reason else "no backend has it") from failure
+        reason = "no backend has it" if failure is None else first_line(failure)
+        raise _refusal(node, reason) from failure
 
 
 def widened(array: Array) -> Array:
@@ -220,18 +223,6 @@ def _constant(value: ir.Value) -> Array:
     if value.const_value is None:
         raise ModelError(f"the value {value.name!r} has neither a producer nor a weight")
     return widened(value.const_value.numpy())
-
-
-def _last_uses(nodes: Sequence[ir.Node], kept: set[int]) -> dict[int, list[int]]:
-    last: dict[int, int] = {}
-    for place, node in enumerate(nodes):
-        for value in (*needs(node), *node.outputs):
-            last[id(value)] = place
-    dead: dict[int, list[int]] = {}
-    for value_id, place in last.items():
-        if value_id not in kept:
-            dead.setdefault(place, []).append(value_id)
-    return dead
 
 
 def _refusal(node: ir.Node, reason: str) -> ModelError:

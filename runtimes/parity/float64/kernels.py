@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from runtimes.base import Array
+from runtimes.onnx_graph.windows import windows
 from runtimes.parity.float64.recurrent import gru, lstm, rnn
 
 Attributes = Mapping[str, Any]
@@ -30,14 +30,14 @@ def conv(attributes: Attributes, inputs: Sequence[Any]) -> tuple[Array, ...]:
     spatial = len(kernel)
     samples = []
     for sample in x:
-        windows = _windows(_padded(sample, pads, 0.0), kernel, strides, dilations)
+        views = windows(_padded(sample, pads, 0.0), kernel, strides, dilations)
         if groups == len(sample) == len(weights):  # depthwise: no channel is summed over
             places = [0, *range(1, spatial + 1)]
             taps = [10 + axis for axis in range(spatial)]
-            one = np.einsum(windows, [*places, *taps], weights[:, 0], [0, *taps], places)
+            one = np.einsum(views, [*places, *taps], weights[:, 0], [0, *taps], places)
         else:
             axes = [0, *range(1 + spatial, 1 + 2 * spatial)]
-            parts = zip(np.split(windows, groups), np.split(weights, groups), strict=True)
+            parts = zip(np.split(views, groups), np.split(weights, groups), strict=True)
             one = np.concatenate(
                 [np.tensordot(w, v, axes=(range(1, 2 + spatial), axes)) for v, w in parts]
             )
@@ -67,10 +67,10 @@ def average_pool(attributes: Attributes, inputs: Sequence[Any]) -> tuple[Array, 
         outer = [(0, more) for more in beyond]
     else:
         outer = [(low, high + more) for (low, high), more in zip(pads, beyond, strict=True)]
-    counted = _windows(_padded(inside[None], outer, 0.0), kernel, strides, dilations)
+    counted = windows(_padded(inside[None], outer, 0.0), kernel, strides, dilations)
     wide = [(low, high + more) for (low, high), more in zip(pads, beyond, strict=True)]
     axes = tuple(range(-len(kernel), 0))
-    sums = [_windows(_padded(s, wide, 0.0), kernel, strides, dilations).sum(axis=axes) for s in x]
+    sums = [windows(_padded(s, wide, 0.0), kernel, strides, dilations).sum(axis=axes) for s in x]
     return (np.stack(sums) / counted.sum(axis=axes),)
 
 
@@ -193,26 +193,3 @@ def _window(
 
 def _padded(sample: Array, pads: Sequence[tuple[int, int]], value: float) -> Array:
     return np.pad(sample, [(0, 0), *pads], constant_values=value) if np.any(pads) else sample
-
-
-def _windows(
-    sample: Array, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
-) -> Array:
-    """A view [channels, *positions, *kernel] of a padded sample [channels, *sizes]."""
-    counts = [
-        max(0, (size - (width - 1) * dilation - 1) // stride + 1)
-        for size, width, stride, dilation in zip(
-            sample.shape[1:], kernel, strides, dilations, strict=True
-        )
-    ]
-    step = sample.strides[1:]
-    return as_strided(
-        sample,
-        (sample.shape[0], *counts, *kernel),
-        (
-            sample.strides[0],
-            *(s * by for s, by in zip(step, strides, strict=True)),
-            *(s * by for s, by in zip(step, dilations, strict=True)),
-        ),
-        writeable=False,
-    )

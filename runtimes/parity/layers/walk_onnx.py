@@ -11,7 +11,7 @@ from runtimes.base import Array, Feed
 from runtimes.engines.open_runtime import open_runtime
 from runtimes.engines.ort import NO_SPINNING
 from runtimes.onnx_graph.layer_names import QUANTIZING
-from runtimes.onnx_graph.subgraphs import between, extract_submodel, needs
+from runtimes.onnx_graph.subgraphs import between, extract_submodel, last_uses, needs
 
 # A session of one batch gains nothing from memory that it keeps and weights that it rearranges.
 _CONFIG = {**NO_SPINNING, "session.disable_prepacking": "1"}
@@ -61,14 +61,7 @@ class PartedModel:
 
     def last_uses(self) -> list[list[str]]:
         """For each part, the names of the values that no later part reads."""
-        last: dict[str, int] = {}
-        for place, part in enumerate(self.parts):
-            for value in (part.value, *part.inputs):
-                last[str(value.name)] = place
-        dead: list[list[str]] = [[] for _ in self.parts]
-        for name, place in last.items():
-            dead[place].append(name)
-        return dead
+        return last_uses([[str(v.name) for v in (part.value, *part.inputs)] for part in self.parts])
 
     def run_part(self, part: Part, *runs: Mapping[str, Array]) -> list[Array]:
         """The part's output for each of ``runs``, which hold values by name."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
+from random_graphs import Builder
 
 from runtimes import ModelError, profile
 from runtimes.onnx_graph.flops import moved_bytes, multiplies, operations
@@ -87,6 +88,22 @@ def test_operators_are_joined_to_layers(graph: Graph, tmp_path: Path) -> None:
     rows = report.rows(2)
     assert len(rows) == 2
     assert {"layer", "GFLOP/s", "bound by"} <= rows[0].keys()
+
+
+def test_weights_that_the_profiler_leaves_out_are_counted() -> None:
+    rng = np.random.default_rng(0)
+    build = Builder(0)
+    x = build.input([1, 4, 5, 5])
+    first = build.op("ConvTranspose", x, build.weight(4, 6, 3, 3), build.weight(6))
+    second = build.op("ConvTranspose", first, build.weight(6, 5, 3, 3))
+    mean = build.op("ReduceMean", second, build.ints(2, 3), keepdims=0)
+    model = build.model(build.op("Gemm", mean, build.weight(5, 3), build.weight(3)))
+    feed = {"x": rng.normal(size=(1, 4, 5, 5)).astype(np.float32)}
+    report = profile_operators(model, feed, threads=1, runs=2, roof=ROOF)
+    counts = [one.operations for one in report.operators if multiplies(one.op_type)]
+    assert counts == [2 * 4 * 25 * 6 * 9, 2 * 6 * 49 * 5 * 9, 2 * 5 * 3]
+    sizes = [one.bytes for one in report.operators if one.op_type == "ConvTranspose"]
+    assert sizes[0] == 4 * (4 * 25 + 4 * 6 * 9 + 6 + 6 * 49)
 
 
 def test_what_stays_in_float_in_an_int8_model_is_listed(graph: Graph) -> None:

@@ -191,6 +191,8 @@ def test_subgraphs_see_what_is_around_them(graph: Graph) -> None:
 
 def test_what_cannot_be_evaluated_is_named(graph: Graph) -> None:
     for text in (
+        "<int64[1] zero = {0}> { s = Unsqueeze(x, zero)\n [odd] r = Multinomial<dtype = 6>(s)\n"
+        " c = Cast<to = 1>(r)\n t = Squeeze(c, zero)\n y = Add(t, t) }",
         "{ [odd] r = RandomNormalLike(x)\n y = Add(x, r) }",
         "{ [odd] r = local.Sparkle(x)\n y = Add(x, r) }",
     ):
