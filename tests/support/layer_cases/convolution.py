@@ -186,7 +186,8 @@ def _transposed() -> list[Case]:
                 case(
                     layer,
                     _first(shape),
-                    filters=5,
+                    # As many filters as columns, and Keras adds the bias to the columns.
+                    filters=5 if dims < 3 else 6,
                     kernel_size=3,
                     data_format="channels_first",
                     **v,

@@ -228,7 +228,10 @@ def test_large_weights_are_reordered_once(keras: Any, parity: Any, name: str) ->
     shared = getattr(keras.layers, name)(160)
     other = keras.Input((3, 64))
     model = keras.Model([tensor, other], [shared(tensor), shared(other)])
-    operators = parity(model, [[features(2, 5, 64), features(2, 3, 64)]])
+    # Weights as small as an initializer draws them: of scale 0.4, a recurrent matrix of 160 units
+    # multiplies every rounding error by five at each step, and no two libraries agree.
+    samples = [[features(2, 5, 64), features(2, 3, 64)]]
+    operators = parity(model, samples, scale=160**-0.5)
     assert operators[RECURRENT[name]] == 2
     # Weights are folded: what is left works on the inputs.
     assert operators.total() == 2 * len(["Transpose", name, "Squeeze"])
