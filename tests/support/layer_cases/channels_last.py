@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-NOT_EVERYWHERE = r"Conv\dDTranspose|ConvLSTM\dD|STFTSpectrogram"
+NOT_EVERYWHERE = r"Conv\dD(Transpose)?|ConvLSTM\dD|STFTSpectrogram"
 """Layers whose convolution Keras leaves channels first, whatever the CPU can do."""
 
 
