@@ -54,7 +54,8 @@ def test_a_transformer_block_runs_as_planned(graph, bound, run, sqnr) -> None:
         """g (float[n, 5, 16] x, float[16, 32] w1, float[32, 16] w2, float[16] gamma)
         => (float[n, 5, 16] y) <float root = {1.4142135}, float one = {1}, float half = {0.5}>
         { h = MatMul (x, w1) s = Div (h, root) e = Erf (s) a = Add (e, one)
-          i = Mul (h, half) g = Mul (i, a) d = MatMul (g, w2) r = Add (x, d) y = LayerNormalization (r, gamma) }""",
+          i = Mul (h, half) g = Mul (i, a) d = MatMul (g, w2) r = Add (x, d)
+          y = LayerNormalization (r, gamma) }""",
         weights,
     )
     x = rng.normal(size=(64, 5, 16)).astype(np.float32)
