@@ -1,0 +1,43 @@
+"""MkDocs hook: ``<!-- options: COMMAND -->`` becomes the table of that command's options.
+
+The table comes from the command line itself, so it cannot fall behind.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_MARK = re.compile(r"^<!-- options: (\w+) -->$", re.MULTILINE)
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Called by MkDocs with the source of each page."""
+    return _MARK.sub(lambda found: option_table(found[1]), markdown)
+
+
+def option_table(name: str) -> str:
+    """Arguments and options of the command ``name`` as a table in Markdown."""
+    import typer.main
+
+    from converter.cli import app
+
+    command: Any = typer.main.get_command(app)
+    rows = [_row(parameter) for parameter in command.commands[name].params]
+    return "\n".join(("| argument or option | default | what it is |", "|---|---|---|", *rows))
+
+
+def _row(parameter: Any) -> str:
+    positional = parameter.param_type_name == "argument"
+    names = [parameter.name.upper()] if positional else parameter.opts
+    shown = ", ".join(f"`{name}`" for name in names)
+    text = " ".join((getattr(parameter, "help", None) or "").split())
+    return f"| {shown} | {_default(parameter)} | {text.replace('|', '&#124;')} |"
+
+
+def _default(parameter: Any) -> str:
+    if parameter.required:
+        return "required"
+    if parameter.default in (None, False, ()) or callable(parameter.default):
+        return ""
+    return f"`{parameter.default}`"
