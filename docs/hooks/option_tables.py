@@ -38,6 +38,9 @@ def _row(parameter: Any) -> str:
 def _default(parameter: Any) -> str:
     if parameter.required:
         return "required"
-    if parameter.default in (None, False, ()) or callable(parameter.default):
+    if isinstance(parameter.show_default, str):  # said in words: without it, the user gave none
+        return f"`{parameter.show_default}`"
+    value = parameter.default
+    if value is None or value is False or value == () or callable(value):
         return ""
-    return f"`{parameter.default}`"
+    return f"`{value}`"
