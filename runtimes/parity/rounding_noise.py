@@ -94,7 +94,7 @@ def measure_noise(reference: Runtime, samples: Sequence[Feed], seed: int = 0) ->
     rng = np.random.default_rng(seed)
 
     def moved(feed: Feed) -> dict[str, Array]:
-        return run_padded(reference, {k: _moved(v, rng) for k, v in feed.items()})
+        return run_padded(reference, moved_feed(feed, rng))
 
     return _against(reference, samples, moved, "inputs moved by one unit in the last place")
 
@@ -169,11 +169,19 @@ def _against(
     return Noise(errors, len(samples), method)
 
 
+def moved_feed(feed: Feed, rng: np.random.Generator) -> dict[str, Array]:
+    """The feed with its floats moved by one unit in the last place, up or down.
+
+    Whole numbers stay: they may be indices, or the value that marks a step as absent.
+    """
+    return {name: _moved(values, rng) for name, values in feed.items()}
+
+
 def _moved(values: Array, rng: np.random.Generator) -> Array:
     if not _is_real(values):
         return values
     towards = rng.choice(np.array([-np.inf, np.inf], values.dtype), values.shape)
-    moved: Array = np.nextafter(values, towards)
+    moved: Array = np.where(values == np.floor(values), values, np.nextafter(values, towards))
     return moved
 
 

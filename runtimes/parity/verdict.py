@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runtimes.parity.output_error import OutputParity
+from runtimes.parity.tolerance import NOISE_MULTIPLE, noise_tolerance, relative_tolerance
 
 DEFAULT_MAX_DROP = 0.01
 DEFAULT_AGREEMENT = 0.99
@@ -14,11 +15,6 @@ DEFAULT_SQNR_DB = 20.0
 
 PASSED, FAILED, UNSURE = "passed", "failed", "not enough samples to tell"
 """The three verdicts on a budget."""
-
-NOISE_MULTIPLE = 16.0
-"""How many times the reference's own rounding error a float candidate may differ from it."""
-
-_FLOAT_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -68,8 +64,8 @@ def float_tolerance(output: OutputParity) -> float:
     Else 1e-4 of the reference's largest magnitude.
     """
     if output.noise is not None:
-        return NOISE_MULTIPLE * output.noise
-    return _FLOAT_TOLERANCE * output.reference_peak
+        return noise_tolerance(output.noise)
+    return relative_tolerance(output.reference_peak)
 
 
 def float_rule_applies(rules: Rules, *, labelled: bool, quantized: bool) -> bool:

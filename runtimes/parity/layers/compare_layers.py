@@ -36,7 +36,8 @@ from runtimes.parity.layers.report import (
 )
 from runtimes.parity.layers.walk_onnx import Part, PartedModel, float_values
 from runtimes.parity.match_tensors import pair_specs
-from runtimes.parity.verdict import DEFAULT_SQNR_DB, NOISE_MULTIPLE
+from runtimes.parity.tolerance import NOISE_MULTIPLE
+from runtimes.parity.verdict import DEFAULT_SQNR_DB
 from runtimes.progress import Progress
 
 _PROBE_SAMPLES = 3

@@ -11,7 +11,7 @@ from runtimes.base import Array, Feed
 from runtimes.errors import ModelError
 from runtimes.parity.float64.evaluator import DoubleEvaluator
 from runtimes.parity.layers.report import decibels
-from runtimes.parity.verdict import NOISE_MULTIPLE
+from runtimes.parity.tolerance import NOISE_MULTIPLE
 
 _EPSILON = float(np.finfo(np.float32).eps)
 # Where a factor for each channel explains all but this share of the error's power, it is one.
