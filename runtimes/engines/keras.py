@@ -16,6 +16,7 @@ from runtimes.errors import ConversionError, ModelError, first_line
 from runtimes.keras_models.load import import_keras, load_keras_model
 from runtimes.keras_models.saved_model import is_saved_model
 from runtimes.keras_models.signature import KerasSignature, keras_signature
+from runtimes.keras_models.state import kept, written_variables
 
 _FILE_HEADS = (b"\x89HDF\r\n\x1a\n", b"PK\x03\x04")
 _FILE_ENDINGS = {".keras", ".h5", ".hdf5", ".json"}
@@ -41,6 +42,8 @@ def is_keras_file(path: str | os.PathLike[str]) -> bool:
 class KerasRuntime:
     """A Keras model called with ``training=False`` in a ``tf.function``, as ``predict`` does it.
 
+    Every run starts from the model's state as it was given, and leaves it so: two runs on the
+    same batch give the same.
     ``model``: a live model or a path. ``signature`` is needed for a subclassed model only, whose
     inputs Keras does not record. Raises ``ModelError`` for what is not a Keras model or does not
     know its inputs, and what ``load_keras_model`` raises for a file.
@@ -70,6 +73,7 @@ class KerasRuntime:
         self._model: Any = loaded
         self.outputs = self._output_specs()
         self._function: Any = self._trace()
+        self._written: list[Any] | None = None
 
     @property
     def model(self) -> Any:
@@ -95,11 +99,11 @@ class KerasRuntime:
         """Check ``feed`` once and give a function that runs it, for timing."""
         self.run(feed)
         values = [self._keras.ops.convert_to_tensor(feed[spec.name]) for spec in self.inputs]
-        return lambda: [np.asarray(tensor) for tensor in self._function(*values)]
+        return lambda: [np.asarray(tensor) for tensor in self._run_traced(values)]
 
     def close(self) -> None:
         """Let go of the model."""
-        self._model = self._function = None
+        self._model = self._function = self._written = None
 
     def __enter__(self) -> Self:
         return self
@@ -118,9 +122,15 @@ class KerasRuntime:
         import tensorflow as tf
 
         try:
-            return self._function(*values)
+            return self._run_traced(values)
         except tf.errors.OpError as error:
             raise ModelError(f"{self.name} failed when it ran: {first_line(error)}") from error
+
+    def _run_traced(self, values: Sequence[Any]) -> Any:
+        if self._written is None:
+            self._written = written_variables(self._function.get_concrete_function())
+        with kept(self._written):
+            return self._function(*values)
 
     def _trace(self) -> Any:
         """The model as a graph function of flat inputs that gives flat outputs.

@@ -25,9 +25,23 @@ def double_model(model: Any) -> Any:
         copy = type(model).from_config(_widened(model.get_config()), custom_objects=own)
         for wide, narrow in zip(copy.weights, model.weights, strict=True):
             wide.assign(narrow)  # one at a time: all of them are a model's memory once more
+        for wide, narrow in zip(_remembered(copy), _remembered(model), strict=True):
+            wide.assign(narrow)
     except Exception as error:  # the user's layers may raise anything
         raise ModelError(f"{model.name} cannot be rebuilt in float64: {error}") from error
     return copy
+
+
+def _remembered(model: Any) -> list[Any]:
+    """States of recurrent layers and random seeds, which Keras does not count as weights."""
+    import keras
+
+    found: list[Any] = []
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.RNN):
+            found += keras.tree.flatten(layer.states or [])
+        found += [generator.state for generator in getattr(layer, "_seed_generators", [])]
+    return found
 
 
 def _widened(config: Any, key: str = "") -> Any:

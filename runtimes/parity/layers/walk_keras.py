@@ -13,6 +13,7 @@ import numpy as np
 
 from runtimes.base import Array, Feed
 from runtimes.engines.keras import KerasRuntime
+from runtimes.keras_models.state import kept_state
 
 LayerOutput = Callable[[str, Array], None]
 """Called with the path of a layer, ``inner/conv`` say, and one of its outputs."""
@@ -25,13 +26,13 @@ _NOT_ALLOWED = re.compile(r"[^A-Za-z0-9_.\\-]")
 def walk_keras(runtime: KerasRuntime, feed: Feed, emit: LayerOutput) -> None:
     """Run one batch and call ``emit`` with every output of every layer, in order of execution.
 
-    The layers are run eagerly, inner ones before those that hold them. Of functional and
-    sequential models nothing is kept that no later layer needs. Paths are those that export
-    writes: without the name of the model itself.
+    The layers are run eagerly, inner ones before those that hold them; the model's state stays
+    as it is. Of functional and sequential models nothing is kept that no later layer needs.
+    Paths are those that export writes: without the name of the model itself.
     """
     import keras
 
-    with _LOCK, _told(keras, emit), _forgetting(keras):
+    with _LOCK, kept_state(runtime.model), _told(keras, emit), _forgetting(keras):
         tensors = [keras.ops.convert_to_tensor(feed[spec.name]) for spec in runtime.inputs]
         runtime.signature.call(runtime.model, tensors)
 
