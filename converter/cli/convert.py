@@ -32,6 +32,10 @@ def convert(
     data: Annotated[
         Path | None, typer.Option(help="Samples to compare on; random ones otherwise.")
     ] = None,
+    stateful: Annotated[
+        bool,
+        typer.Option("--stateful", help="Make the states of stateful RNNs inputs and outputs."),
+    ] = False,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -43,7 +47,9 @@ def convert(
         report = command.convert(
             model,
             output,
-            options=command.ConvertOptions(opset, target_ort, layout, data, force),
+            options=command.ConvertOptions(
+                opset, target_ort, layout, data, stateful=stateful, force=force
+            ),
             keras=keras.keras(),
         )
     if json:

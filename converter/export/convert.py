@@ -15,9 +15,11 @@ from converter.export.dimension_names import share_dimension_names
 from converter.export.export import export
 from converter.export.low_bit_notes import low_bit_notes, preferred_opset
 from converter.export.opsets import choose_opset
+from converter.export.proof.chunks import prove_chunks
 from converter.export.proof.expectations import Expectation, expectations
 from converter.export.proof.prove import OutputProof, prove
 from converter.export.sources import load_source
+from converter.export.tracing.states import State, refuse_stateless, states_of
 from runtimes.atomic_files import atomic_file, refuse_existing
 from runtimes.errors import DataError
 from runtimes.keras_models.load import KerasSource
@@ -54,16 +56,21 @@ class ConversionReport(ReadableReport):
         )
 
     def rows(self) -> list[dict[str, str]]:
-        """How near to Keras each output is, a row an output and batch size."""
+        """How near to Keras each output is, a row for each output and sample."""
         return [
             {
                 "proof against Keras": proof.output,
-                "batch": str(proof.batch),
+                "at": _sizes(proof),
                 "largest error": f"{proof.max_abs_error:.2e}",
                 "allowed": f"{proof.allowed:.2e}",
             }
             for proof in self.proofs
         ]
+
+
+def _sizes(proof: OutputProof) -> str:
+    sizes = {"batch": proof.batch, **proof.sizes}
+    return ", ".join(f"{name} {size}" for name, size in sizes.items())
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,9 @@ class ConvertOptions:
         target_ort: Oldest ONNX Runtime release that must open the file, such as ``1.16``.
         layout: ``nchw`` makes image inputs channels first.
         data: What ``Dataset.open`` takes: samples for the comparison; None: random ones.
+        stateful: Whether the states of stateful RNNs, and other variables that a call writes to,
+            become optional inputs (``<layer>/h``) and outputs (``<layer>/h_next``). Otherwise
+            every run starts from the state that the model has now.
         force: Whether an existing output is replaced.
     """
 
@@ -82,6 +92,7 @@ class ConvertOptions:
     target_ort: str | None = None
     layout: Layout = "nhwc"
     data: Any = None
+    stateful: bool = False
     force: bool = False
 
 
@@ -95,7 +106,8 @@ def convert(
 ) -> ConversionReport:
     """Convert a Keras model to an ONNX file that has run and matched Keras.
 
-    The fields of both dataclasses are taken as keywords, too.
+    The fields of both dataclasses are taken as keywords, too. A live model stays as it is, its
+    state included.
 
     Args:
         model: A live model, or the path of a ``.keras`` or HDF5 file, of a model in JSON, or of a
@@ -127,8 +139,18 @@ def convert(
     version = choose_opset(opset, target_ort, default=preferred_opset(live))
     with atomic_file(output, force=options.force) as path:
         expected = expectations(live, keras_signature, options.data)
+        moved = [variable for run in expected for variable in run.moved]
+        states = states_of(live, moved)
+        if options.stateful:
+            refuse_stateless(live, states, moved)
         graph, proofs = _export_and_prove(
-            path, live, keras_signature, expected, opset=version, layout=layout
+            path,
+            live,
+            keras_signature,
+            expected,
+            opset=version,
+            layout=layout,
+            states=states if options.stateful else (),
         )
         low_bit = low_bit_notes(path, live, graph, expected, layout=layout)
         return ConversionReport(
@@ -141,13 +163,30 @@ def convert(
             parameters=live.count_params(),
             size_bytes=file_bytes(path),
             proofs=proofs,
-            notes=(*_notes(live, keras_signature), *low_bit),
+            notes=(*_notes(live, keras_signature), *_state_notes(states, options.stateful), *low_bit),
         )
 
 
 def _notes(model: Any, signature: KerasSignature) -> tuple[str, ...]:
     found = [signature.note, NOTE if uses_bfloat16(model) else None]
     return tuple(note for note in found if note is not None)
+
+
+def _state_notes(states: Sequence[State], stateful: bool) -> tuple[str, ...]:
+    if not states:
+        return ()
+    names = ", ".join(state.name for state in states)
+    if stateful:
+        return (
+            f"the model's state is an optional input ({names}) and an output "
+            f"({', '.join(state.next_name for state in states)}); what is not fed starts from "
+            "the state that the model was saved with",
+        )
+    return (
+        f"the model keeps a state from call to call ({names}): every run of the file starts from "
+        "the state that the model was saved with; --stateful (stateful=True) makes it an input "
+        "and an output",
+    )
 
 
 def export_to(
@@ -173,9 +212,13 @@ def _export_and_prove(
     *,
     opset: int,
     layout: Layout,
+    states: Sequence[State] = (),
 ) -> tuple[ir.Model, tuple[OutputProof, ...]]:
-    graph = export(model, signature, opset=opset, layout=layout)
+    graph = export(model, signature, opset=opset, layout=layout, states=states)
     share_dimension_names(graph, signature, expected)
     write_model(graph, path)
-    names = [str(value.name) for value in graph.graph.outputs]
-    return graph, prove(path, model, signature, names, expected, graph=graph, layout=layout)
+    names = [str(value.name) for value in graph.graph.outputs[: len(expected[0].outputs)]]
+    proofs = prove(path, model, signature, names, expected, graph=graph, layout=layout)
+    if states:
+        proofs += prove_chunks(path, model, signature, states, expected, graph=graph, layout=layout)
+    return graph, proofs

@@ -21,6 +21,8 @@ def share_dimension_names(
     of an axis where the model refused other sizes for it. One run, or runs of one size, say
     nothing.
     """
+    drawn = [run for run in seen if run.independent is not None]
+    seen = drawn or seen
     sizes = _input_sizes(signature, seen)
     shared = _forced_equal(sizes, seen)
     for value in (*model.graph.inputs, *model.graph.outputs):
@@ -29,15 +31,17 @@ def share_dimension_names(
             value.shape = ir.Shape(
                 [shared.get(dim, dim) if isinstance(dim, str) else dim for dim in dims]
             )
-    for index, value in enumerate(model.graph.outputs):
+    # What comes after the model's own outputs are its states, whose shapes are fixed.
+    for index, value in enumerate(model.graph.outputs[: len(seen[0].outputs)]):
         if value.shape is None:
             continue
         dims = [dim if isinstance(dim, int) else dim.value for dim in value.shape]
         for axis, dim in enumerate(dims):
             found = tuple(run.outputs[index].shape[axis] for run in seen)
             if not isinstance(dim, int) and _tells(found):
-                equal = (name for name, own in sizes.items() if own == found)
-                name = next(equal, None)
+                equal = [name for name, own in sizes.items() if own == found]
+                # The user's own samples may be square by chance.
+                name = equal[0] if equal and (drawn or len(equal) == 1) else None
                 dims[axis] = dim if name is None else shared.get(name, name)
         value.shape = ir.Shape(dims)
 

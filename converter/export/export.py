@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,10 +22,11 @@ from converter.export.bfloat16 import (
     widened,
 )
 from converter.export.channels_first import Layout, channels_first
-from converter.export.interface import interim_names, name_interface
+from converter.export.interface import interim_names, name_interface, set_defaults
 from converter.export.node_names import name_after_layers
 from converter.export.opsets import DEFAULT_OPSET, NEWEST_CONVERTED_OPSET
 from converter.export.refusals import refusal_of, refuse_opaque, refuse_unsupported
+from converter.export.tracing.states import State
 from converter.export.tracing.trace import STAND_IN_ABOVE_BYTES, TracedModel, trace
 from converter.lowering import custom_handlers
 from converter.lowering.low_bit.dequantize import write_dequantized
@@ -53,6 +54,7 @@ def export(
     *,
     opset: int = DEFAULT_OPSET,
     layout: Layout = "nhwc",
+    states: Sequence[State] = (),
 ) -> ir.Model:
     """Export a live Keras model as it behaves at inference (``training=False``).
 
@@ -82,10 +84,15 @@ def export(
             # tf2onnx would leave the operator as it is, and ONNX may have another of that name.
             break
         if narrow is None:
-            traced = trace(model, signature, stand_in_above=attempt.stand_in_above)
+            traced = trace(model, signature, stand_in_above=attempt.stand_in_above, states=states)
         else:
             with float32_compute(model):
-                traced = trace(model, widened(signature), stand_in_above=attempt.stand_in_above)
+                traced = trace(
+                    model,
+                    widened(signature),
+                    stand_in_above=attempt.stand_in_above,
+                    states=states,
+                )
         try:
             converted = _to_onnx(
                 traced, min(opset, NEWEST_CONVERTED_OPSET), lenient=attempt.lenient
@@ -103,6 +110,7 @@ def export(
         converted = convert_opset(converted, opset)
         FuseGelu()(converted)
         write_dequantized(converted, traced.matrices)
+        set_defaults(converted, traced)
         return converted
     raise _most_telling(failures, model)
 

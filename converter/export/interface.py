@@ -42,10 +42,13 @@ def name_interface(
         raise ConversionError(
             f"the exported graph wants inputs that the Keras model does not have: {extra}"
         )
-    _rename(graph, inputs, [spec.name for spec in signature.inputs])
-    for value, spec in zip(inputs, signature.inputs, strict=True):
-        if spec.shape is not None:
-            value.shape = ir.Shape(spec.shape)
+    own = [spec.name for spec in signature.inputs]
+    _rename(graph, inputs, [*own, *(state.name for state in traced.states)])
+    shapes = [spec.shape for spec in signature.inputs]
+    shapes += [state.values.shape for state in traced.states]
+    for value, shape in zip(inputs, shapes, strict=True):
+        if shape is not None:
+            value.shape = ir.Shape(shape)
     _rename(graph, list(graph.outputs), list(traced.output_names))
     batches = {spec.shape[0] for spec in signature.inputs if spec.shape}
     for value, shape in zip(graph.outputs, traced.output_shapes, strict=True):
@@ -55,6 +58,18 @@ def name_interface(
     model.producer_name = "kilnx"
     model.producer_version = None
     model.doc_string = None
+
+
+def set_defaults(model: ir.Model, traced: TracedModel) -> None:
+    """Let the inputs that hold state start from the model's own where a caller feeds none.
+
+    As late as can be: before, a pass could take a default for a constant.
+    """
+    by_name = {value.name: value for value in model.graph.inputs}
+    for state in traced.states:
+        value = by_name[state.name]
+        value.const_value = ir.tensor(state.values, name=state.name)
+        model.graph.register_initializer(value)
 
 
 def _rename(graph: ir.Graph, values: list[ir.Value], names: list[str]) -> None:

@@ -49,11 +49,13 @@ class OrtRuntime:
     on which INT8 models are refused. ``initializers``: ``OrtValue`` by name in the place of the
     model's own, which it shares with whoever else has them. A provider that is not there is
     ``RuntimeUnavailable``, a model that does not load is ``ModelError`` naming the node;
-    ONNX Runtime's silent fallback to another provider is off.
+    ONNX Runtime's silent fallback to another provider is off. ``optional_inputs`` have a default
+    in the file, which holds where a feed leaves them out.
     """
 
     name: str
     inputs: tuple[TensorSpec, ...]
+    optional_inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     quantized: bool
     source: ModelSource
@@ -115,6 +117,9 @@ class OrtRuntime:
             model=self.name,
         )
         self.inputs = tuple(self._spec(node) for node in self._session.get_inputs())
+        self.optional_inputs = tuple(
+            self._spec(node) for node in self._session.get_overridable_initializers()
+        )
         self.outputs = tuple(self._spec(node) for node in self._session.get_outputs())
         self._output_names = [spec.name for spec in self.outputs]
         self._run_options = ort.RunOptions()
@@ -122,7 +127,8 @@ class OrtRuntime:
 
     def run(self, feed: Feed, outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """Run one batch: ``DataError`` if the feed does not fit, ``ModelError`` if a node fails."""
-        check_feed(feed, self.inputs, self.name)
+        fed = [spec for spec in self.optional_inputs if spec.name in feed]
+        check_feed(feed, (*self.inputs, *fed), self.name)
         names = self._output_names if outputs is None else list(outputs)
         check_outputs(names, self.outputs, self.name)
         if not names:

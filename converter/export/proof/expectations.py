@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from converter.export.proof.keras_calls import call_eagerly
 from converter.export.proof.random_samples import Sample, fixed_batch, sample_feeds
+from converter.export.proof.resized_samples import OTHER_SIZES, SHORT, resized
+from converter.export.proof.sizes import is_dynamic
 from runtimes import Dataset
 from runtimes.base import Array
 from runtimes.errors import ConversionError
 from runtimes.keras_models.signature import KerasSignature
+from runtimes.keras_models.state import kept_state
 
 _BATCHES = (1, 3)
+_OTHER_BATCH = 2
 
 
 @dataclass(frozen=True)
@@ -23,13 +29,17 @@ class Expectation:
     """A batch and what the Keras model gives for it, outputs flat and in order.
 
     ``independent`` says whether every dynamic dimension of the inputs had a size of its own;
-    ``None`` for the user's data, whose sizes are what they are.
+    ``None`` for the user's data, whose sizes are what they are. ``sizes`` holds the sizes of the
+    dynamic dimensions by name. ``moved``: the variables that the call wrote to; they were put
+    back afterwards.
     """
 
     batch: int
     feed: dict[str, Array]
     outputs: tuple[Array, ...]
     independent: bool | None
+    sizes: dict[str, int]
+    moved: tuple[Any, ...] = ()
 
 
 def expectations(
@@ -37,71 +47,105 @@ def expectations(
 ) -> tuple[Expectation, ...]:
     """Run the Keras model on two batch sizes (one, where its batch is fixed).
 
-    ``data`` (what ``Dataset.open`` takes) is used where given, else random samples. Raises
-    ``ConversionError`` when Keras itself accepts none of them.
+    With other dynamic dimensions it runs once more, at sizes of another kind, where it accepts
+    some, and once at short ones where a call changes the model's state. ``data`` (what
+    ``Dataset.open`` takes) is used where given, cut and repeated for the other sizes, else random
+    samples. Raises ``ConversionError`` when Keras itself accepts none.
     """
     fixed = fixed_batch(signature)
     batches = _BATCHES if fixed is None else (fixed,)
-    return tuple(_expect(model, signature, data, batch, seed) for batch in batches)
-
-
-def run_keras(model: Any, signature: KerasSignature, feed: dict[str, Array]) -> tuple[Array, ...]:
-    """The model's outputs for ``feed``, flat and in order; without a trace, so it is quick."""
-    import keras
-
-    tensors = [keras.ops.convert_to_tensor(feed[spec.name]) for spec in signature.inputs]
-    outputs = signature.call(model, tensors)
-    return tuple(np.asarray(tensor) for tensor in keras.tree.flatten(outputs))
-
-
-def run_in_graph(
-    model: Any, signature: KerasSignature, feed: dict[str, Array]
-) -> tuple[Array, ...]:
-    """The outputs as ``model.predict`` has them: of a graph, which some layers do otherwise.
-
-    ``Resizing`` gives uint8 images back as uint8 when it is called, and as float32 in a graph.
-    """
-    import keras
-    import tensorflow as tf
-
-    specs = [
-        tf.TensorSpec(
-            None if spec.shape is None else [d if isinstance(d, int) else None for d in spec.shape],
-            spec.dtype,
+    runs = []
+    for number, batch in enumerate(batches):
+        samples = (
+            sample_feeds(model, signature, batch, seed, size_round=number)
+            if data is None
+            else _given(data, signature, batch)
         )
-        for spec in signature.inputs
-    ]
+        runs.append(_required(model, signature, samples, data))
+    if is_dynamic(signature):
+        batch = _OTHER_BATCH if fixed is None else fixed
+        others = (
+            sample_feeds(model, signature, batch, seed, size_round=2)
+            if data is None
+            else resized(signature, runs[-1].feed, OTHER_SIZES)
+        )
+        runs += _if_accepted(model, signature, others)
+        if any(run.moved for run in runs):
+            # A long sequence forgets the state that it started from.
+            runs += _if_accepted(model, signature, resized(signature, runs[-1].feed, SHORT))
+    return tuple(runs)
 
-    def call(*tensors: Any) -> list[Any]:
-        flat: list[Any] = keras.tree.flatten(signature.call(model, tensors))
-        return flat
 
-    function = tf.function(call, input_signature=specs)
-    tensors = [keras.ops.convert_to_tensor(feed[spec.name]) for spec in signature.inputs]
-    return tuple(np.asarray(tensor) for tensor in function(*tensors))
+def _if_accepted(
+    model: Any, signature: KerasSignature, samples: Iterable[Sample]
+) -> list[Expectation]:
+    found, _ = _first_accepted(model, signature, samples)
+    return [] if found is None else [found]
 
 
-def _expect(model: Any, signature: KerasSignature, data: Any, batch: int, seed: int) -> Expectation:
-    refusal: Exception | None = None
-    for sample in _samples(model, signature, data, batch, seed):
-        try:
-            outputs = run_keras(model, signature, sample.feed)
-        except Exception as error:
-            refusal = refusal or error
-            continue
-        return Expectation(batch, sample.feed, outputs, sample.independent)
+def _required(
+    model: Any, signature: KerasSignature, samples: Iterable[Sample], data: Any
+) -> Expectation:
+    found, refusal = _first_accepted(model, signature, samples)
+    if found is not None:
+        return found
+    what = "sample inputs" if data is None else "the samples that were given, which are to be"
+    advice = "; give samples that it accepts with --data" if data is None else ""
     raise ConversionError(
-        f"the Keras model {model.name!r} itself fails on sample inputs {signature} "
-        f"({type(refusal).__name__}: {str(refusal).strip().splitlines()[0]}); "
-        "give samples that it accepts with --data"
+        f"the Keras model {model.name!r} itself fails on {what} {signature}{advice}. "
+        f"{type(refusal).__name__}: {reason_of(refusal)}"
     ) from refusal
 
 
-def _samples(
-    model: Any, signature: KerasSignature, data: Any, batch: int, seed: int
-) -> Iterator[Sample]:
-    if data is None:
-        yield from sample_feeds(model, signature, batch, seed)
-        return
+def _first_accepted(
+    model: Any, signature: KerasSignature, samples: Iterable[Sample]
+) -> tuple[Expectation | None, Exception | None]:
+    """The first sample whose outputs hold numbers, else the first one that Keras takes at all.
+
+    A window that is longer than the sample leaves outputs without elements, or of NaN.
+    """
+    accepted: Expectation | None = None
+    refusal: Exception | None = None
+    for sample in samples:
+        if accepted is not None and sample.independent != accepted.independent:
+            continue
+        try:
+            with kept_state(model) as moved:
+                outputs = call_eagerly(model, signature, sample.feed)
+        except Exception as error:
+            refusal = refusal or error
+            continue
+        sizes = _sizes(signature, sample.feed)
+        batch = next((len(values) for values in sample.feed.values() if values.ndim), 1)
+        found = Expectation(batch, sample.feed, outputs, sample.independent, sizes, tuple(moved))
+        if all(map(_tells_something, outputs)):
+            return found, None
+        accepted = accepted or found
+    return accepted, refusal
+
+
+def _tells_something(output: Array) -> bool:
+    if output.size == 0:
+        return False
+    return output.dtype.kind not in "fV" or bool(np.isfinite(output.astype(np.float64)).any())
+
+
+def _sizes(signature: KerasSignature, feed: dict[str, Array]) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for spec in signature.inputs:
+        for axis, dim in enumerate(spec.shape or ()):
+            if isinstance(dim, str):
+                sizes.setdefault(dim, feed[spec.name].shape[axis])
+    return sizes
+
+
+def reason_of(error: BaseException | None) -> str:
+    """What a user's model says of itself when it fails, in full, without colours."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
+    return re.sub(r"\n\s*\n+", "\n", text) or type(error).__name__
+
+
+def _given(data: Any, signature: KerasSignature, batch: int) -> Iterator[Sample]:
+    """The first batch of the user's data."""
     for found in islice(Dataset.open(data, inputs=signature.inputs).batches(batch), 1):
         yield Sample(dict(found.feed), independent=None)

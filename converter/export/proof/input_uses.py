@@ -69,7 +69,9 @@ def _follow(network: Any, sources: list[set[int]], uses: list[InputUse]) -> list
                 uses[index] = _and(uses[index], declared)
             if declared == InputUse():
                 everything: set[int] = set().union(*read)
-                kept = [tensor for tensor in node.outputs if _is_discrete(tensor)]
+                # What makes numbers of words gives something else than it was given.
+                kinds = {_is_string(tensor) for tensor in tensors}
+                kept = [t for t in node.outputs if _is_discrete(t) and {_is_string(t)} == kinds]
                 reached.update(dict.fromkeys(map(id, kept), everything))
     return [reached.get(id(tensor), set()) for tensor in network.outputs]
 
@@ -90,6 +92,8 @@ def _declared(operation: Any, arguments: Any = None) -> InputUse:
         return InputUse(masked=float(operation.mask_value))
     if isinstance(operation, layers.StringLookup | layers.IntegerLookup):
         return InputUse(terms=_terms(operation))
+    if isinstance(operation, layers.TextVectorization):
+        return InputUse(terms=_texts(operation))
     return InputUse()
 
 
@@ -97,6 +101,14 @@ def _terms(lookup: Any) -> tuple[Any, ...]:
     if lookup.invert:
         return ()
     return tuple(lookup.get_vocabulary(include_special_tokens=False))
+
+
+def _texts(vectorization: Any) -> tuple[str, ...]:
+    """Known words, and texts of three of them each."""
+    words = [
+        str(word) for word in vectorization.get_vocabulary(include_special_tokens=False) if word
+    ]
+    return (*words, *(" ".join(words[start : start + 3]) for start in range(0, len(words), 3)))
 
 
 def _and(first: InputUse, second: InputUse) -> InputUse:
@@ -112,6 +124,10 @@ def _network(operation: Any) -> Any:
     if isinstance(operation, keras.Sequential):
         operation = operation._functional if operation.built else None
     return operation if hasattr(operation, "_nodes_by_depth") else None
+
+
+def _is_string(tensor: Any) -> bool:
+    return str(tensor.dtype) == "string"
 
 
 def _is_discrete(tensor: Any) -> bool:

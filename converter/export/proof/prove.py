@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,21 @@ import numpy as np
 import onnx_ir as ir
 
 from converter.export.channels_first import Layout, is_image, to_channels_first
-from converter.export.proof.expectations import Expectation, run_in_graph, run_keras
+from converter.export.proof.differences import agree, judge, max_difference
+from converter.export.proof.expectations import Expectation
+from converter.export.proof.keras_calls import run_in_graph, run_keras
 from converter.export.proof.session import ProofSession, proof_session
 from runtimes.base import Array, Feed
 from runtimes.engines.ort import OrtRuntime
-from runtimes.errors import ConversionError, KilnxError, UnsupportedOperator, first_line
+from runtimes.errors import (
+    ConversionError,
+    KilnxError,
+    ModelError,
+    UnsupportedOperator,
+    first_line,
+)
 from runtimes.keras_models.signature import KerasSignature
-from runtimes.parity.rounding_noise import measure_noise
-
-# Largest error allowed, relative to the largest magnitude of the output. Frameworks sum in
-# another order, so float32 results differ by some ulps per layer; a wrong layer differs by 1e-2.
-_RELATIVE = {"float64": 1e-9, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
-
-# How much of the model's own rounding noise an error may be, where that is the larger bound.
-_NOISE_MULTIPLE = 16.0
-_ABSOLUTE_FLOOR = 1e-7
+from runtimes.parity.rounding_noise import measure_noise, moved_feed
 
 # How ONNX Runtime says that an operator exists, but not for this element type.
 _NO_KERNEL = "Could not find an implementation"
@@ -38,12 +39,16 @@ FLOAT32_MATMUL = {"session.qdq_matmulnbits_accuracy_level": "1"}
 
 @dataclass(frozen=True)
 class OutputProof:
-    """One output on one batch: the largest error and what was allowed."""
+    """One output on one batch: the largest error and what was allowed.
+
+    ``sizes`` are those of the inputs' dynamic dimensions, by name.
+    """
 
     output: str
     batch: int
     max_abs_error: float
     allowed: float
+    sizes: dict[str, int] = field(default_factory=dict)
 
 
 def prove(
@@ -62,38 +67,67 @@ def prove(
     they were compared with the file's. Raises ``ConversionError`` when the checker, the runtime
     or the comparison says no.
     """
-    proofs: list[OutputProof] = []
-    with proof_session(Path(path), graph) as session, _open(session, model) as runtime:
-        for run in expected:
-            actual = runtime.run(feed_of(run, layout))
-            outputs, call = run.outputs, run_keras
-            if not all(map(_agree, outputs, (actual[name] for name in output_names))):
-                call = run_in_graph
-                outputs = call(model, signature, run.feed)
-            for index, name in enumerate(output_names):
-                reference = outputs[index]
-                _same_form(name, reference, actual[name])
-                found = _max_error(reference, actual[name])
-                allowed = _allowed(reference)
-                if found > allowed:
-                    moved = call(model, signature, _moved(run.feed))[index]
-                    noise = _max_difference(reference, moved)
-                    allowed = max(allowed, _NOISE_MULTIPLE * noise)
-                if found > allowed:
-                    noise = _own_noise(runtime, feed_of(run, layout), name)
-                    allowed = max(allowed, _NOISE_MULTIPLE * noise)
-                if found > allowed:
-                    raise ConversionError(
-                        f"the exported model is not the Keras model {model.name!r}: output "
-                        f"{name!r} differs by {found:.3g} at batch {run.batch}, and "
-                        f"{allowed:.3g} is what rounding explains. This is a defect of the "
-                        "export; please report it with the model"
-                    )
-                proofs.append(OutputProof(name, run.batch, found, allowed))
-    return tuple(proofs)
+    with proof_session(Path(path), graph) as session, open_exported(session, model) as runtime:
+        prover = _Prover(runtime, model, signature, tuple(output_names), layout)
+        return tuple(proof for run in expected for proof in prover.proofs(run))
 
 
-def _open(session: ProofSession, model: Any) -> OrtRuntime:
+@dataclass(frozen=True)
+class _Prover:
+    """An exported file that is open, and the model that it was made from."""
+
+    runtime: OrtRuntime
+    model: Any
+    signature: KerasSignature
+    names: tuple[str, ...]
+    layout: Layout
+
+    def proofs(self, run: Expectation) -> list[OutputProof]:
+        """Hold the file against one answer of Keras."""
+        feed = feed_of(run, self.layout)
+        actual = run_exported(self.runtime, feed, where(run), self.model)
+        outputs, call = run.outputs, run_keras
+        if not all(map(agree, outputs, (actual[name] for name in self.names))):
+            call = run_in_graph
+            outputs = call(self.model, self.signature, run.feed)
+
+        def moved_noise(index: int) -> float:
+            moved = call(self.model, self.signature, moved_by_rounding(run.feed))
+            return max_difference(outputs[index], moved[index])
+
+        proofs = []
+        for index, name in enumerate(self.names):
+            error, allowed = judge(
+                name,
+                outputs[index],
+                actual[name],
+                where=where(run),
+                model=self.model.name,
+                noises=(partial(moved_noise, index), partial(_own_noise, self.runtime, feed, name)),
+            )
+            proofs.append(OutputProof(name, run.batch, error, allowed, run.sizes))
+        return proofs
+
+
+def run_exported(runtime: OrtRuntime, feed: Feed, place: str, model: Any) -> dict[str, Array]:
+    """What the file gives for a sample that Keras accepts; so it has to run."""
+    try:
+        return runtime.run(feed)
+    except ModelError as error:
+        raise ConversionError(
+            f"the model exported from {model.name!r} fails at {place}, where Keras runs: "
+            f"{error}. This is a defect of the export; please report it with the model"
+        ) from error
+
+
+def where(run: Expectation) -> str:
+    """The sizes of a sample, for messages: ``batch 3, length 24``."""
+    sizes = {"batch": run.batch, **run.sizes}
+    return ", ".join(f"{name} {size}" for name, size in sizes.items())
+
+
+def open_exported(session: ProofSession, model: Any) -> OrtRuntime:
+    """A session on the file; an error says whether the model or the export is to blame."""
     _check_file(session.path)
     try:
         return OrtRuntime(
@@ -142,67 +176,13 @@ def _transposed(feed: Feed) -> dict[str, Array]:
     }
 
 
-def _same_form(name: str, reference: Array, actual: Array) -> None:
-    if reference.shape != actual.shape:
-        raise ConversionError(
-            f"output {name!r} of the exported model has the shape {actual.shape}, and Keras "
-            f"gives {reference.shape}. This is a defect of the export; please report it"
-        )
-    if reference.dtype != actual.dtype and reference.dtype.kind not in "OSU":
-        raise ConversionError(
-            f"output {name!r} of the exported model is {actual.dtype}, and Keras gives "
-            f"{reference.dtype}. This is a defect of the export; please report it"
-        )
-
-
-def _max_error(reference: Array, actual: Array) -> float:
-    """Largest absolute difference; infinite where NaN, infinity or a discrete value differs."""
-    if reference.dtype.kind in "OSU":
-        same = [_text(a) == _text(b) for a, b in zip(reference.flat, actual.flat, strict=True)]
-        return 0.0 if all(same) else float("inf")
-    wide, other = reference.astype(np.float64), actual.astype(np.float64)
-    finite = np.isfinite(wide)
-    if not np.array_equal(finite, np.isfinite(other)) or not np.array_equal(
-        wide[~finite], other[~finite], equal_nan=True
-    ):
-        return float("inf")
-    return float(np.max(np.abs(wide[finite] - other[finite]), initial=0.0))
-
-
-def _allowed(reference: Array) -> float:
-    if reference.dtype.kind not in "fV" or reference.size == 0:  # V: bfloat16 and its like
-        return 0.0
-    wide = np.abs(reference.astype(np.float64))
-    scale = float(np.max(wide, where=np.isfinite(wide), initial=0.0))
-    return max(_RELATIVE.get(reference.dtype.name, 1e-4) * scale, _ABSOLUTE_FLOOR)
-
-
-def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _agree(reference: Array, actual: Array) -> bool:
-    same_form = reference.shape == actual.shape and reference.dtype == actual.dtype
-    return same_form and _max_error(reference, actual) <= _allowed(reference)
-
-
-def _moved(feed: dict[str, Array]) -> dict[str, Array]:
-    """The feed with every float moved by two ulps.
+def moved_by_rounding(feed: Feed) -> dict[str, Array]:
+    """The feed moved by a rounding.
 
     A network that amplifies rounding does so in every runtime: how far its outputs move bounds
     what any other runtime can be asked for.
     """
-    return {
-        name: (values * values.dtype.type(1 + 2 * np.finfo(values.dtype).eps)).astype(values.dtype)
-        if values.dtype.kind == "f"
-        else values
-        for name, values in feed.items()
-    }
-
-
-def _max_difference(reference: Array, other: Array) -> float:
-    difference = other.astype(np.float64) - reference.astype(np.float64)
-    return float(np.nanmax(np.abs(difference), initial=0.0))
+    return moved_feed(feed, np.random.default_rng(0))
 
 
 def _own_noise(runtime: OrtRuntime, feed: Feed, output: str) -> float:

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
 
 from converter.export.proof.input_uses import InputUse, input_uses
+from converter.export.proof.sizes import attempts
 from runtimes.base import Array, TensorSpec
 from runtimes.keras_models.signature import KerasSignature
-
-# Sizes tried for a dynamic dimension, until the model accepts one: a network that halves its
-# input five times wants 32 and more, and some want what they were trained on.
-_SPATIAL_SIZES = (64, 96, 160, 224, 299)
-_LENGTHS = (16, 32, 64, 256)
-_SPATIAL_STEP, _LENGTH_STEP = 32, 4
 
 
 @dataclass(frozen=True)
@@ -29,11 +23,11 @@ class Sample:
 
 
 def sample_feeds(
-    model: Any, signature: KerasSignature, batch: int, seed: int = 0
+    model: Any, signature: KerasSignature, batch: int, seed: int = 0, size_round: int = 0
 ) -> Iterator[Sample]:
     """Yield samples of ``batch`` rows, the most telling first, until the model accepts one.
 
-    First every dynamic dimension has another size, and another one for every ``batch``; then
+    First every dynamic dimension has another size, and other ones in each ``size_round``; then
     equal axes of different inputs share theirs (two sequences that are added); then all are
     equal (square images). Floats are standard normal. An input that is looked up is drawn below
     the vocabulary of the layers that read it, because an index beyond has no defined result, or
@@ -41,18 +35,13 @@ def sample_feeds(
     between and after the others.
     """
     uses = input_uses(model, signature.inputs)
-    attempts = range(max(len(_SPATIAL_SIZES), len(_LENGTHS)))
-    for attempt, sharing in product(attempts, ("none", "axes", "all")):
-        random = np.random.default_rng([seed, batch, attempt])
+    for attempt in attempts(model, signature, batch, size_round):
+        random = np.random.default_rng([seed, batch, attempt.number])
         feed = {
-            spec.name: _array(
-                spec, _shape(spec, index, batch, attempt, sharing), uses[index], random
-            )
-            for index, spec in enumerate(signature.inputs)
+            spec.name: _array(spec, shape, use, random)
+            for spec, shape, use in zip(signature.inputs, attempt.shapes, uses, strict=True)
         }
-        yield Sample(feed, independent=sharing == "none")
-        if all(_is_static(spec) for spec in signature.inputs):
-            return
+        yield Sample(feed, independent=attempt.sharing == "none")
 
 
 def fixed_batch(signature: KerasSignature) -> int | None:
@@ -61,24 +50,6 @@ def fixed_batch(signature: KerasSignature) -> int | None:
         if spec.shape and isinstance(spec.shape[0], int):
             return spec.shape[0]
     return None
-
-
-def _is_static(spec: TensorSpec) -> bool:
-    return spec.shape is None or all(isinstance(dim, int) for dim in spec.shape[1:])
-
-
-def _shape(spec: TensorSpec, index: int, batch: int, attempt: int, sharing: str) -> tuple[int, ...]:
-    dims = spec.shape or (None,)
-    spatial = len(dims) >= 4
-    sizes = _SPATIAL_SIZES if spatial else _LENGTHS
-    step = _SPATIAL_STEP if spatial else _LENGTH_STEP
-    size = sizes[min(attempt, len(sizes) - 1)] + step * (batch - 1)
-    shape = []
-    for axis, dim in enumerate(dims):
-        offset = {"none": axis - 1 + 3 * index, "axes": axis - 1, "all": 0}[sharing]
-        dynamic = batch if axis == 0 else size + step * offset
-        shape.append(dim if isinstance(dim, int) else dynamic)
-    return tuple(shape)
 
 
 def _array(
@@ -104,14 +75,14 @@ def _values(
         return random.choice(known, shape).astype(spec.dtype)
     if spec.dtype.kind == "b":
         return random.integers(0, 2, shape).astype(bool)
+    if spec.dtype.kind in "OSU":
+        return random.choice(np.array(["a", "b", "c d", ""], dtype=object), shape)
     if spec.dtype.kind in "iu" or use.limit is not None:
         high = 256 if spec.dtype == np.uint8 else 2
         high = use.limit if use.limit is not None else high
         if spec.dtype.kind in "iu":
             high = min(high, int(np.iinfo(spec.dtype).max))
         return random.integers(0, max(high, 1), shape).astype(spec.dtype)
-    if spec.dtype.kind in "OSU":
-        return random.choice(np.array(["a", "b", "c d", ""], dtype=object), shape)
     return random.standard_normal(shape).astype(spec.dtype)
 
 

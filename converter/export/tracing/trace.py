@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, TypeVar
 
 from converter.export.tracing.call_scopes import strip_calls
@@ -18,6 +19,7 @@ from converter.export.tracing.freeze import freeze
 from converter.export.tracing.grappler import simplified
 from converter.export.tracing.layer_scopes import layer_scopes
 from converter.export.tracing.lookup_tables import read_tables
+from converter.export.tracing.states import State, TracedState
 from converter.lowering.layers.table import marked_layers
 from converter.lowering.low_bit.layers import LowBitStandIns
 from converter.lowering.low_bit.weights import LowBitMatrix, low_bit_layers
@@ -43,6 +45,7 @@ class TracedModel:
     ``tables`` holds keys and values of lookup tables by shared name.
     ``output_shapes`` are static shapes with ``None`` for a dynamic dimension; ``layers`` holds
     the paths of the layers that were called, the scopes that operators are named after.
+    ``states`` are the last of the inputs, and their next values the last of the outputs.
     """
 
     graph_def: Any
@@ -54,34 +57,47 @@ class TracedModel:
     tables: dict[str, tuple[Array, Array]]
     layers: frozenset[str]
     matrices: dict[str, LowBitMatrix] = field(default_factory=dict)
+    states: tuple[TracedState, ...] = ()
 
 
 def trace(
-    model: Any, signature: KerasSignature, *, stand_in_above: int = STAND_IN_ABOVE_BYTES
+    model: Any,
+    signature: KerasSignature,
+    *,
+    stand_in_above: int = STAND_IN_ABOVE_BYTES,
+    states: Sequence[State] = (),
 ) -> TracedModel:
     """Trace ``model(inputs, training=False)`` once and freeze what is left in the graph.
 
-    ``stand_in_above`` is in bytes. Raises ``ConversionError`` when the model cannot be called
-    on its signature.
+    ``stand_in_above`` is in bytes. ``states`` are inputs and outputs of the graph. Raises
+    ``ConversionError`` when the model cannot be called on its signature.
     """
     import keras
     import tensorflow as tf
 
-    variables = list({id(v): v for v in model.variables}.values())
+    held = {id(state.variable) for state in states}
+    variables = list({id(v): v for v in model.variables if id(v) not in held}.values())
     large = [v for v in variables if bytes_of(v.value) > stand_in_above]
     small = [v for v in variables if bytes_of(v.value) <= stand_in_above]
     constants = [(v, values_of(v.value)) for v in small]
     names: list[str] = []
     low_bit = LowBitStandIns(low_bit_layers(model))
 
-    def call(inputs: Sequence[Any], weights: Sequence[Any], beside: Sequence[Any]) -> list[Any]:
+    def call(
+        inputs: Sequence[Any],
+        weights: Sequence[Any],
+        beside: Sequence[Any],
+        remembered: Sequence[Any],
+    ) -> list[Any]:
         low_bit.serve(beside)
         mapping = [(v, tf.constant(values, dtype=v.value.dtype)) for v, values in constants]
         mapping += zip(large, weights, strict=True)
-        with keras.StatelessScope(state_mapping=mapping):
+        mapping += zip((state.variable for state in states), remembered, strict=True)
+        with keras.StatelessScope(state_mapping=mapping) as scope:
             outputs = signature.call(model, inputs)
         names[:] = signature.output_names(outputs)
-        return [tf.identity(tensor) for tensor in keras.tree.flatten(outputs)]
+        after = [scope.get_current_value(state.variable) for state in states]
+        return [tf.identity(tensor) for tensor in [*keras.tree.flatten(outputs), *after]]
 
     input_specs = [
         tf.TensorSpec(_static(spec.shape), spec.dtype, name=f"kilnx_input_{i}")
@@ -90,37 +106,30 @@ def trace(
     weight_specs = [
         tf.TensorSpec(v.shape, v.value.dtype, name=f"kilnx_weight_{i}") for i, v in enumerate(large)
     ]
+    state_specs = [
+        tf.TensorSpec(state.variable.shape, state.variable.value.dtype, name=f"kilnx_state_{i}")
+        for i, state in enumerate(states)
+    ]
 
     def traced(autograph: bool) -> Any:
         function = tf.function(call, autograph=autograph)
-        return function.get_concrete_function(input_specs, weight_specs, low_bit.specs())
+        return function.get_concrete_function(
+            input_specs, weight_specs, low_bit.specs(), state_specs
+        )
 
-    try:
-        with tf.device("/cpu:0"), layer_scopes() as layers, marked_layers(low_bit.replacements()):
-            try:
-                function = traced(autograph=False)
-            except tf.errors.OperatorNotAllowedInGraphError:
-                # A custom layer with Python control flow on tensors.
-                function = traced(autograph=True)
-    except KilnxError:
-        raise
-    except Exception as error:
-        if _succeeds(lambda: traced(autograph=True)):
-            raise  # only with the markers in it does the model fail, so they have a defect
-        raise ConversionError(
-            f"the model {model.name!r} cannot be called on {signature}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-
-    inputs = [tensor.name for tensor in function.inputs[: len(input_specs)]]
-    outputs = [tensor.name for tensor in function.outputs]
-    first, last = len(input_specs) + len(large), len(input_specs) + len(large) + len(low_bit)
-    stand_ins = [tensor.name for tensor in function.inputs[len(input_specs) : last]]
+    function, layers = _traced(traced, model, signature, low_bit.replacements())
+    names_of = iter(tensor.name for tensor in function.inputs)
+    given, stand_ins_of_weights, packed_names, remembered_names = (
+        list(islice(names_of, count))
+        for count in (len(input_specs), len(large), len(low_bit), len(states))
+    )
+    inputs, outputs = [*given, *remembered_names], [tensor.name for tensor in function.outputs]
+    stand_ins = [*stand_ins_of_weights, *packed_names]
     weights = {
         name: (variable.path, values_of(variable.value))
-        for name, variable in zip(stand_ins[: len(large)], large, strict=True)
+        for name, variable in zip(stand_ins_of_weights, large, strict=True)
     }
-    matrices, packed = low_bit.named([tensor.name for tensor in function.inputs[first:last]])
+    matrices, packed = low_bit.named(packed_names)
     shapes = tuple(
         None if t.shape.rank is None else tuple(t.shape.as_list()) for t in function.outputs
     )
@@ -142,13 +151,41 @@ def trace(
         graph_def,
         tuple(inputs),
         tuple(outputs),
-        tuple(names),
+        (*names, *(state.next_name for state in states)),
         shapes,
         weights,
         tables,
         frozenset(layers),
         matrices,
+        tuple(
+            TracedState(state.name, state.next_name, values_of(state.variable.value))
+            for state in states
+        ),
     )
+
+
+def _traced(
+    traced: Callable[[bool], Any], model: Any, signature: KerasSignature, replacements: Any
+) -> tuple[Any, set[str]]:
+    """The concrete function, and the paths of the layers that were called in it."""
+    import tensorflow as tf
+
+    try:
+        with tf.device("/cpu:0"), layer_scopes() as layers, marked_layers(replacements):
+            try:
+                return traced(False), layers
+            except tf.errors.OperatorNotAllowedInGraphError:
+                # A custom layer with Python control flow on tensors.
+                return traced(True), layers
+    except KilnxError:
+        raise
+    except Exception as error:
+        if _succeeds(lambda: traced(True)):
+            raise  # only with the markers in it does the model fail, so they have a defect
+        raise ConversionError(
+            f"the model {model.name!r} cannot be called on {signature}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _succeeds(attempt: Callable[[], object]) -> bool:

@@ -1,0 +1,93 @@
+"""How an output of an exported model may differ from Keras' before it is another model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from runtimes.base import Array
+from runtimes.errors import ConversionError
+from runtimes.parity.tolerance import ABSOLUTE_FLOOR, noise_tolerance, relative_tolerance
+
+_DEFECT = "This is a defect of the export; please report it with the model"
+
+
+def judge(
+    name: str,
+    reference: Array,
+    found: Array,
+    *,
+    where: str,
+    model: str,
+    noises: Iterable[Callable[[], float]],
+) -> tuple[float, float]:
+    """The largest error of an output and what is allowed; ``ConversionError`` where it is more.
+
+    ``noises`` measure how far rounding alone moves the output; they are asked in turn, only as
+    far as it takes. ``where`` says on which sample, for the message.
+    """
+    _check_form(name, reference, found, where)
+    error, allowed = max_error(reference, found), allowed_error(reference)
+    for noise in noises:
+        if error <= allowed:
+            break
+        allowed = max(allowed, noise_tolerance(noise()))
+    if error > allowed:
+        raise ConversionError(
+            f"the exported model is not the Keras model {model!r}: output {name!r} differs by "
+            f"{error:.3g} at {where}, and {allowed:.3g} is what rounding explains. {_DEFECT}"
+        )
+    return error, allowed
+
+
+def agree(reference: Array, found: Array) -> bool:
+    """Whether two outputs are the same within what any other framework rounds."""
+    same_form = reference.shape == found.shape and reference.dtype == found.dtype
+    return same_form and max_error(reference, found) <= allowed_error(reference)
+
+
+def max_error(reference: Array, found: Array) -> float:
+    """Largest absolute difference; infinite where NaN, infinity or a discrete value differs."""
+    if reference.dtype.kind in "OSU":
+        same = [_text(a) == _text(b) for a, b in zip(reference.flat, found.flat, strict=True)]
+        return 0.0 if all(same) else float("inf")
+    wide, other = reference.astype(np.float64), found.astype(np.float64)
+    finite = np.isfinite(wide)
+    if not np.array_equal(finite, np.isfinite(other)) or not np.array_equal(
+        wide[~finite], other[~finite], equal_nan=True
+    ):
+        return float("inf")
+    return float(np.max(np.abs(wide[finite] - other[finite]), initial=0.0))
+
+
+def max_difference(reference: Array, other: Array) -> float:
+    """Largest absolute difference where both are numbers."""
+    difference = other.astype(np.float64) - reference.astype(np.float64)
+    return float(np.nanmax(np.abs(difference), initial=0.0))
+
+
+def allowed_error(reference: Array) -> float:
+    """What rounding may explain before anything was measured; nothing for what is not a float."""
+    if reference.dtype.kind not in "fV" or reference.size == 0:  # V: bfloat16 and its like
+        return 0.0
+    wide = np.abs(reference.astype(np.float64))
+    peak = float(np.max(wide, where=np.isfinite(wide), initial=0.0))
+    return max(relative_tolerance(peak, reference.dtype.name), ABSOLUTE_FLOOR)
+
+
+def _check_form(name: str, reference: Array, found: Array, where: str) -> None:
+    if reference.shape != found.shape:
+        raise ConversionError(
+            f"output {name!r} of the exported model has the shape {found.shape} at {where}, and "
+            f"Keras gives {reference.shape}. {_DEFECT}"
+        )
+    if reference.dtype != found.dtype and reference.dtype.kind not in "OSU":
+        raise ConversionError(
+            f"output {name!r} of the exported model is {found.dtype}, and Keras gives "
+            f"{reference.dtype}. {_DEFECT}"
+        )
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

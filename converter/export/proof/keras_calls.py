@@ -1,0 +1,59 @@
+"""What Keras answers, called eagerly or in a graph; the model is afterwards as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from runtimes.base import Array
+from runtimes.keras_models.signature import KerasSignature
+from runtimes.keras_models.state import kept, kept_state, written_variables
+
+
+def run_keras(
+    model: Any, signature: KerasSignature, feed: Mapping[str, Array]
+) -> tuple[Array, ...]:
+    """The model's outputs for ``feed``, flat and in order; without a trace, so it is quick."""
+    with kept_state(model):
+        return call_eagerly(model, signature, feed)
+
+
+def call_eagerly(
+    model: Any, signature: KerasSignature, feed: Mapping[str, Array]
+) -> tuple[Array, ...]:
+    """The outputs of one call, which moves the model's state."""
+    import keras
+
+    tensors = [keras.ops.convert_to_tensor(feed[spec.name]) for spec in signature.inputs]
+    outputs = signature.call(model, tensors)
+    return tuple(np.asarray(tensor) for tensor in keras.tree.flatten(outputs))
+
+
+def run_in_graph(
+    model: Any, signature: KerasSignature, feed: Mapping[str, Array]
+) -> tuple[Array, ...]:
+    """The outputs as ``model.predict`` has them: of a graph, which some layers do otherwise.
+
+    ``Resizing`` gives uint8 images back as uint8 when it is called, and as float32 in a graph.
+    """
+    import keras
+    import tensorflow as tf
+
+    specs = [
+        tf.TensorSpec(
+            None if spec.shape is None else [d if isinstance(d, int) else None for d in spec.shape],
+            spec.dtype,
+        )
+        for spec in signature.inputs
+    ]
+
+    def call(*tensors: Any) -> list[Any]:
+        flat: list[Any] = keras.tree.flatten(signature.call(model, tensors))
+        return flat
+
+    function = tf.function(call, input_signature=specs).get_concrete_function()
+    tensors = [keras.ops.convert_to_tensor(feed[spec.name]) for spec in signature.inputs]
+    with kept(written_variables(function)):
+        return tuple(np.asarray(tensor) for tensor in function(*tensors))

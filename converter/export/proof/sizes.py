@@ -1,0 +1,133 @@
+"""Sizes to try for the dynamic dimensions of a model's inputs, until the model accepts one.
+
+A network that halves its input five times wants 32 and more, a table of positions wants few, and
+a kernel wants as many as it is long. Each round has sizes of its own: a file that is right at one
+size only has to fail at another, and the last round's first ones are odd, as strides and pools
+meet them in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Literal
+
+from runtimes.base import TensorSpec
+from runtimes.keras_models.signature import KerasSignature
+
+ROUNDS = 3
+
+Sharing = Literal["none", "axes", "all"]
+"""Which dynamic dimensions have one size: none, equal axes of different inputs, or all."""
+
+_SPATIAL = (
+    (64, 96, 160, 224, 299, 32, 16, 512),
+    (128, 160, 224, 288, 363, 48, 24, 576),
+    (75, 192, 107, 171, 320, 37, 19, 517),
+)
+_LENGTHS = (
+    (16, 32, 64, 256, 8, 4, 1024, 4096),
+    (24, 40, 72, 264, 10, 5, 1032, 4104),
+    (19, 48, 37, 75, 267, 12, 7, 3, 1019, 4099),
+)
+_MOST = {True: 1024, False: 16384}  # of what windows ask for: more is no window any longer
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Shapes of all inputs to try; ``number`` counts the sizes, ``sharing`` is how they relate."""
+
+    number: int
+    sharing: Sharing
+    shapes: tuple[tuple[int, ...], ...]
+
+
+def attempts(
+    model: Any, signature: KerasSignature, batch: int, size_round: int
+) -> Iterator[Attempt]:
+    """What to try in one round, the most telling first; one attempt where nothing is dynamic.
+
+    Where the second round's own sizes are all refused, the first round's follow: a model that
+    takes one size only has to be proven at that.
+    """
+    window = needed_size(model)
+    sizes = zip(_sizes(True, window, size_round), _sizes(False, window, size_round), strict=True)
+    sharings: tuple[Sharing, ...] = ("none", "axes", "all")
+    tried: set[object] = set()
+    for (number, (spatial, length)), sharing in product(enumerate(sizes), sharings):
+        found = tuple(
+            _shape(spec, index, batch, spatial if _is_spatial(spec) else length, sharing)
+            for index, spec in enumerate(signature.inputs)
+        )
+        if found not in tried:
+            tried.add(found)
+            yield Attempt(number, sharing, found)
+
+
+def is_dynamic(signature: KerasSignature) -> bool:
+    """Whether a dimension other than the batch has no fixed size."""
+    return any(
+        not isinstance(dim, int) for spec in signature.inputs for dim in (spec.shape or ())[1:]
+    )
+
+
+def needed_size(model: Any) -> int:
+    """The size that the windows of all layers ask for, as if they were one after the other.
+
+    Too large where they are not, which only makes for a larger sample.
+    """
+    needed = 1
+    for layer in reversed(_layers(model)):
+        window = max(map(_largest, (_of(layer, "kernel_size"), _of(layer, "pool_size"))))
+        if window > 1 and "Transpose" not in type(layer).__name__:
+            stride = _largest(_of(layer, "strides"))
+            dilation = _largest(_of(layer, "dilation_rate"))
+            needed = (needed - 1) * stride + (window - 1) * dilation + 1
+    return needed
+
+
+def _layers(model: Any) -> list[Any]:
+    flatten = getattr(model, "_flatten_layers", None)  # a SavedModel has no layers
+    return [] if flatten is None else list(flatten())
+
+
+def _of(layer: Any, name: str) -> Any:
+    return getattr(layer, name, None)
+
+
+def _largest(sizes: Any) -> int:
+    given = sizes if isinstance(sizes, list | tuple) else [sizes]
+    return max((size for size in given if isinstance(size, int)), default=1)
+
+
+def _sizes(spatial: bool, window: int, size_round: int) -> Sequence[int]:
+    """The sizes of one round; every round of one length, of both kinds."""
+    table = _SPATIAL if spatial else _LENGTHS
+    own = list(table[size_round])
+    own.insert(4, min(window, _MOST[spatial]) + 5 * size_round)
+    longest = max(len(row) for row in (*_SPATIAL, *_LENGTHS)) + 1
+    own += own[-1:] * (longest - len(own))
+    return own if size_round != 1 else [*own, *_sizes(spatial, window, 0)]
+
+
+def _is_spatial(spec: TensorSpec) -> bool:
+    return len(spec.shape or ()) >= 4
+
+
+def _shape(
+    spec: TensorSpec, index: int, batch: int, size: int, sharing: Sharing
+) -> tuple[int, ...]:
+    shape = []
+    for axis, dim in enumerate(spec.shape or (None,)):
+        offset = {"none": axis - 1 + 3 * index, "axes": axis - 1, "all": 0}[sharing]
+        dynamic = batch if axis == 0 else size + _step(size, _is_spatial(spec)) * offset
+        shape.append(dim if isinstance(dim, int) else dynamic)
+    return tuple(shape)
+
+
+def _step(size: int, spatial: bool) -> int:
+    """How far the sizes of two dimensions are apart; little where a size is small."""
+    if spatial:
+        return 32 if size >= 64 else 8
+    return 4 if size >= 16 else 1
