@@ -133,7 +133,7 @@ def named_dims(shape: Sequence[int | None], prefix: str = "") -> tuple[int | str
 
 def dimension_role(name: str) -> str:
     """``length`` of ``left_length``: what a dimension is, without the input that it is of."""
-    return name.rpartition("_")[2]
+    return re.sub(r"^.*_(?=[a-z]+$|dim_\d+$)", "", name)
 
 
 def _identifier(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from runtimes.base import Array
+from runtimes.base import Array, TensorSpec
 from runtimes.keras_models.signature import KerasSignature
 from runtimes.keras_models.state import kept, kept_state, written_variables
 
@@ -37,15 +37,13 @@ def run_in_graph(
     """The outputs as ``model.predict`` has them: of a graph, which some layers do otherwise.
 
     ``Resizing`` gives uint8 images back as uint8 when it is called, and as float32 in a graph.
+    Like ``predict`` on its first batch, the graph knows all sizes but the batch.
     """
     import keras
     import tensorflow as tf
 
     specs = [
-        tf.TensorSpec(
-            None if spec.shape is None else [d if isinstance(d, int) else None for d in spec.shape],
-            spec.dtype,
-        )
+        tf.TensorSpec(_but_the_batch(spec, feed[spec.name]), spec.dtype)
         for spec in signature.inputs
     ]
 
@@ -57,3 +55,8 @@ def run_in_graph(
     tensors = [keras.ops.convert_to_tensor(feed[spec.name]) for spec in signature.inputs]
     with kept(written_variables(function)):
         return tuple(np.asarray(tensor) for tensor in function(*tensors))
+
+
+def _but_the_batch(spec: TensorSpec, values: Array) -> list[int | None]:
+    fixed = spec.shape is not None and spec.shape[:1] and isinstance(spec.shape[0], int)
+    return [*([None] if not fixed else values.shape[:1]), *values.shape[1:]][: values.ndim]

@@ -27,9 +27,9 @@ _SPATIAL = (
     (75, 192, 107, 171, 320, 37, 19, 517),
 )
 _LENGTHS = (
-    (16, 32, 64, 256, 8, 4, 1024, 4096),
-    (24, 40, 72, 264, 10, 5, 1032, 4104),
-    (19, 48, 37, 75, 267, 12, 7, 3, 1019, 4099),
+    (16, 32, 64, 256, 8, 4, 1024, 4096, 2),
+    (24, 40, 72, 264, 10, 5, 1032, 4104, 3),
+    (19, 48, 37, 75, 267, 12, 7, 3, 1019, 4099, 1),
 )
 _MOST = {True: 1024, False: 16384}  # of what windows ask for: more is no window any longer
 
@@ -105,7 +105,7 @@ def _sizes(spatial: bool, window: int, size_round: int) -> Sequence[int]:
     """The sizes of one round; every round of one length, of both kinds."""
     table = _SPATIAL if spatial else _LENGTHS
     own = list(table[size_round])
-    own.insert(4, min(window, _MOST[spatial]) + 5 * size_round)
+    own.insert(4, max(min(window, _MOST[spatial]), own[0]) + 5 * size_round)
     longest = max(len(row) for row in (*_SPATIAL, *_LENGTHS)) + 1
     own += own[-1:] * (longest - len(own))
     return own if size_round != 1 else [*own, *_sizes(spatial, window, 0)]

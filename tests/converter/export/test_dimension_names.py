@@ -73,3 +73,13 @@ def test_data_of_one_size_prove_nothing(keras: Any, tmp_path: Path) -> None:
     convert(model, tmp_path / "m.onnx", data=images)
     found = dims(tmp_path / "m.onnx")
     assert found["out"] == ["batch", "out_height", "out_width", 2]
+
+
+def test_no_name_looks_like_a_number(keras: Any, tmp_path: Path) -> None:
+    ids = keras.Input((None,), dtype="int32", name="token_ids")
+    mask = keras.Input((None,), dtype="int32", name="padding_mask")
+    kept = keras.ops.cast(mask, "float32")[..., None]
+    model = keras.Model([ids, mask], keras.layers.Embedding(20, 8)(ids) * kept)
+    convert(model, tmp_path / "m.onnx")
+    found = dims(tmp_path / "m.onnx")
+    assert found["token_ids"] == found["padding_mask"] == ["batch", "dim_1"]
