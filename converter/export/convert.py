@@ -163,7 +163,11 @@ def convert(
             parameters=live.count_params(),
             size_bytes=file_bytes(path),
             proofs=proofs,
-            notes=(*_notes(live, keras_signature), *_state_notes(states, options.stateful), *low_bit),
+            notes=(
+                *_notes(live, keras_signature),
+                *_state_notes(states, options.stateful),
+                *low_bit,
+            ),
         )
 
 
