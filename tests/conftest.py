@@ -23,6 +23,41 @@ settings.register_profile("kilnx", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("kilnx")
 
 
+# Folders whose tests need no TensorFlow, no training and no timing: together under a minute.
+_FAST = (
+    "test_packaging.py",
+    "test_public_api.py",
+    "converter/passes",
+    "converter/compression/test_attempts.py",
+    "converter/compression/test_decisions.py",
+    "converter/cli/test_groups.py",
+    "quantizers/calibration",
+    "quantizers/equalization",
+    "quantizers/policy",
+    "quantizers/qdq",
+    "quantizers/weights",
+    "runtimes/data",
+    "runtimes/metrics",
+    "runtimes/onnx_files",
+    "runtimes/onnx_graph",
+    "runtimes/parity",
+    "runtimes/test_errors.py",
+    "runtimes/test_moved.py",
+    "runtimes/test_options.py",
+)
+_NEED_KERAS = {"keras", "digits", "digits_model", "digits_files", "keras2_hdf5"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as ``fast`` what the fast loop runs."""
+    root = Path(__file__).parent
+    for item in items:
+        inside = item.path.relative_to(root).as_posix().startswith(_FAST)
+        needs = _NEED_KERAS & set(getattr(item, "fixturenames", ()))
+        if inside and not needs and item.get_closest_marker("slow") is None:
+            item.add_marker("fast")
+
+
 @pytest.fixture(scope="session")
 def digits() -> tuple[dict[str, Any], dict[str, Any]]:
     """Training and test samples of scikit-learn's digits, as the demo uses them."""
