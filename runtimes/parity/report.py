@@ -59,7 +59,7 @@ class ParityReport(ReadableReport):
                     "relative error": f"{output.max_relative_error:.3g}",
                     "SQNR": "–" if sqnr is None else f"{sqnr:.1f} dB",
                     "agreement": "–" if agreement is None else f"{agreement:.2%}",
-                    "of own noise": _times(output),
+                    "× rounding noise": _times(output),
                 }
             )
         return rows

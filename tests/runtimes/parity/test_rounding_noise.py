@@ -71,7 +71,7 @@ def test_what_amplifies_rounding_is_allowed_to_differ(graph: Graph, x: Any) -> N
     (output,) = report.outputs
     assert output.max_abs_error > 2e-5  # a usual atol of 1e-5 would fail an equal model
     assert "the reference's own rounding error" in report.reason
-    assert report.rows()[0]["of own noise"].endswith("×")
+    assert report.rows()[0]["× rounding noise"].endswith("×")
 
 
 def test_what_does_not_is_held_to_its_own_rounding(scaled: Any, graph: Graph, x: Any) -> None:
