@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from converter.pruning.exact.dead_channels import remove_dead
-from converter.pruning.groups.dependencies import Dependencies, find_dependencies
+from converter.pruning.groups.dependencies import find_dependencies
+from converter.pruning.groups.selection import Dependencies
 from converter.pruning.ranking.ranking import rank_groups
 from converter.pruning.repair.sums import Problem
 from converter.pruning.repair.walk import WalkOptions

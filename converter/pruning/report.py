@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from converter.pruning.exact.dead_channels import Removed
-from converter.pruning.groups.dependencies import Dependencies, Selection
+from converter.pruning.groups.selection import Dependencies, Selection
 from converter.pruning.search.cost import Cost
 from runtimes.readable import ReadableReport
 

@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 
-from converter.pruning.groups.dependencies import Dependencies, Selection
+from converter.pruning.groups.selection import Dependencies, Selection
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

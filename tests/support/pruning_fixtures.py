@@ -11,7 +11,8 @@ import onnx_ir as ir
 import pytest
 
 from converter.passes.shapes.infer_shapes import InferShapes
-from converter.pruning.groups.dependencies import Dependencies, find_dependencies
+from converter.pruning.groups.dependencies import find_dependencies
+from converter.pruning.groups.selection import Dependencies
 
 
 @pytest.fixture(scope="session")

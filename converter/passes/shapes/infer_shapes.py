@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Set
+from collections.abc import Sequence, Set
 
 import onnx
 import onnx_ir as ir
@@ -29,7 +29,7 @@ class InferShapes(RewritePass):
         """Infer in the main graph and its subgraphs."""
         before = _known(model)
         _forget_invented_names(model)
-        proto = ir.to_proto(_skeleton(model))
+        proto = ir.to_proto(skeleton(model))
         try:
             inferred = _infer(proto, strict=True)
         except onnx.shape_inference.InferenceError as error:
@@ -50,30 +50,38 @@ def _infer(proto: onnx.ModelProto, *, strict: bool) -> ir.Model:
     )
 
 
-def _skeleton(model: ir.Model) -> ir.Model:
+def skeleton(model: ir.Model) -> ir.Model:
     """A copy of ``model`` whose larger weights have type and shape but no bytes."""
     copy = model.clone()
     for graph in copy.graphs():
         for value in graph.initializers.values():
             tensor = value.const_value
-            if tensor is not None and tensor.nbytes > _KEPT_BYTES:
-                value.const_value = _without_bytes(tensor)
+            if tensor is not None and not is_kept_whole(tensor):
+                value.const_value = without_bytes(tensor)
         for node in graph:
             for name, attribute in node.attributes.items():
                 if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
                     tensor = attribute.as_tensor()
-                    if tensor.nbytes > _KEPT_BYTES:
-                        node.attributes[name] = ir.AttrTensor(name, _without_bytes(tensor))
+                    if not is_kept_whole(tensor):
+                        node.attributes[name] = ir.AttrTensor(name, without_bytes(tensor))
     return copy
 
 
-def _without_bytes(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+def is_kept_whole(tensor: ir.TensorProtocol) -> bool:
+    """Whether a skeleton keeps the numbers of this tensor."""
+    return tensor.nbytes <= _KEPT_BYTES
+
+
+def without_bytes(
+    tensor: ir.TensorProtocol, shape: Sequence[int] | None = None
+) -> ir.TensorProtocol:
+    """A tensor of that type, and of that or another shape, whose numbers nobody may ask for."""
     return ir.ExternalTensor(
         "never-read",
         0,
         tensor.nbytes,
         tensor.dtype,
-        shape=ir.Shape(shape_of(tensor)),
+        shape=ir.Shape(shape_of(tensor) if shape is None else shape),
         name=tensor.name or "",
     )
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from converter.pruning.groups.dependencies import Dependencies
+from converter.pruning.groups.selection import Dependencies
 from converter.pruning.operators.channels import IntArray
 from converter.pruning.regression.normal_equations import Float64
 from runtimes.onnx_graph.affine import affine_of

@@ -19,8 +19,9 @@ import onnx_ir as ir
 
 from converter.passes import optimize
 from converter.pruning.exact.bounds import Ranges
-from converter.pruning.groups.dependencies import Dependencies, Group, find_dependencies
+from converter.pruning.groups.dependencies import find_dependencies
 from converter.pruning.groups.removal import remove_channels
+from converter.pruning.groups.selection import Dependencies, Group
 from converter.pruning.operators.channels import IntArray
 from converter.pruning.operators.rule import Use
 from converter.pruning.regression import LinearLayer, linear_layers

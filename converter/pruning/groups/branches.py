@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from converter.pruning.groups.dependencies import Dependencies, Group, Selection
+from converter.pruning.groups.selection import Dependencies, Group, Selection
 from converter.pruning.operators.channels import IntArray
 from runtimes.onnx_graph.values import drop_if_unused, is_constant, is_op, only_user
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+Mark = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Channels:
 
     def make(self, count: int, maker: str) -> IntArray:
         """Number ``count`` new channels that the node called ``maker`` makes."""
-        start = sum(self._counts)
+        start = self.count
         self._makers.append(maker)
         self._counts.append(count)
         return np.arange(start, start + count, dtype=np.int64)
@@ -62,8 +63,16 @@ class Channels:
         self.close(channels, reason)
         return channels
 
+    @property
+    def count(self) -> int:
+        """How many channels have numbers so far: the next one gets this number."""
+        return sum(self._counts)
+
     def unify(self, one: IntArray, other: IntArray) -> None:
-        """Say that channels at equal places of the two arrays, broadcast, go together."""
+        """Say that channels at equal places of the two arrays, broadcast, go together.
+
+        Raises ``ValueError`` for arrays that do not broadcast.
+        """
         if one is not other:
             left, right = np.broadcast_arrays(one, other)
             self._ties.append((left.reshape(-1), right.reshape(-1)))
@@ -72,6 +81,16 @@ class Channels:
         """Say that these channels have to stay."""
         if channels.size:
             self._closings.append((channels.reshape(-1), reason))
+
+    def mark(self) -> Mark:
+        """A point in time, for ``said_since``."""
+        return len(self._ties), len(self._closings)
+
+    def said_since(self, mark: Mark) -> IntArray:
+        """All channels that were tied or closed since then."""
+        ties, closings = self._ties[mark[0] :], self._closings[mark[1] :]
+        said = [side for tie in ties for side in tie] + [closed for closed, _ in closings]
+        return np.concatenate(said) if said else np.zeros(0, np.int64)
 
     def partition(self) -> Partition:
         """The units and groups that follow from all that was said."""

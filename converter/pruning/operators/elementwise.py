@@ -73,6 +73,7 @@ def parametric_relu(node: ir.Node, record: Recorder) -> Sequence[Axes]:
 def normalization(node: ir.Node, record: Recorder) -> Sequence[Axes]:
     """BatchNormalization and InstanceNormalization: each channel by itself, parameters with it."""
     axes = record.input_axes(node, 0)
+    record.close_positions(node, axes, 1)
     channels = axes[1]
     if channels is not None:
         for index in range(1, len(node.inputs)):

@@ -28,6 +28,7 @@ def conv(node: ir.Node, record: Recorder) -> Sequence[Axes]:
     """Conv, weight ``[outputs, inputs / groups, kernel…]``: dense, depthwise and grouped."""
     shape = _weight_shape(node)
     axes = record.input_axes(node, 0)
+    record.close_positions(node, axes, 1)
     inputs, groups = axes[1], node.attributes.get_int("group", 1)
     if groups == 1:
         if inputs is not None:
@@ -42,13 +43,14 @@ def conv(node: ir.Node, record: Recorder) -> Sequence[Axes]:
         outputs = _places_in_groups(node, record, inputs, groups, shape[0] // groups)
     record.use(node, 1, 0, outputs)
     _bias(node, record, 2, outputs)
-    return [(axes[0], outputs, *[None] * (len(axes) - 2))]
+    return [(None, outputs, *[None] * (len(axes) - 2))]
 
 
 def conv_transpose(node: ir.Node, record: Recorder) -> Sequence[Axes]:
     """ConvTranspose, weight ``[inputs, outputs / groups, kernel…]``."""
     shape = _weight_shape(node)
     axes = record.input_axes(node, 0)
+    record.close_positions(node, axes, 1)
     inputs, groups = axes[1], node.attributes.get_int("group", 1)
     outputs: IntArray | None
     if groups == 1:
@@ -63,7 +65,7 @@ def conv_transpose(node: ir.Node, record: Recorder) -> Sequence[Axes]:
         outputs = _whole_groups(node, record, inputs, groups, shape[1])
         record.use(node, 1, 0, inputs)
     _bias(node, record, 2, outputs)
-    return [(axes[0], outputs, *[None] * (len(axes) - 2))]
+    return [(None, outputs, *[None] * (len(axes) - 2))]
 
 
 def _whole_groups(
@@ -202,8 +204,9 @@ def embedding(node: ir.Node, record: Recorder) -> Sequence[Axes]:
     table = constant_shape(node.inputs[0])
     assert table is not None
     indices = record.input_axes(node, 1)
-    if len(table) != 2 or node.attributes.get_int("axis", 0) % 2 != 0:
-        return [(*indices, *[None] * (len(table) - 1))]
+    axis = node.attributes.get_int("axis", 0) % len(table)
+    if len(table) != 2 or axis != 0:
+        return [(*[None] * axis, *indices, *[None] * (len(table) - 1 - axis))]
     made = record.make(node, table[1])
     record.use(node, 0, 1, made)
     return [(*indices, made)]

@@ -29,6 +29,7 @@ def recurrent(node: ir.Node, record: Recorder) -> Sequence[Axes]:
     if weight is None or recurrence is None:
         raise Unknown("its weights are not constants")
     sequence = record.input_axes(node, _SEQUENCE)
+    record.close_positions(node, sequence, 2)
     if sequence[2] is not None:
         record.use(node, _WEIGHT, 2, sequence[2], reads=True)
     units = record.make(node, recurrence[2])
@@ -60,6 +61,7 @@ def _state(node: ir.Node, record: Recorder, index: int, units: IntArray) -> None
         record.use(node, index, 2, units)
         return
     axes = record.input_axes(node, index)
+    record.close_positions(node, axes, 2)
     if axes[2] is None:
         record.close(node, units, f"its state {value.name!r} there has no channels to cut")
     else:

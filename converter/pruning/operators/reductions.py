@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,13 +19,14 @@ def reduce(node: ir.Node, record: Recorder) -> Sequence[Axes]:
     """Sums and means over channels read them; a maximum over them needs them all."""
     axes = record.input_axes(node, 0)
     reduced = _reduced_axes(node, len(axes))
+    averaged = [axes[axis] for axis in sorted(reduced) if axes[axis] is not None]
+    if node.op_type == "ReduceMean" and averaged:
+        record.edit(node, _keep_divisor([one for one in averaged if one is not None]))
     for axis in reduced:
         channels = axes[axis]
         if channels is None:
             continue
-        if node.op_type == "ReduceMean":
-            record.edit(node, _keep_divisor(channels))
-        elif node.op_type not in _SUMS:
+        if node.op_type not in {*_SUMS, "ReduceMean"}:
             record.close(node, channels, "it is not a sum: a channel of zeros counts")
         record.use(node, 0, axis, channels, reads=True)
     if node.attributes.get_int("keepdims", 1):
@@ -43,7 +45,7 @@ def _reduced_axes(node: ir.Node, rank: int) -> set[int]:
     return {axis % rank for axis in axes}
 
 
-def _keep_divisor(channels: IntArray) -> Edit:
+def _keep_divisor(averaged: Sequence[IntArray]) -> Edit:
     """A mean over fewer channels is the mean with zeros times the share that stayed."""
 
     def rescale(node: ir.Node, kept: Kept) -> None:
@@ -51,7 +53,8 @@ def _keep_divisor(channels: IntArray) -> Edit:
         assert isinstance(graph, ir.Graph)
         assert source is not None
         assert source.dtype is not None
-        share = np.array(kept.count(channels) / len(channels), source.dtype.numpy())
+        left = math.prod(kept.count(channels) / len(channels) for channels in averaged)
+        share = np.array(left, source.dtype.numpy())
         follower = next(
             (use.node for use in mean.uses() if use.node.name == f"{node.name}/kept_share"), None
         )
@@ -97,8 +100,7 @@ def over_axis(node: ir.Node, record: Recorder) -> Sequence[Axes]:
 
 
 def pool(node: ir.Node, record: Recorder) -> Sequence[Axes]:
-    """Pooling over space: batch and channels go through, each channel by itself."""
+    """Pooling over space: channels go through, each by itself."""
     axes = record.input_axes(node, 0)
-    for channels in axes[2:]:
-        record.close(node, channels, "it pools over them")
-    return [(*axes[:2], *[None] * (len(axes) - 2))] * len(node.outputs)
+    record.close_positions(node, axes, 1)
+    return [(None, axes[1], *[None] * (len(axes) - 2))] * len(node.outputs)

@@ -9,7 +9,16 @@ import numpy as np
 import onnx_ir as ir
 
 from converter.pruning.operators.channels import IntArray
-from converter.pruning.operators.rule import Axes, Edit, Kept, Recorder, Unknown, dims, present
+from converter.pruning.operators.rule import (
+    Axes,
+    Edit,
+    Kept,
+    Recorder,
+    Split,
+    Unknown,
+    dims,
+    present,
+)
 from runtimes.onnx_graph.values import add_initializer, drop_if_unused, small_ints
 
 Dim = int | str | None
@@ -62,12 +71,13 @@ def _given_axes(node: ir.Node, rank: int) -> list[int] | None:
 def reshape(node: ir.Node, record: Recorder) -> Sequence[Axes]:
     """Axes are merged or split; channels follow where the shapes leave no doubt.
 
-    Merged with others, a channel lies at many places of the new axis. Split in two, the
-    channels of each slice along the outer axis go together: attention heads.
+    Merged with others, a channel lies at many places of the new axis. Split in two, one of the
+    new axes carries the channels on, and those of each slice along it go together: by the outer
+    one attention heads, by the last one the channels of an image that a dense layer draws.
     """
     axes = record.input_axes(node, 0)
     source, target = list(dims(node.inputs[0])), list(dims(node.outputs[0]))
-    numbers = small_ints(node.inputs[1])
+    numbers = small_ints(present(node, 1))
     if numbers is None and any(channels is not None for channels in axes):
         raise Unknown("its target is computed at run time")
     if numbers is not None and not node.attributes.get_int("allowzero", 0):
@@ -109,20 +119,22 @@ def flatten(node: ir.Node, record: Recorder) -> Sequence[Axes]:
 def depth_to_space(node: ir.Node, record: Recorder) -> Sequence[Axes]:
     """Channels become blocks of pixels: those that end in one output channel go together."""
     axes = record.input_axes(node, 0)
+    record.close_positions(node, axes, 1)
     if axes[1] is None:
-        return [(axes[0], None, None, None)]
+        return [(None,) * 4]
     block = node.attributes.get_int("blocksize", 1) ** 2
     last = node.attributes.get_string("mode", "DCR") == "DCR"
     together = axes[1].reshape(block, -1).T if last else axes[1].reshape(-1, block)
     record.channels.unify(together[:, :1], together)
-    return [(axes[0], together[:, 0], None, None)]
+    return [(None, together[:, 0], None, None)]
 
 
 def space_to_depth(node: ir.Node, record: Recorder) -> Sequence[Axes]:
     """Blocks of pixels become channels: each input channel is there once a pixel."""
     axes = record.input_axes(node, 0)
+    record.close_positions(node, axes, 1)
     block = node.attributes.get_int("blocksize", 1) ** 2
-    return [(axes[0], None if axes[1] is None else np.tile(axes[1], block), None, None)]
+    return [(None, None if axes[1] is None else np.tile(axes[1], block), None, None)]
 
 
 def move(
@@ -168,15 +180,29 @@ def _through_block(
     assert channels is not None
     lying = channels.reshape([-1 if axis == carriers[0] else 1 for axis in range(len(sizes))])
     elements = np.broadcast_to(lying, known).reshape(outputs)
-    outer = next(axis for axis, size in enumerate(outputs) if size != 1)
-    for axis in [*range(elements.ndim), outer]:
-        slices = np.moveaxis(elements, axis, 0).reshape(elements.shape[axis], -1)
-        if np.all(slices == slices[:, :1]):
-            break
-    else:
-        record.channels.unify(slices[:, :1], slices)
-    nothing[axis] = slices[:, 0]
+    axis, carried = _carrier(node, record, elements)
+    nothing[axis] = carried
     return nothing
+
+
+def _carrier(node: ir.Node, record: Recorder, elements: IntArray) -> tuple[int, IntArray]:
+    """The axis of ``elements`` that carries the channels on, and the channels along it.
+
+    The one along which each slice is one channel, if there is one; else the one that is chosen
+    for this split, of all that are longer than one: the first of them, the last, the others.
+    """
+    along = [np.moveaxis(elements, a, 0).reshape(n, -1) for a, n in enumerate(elements.shape)]
+    for axis, slices in enumerate(along):
+        if np.all(slices == slices[:, :1]):
+            return axis, slices[:, 0]
+    first, *others = [axis for axis, size in enumerate(elements.shape) if size != 1]
+    candidates = [first, *others[-1:], *others[:-1]]
+    key = f"{node.name}/{len(record.splits)}"
+    axis = candidates[record.choices.get(key, 0) % len(candidates)]
+    slices = along[axis]
+    record.channels.unify(slices[:, :1], slices)
+    record.splits[key] = Split(len(candidates), slices[:, 0])
+    return axis, slices[:, 0]
 
 
 def reshape_blocks(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -47,14 +47,31 @@ class Use:
     reads: bool
 
 
+@dataclass(frozen=True)
+class Split:
+    """An axis of channels that a reshape splits: one of ``candidates`` axes carries them on.
+
+    ``channels`` are those along the axis that was chosen, all others are tied to them.
+    """
+
+    candidates: int
+    channels: IntArray
+
+
 @dataclass
 class Recorder:
-    """Channels of each value by its name, uses and edits of each node."""
+    """Channels of each value by its name, uses and edits of each node.
 
+    ``choices``: which of its candidates each split takes, by the split's key, the first where
+    nothing is said; ``splits``: what the splits were.
+    """
+
+    choices: Mapping[str, int] = field(default_factory=dict)
     channels: Channels = field(default_factory=Channels)
     axes: dict[str, Axes] = field(default_factory=dict)
     uses: list[Use] = field(default_factory=list)
     edits: list[tuple[str, Edit]] = field(default_factory=list)
+    splits: dict[str, Split] = field(default_factory=dict)
 
     def input_axes(self, node: ir.Node, index: int) -> Axes:
         """Channels along the axes of an input; raises ``Unknown`` where its rank is unknown."""
@@ -91,6 +108,12 @@ class Recorder:
         """Channels that ``node`` does not let go."""
         if channels is not None:
             self.channels.close(channels, f"{node.op_type} {node.name}: {reason}")
+
+    def close_positions(self, node: ir.Node, axes: Axes, channel_axis: int) -> None:
+        """Whatever lies along another axis than that of the channels: samples, places, steps."""
+        for axis, channels in enumerate(axes):
+            if axis != channel_axis:
+                self.close(node, channels, f"they lie along its axis {axis}, not its channels'")
 
 
 class Unknown(Exception):

@@ -108,7 +108,11 @@ def slice_(node: ir.Node, record: Recorder) -> Sequence[Axes]:
     axes = record.input_axes(node, 0)
     numbers = [small_ints(present(node, index)) for index in range(1, 5)]
     starts, ends, given, steps = numbers
-    if starts is None or ends is None or len(node.inputs) < 3:
+    unknown = any(
+        known is None and present(node, index) is not None
+        for index, known in enumerate(numbers, start=1)
+    )
+    if starts is None or ends is None or unknown:
         raise Unknown("its bounds are not constants")
     given = given if given is not None else tuple(range(len(starts)))
     steps = steps if steps is not None else (1,) * len(starts)
@@ -176,8 +180,8 @@ def _renumber(channels: IntArray, places: IntArray) -> Edit:
 def pad(node: ir.Node, record: Recorder) -> Sequence[Axes]:
     """Padding along a channel axis adds channels that have to stay."""
     axes = record.input_axes(node, 0)
-    pads, given = small_ints(node.inputs[1]), small_ints(present(node, 3))
-    if pads is None:
+    pads, given = small_ints(present(node, 1)), small_ints(present(node, 3))
+    if pads is None or (given is None and present(node, 3) is not None):
         raise Unknown("its pads are not a constant")
     where = [axis % len(axes) for axis in given] if given is not None else range(len(axes))
     result = list(axes)
@@ -200,8 +204,8 @@ def pad(node: ir.Node, record: Recorder) -> Sequence[Axes]:
 def tile(node: ir.Node, record: Recorder) -> Sequence[Axes]:
     """Channels along a repeated axis are there several times."""
     axes = record.input_axes(node, 0)
-    repeats = small_ints(node.inputs[1])
-    if repeats is None:
+    repeats = small_ints(present(node, 1))
+    if repeats is None or len(repeats) != len(axes):
         for channels in axes:
             record.close(node, channels, "its repeats are computed at run time")
         return [(None,) * len(axes)]
@@ -245,10 +249,15 @@ def expand(node: ir.Node, record: Recorder) -> Sequence[Axes]:
     return [tuple(result)]
 
 
+_CROPS = "tf_crop_and_resize"
+
+
 def resize(node: ir.Node, record: Recorder) -> Sequence[Axes]:
     """Resizing over space; sizes that name the number of channels follow it."""
     axes = record.input_axes(node, 0)
     rank = len(axes)
+    if node.attributes.get_string("coordinate_transformation_mode", "") == _CROPS:
+        raise Unknown("it crops before it resizes")
     given = node.attributes.get_ints("axes")
     where = [axis % rank for axis in given] if given is not None else list(range(rank))
     before, after = dims(node.inputs[0]), dims(node.outputs[0])
@@ -302,7 +311,9 @@ def _is_looked_at(node: ir.Node, place: int, count: int) -> bool:
             if place in [number % count for number in picked]:
                 return True
         elif use.idx == 0 and use.node.op_type == "Slice" and picked is not None:
-            ends = small_ints(use.node.inputs[2])
+            ends, steps = small_ints(use.node.inputs[2]), present(use.node, 4)
+            if steps is not None and small_ints(steps) != (1,):
+                return True
             if ends is None or place in range(*slice(picked[0], ends[0]).indices(count)):
                 return True
         else:

@@ -27,6 +27,13 @@ _POOL = (
     *("AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool"),
 )
 
+CHANNEL_AXIS: Mapping[str, int] = {
+    **dict.fromkeys(("Conv", "ConvTranspose", "DepthToSpace", "SpaceToDepth", *_POOL), 1),
+    **dict.fromkeys(("BatchNormalization", "InstanceNormalization"), 1),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), 2),
+}
+"""Of operators that work on samples, places or steps: the one axis of their data for channels."""
+
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(_UNARY, elementwise.unary),
     **dict.fromkeys(_BROADCAST, elementwise.broadcast),

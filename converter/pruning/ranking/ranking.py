@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from converter.pruning.groups.dependencies import Dependencies, Group
+from converter.pruning.groups.selection import Dependencies, Group
 from converter.pruning.operators.channels import IntArray
 from converter.pruning.ranking.importance import Reader, at_random, by_weight_norm, second_order
 from converter.pruning.regression.normal_equations import Float64

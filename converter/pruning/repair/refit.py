@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from converter.pruning.groups.dependencies import Dependencies, Selection
+from converter.pruning.groups.selection import Dependencies, Selection
 from converter.pruning.regression.normal_equations import choose_damping
 from converter.pruning.repair.sums import LayerSums, Problem, walk_layers
 

@@ -18,7 +18,7 @@ import numpy as np
 import onnx_ir as ir
 
 from converter.pruning.groups.branches import Branch, find_branches
-from converter.pruning.groups.dependencies import Dependencies, Selection
+from converter.pruning.groups.selection import Dependencies, Selection
 from converter.pruning.operators.channels import IntArray
 from converter.pruning.operators.rule import Use
 from converter.pruning.regression import LinearLayer, linear_layers

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from converter.pruning.groups.dependencies import Dependencies, Selection
+from converter.pruning.groups.selection import Dependencies, Selection
 from converter.pruning.operators.channels import IntArray
 from quantizers.calibration.calibrate import bytes_per_sample
 from runtimes.data.dataset import Dataset

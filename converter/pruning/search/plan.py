@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 from converter.pruning.groups.branches import drop_branch
-from converter.pruning.groups.dependencies import Selection
 from converter.pruning.groups.removal import remove_channels
+from converter.pruning.groups.selection import Selection
 from converter.pruning.ranking.ranking import GroupRanking
 from converter.pruning.repair.refit import FULL, Effort, repair
 from converter.pruning.repair.sums import Problem
@@ -24,15 +25,27 @@ def select(problem: Problem, rankings: Sequence[GroupRanking], plan: Plan) -> Se
     """What stays when the units that matter least have gone from each group.
 
     Where none stay of a group that stands for a residual branch, all inside of the branch goes.
+    No axis is left empty: of one that would be, the unit that matters most stays.
     """
     kept = problem.dependencies.everything()
     for ranking in rankings:
         stays = plan.get(ranking.name, len(ranking.units))
         kept = kept.without(ranking.units[: max(0, len(ranking.units) - stays)])
+    kept = fill_empty(problem, rankings, kept)
     for branch in problem.branches:
         if plan.get(branch.name) == 0:
             kept = kept.without(branch.units)
     return kept
+
+
+def fill_empty(problem: Problem, rankings: Sequence[GroupRanking], kept: Selection) -> Selection:
+    """The selection in which every axis has something, by how much the units matter."""
+    if problem.dependencies.leaves_something(kept):
+        return kept
+    place = [np.linspace(0, 1, len(ranking.units)) for ranking in rankings]
+    units = np.concatenate([ranking.units for ranking in rankings])
+    order = np.argsort(-np.concatenate(place), kind="stable")
+    return problem.dependencies.fill_empty(kept, units[order])
 
 
 def cut(problem: Problem, kept: Selection) -> ir.Model:

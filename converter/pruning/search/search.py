@@ -15,7 +15,7 @@ from typing import Literal
 
 import onnx_ir as ir
 
-from converter.pruning.groups.dependencies import Selection
+from converter.pruning.groups.selection import Selection
 from converter.pruning.ranking.ranking import GroupRanking
 from converter.pruning.repair.sums import Problem
 from converter.pruning.search.allocation import Cut, allocate
@@ -183,8 +183,9 @@ class _Search:
         left = math.prod(one.ratio for one in chosen if one is not None)
         if left > max(wanted, _SMALLEST_STEP):
             return None
+        kept = select(self._problem, self._rankings, plan)
         now = {
-            ranking.name: plan.get(ranking.name, len(ranking.units)) - one.units
+            ranking.name: int(kept.units[ranking.units].sum()) - one.units
             for ranking, one in zip(self._rankings, chosen, strict=True)
             if one is not None
         }

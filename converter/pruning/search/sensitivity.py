@@ -17,13 +17,13 @@ from typing import Literal, Self
 import numpy as np
 import onnx_ir as ir
 
-from converter.pruning.groups.dependencies import Selection
+from converter.pruning.groups.selection import Selection
 from converter.pruning.ranking.ranking import GroupRanking
 from converter.pruning.repair.refit import QUICK
 from converter.pruning.repair.sums import Problem
 from converter.pruning.search.allocation import Cut
 from converter.pruning.search.cost import CostModel
-from converter.pruning.search.plan import Plan, cut_and_repair, select
+from converter.pruning.search.plan import Plan, cut_and_repair, fill_empty, select
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
 from runtimes.engines.batching import fixed_batch, run_padded
@@ -66,7 +66,7 @@ def measure_influence(problem: Problem, rankings: Sequence[GroupRanking]) -> Inf
     by_cost, branches = {}, {}
     for ranking in rankings:
         count = max(1, len(ranking.units) // 4)
-        kept = everything.without(ranking.units[:count])
+        kept = fill_empty(problem, rankings, everything.without(ranking.units[:count]))
         added = error.of(cut_and_repair(small, kept, QUICK))
         by_cost[ranking.name] = max(added, _LEAST) / max(float(ranking.costs[count - 1]), _LEAST)
     for branch in problem.branches:

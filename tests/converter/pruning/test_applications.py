@@ -10,8 +10,9 @@ import pytest
 from pruning_checks import run_model, zero_operand
 
 from converter.export.export import export
-from converter.pruning.groups.dependencies import Dependencies, find_dependencies
+from converter.pruning.groups.dependencies import find_dependencies
 from converter.pruning.groups.removal import remove_channels, zero_channels
+from converter.pruning.groups.selection import Dependencies
 from converter.pruning.operators.channels import IntArray
 from converter.pruning.repair.sums import Problem
 from converter.pruning.repair.walk import WalkOptions

@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pruning_checks import random_selection, run_model
 from random_graphs import image_network, sequence_network
+from random_shapes import feed_of, shape_network
 
+from converter.passes import optimize
 from converter.passes.shapes.infer_shapes import InferShapes
-from converter.pruning.groups.dependencies import Dependencies, Selection, find_dependencies
+from converter.pruning.groups.dependencies import find_dependencies
 from converter.pruning.groups.removal import remove_channels, zero_channels
+from converter.pruning.groups.selection import Dependencies, Selection
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -54,6 +57,23 @@ def test_removed_at_random_equals_zeroed(network: Any, feed: Any, seed: int, len
     InferShapes()(model)
     dependencies = find_dependencies(model)
     check_removal(model, dependencies, random_selection(dependencies, seed), feed(seed))
+
+
+@settings(max_examples=120, deadline=None)
+@given(seed=SEEDS, length=st.integers(1, 14), optimized=st.booleans())
+def test_channels_that_land_on_any_axis_keep_every_shape(
+    seed: int, length: int, optimized: bool
+) -> None:
+    model = shape_network(seed, length)
+    if optimized:
+        optimize(model)
+    else:
+        InferShapes()(model)
+    feed = feed_of(model, seed)
+    dependencies = find_dependencies(model)
+    cut = check_removal(model, dependencies, random_selection(dependencies, seed), feed)
+    for before, after in zip(run_model(model, feed), run_model(cut, feed), strict=True):
+        assert before.shape == after.shape
 
 
 def test_an_axis_keeps_a_channel(graph: Any, dependencies_of: Any) -> None:
