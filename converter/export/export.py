@@ -119,7 +119,7 @@ def _to_onnx(traced: TracedModel, opset: int, *, lenient: bool) -> ir.Model:
     """Convert a traced graph; weights that stand outside are still inputs afterwards."""
     with _quiet_logging():
         import tensorflow as tf
-        from tf2onnx import tfonnx
+        from tf2onnx import handler, tfonnx
 
         names = {
             **interim_names("input", traced.inputs),
@@ -127,6 +127,7 @@ def _to_onnx(traced: TracedModel, opset: int, *, lenient: bool) -> ir.Model:
         }
 
         refuse_opaque(traced.graph_def, traced.layers)
+        inherited = handler.tf_op.create_mapping(opset, None)
         try:
             with tf.Graph().as_default() as source:
                 tf.import_graph_def(traced.graph_def, name="")
@@ -138,7 +139,7 @@ def _to_onnx(traced: TracedModel, opset: int, *, lenient: bool) -> ir.Model:
                     opset=opset,
                     input_names=[*traced.inputs, *traced.weights, *traced.matrices],
                     output_names=list(traced.outputs),
-                    custom_op_handlers=custom_handlers(traced.tables),
+                    custom_op_handlers=custom_handlers(traced.tables, inherited),
                     tensors_to_rename=names,
                 )
         except UnsupportedLowering as error:

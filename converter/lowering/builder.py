@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,12 @@ import onnx_ir as ir
 
 Shape = list[int] | None
 """A shape as tf2onnx has it: -1 for a dynamic dimension, ``None`` where the rank is unknown."""
+
+
+_INT64, _BOOL = 7, 9
+
+LoopBody = Callable[["Builder", str, list[str]], Sequence[str]]
+ScanBody = Callable[["Builder", list[str], str], tuple[Sequence[str], str]]
 
 
 class Builder:
@@ -98,6 +104,10 @@ class Builder:
         shape = self._ctx.get_shape(tensor)
         return None if shape is None else [int(dim) for dim in shape]
 
+    def set_shape(self, tensor: str, shape: Sequence[int]) -> None:
+        """Tell the shape of a tensor where nothing else does."""
+        self._ctx.set_shape(tensor, list(shape))
+
     def dtype(self, tensor: str) -> int:
         """ONNX element type of a tensor."""
         return int(self._ctx.get_dtype(tensor))
@@ -110,13 +120,103 @@ class Builder:
         """Whether a tensor is an output of the graph."""
         return tensor in self._ctx.outputs
 
+    def replace_input(self, index: int, tensor: str) -> None:
+        """Let the operator take ``tensor`` as its input number ``index``."""
+        self._ctx.replace_input(self._node, self._node.input[index], tensor, index)
+
     def replace(self, outputs: Sequence[str], shapes: Sequence[Shape]) -> None:
         """Let ``outputs`` stand for the outputs of the operator, and remove the operator."""
-        for old, new, shape in zip(list(self._node.output), outputs, shapes, strict=True):
+        names = list(self._node.output)
+        for old, new, shape in zip(names, outputs, shapes, strict=True):
             if shape is not None:
                 self._ctx.set_shape(new, shape)
             self._ctx.replace_all_inputs(old, new)
         self._ctx.remove_node(self._node.name)
+        for old, new, shape in zip(names, outputs, shapes, strict=True):
+            if old in self._ctx.outputs and old != new:
+                # The body of a branch or loop names its outputs after its operators.
+                self._ctx.make_node(
+                    "Identity",
+                    [new],
+                    outputs=[old],
+                    name=self._name("Identity"),
+                    shapes=[self.shape(new) if shape is None else shape],
+                    dtypes=[self.dtype(new)],
+                )
+
+    def loop(self, count: str, state: Sequence[str], step: LoopBody) -> list[str]:
+        """Run ``step`` ``count`` times on ``state``, tensors that keep their shapes; the last ones.
+
+        ``step(build, number, state)`` writes one iteration with the builder that it is given;
+        ``number`` is an int64 scalar that counts from zero.
+        """
+        types = [(self.dtype(each), self.shape(each)) for each in state]
+        inner, (number, goes_on, *before) = self._body([(_INT64, []), (_BOOL, []), *types])
+        after = [
+            inner.op("Identity", tensor) for tensor in (goes_on, *step(inner, number, list(before)))
+        ]
+        inner._outputs(after, [(_BOOL, []), *types])
+        return self._with_body("Loop", [count, "", *state], inner, types)
+
+    def scan(
+        self, state: Sequence[str], sequence: str, step: ScanBody, *, axis: int, reverse: bool
+    ) -> str:
+        """Walk ``sequence`` along ``axis`` and return what ``step`` gives, joined on that axis.
+
+        ``step(build, state, element)`` returns the next state and an output shaped like the
+        element; ``reverse`` walks from the end, and the output keeps the order of the input.
+        """
+        types = [(self.dtype(each), self.shape(each)) for each in state]
+        shape = self.shape(sequence) or []
+        element = self.dtype(sequence), [*shape[:axis], *shape[axis + 1 :]]
+        inner, (*before, one) = self._body([*types, element])
+        following, output = step(inner, list(before), one)
+        after = [inner.op("Identity", tensor) for tensor in (*following, output)]
+        inner._outputs(after, [*types, element])
+        return self._with_body(
+            "Scan",
+            [*state, sequence],
+            inner,
+            [*types, (self.dtype(sequence), shape)],
+            num_scan_inputs=1,
+            scan_input_axes=[axis],
+            scan_output_axes=[axis],
+            scan_input_directions=[int(reverse)],
+            scan_output_directions=[int(reverse)],
+        )[-1]
+
+    def _body(self, types: Sequence[tuple[int, Shape]]) -> tuple[Builder, list[str]]:
+        """An empty graph inside this one and the names of its inputs."""
+        graph = self._ctx.create_new_graph_with_same_config()
+        graph.parent_graph = self._ctx
+        names = [self._name("body") for _ in types]
+        for name, (dtype, shape) in zip(names, types, strict=True):
+            graph.add_graph_input(name, dtype, shape)
+        return Builder(graph, self._node), names
+
+    def _outputs(self, names: Sequence[str], types: Sequence[tuple[int, Shape]]) -> None:
+        for name, (dtype, shape) in zip(names, types, strict=True):
+            self._ctx.add_graph_output(name, dtype, shape)
+
+    def _with_body(
+        self,
+        op_type: str,
+        inputs: Sequence[str],
+        body: Builder,
+        types: Sequence[tuple[int, Shape]],
+        **attributes: Any,
+    ) -> list[str]:
+        node = self._ctx.make_node(
+            op_type,
+            list(inputs),
+            attr=attributes,
+            name=self._name(op_type),
+            output_count=len(types),
+            shapes=[shape for _, shape in types],
+            dtypes=[dtype for dtype, _ in types],
+            branches={"body": body._ctx},
+        )
+        return list(node.output)
 
     def _name(self, what: str) -> str:
         """A name that nothing in the graph has, in the scope of the operator."""

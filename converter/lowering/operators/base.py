@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from converter.lowering.builder import Builder
@@ -11,6 +11,13 @@ _COMPLEX = (14, 15)  # complex64 and complex128
 
 
 OperatorLowering = Callable[[Builder, Any], Sequence[str]]
+"""Writes an operator's nodes and returns the names of its outputs.
+
+``NotImplemented`` instead leaves the operator, as it is used, to tf2onnx's own handler.
+"""
+
+Inherited = Mapping[str, tuple[Callable[..., None], Mapping[str, Any]]]
+"""tf2onnx's own handlers by TensorFlow operator name, with what they are called with."""
 
 
 class UnsupportedLowering(Exception):
@@ -25,7 +32,9 @@ class UnsupportedLowering(Exception):
         self.operator = str(node.type)
 
 
-def handler_of(lowering: OperatorLowering) -> tuple[Callable[..., None], list[Any]]:
+def handler_of(
+    lowering: OperatorLowering, inherited: Inherited
+) -> tuple[Callable[..., None], list[Any]]:
     """tf2onnx's form of a lowering."""
 
     def handler(ctx: Any, node: Any, _name: str, _args: Any) -> None:
@@ -35,6 +44,24 @@ def handler_of(lowering: OperatorLowering) -> tuple[Callable[..., None], list[An
         shapes = [
             None if build.dtype(output) in _COMPLEX else build.shape(output) for output in outputs
         ]
-        build.replace(lowering(build, node), shapes)
+        lowered = lowering(build, node)
+        if lowered is NotImplemented:
+            _inherit(inherited, ctx, node)
+        else:
+            build.replace(lowered, shapes)
 
     return handler, []
+
+
+def _inherit(inherited: Inherited, ctx: Any, node: Any) -> None:
+    """Convert a node as tf2onnx does it; what it has no handler for stays, to be refused."""
+    operator = str(node.type)
+    if operator not in inherited:
+        return
+    function, options = inherited[operator]
+    options = dict(options)
+    renamed = options.get("onnx_op")
+    if renamed:
+        options["tf_op"] = operator
+        node.type = renamed
+    function(ctx, node, **options, initialized_tables={}, dequantize=False)

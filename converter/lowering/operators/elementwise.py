@@ -7,6 +7,8 @@ from typing import Any
 
 from converter.lowering.builder import Builder
 
+_FLOAT = 1
+
 
 def erfc(build: Builder, node: Any) -> Sequence[str]:
     """``erfc(x) = 1 - erf(x)``."""
@@ -19,3 +21,15 @@ def expm1(build: Builder, node: Any) -> Sequence[str]:
     (x,) = node.input
     half = build.op("Tanh", build.op("Mul", x, build.scalar(0.5, like=x)))
     return [build.op("Mul", half, build.op("Add", build.op("Exp", x), build.scalar(1, like=x)))]
+
+
+def log1p(build: Builder, node: Any) -> Sequence[str]:
+    """``log(1 + x)``, near zero ``2 * atanh(x / (x + 2))``, which loses no digits there."""
+    (x,) = node.input
+    far = build.op("Log", build.op("Add", x, build.scalar(1, like=x)))
+    if build.dtype(x) != _FLOAT:
+        return [far]  # ONNX Runtime has Atanh for float32 alone, and float64 has digits to lose
+    ratio = build.op("Div", x, build.op("Add", x, build.scalar(2, like=x)))
+    near = build.op("Mul", build.op("Atanh", ratio), build.scalar(2, like=x))
+    small = build.op("Less", build.op("Abs", x), build.scalar(0.5, like=x))
+    return [build.op("Where", small, near, far)]
