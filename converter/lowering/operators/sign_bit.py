@@ -6,7 +6,6 @@ negative zeros a little first, so that they count as less than zero.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ _MOVES = {"Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 _NEVER_NEGATIVE_ZERO = {"Abs", "Conv", "Exp", "Gemm", "MatMul", "Sigmoid", "Softmax", "Softplus"}
 
 
-def less(build: Builder, node: Any) -> Sequence[str]:
+def less(build: Builder, node: Any) -> Any:
     """Less, where it asks for the sign bit of a float."""
     tensor = _read_bits(node)
     if tensor is None:
@@ -34,7 +33,7 @@ def less(build: Builder, node: Any) -> Sequence[str]:
     return [build.op("Or", build.op("Less", tensor, zero), negative_zero)]
 
 
-def arg(build: Builder, node: Any) -> Sequence[str]:
+def arg(build: Builder, node: Any) -> Any:
     """ArgMax and ArgMin, where negative zeros were lowered: in four nodes, or none at all."""
     flattened = node.inputs[0].type == "Reshape"
     lowered = node.inputs[0].inputs[0] if flattened else node.inputs[0]
@@ -74,7 +73,7 @@ def _is_never_negative_zero(node: Any) -> bool:
 
 
 def _is_least_normal(node: Any) -> bool:
-    return _is_number(node, -np.finfo(np.float32).tiny)
+    return _is_number(node, float(-np.finfo(np.float32).tiny))
 
 
 def _is_number(node: Any, number: float) -> bool:
