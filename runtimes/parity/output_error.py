@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from runtimes.base import Array
+from runtimes.parity.output_kind import AxisAccumulator, OutputKind, class_axes, kind_of
 
 # Outputs are compared in float64, some of them at a time where they are large (images, say).
 _CHUNK_ELEMENTS = 4_000_000
@@ -19,9 +20,10 @@ class OutputParity:
 
     ``max_relative_error`` is the largest error of a sample relative to the sample's largest
     magnitude. ``sqnr_db`` is 10·log10(Σ reference² / Σ error²), infinite where nothing differs,
-    None for outputs that are not floats. ``agreement`` is the share of equal argmax over the last
-    axis (of equal values where the output is not a float), None where that means nothing.
-    ``distribution``: each row of the reference is non-negative and sums to 1.
+    None for outputs that are not floats; of ``quantities``, the lowest of a column.
+    ``agreement`` is the share of equal argmax over the axis of classes (of equal values where the
+    output is not a float), None where that means nothing. ``kind``: what the reference's values
+    are, see ``OutputKind``. ``distribution``: they are probabilities.
     ``reference_peak`` is the largest magnitude of the reference. ``outside`` of ``elements``
     elements lie beyond the rtol/atol that was asked for, None where none was. ``worst_sample``
     holds the largest error. ``problem`` says what cannot be compared: NaN, another shape or
@@ -42,6 +44,7 @@ class OutputParity:
     worst_sample: int | None
     outside: int | None
     problem: str | None
+    kind: OutputKind = "values"
     noise: float | None = None
     noise_method: str | None = None
 
@@ -60,7 +63,8 @@ class ParityAccumulator:
         self._max_abs = self._max_relative = self._peak = 0.0
         self._worst: int | None = None
         self._is_float = True
-        self._distribution = True
+        self._rank = 0
+        self._axes: list[AxisAccumulator] = []
         self.problem: str | None = None
 
     def update(self, reference: Array, candidate: Array, indices: Array) -> Array | None:
@@ -87,9 +91,14 @@ class ParityAccumulator:
     def result(self) -> OutputParity:
         """What has been added up so far."""
         nothing = self._elements == 0
-        sqnr = None
+        sqnr, agreement = None, self._agreeing / self._rows if self._rows else None
+        kind: OutputKind = "values"
         if self._is_float and not nothing:
+            kind, axis = kind_of(self._axes, self._rank)
             sqnr = _decibels(self._signal, self._noise)
+            if axis is not None:
+                agreement = _agreement(kind, axis)
+                sqnr = axis.worst_decibels() if kind == "quantities" else sqnr
         return OutputParity(
             output=self._output,
             provider=self._provider,
@@ -98,8 +107,9 @@ class ParityAccumulator:
             mean_abs_error=math.nan if nothing else self._sum_abs / self._elements,
             max_relative_error=math.nan if nothing else self._max_relative,
             sqnr_db=sqnr,
-            agreement=self._agreeing / self._rows if self._rows else None,
-            distribution=self._distribution and self._is_float and self._rows > 0,
+            agreement=agreement,
+            distribution=kind == "probabilities",
+            kind=kind,
             reference_peak=self._peak,
             worst_sample=self._worst,
             outside=self._outside if self._bounded else None,
@@ -112,11 +122,11 @@ class ParityAccumulator:
 
     def _compare_values(self, reference: Array, candidate: Array, indices: Array) -> Array:
         expected, found = reference.astype(np.float64), candidate.astype(np.float64)
-        if self._is_float and expected.ndim >= 2 and expected.shape[-1] > 1:
-            self._compare_classes(expected, found)
         with np.errstate(invalid="ignore"):
             error = np.abs(found - expected)
         error[expected == found] = 0.0  # also where both are the same infinity
+        if self._is_float:
+            self._compare_axes(expected, found, error)
         magnitude = np.abs(expected)
         magnitude[np.isinf(expected)] = 0.0
 
@@ -136,12 +146,19 @@ class ParityAccumulator:
         self._max_relative = max(self._max_relative, float(relative.max()))
         return np.asarray(per_sample)
 
-    def _compare_classes(self, expected: Array, found: Array) -> None:
-        self._rows += expected.size // expected.shape[-1]
-        self._agreeing += int((expected.argmax(axis=-1) == found.argmax(axis=-1)).sum())
-        self._distribution = self._distribution and bool(
-            (expected >= -1e-6).all() and (np.abs(expected.sum(axis=-1) - 1) < 1e-3).all()
-        )
+    def _compare_axes(self, expected: Array, found: Array, error: Array) -> None:
+        if not self._rank:
+            self._rank = expected.ndim
+            self._axes = [AxisAccumulator(axis) for axis in class_axes(expected.ndim)]
+        for axis in self._axes:
+            axis.update(expected, found, error)
+
+
+def _agreement(kind: OutputKind, axis: AxisAccumulator) -> float | None:
+    """The share of rows with the same answer, where rows have an answer."""
+    if kind == "scores":
+        return axis.agreeing_scored / axis.scored if axis.scored else None
+    return axis.agreeing / axis.rows if kind in ("probabilities", "classes") else None
 
 
 def _incomparable(reference: Array, candidate: Array, indices: Array) -> str | None:

@@ -1,0 +1,127 @@
+"""What an output means, told from the reference's own values: classes, an embedding, quantities.
+
+An argmax says whether two models agree only where the values along an axis compete for one
+answer. So that axis is looked for: probabilities sum to one along it, wherever it is; rows of unit
+length are embeddings; and where some columns are so small that they never win (scores next to
+boxes in pixels, a rate next to a price), the columns are quantities of their own, each of which
+has a signal-to-noise ratio of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+
+from runtimes.base import Array
+
+OutputKind = Literal["probabilities", "classes", "scores", "embedding", "quantities", "values"]
+"""``probabilities`` sum to one; ``classes`` compete by an argmax without doing so; ``scores`` are
+independent, 0 to 1; an ``embedding`` has unit length; ``quantities`` are columns of different
+sizes; ``values`` are everything else."""
+
+# A column whose root mean square is below this share of the largest one, and that never wins an
+# argmax, is a quantity of its own: logits of classes are of one size within a factor of a few.
+_SMALL_COLUMN = 0.05
+_NEVER_WINS = 1e-3
+# Independent scores below this are noise, in which an argmax says nothing: detectors give
+# thousands of such rows a picture.
+_LEAST_SCORE = 0.1
+# Up to so many channels, maps without probabilities are pictures (grey, RGB, RGBA), not classes.
+_PICTURE_CHANNELS = 4
+
+
+class AxisAccumulator:
+    """What is known of the values along one axis of an output, over all samples."""
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+        self.sums_to_one = self.is_unit = self.is_bounded = True
+        self.rows = self.agreeing = self.scored = self.agreeing_scored = 0
+        self._wins: Array = np.zeros(0, np.int64)
+        self._signal: Array = np.zeros(0)
+        self._noise: Array = np.zeros(0)
+
+    def update(self, expected: Array, found: Array, error: Array) -> None:
+        """Add float64 arrays of one shape: the reference's values, the candidate's, the error."""
+        width = expected.shape[self.axis]
+        if not self._wins.size:
+            self._wins = np.zeros(width, np.int64)
+            self._signal, self._noise = np.zeros(width), np.zeros(width)
+        elif self._wins.size != width:  # a dynamic axis has no columns
+            self._wins = np.full(1, -1)
+            return
+        wins = expected.argmax(axis=self.axis)
+        equal = wins == found.argmax(axis=self.axis)
+        self.rows += equal.size
+        self.agreeing += int(equal.sum())
+        scored = expected.max(axis=self.axis) >= _LEAST_SCORE
+        self.scored += int(scored.sum())
+        self.agreeing_scored += int((equal & scored).sum())
+        self._wins += np.bincount(wins.reshape(-1), minlength=width)
+        others = tuple(axis for axis in range(expected.ndim) if axis != self.axis)
+        finite = np.where(np.isinf(expected), 0.0, expected)
+        self._signal += (finite**2).sum(axis=others)
+        self._noise += (error**2).sum(axis=others)
+        self._look_at(expected)
+
+    def _look_at(self, expected: Array) -> None:
+        positive = bool((expected >= -1e-6).all())
+        self.is_bounded = self.is_bounded and positive and bool((expected <= 1 + 1e-6).all())
+        if self.sums_to_one:
+            sums = expected.sum(axis=self.axis)
+            self.sums_to_one = positive and bool((np.abs(sums - 1) < 1e-3).all())
+        if self.is_unit:
+            with np.errstate(over="ignore", invalid="ignore"):
+                lengths = np.sqrt((expected**2).sum(axis=self.axis))
+            self.is_unit = bool((np.abs(lengths - 1) < 1e-3).all())
+
+    @property
+    def width(self) -> int:
+        """Values along the axis."""
+        return self._wins.size
+
+    @property
+    def are_quantities(self) -> bool:
+        """Whether some columns are much smaller than others, and never win."""
+        power = self._signal / max(1, self.rows)
+        largest = float(power.max(initial=0.0))
+        small = (power < largest * _SMALL_COLUMN**2) & (power > 0)
+        if not small.any() or self.width < 2:
+            return False
+        return int(self._wins[small].sum()) <= _NEVER_WINS * self.rows
+
+    def worst_decibels(self) -> float:
+        """The lowest signal-to-noise ratio of a column that holds anything, in dB."""
+        held = self._signal > 0
+        if not held.any():
+            return math.inf if not self._noise.any() else -math.inf
+        with np.errstate(divide="ignore"):
+            return float((10 * np.log10(self._signal[held] / self._noise[held])).min())
+
+
+def class_axes(rank: int) -> tuple[int, ...]:
+    """The axes of an output along which values may compete: channels first and last."""
+    if rank < 2:
+        return ()
+    return (rank - 1,) if rank == 2 else (rank - 1, 1)
+
+
+def kind_of(axes: list[AxisAccumulator], rank: int) -> tuple[OutputKind, AxisAccumulator | None]:
+    """What the output is, and the axis that says so, if any does."""
+    wide = [axis for axis in axes if axis.rows and axis.width > 1]
+    if not wide:
+        return "values", None
+    for axis in wide:
+        if axis.sums_to_one:
+            return "probabilities", axis
+    for axis in wide:
+        if axis.are_quantities:
+            return "quantities", axis
+    chosen = min(wide, key=lambda axis: axis.width) if rank >= 4 else wide[0]
+    if rank == 2:
+        return ("embedding" if chosen.is_unit else "classes"), chosen
+    if rank >= 4 and chosen.width <= _PICTURE_CHANNELS:
+        return "values", None
+    return ("scores" if chosen.is_bounded else "classes"), chosen
