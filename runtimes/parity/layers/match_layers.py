@@ -19,6 +19,9 @@ _MUCH_NEARER = 0.1
 _FAR = 0.05
 _RIGHT_AGAIN = 0.01
 
+# Nearer than this, two values are one but for rounding.
+_ROUNDED = 1e-5
+
 _ABSENT_LAYERS = 8
 _MOVED_FAR = 1e-3
 
@@ -84,7 +87,33 @@ def join(
             if alignment.distance > _MOVED_FAR and _moved_only(value):
                 continue
             pairs.append(Pair(value, seen.key, alignment, _clamped(value)))
-    return pairs
+    return _renamed(pairs, candidate, reference)
+
+
+def _renamed(
+    pairs: list[Pair], candidate: Mapping[str, Fingerprint], reference: Sequence[Seen]
+) -> list[Pair]:
+    """The pairs, with values moved to the reference's value that they equal where that is free.
+
+    Keras numbers nested layers anew when it loads a model (``layer_normalization_1`` may become
+    ``layer_normalization``), so that a name may be that of another layer. A value of the reference
+    that a value of its own equals already is not free: a layer that only hands on its input would
+    be taken for it otherwise.
+    """
+    taken = {pair.key for pair in pairs if pair.alignment.distance <= _ROUNDED}
+    moved = []
+    for pair in pairs:
+        if pair.alignment.distance > _ROUNDED:
+            own = candidate[str(pair.value.name)]
+            free = [seen for seen in reference if seen.key not in taken]
+            found = [(align(own, seen.print), seen) for seen in free]
+            equal = [(a, seen) for a, seen in found if a is not None and a.distance <= _ROUNDED]
+            if equal:
+                alignment, seen = min(equal, key=lambda one: one[0].distance)
+                taken.add(seen.key)
+                pair = Pair(pair.value, seen.key, alignment, pair.clamped)  # noqa: PLW2901
+        moved.append(pair)
+    return moved
 
 
 def plausible(model: ir.Model, pairs: list[Pair]) -> list[Pair]:
@@ -167,13 +196,21 @@ def _clamped(value: ir.Value) -> bool:
 
 
 def _leaves(value: ir.Value, layer: str) -> bool:
-    """Whether another layer, or the caller, uses the value."""
+    """Whether another layer, or the caller, uses the value.
+
+    A layer inside of this one is a part of it: what a block computes for its own normalization is
+    not the block's output.
+    """
     if value.is_graph_output():
         return True
     for user, _ in value.uses():
         if user.op_type in QUANTIZING:
             if any(_leaves(output, layer) for output in user.outputs):
                 return True
-        elif layer_of(user) != layer:
+        elif not _is_inside(layer_of(user), layer):
             return True
     return False
+
+
+def _is_inside(path: str | None, layer: str) -> bool:
+    return path is not None and (path == layer or path.startswith(f"{layer}/"))

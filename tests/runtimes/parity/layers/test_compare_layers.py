@@ -288,3 +288,23 @@ def test_fingerprints_move_with_the_axes() -> None:
     assert found is not None
     np.testing.assert_array_equal(found.to_candidate(squeezed, (3, 4, 5)), squeezed[:, 0])
     assert align(fingerprint(value), fingerprint(value[..., :2])) is None
+
+
+def test_nested_layers_that_were_numbered_anew_are_no_error(graph: Graph) -> None:
+    """Keras numbers a block's own layers again on loading, and a block ends in one of them."""
+    text = (
+        "{{ (float[n, 8] x) => (float[n, 8] {y}) <float k = {{0.999}}, float l = {{1.001}}>"
+        "{{ [a] {a} = Mul(x, k)\n [i] {i} = Add({a}, x)\n [b] {b} = Mul({i}, l)\n"
+        "[o] {o} = Add({b}, x)\n [c] {y} = Mul({o}, k) }}"
+    )[2:]
+    one = graph("one " + text.format(a="p", i="q", b="r", o="s", y="y"))
+    other = graph("other " + text.format(a="t", i="u", b="v", o="w", y="z"))
+    for model, numbers in ((one, ("", "_1", "_2")), (other, ("_1", "_2", "_3"))):
+        names = {"i": "block", "o": "block"}
+        names |= {key: f"block/scale{number}" for key, number in zip("abc", numbers, strict=True)}
+        for node in model.graph:
+            node.metadata_props[LAYER_KEY] = names[str(node.name)]
+    x = np.random.default_rng(0).standard_normal((9, 8)).astype(np.float32)
+    report = compare_layers(one, other, x)
+    assert report.culprit is None
+    assert all(found.relative_error < 1e-6 for found in report.layers)
