@@ -106,10 +106,12 @@ def _elements(model: ir.Model, data: Dataset) -> Mapping[str, int]:
 
 def _places(node: ir.Node, index: int, elements: Mapping[str, int]) -> float:
     """How often a sample multiplies by each number of the weight at input ``index``."""
+    if node.domain or index not in weight_inputs(node.op_type):
+        return 0.0
     is_product = is_op(node, "MatMul", "Gemm")
     # The second weight of a recurrent layer is used as often as its first.
     shape = _shape(node, index if is_product else 1)
-    if node.domain or index not in weight_inputs(node.op_type) or len(shape) < 2:
+    if len(shape) < 2:
         return 0.0
     read, made = (_count(value, elements) for value in (node.inputs[0], node.outputs[0]))
     outputs = _outputs(node, index, shape) if is_product else None
