@@ -18,8 +18,9 @@ def name_after_layers(model: ir.Model, layers: Set[str]) -> None:
     """Write each node's layer path into its metadata and rename everything inside, in place.
 
     ``layers`` are the paths that operators' scoped names begin with. Names of inputs and
-    outputs stay. A node gets ``<layer>/<operator>``, its output the same, and an initializer
-    ``<node>/<formal input>``, such as ``block_1/conv/Conv/W``.
+    outputs stay. A node gets ``<layer>/<operator>``, its output the same, an initializer
+    ``<node>/<formal input>``, such as ``block_1/conv/Conv/W``, and the body of a loop
+    ``<node>/body``.
     """
     nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
     _find_layers(nodes, layers)
@@ -48,6 +49,9 @@ def name_after_layers(model: ir.Model, layers: Set[str]) -> None:
                 continue
             fixed.add(id(source))
             source.name = unique(f"{node.name}/{_formal_input(node, index, model)}")
+        for attribute in node.attributes.values():
+            if attribute.type == ir.AttributeType.GRAPH:
+                attribute.as_graph().name = f"{node.name}/{attribute.name}"
     for graph in model.graphs():
         for index, value in enumerate(graph.inputs):
             if id(value) not in fixed:
