@@ -11,6 +11,7 @@ from collections.abc import Iterator, Set
 import onnx_ir as ir
 
 from converter.export.tracing.layer_scopes import layer_of
+from runtimes.keras_models.scope_names import from_scope
 from runtimes.onnx_graph.layer_names import LAYER_KEY
 
 
@@ -81,7 +82,7 @@ def _find_layers(nodes: list[ir.Node], layers: Set[str]) -> None:
         found = (layer_of(name, layers) for name in names if name)
         layer = next((path for path in found if path is not None), None)
         if layer is not None:
-            node.metadata_props[LAYER_KEY] = layer
+            node.metadata_props[LAYER_KEY] = from_scope(layer)
     for node in nodes:
         producers = (v.producer() for v in node.inputs if v is not None)
         _inherit(node, [p for p in producers if p is not None])

@@ -8,6 +8,7 @@ from typing import Any
 from converter.export.tracing.layer_scopes import layer_of
 from converter.lowering.operators.base import UnsupportedLowering
 from runtimes.errors import UnsupportedOperator
+from runtimes.keras_models.scope_names import from_scope
 
 WAY_OUT = (
     "replace the layer by one without it, or move it out of the model into the code that "
@@ -29,7 +30,7 @@ def refusal(
     by_layer: dict[str, set[str]] = {}
     for node, operator in operators:
         layer = layer_of(node, layers)
-        where = f"the layer {layer!r}" if layer else f"the operator {node!r}"
+        where = f"the layer {from_scope(layer)!r}" if layer else f"the operator {node!r}"
         by_layer.setdefault(where, set()).add(operator)
     uses = [
         f"{where} uses the TensorFlow operator{'s' * (len(found) > 1)} {', '.join(sorted(found))}"

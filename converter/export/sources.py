@@ -73,7 +73,8 @@ def given_signature(model: Any, signature: SignatureSpec) -> KerasSignature:
         structure = next(iter(tensors.values())) if single else dict(tensors)
         stated = KerasSignature.of(structure, keywords=keywords)
     else:
-        structure = keras.tree.pack_sequence_as(own.structure, _fitted(own, tensors))
+        fitted = _fitted(own, tensors, bound=_knows_its_shapes(model, own))
+        structure = keras.tree.pack_sequence_as(own.structure, fitted)
         stated = KerasSignature.of(structure, own.declared_outputs, keywords=own.keywords)
     _build(model, stated)
     return stated
@@ -85,11 +86,16 @@ def _own_signature(model: Any) -> KerasSignature | None:
         own = keras_signature(model)
     except ConversionError:
         return None
-    return None if own.note is not None and not own.keywords else own
+    return own if own.keywords or _knows_its_shapes(model, own) else None
 
 
-def _fitted(own: KerasSignature, tensors: Mapping[str, Any]) -> list[Any]:
-    """The stated tensors in the order of the model's inputs, if they fit."""
+def _knows_its_shapes(model: Any, own: KerasSignature) -> bool:
+    """Not so a subclassed model, which only remembers those of its first call."""
+    return own.note is None or isinstance(model, import_keras().Sequential)
+
+
+def _fitted(own: KerasSignature, tensors: Mapping[str, Any], *, bound: bool) -> list[Any]:
+    """The stated tensors in the order of the model's inputs, if they fit its shapes."""
     if len(own.inputs) == len(tensors) == 1:
         tensors = {own.inputs[0].name: next(iter(tensors.values()))}
     names = [spec.name for spec in own.inputs]
@@ -105,7 +111,7 @@ def _fitted(own: KerasSignature, tensors: Mapping[str, Any]) -> list[Any]:
                 for want, have in zip(spec.shape, stated.shape, strict=True)
             )
         )
-        if not fits and own.note is None:
+        if not fits and bound:
             raise DataError(
                 f"the signature gives {spec.name} the shape {tuple(stated.shape)}, which does "
                 f"not fit the model's {spec}"

@@ -15,6 +15,7 @@ from runtimes.engines.batching import check_feed, check_outputs
 from runtimes.errors import ConversionError, ModelError, first_line
 from runtimes.keras_models.load import import_keras, load_keras_model
 from runtimes.keras_models.saved_model import is_saved_model
+from runtimes.keras_models.scope_names import valid_scopes
 from runtimes.keras_models.signature import KerasSignature, keras_signature
 from runtimes.keras_models.state import kept, written_variables
 
@@ -128,7 +129,8 @@ class KerasRuntime:
 
     def _run_traced(self, values: Sequence[Any]) -> Any:
         if self._written is None:
-            self._written = written_variables(self._function.get_concrete_function())
+            with valid_scopes():
+                self._written = written_variables(self._function.get_concrete_function())
         with kept(self._written):
             return self._function(*values)
 

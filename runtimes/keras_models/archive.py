@@ -15,6 +15,7 @@ from typing import Any
 from runtimes.errors import ConversionError, KilnxError, ModelError, first_line
 from runtimes.keras_models.embedded_code import code_in, with_own_functions
 from runtimes.keras_models.saved_config import SavedConfig
+from runtimes.keras_models.sequential_batch import mark_trained
 from runtimes.keras_models.upgrade_keras1 import upgrade_keras1
 from runtimes.keras_models.upgrade_keras2 import upgrade
 from runtimes.keras_models.weights import load_weights
@@ -63,6 +64,8 @@ def load_file(
                 "variables to load the weights into; add an Input to it and save it again"
             )
         load_weights(model, weights or path)
+    if saved.compiled:
+        mark_trained(model)
     return model
 
 

@@ -20,13 +20,15 @@ _PARTS = {"config.json", "model.weights.h5"}
 class SavedConfig:
     """The configuration of a model and the major version of the Keras that wrote it.
 
-    ``container``: a ``.keras`` file, the same unzipped, HDF5, or JSON alone.
+    ``container``: a ``.keras`` file, the same unzipped, HDF5, or JSON alone. ``compiled``: it
+    says what the model was trained with.
     """
 
     path: Path
     container: Container
     config: dict[str, Any]
     major: int
+    compiled: bool = False
 
 
 def read_config(path: Path) -> SavedConfig:
@@ -45,7 +47,7 @@ def read_config(path: Path) -> SavedConfig:
             )
         version = _version_of(_parsed(path, (path / "metadata.json").read_text("utf-8")))
         config = _parsed(path, (path / "config.json").read_text("utf-8"))
-        return SavedConfig(path, "folder", config, version or 3)
+        return SavedConfig(path, "folder", config, version or 3, _is_compiled(config))
     try:
         with path.open("rb") as file:
             head = file.read(8)
@@ -73,7 +75,8 @@ def _from_archive(path: Path) -> SavedConfig:
         except (zipfile.BadZipFile, UnicodeDecodeError, EOFError) as error:
             raise ModelError(f"{path} is a damaged .keras file ({error}); copy it again") from error
     version = _version_of(_parsed(path, metadata.decode("utf-8", "replace")))
-    return SavedConfig(path, "keras", _parsed(path, config), version or 3)
+    parsed = _parsed(path, config)
+    return SavedConfig(path, "keras", parsed, version or 3, _is_compiled(parsed))
 
 
 def _from_hdf5(path: Path) -> SavedConfig:
@@ -82,6 +85,7 @@ def _from_hdf5(path: Path) -> SavedConfig:
     try:
         with h5py.File(path, "r") as file:
             text = file.attrs.get("model_config")
+            compiled = "training_config" in file.attrs
             version = file.attrs.get("keras_version")
             inside = file.get("model_weights", getlink=True) if "model_weights" in file else None
             if version is None and isinstance(inside, h5py.HardLink):
@@ -94,7 +98,11 @@ def _from_hdf5(path: Path) -> SavedConfig:
             "(model.to_json()) together with --weights (weights=) for this file, or build the "
             "model in Python, call model.load_weights on this file and pass the live model"
         )
-    return SavedConfig(path, "hdf5", _parsed(path, _text(text)), _major(version) or 1)
+    return SavedConfig(path, "hdf5", _parsed(path, _text(text)), _major(version) or 1, compiled)
+
+
+def _is_compiled(config: dict[str, Any]) -> bool:
+    return bool(config.get("compile_config"))
 
 
 def _from_json(path: Path) -> SavedConfig:

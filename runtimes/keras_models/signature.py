@@ -15,6 +15,7 @@ import numpy as np
 
 from runtimes.base import TensorSpec
 from runtimes.errors import ConversionError
+from runtimes.keras_models.sequential_batch import chosen_by_data
 
 _SPATIAL = {3: ("length",), 4: ("height", "width"), 5: ("depth", "height", "width")}
 
@@ -106,7 +107,7 @@ def keras_signature(model: Any) -> KerasSignature:
     is taken as dynamic, the rest as it was, and ``note`` says so. Raises ``ConversionError``
     for a model that does not know its inputs.
     """
-    structure = _input_structure(model)
+    structure, note = _input_structure(model)
     if structure is None and (recorded := _recorded_call(model)) is not None:
         return recorded
     if structure is None:
@@ -115,7 +116,7 @@ def keras_signature(model: Any) -> KerasSignature:
             "--signature name=1,224,224,3:float32 (signature={'name': (shape, dtype)})"
         )
     declared = tuple(getattr(model, "output_names", None) or _last_layer(model))
-    return KerasSignature.of(structure, declared)
+    return KerasSignature.of(structure, declared, note=note)
 
 
 def named_dims(shape: Sequence[int | None], prefix: str = "") -> tuple[int | str | None, ...]:
@@ -156,15 +157,22 @@ def unique_names(
     return tuple(result)
 
 
-def _input_structure(model: Any) -> Any:
-    """The nest of KerasTensors that the model was built on; ``None`` if it has none."""
+def _input_structure(model: Any) -> tuple[Any, str | None]:
+    """The nest of KerasTensors that the model was built on, or ``None``, and a note on it."""
     import keras
 
-    if isinstance(model, keras.Sequential):
-        inputs = model.inputs if model.built else None
-        return inputs[0] if inputs else None
-    # As it is, a list of one too: Keras warns of any other structure than the model's own.
-    return getattr(model, "_inputs_struct", None)
+    if not isinstance(model, keras.Sequential):
+        # As it is, a list of one too: Keras warns of any other structure than the model's own.
+        return getattr(model, "_inputs_struct", None), None
+    inputs = model.inputs if model.built else None
+    if not inputs or not chosen_by_data(model):
+        return (inputs[0] if inputs else None), None
+    batch, *shape = inputs[0].shape
+    free = keras.KerasTensor((None, *shape), dtype=inputs[0].dtype, name=inputs[0].name)
+    return free, (
+        f"the batch size is free: {batch} is that of the data which {model.name!r} was built on; "
+        "a signature fixes it"
+    )
 
 
 def _recorded_call(model: Any) -> KerasSignature | None:

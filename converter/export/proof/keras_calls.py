@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from runtimes.base import Array, TensorSpec
+from runtimes.keras_models.scope_names import valid_scopes
 from runtimes.keras_models.signature import KerasSignature
 from runtimes.keras_models.state import kept, kept_state, written_variables
 
@@ -51,7 +52,8 @@ def run_in_graph(
         flat: list[Any] = keras.tree.flatten(signature.call(model, tensors))
         return flat
 
-    function = tf.function(call, input_signature=specs).get_concrete_function()
+    with valid_scopes():
+        function = tf.function(call, input_signature=specs).get_concrete_function()
     tensors = [keras.ops.convert_to_tensor(feed[spec.name]) for spec in signature.inputs]
     with kept(written_variables(function)):
         return tuple(np.asarray(tensor) for tensor in function(*tensors))

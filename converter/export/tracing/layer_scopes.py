@@ -7,22 +7,23 @@ number, and then ``conv2d_1`` may be the second layer or the second call of the 
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from typing import Any
 
+from runtimes.keras_models.scope_names import to_scope, valid_scopes
+
 # Replacing Layer.__call__ concerns the whole process: one trace at a time.
 _LOCK = threading.RLock()
-_NOT_ALLOWED = re.compile(r"[^A-Za-z0-9_.\\-]")
 
 
 @contextmanager
 def layer_scopes() -> Iterator[set[str]]:
     """Yield the set that collects the path of every layer called inside, such as ``inner/conv``.
 
-    The path leaves out the outermost layer, which is the model itself.
+    The path leaves out the outermost layer, which is the model itself, and is written as
+    ``to_scope`` writes it.
     """
     import keras
     import tensorflow as tf
@@ -32,8 +33,7 @@ def layer_scopes() -> Iterator[set[str]]:
     original = keras.layers.Layer.__call__
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        name = _NOT_ALLOWED.sub("_", layer.name)
-        stack.append(name)
+        stack.append(to_scope(layer.name))
         path = "/".join(stack[1:])
         try:
             if not path:
@@ -44,7 +44,7 @@ def layer_scopes() -> Iterator[set[str]]:
         finally:
             stack.pop()
 
-    with _LOCK:
+    with _LOCK, valid_scopes():
         keras.layers.Layer.__call__ = call
         try:
             yield paths

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from runtimes.base import Array
 
 _USES = ("LookupTableFindV2", "LookupTableSizeV2")
@@ -17,7 +19,7 @@ def read_tables(function: Any, graph_def: Any) -> dict[str, tuple[Array, Array]]
     """Read the tables that ``function`` captured and name them in its ``graph_def``, in place.
 
     Returns keys and values by the shared name that the table has in ``graph_def`` afterwards;
-    strings are ``bytes``. A table that holds nothing yet comes out empty.
+    strings are ``bytes``. Keys are sorted. A table that holds nothing yet comes out empty.
     """
     import tensorflow as tf
 
@@ -36,7 +38,9 @@ def read_tables(function: Any, graph_def: Any) -> dict[str, tuple[Array, Array]]
             table_handle=captured[node.name], Tkeys=key, Tvalues=value
         )
         name = f"kilnx_table_{len(tables)}"
-        tables[name] = (keys.numpy(), values.numpy())
+        # TensorFlow gives them in another order in every process.
+        order = np.argsort(keys.numpy(), kind="stable")
+        tables[name] = (keys.numpy()[order], values.numpy()[order])
         node.op = "HashTableV2"
         node.ClearField("attr")
         node.attr["key_dtype"].type = key

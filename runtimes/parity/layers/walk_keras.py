@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,7 +19,6 @@ LayerOutput = Callable[[str, Array], None]
 
 # The hooks stand in Keras' own classes, for the whole process.
 _LOCK = threading.RLock()
-_NOT_ALLOWED = re.compile(r"[^A-Za-z0-9_.\\-]")
 
 
 def walk_keras(runtime: KerasRuntime, feed: Feed, emit: LayerOutput) -> None:
@@ -43,7 +41,7 @@ def _told(keras: Any, emit: LayerOutput) -> Iterator[None]:
     original = keras.layers.Layer.__call__
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        stack.append(_NOT_ALLOWED.sub("_", layer.name))
+        stack.append(layer.name)
         path = "/".join(stack[1:])
         try:
             result = original(layer, *args, **kwargs)
