@@ -23,11 +23,12 @@ import numpy as np
 import onnx_ir as ir
 
 from converter import convert
-from converter.report.report import describe_machine, own_version
+from converter.report.report import describe_machine
 from runtimes import check, load_model, profile
 from runtimes.keras_models.load import import_keras, load_custom_objects, load_keras_model
 from runtimes.onnx_graph.layer_names import label_of
 from runtimes.parity.layers.compare_layers import compare_layers
+from runtimes.version import own_version
 
 WEIGHTS = {"Conv": 1, "MatMul": 1, "Gemm": 1, "LSTM": 2, "GRU": 2, "Gather": 0}
 BIASES = {"Conv": 2, "Gemm": 2, "LSTM": 3, "GRU": 3, "Add": 1}

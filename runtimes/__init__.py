@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from runtimes.moved import say_where_modules_moved
 
 if TYPE_CHECKING:
-    from runtimes.base import Array, Feed, Runtime, TensorSpec
+    from runtimes.base import Array, Feed, TensorSpec
     from runtimes.data.batches import Batch
     from runtimes.data.dataset import Dataset
     from runtimes.data.image_folder import ImageOptions
     from runtimes.engines.open_runtime import open_runtime
     from runtimes.engines.ort_cuda import CudaOptions
+    from runtimes.engines.runtime import Runtime
     from runtimes.errors import (
         BudgetError,
         ConversionError,
@@ -82,7 +83,7 @@ _HOME = {
     "Progress": "progress",
     "Array": "base",
     "Feed": "base",
-    "Runtime": "base",
+    "Runtime": "engines.runtime",
     "TensorSpec": "base",
     "ParityReport": "parity.report",
     "check": "parity.check",

@@ -1,11 +1,11 @@
-"""What a runtime is: something that runs one model and can name its inputs and outputs."""
+"""Words that every room shares: arrays by name, what an input looks like, what is closed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -41,36 +41,15 @@ class TensorSpec:
         return f"{self.name}: {self.dtype.name}[{dims}]"
 
 
-class Runtime(Protocol):
-    """One loaded model on one execution provider, as a context manager.
+class Closable(ABC):
+    """Something that holds memory or files until it is closed; a ``with`` block closes it."""
 
-    ``run`` takes arrays named after the inputs (first axis: the sample) and gives back
-    arrays named after the outputs, all of them or those that ``outputs`` names.
-    ``quantized``: some operator works on, or stores weights as, quantized integers.
-    """
-
-    name: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    quantized: bool
-
-    def run(self, feed: Feed, outputs: Sequence[str] | None = None) -> dict[str, Array]:
-        """Run one batch."""
-        ...
-
-    def prepare(self, feed: Feed) -> Callable[[], object]:
-        """Check ``feed`` once and give a function that runs it and nothing else, for timing."""
-        ...
-
+    @abstractmethod
     def close(self) -> None:
-        """Free the model; ``run`` may not be called afterwards."""
-        ...
+        """Let go of what is held; once more does nothing."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, *exception: object) -> None:
+        self.close()

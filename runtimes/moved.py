@@ -182,7 +182,7 @@ MOVED = {
     "runtimes.dataset": "runtimes.data.dataset",
     "runtimes.double": "runtimes.parity.float64.evaluator",
     "runtimes.double_kernels": "runtimes.parity.float64.kernels",
-    "runtimes.double_recurrent": "runtimes.parity.float64.recurrent",
+    "runtimes.double_recurrent": "runtimes.engines.reference_operators.recurrent",
     "runtimes.feed": "runtimes.engines.batching",
     "runtimes.files": "runtimes.atomic_files",
     "runtimes.fingerprint": "runtimes.parity.layers.fingerprint",

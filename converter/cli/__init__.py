@@ -27,7 +27,7 @@ app = typer.Typer(
 
 def _version(value: bool) -> None:
     if value:
-        from converter.report.report import own_version
+        from runtimes.version import own_version
 
         typer.echo(f"kilnx {own_version()}")
         raise typer.Exit

@@ -13,6 +13,7 @@ from typing import Any
 
 from converter.report.analysis import Insight
 from runtimes.readable import ReadableReport
+from runtimes.version import own_version
 
 
 def describe_machine() -> dict[str, Any]:
@@ -139,14 +140,6 @@ class Report(ReadableReport):
     def to_json(self) -> str:
         """``to_dict`` as indented JSON."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
-
-
-def own_version() -> str:
-    """The version of kilnx that runs."""
-    try:
-        return version("kilnx")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "0+unknown"
 
 
 def summary(report: Report) -> str:

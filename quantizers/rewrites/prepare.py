@@ -15,13 +15,10 @@ from runtimes.errors import ModelError
 from runtimes.onnx_graph.fold_pads import FoldPads
 from runtimes.onnx_graph.fold_views import FoldViews
 from runtimes.onnx_graph.opset import convert_opset
+from runtimes.onnx_graph.quantized import first_quantized_node
 
 MIN_OPSET = 13
 """QuantizeLinear and DequantizeLinear take one scale a channel from this opset on."""
-
-_QUANTIZED_OPERATORS = frozenset(
-    {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"}
-)
 
 
 def prepare(model: ir.Model) -> ir.Model:
@@ -47,13 +44,12 @@ def prepare(model: ir.Model) -> ir.Model:
 
 def refuse_quantized(model: ir.Model) -> None:
     """Raise ``ModelError`` when ``model`` holds quantized operators."""
-    for graph in model.graphs():
-        for node in graph:
-            if node.op_type in _QUANTIZED_OPERATORS or node.op_type.startswith("QLinear"):
-                raise ModelError(
-                    f"{model.graph.name or 'the model'} is quantized already: node "
-                    f"{node.name!r} is a {node.op_type}; quantize the float model it came from"
-                )
+    node = first_quantized_node(model)
+    if node is not None:
+        raise ModelError(
+            f"{model.graph.name or 'the model'} is quantized already: node {node.name!r} is a "
+            f"{node.op_type}; quantize the float model it came from"
+        )
 
 
 def _recent(model: ir.Model) -> ir.Model:

@@ -1,13 +1,25 @@
-"""What is fed to a runtime: checked against its inputs, padded where the batch is fixed."""
+"""What is fed to a model: checked against its inputs, padded where the batch is fixed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
-from runtimes.base import Array, Feed, Runtime, TensorSpec
+from runtimes.base import Array, Feed, TensorSpec
 from runtimes.errors import DataError, ModelError
+
+
+class Runner(Protocol):
+    """What can be fed: a runtime, or something that evaluates a model in another way."""
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+
+    def run(self, feed: Feed, outputs: Sequence[str] | None = None) -> dict[str, Array]:
+        """Run one batch."""
+        ...
 
 
 def check_feed(feed: Feed, inputs: Sequence[TensorSpec], model: str) -> None:
@@ -55,7 +67,7 @@ def fixed_batch(inputs: Sequence[TensorSpec], model: str = "the model") -> int |
 
 
 def run_padded(
-    runtime: Runtime, feed: Feed, outputs: Sequence[str] | None = None
+    runtime: Runner, feed: Feed, outputs: Sequence[str] | None = None
 ) -> dict[str, Array]:
     """Run one batch of at most the model's fixed size; the last sample fills up the rest.
 

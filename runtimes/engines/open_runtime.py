@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, TypeGuard
 
 import onnx_ir as ir
 
-from runtimes.base import Runtime
 from runtimes.engines.keras import KerasRuntime, is_keras_file
 from runtimes.engines.openvino import OpenVinoRuntime
 from runtimes.engines.ort import Optimization, OrtRuntime
 from runtimes.engines.ort_cuda import CudaOptions
 from runtimes.engines.reference import ReferenceRuntime
+from runtimes.engines.runtime import Runtime, check_threads
 from runtimes.errors import ModelError
 
 
@@ -68,6 +68,7 @@ def open_runtime(
         ...     runtime.run({"x": np.zeros((2, 4), np.float32)})["scores"].shape
         (2, 3)
     """
+    check_threads(threads)
     if is_keras(model):
         return KerasRuntime(model)
     if not isinstance(model, str | os.PathLike | ir.Model):
@@ -107,7 +108,7 @@ def borrow(
 ) -> Iterator[Runtime]:
     """Yield ``model`` if it is a runtime already, else open it and close it at the end."""
     if is_runtime(model):
-        yield cast(Runtime, model)
+        yield model
         return
     with open_runtime(
         model,
@@ -121,6 +122,6 @@ def borrow(
         yield runtime
 
 
-def is_runtime(model: Any) -> bool:
-    """Whether ``model`` is an open runtime rather than a model that has to be opened."""
-    return all(hasattr(model, name) for name in ("run", "prepare", "inputs", "outputs"))
+def is_runtime(model: Any) -> TypeGuard[Runtime]:
+    """Whether ``model`` is a runtime rather than a model that has to be opened."""
+    return isinstance(model, Runtime)

@@ -56,7 +56,7 @@ def refuse_quantized(model: str) -> ModelError:
     )
 
 
-def run_bound(session: Any, feed: Feed, outputs: Sequence[str], options: Any) -> dict[str, Array]:
+def run_bound(session: Any, feed: Feed, outputs: Sequence[str], options: Any) -> list[Array]:
     """Run once with inputs copied to the device by the binding and outputs copied back."""
     binding = session.io_binding()
     for name, values in feed.items():
@@ -64,7 +64,7 @@ def run_bound(session: Any, feed: Feed, outputs: Sequence[str], options: Any) ->
     for name in outputs:
         binding.bind_output(name, "cpu")
     session.run_with_iobinding(binding, options)
-    return dict(zip(outputs, binding.copy_outputs_to_cpu(), strict=True))
+    return list(binding.copy_outputs_to_cpu())
 
 
 def prepare_bound(

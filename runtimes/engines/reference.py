@@ -6,82 +6,71 @@ https://onnx.ai/onnx/api/reference.html
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from runtimes.base import Array, Feed, TensorSpec
-from runtimes.engines.batching import check_feed, check_outputs
+from runtimes.base import Array, Feed
 from runtimes.engines.placement import Placement
-from runtimes.errors import ModelError, first_line
+from runtimes.engines.reference_operators.table import operators_for
+from runtimes.engines.runtime import Loaded, Runtime, name_of
+from runtimes.engines.self_contained import self_contained
 from runtimes.onnx_files.load_save import ModelSource, load_model, model_inputs, model_outputs
 from runtimes.onnx_graph.quantized import is_quantized
 
 
-class ReferenceRuntime:
+class ReferenceRuntime(Runtime):
     """One ONNX model in the reference evaluator.
 
-    Raises ``ModelError`` naming the operator that it lacks.
+    Args:
+        model: The path of an ONNX file, or a graph.
+
+    Raises:
+        ModelError: The evaluator lacks an operator; names it.
     """
 
-    name: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    quantized: bool
+    engine = "the ONNX reference evaluator"
 
     def __init__(self, model: ModelSource) -> None:
+        super().__init__(model, name=name_of(model))
+
+    def _load(self, source: ModelSource) -> Loaded:
         from onnx.reference import ReferenceEvaluator
 
-        graph = load_model(model)
-        self.name = graph.graph.name or "the model" if graph is model else str(model)
-        self.inputs, self.outputs = model_inputs(graph), model_outputs(graph)
-        self.quantized = is_quantized(graph)
-        self.source = model
-        counts = sum(1 for _ in ir.traversal.RecursiveGraphIterator(graph.graph))
-        self.placement = Placement("reference", {"ONNX reference evaluator": counts}, ())
-        try:
-            self._evaluator: Any = ReferenceEvaluator(ir.to_proto(graph))
-        except Exception as error:  # it has no error class of its own
-            raise ModelError(
-                f"{self.name} does not load in the ONNX reference evaluator: {_line(error)}"
-            ) from error
+        graph = load_model(source)
+        operators = operators_for(graph.opset_imports.get("", 1))
+        self._evaluator = ReferenceEvaluator(_evaluable(graph), new_ops=operators)
+        count = sum(1 for _ in ir.traversal.RecursiveGraphIterator(graph.graph))
+        placement = Placement("reference", {"ONNX reference evaluator": count}, ())
+        return Loaded(model_inputs(graph), model_outputs(graph), placement, is_quantized(graph))
 
-    def run(self, feed: Feed, outputs: Sequence[str] | None = None) -> dict[str, Array]:
-        """Run one batch: ``DataError`` if the feed does not fit, ``ModelError`` if a node fails."""
-        check_feed(feed, self.inputs, self.name)
-        names = [spec.name for spec in self.outputs] if outputs is None else list(outputs)
-        check_outputs(names, self.outputs, self.name)
-        try:
+    def _run(self, feed: Feed, names: Sequence[str]) -> Sequence[Array]:
+        with np.errstate(all="ignore"):
+            found = self._evaluator.run(names, dict(feed))
+        return [np.asarray(value) for value in found]
+
+    def _prepare(self, feed: Feed) -> Callable[[], object]:
+        arrays, run, names = dict(feed), self._evaluator.run, self._output_names
+
+        def call() -> None:
             with np.errstate(all="ignore"):
-                found = self._evaluator.run(names, dict(feed))
-        except Exception as error:
-            raise ModelError(
-                f"{self.name} failed in the ONNX reference evaluator: {_line(error)}"
-            ) from error
-        return dict(zip(names, (np.asarray(value) for value in found), strict=True))
+                run(names, arrays)
 
-    def prepare(self, feed: Feed) -> Callable[[], object]:
-        """Check ``feed`` once and give a function that runs it, for timing."""
-        self.run(feed)
-        return lambda: self._evaluator.run(None, dict(feed))
+        return call
 
-    def close(self) -> None:
-        """Let go of the model."""
+    def _unload(self) -> None:
         self._evaluator = None
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+def _evaluable(graph: ir.Model) -> Any:
+    """The model as a proto in which every output has a name.
 
-
-def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {first_line(error)}"
+    The evaluator keeps an output without one where it looks for inputs that are left out.
+    """
+    copy = self_contained(graph)
+    for place, node in enumerate(ir.traversal.RecursiveGraphIterator(copy.graph)):
+        for output in node.outputs:
+            if not output.name:
+                output.name = f"unnamed {place}.{output.index()}"
+    return ir.to_proto(copy)

@@ -99,6 +99,14 @@ class KerasSignature:
         return "(" + ", ".join(str(spec) for spec in self.inputs) + ")"
 
 
+@dataclass(frozen=True)
+class LiveModel:
+    """A Keras model in memory, and how it is called."""
+
+    model: Any
+    signature: KerasSignature
+
+
 def keras_signature(model: Any) -> KerasSignature:
     """Read the signature of a built Keras model.
 

@@ -1,4 +1,4 @@
-"""Whether a graph computes in integers."""
+"""Whether a graph computes in, or stores its weights as, quantized integers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,21 @@ import re
 
 import onnx_ir as ir
 
+# By name, because the operators are many and in two domains: Q/DQ and what ONNX has in QLinear and
+# Integer forms, and of com.microsoft those that quantize as they go (DynamicQuantizeLSTM), take
+# quantized inputs (QAttention, QGemm, QMoE, QOrdered…) or weights of few bits (MatMulNBits).
+_QUANTIZED = re.compile(
+    r"[Qq]uantize|Integer(16|ToFloat)?$|NBits|Bnb4$|FpQ4$|"
+    r"^Q(Linear|Ordered|Attention|Embed|Gemm|MoE)"
+)
+
 
 def is_quantized(model: ir.Model) -> bool:
-    """Whether any operator quantizes, dequantizes or works on quantized integers."""
-    return any(
-        re.search(r"QuantizeLinear|^QLinear|Integer$|NBits$|^DynamicQuantize", node.op_type)
-        for graph in model.graphs()
-        for node in graph
-    )
+    """Whether some operator quantizes, dequantizes or works on quantized integers."""
+    return first_quantized_node(model) is not None
+
+
+def first_quantized_node(model: ir.Model) -> ir.Node | None:
+    """The first such node, subgraphs included; None where all is float."""
+    nodes = (node for graph in model.graphs() for node in graph)
+    return next((node for node in nodes if _QUANTIZED.search(node.op_type)), None)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from runtimes.base import Array, Runtime
+from runtimes.base import Array
 from runtimes.data.batches import Batch
 from runtimes.engines.batching import run_padded
+from runtimes.engines.runtime import Runtime
 from runtimes.metrics.confidence import samples_needed
 from runtimes.metrics.metric import Metric, drop, drop_uncertainty
 from runtimes.parity.match_tensors import pair_specs

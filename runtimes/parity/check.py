@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from runtimes.base import Array, Runtime
+from runtimes.base import Array
 from runtimes.data.batches import Batch
 from runtimes.data.dataset import Dataset
 from runtimes.engines.batching import fixed_batch, run_padded
-from runtimes.engines.keras import KerasRuntime
 from runtimes.engines.open_runtime import borrow, is_keras, is_runtime
 from runtimes.engines.ort import NO_SPINNING, PROVIDERS, Optimization
+from runtimes.engines.runtime import Runtime
 from runtimes.errors import DataError, ModelError
 from runtimes.metrics.metric import open_metric
 from runtimes.options import KerasOptions, RunOptions, flat_options
@@ -128,8 +128,7 @@ def check(
         report = replace(report, notes=(*report.notes, *dict.fromkeys(matched)))
         if options.layers:  # the walk has sessions of its own; a Keras model is loaded once
             gc.collect()
-            source = first if isinstance(first, KerasRuntime) else reference
-            walked = _layers(source, candidate, samples, options.providers, threads)
+            walked = _layers(first, candidate, samples, options.providers, threads)
             report = replace(report, layers=walked)
     return report
 
@@ -218,11 +217,7 @@ def _compare(  # noqa: PLR0917
         outputs=outputs,
         metrics=metrics,
         notes=samples.notes,
-        placements=tuple(
-            placement
-            for other in others
-            if (placement := getattr(other.runtime, "placement", None)) is not None
-        ),
+        placements=tuple(other.runtime.placement for other in others),
         verdict=_verdict(passed, metrics, rules),
     )
 

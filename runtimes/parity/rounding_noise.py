@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import numpy as np
 
-from runtimes.base import Array, Feed, Runtime, TensorSpec
-from runtimes.engines.batching import run_padded
+from runtimes.base import Array, Feed, TensorSpec
+from runtimes.engines.batching import Runner, run_padded
 from runtimes.engines.keras import KerasRuntime
-from runtimes.engines.ort import OrtRuntime
+from runtimes.engines.runtime import Runtime
 from runtimes.errors import ModelError
 from runtimes.keras_models.float64 import double_model
+from runtimes.keras_models.signature import LiveModel
 from runtimes.onnx_files.load_save import load_model
 from runtimes.parity.float64.evaluator import DoubleEvaluator, widened
 
@@ -70,17 +70,6 @@ class Probe:
         return [chosen[index] for index in sorted(chosen)]
 
 
-class Exact(Protocol):
-    """Something that evaluates a model without its rounding."""
-
-    name: str
-    inputs: tuple[TensorSpec, ...]
-
-    def run(self, feed: Feed, outputs: Sequence[str] | None = None) -> dict[str, Array]:
-        """Evaluate one batch."""
-        ...
-
-
 def measure_noise(reference: Runtime, samples: Sequence[Feed], seed: int = 0) -> Noise | None:
     """The rounding error of ``reference`` on ``samples``; None where nothing can tell."""
     if not samples:
@@ -99,20 +88,19 @@ def measure_noise(reference: Runtime, samples: Sequence[Feed], seed: int = 0) ->
     return _against(reference, samples, moved, "inputs moved by one unit in the last place")
 
 
-def in_double(reference: Runtime) -> Exact:
+def in_double(reference: Runtime) -> Runner:
     """The model of ``reference`` in float64; ``ModelError`` where it cannot be had."""
-    if isinstance(reference, OrtRuntime):
-        return _Padded(DoubleEvaluator(load_model(reference.source)))
-    if isinstance(reference, KerasRuntime):
-        return _DoubleKeras(reference)
-    raise ModelError(f"{reference.name} is neither an ONNX nor a Keras model")
+    source = reference.source
+    if isinstance(source, LiveModel):
+        return _DoubleKeras(reference, source)
+    return _Padded(DoubleEvaluator(load_model(source)))
 
 
 @dataclass
 class _Padded:
     """Runs of one sample on a model whose batch is fixed."""
 
-    exact: Any
+    exact: Runner
     name: str = field(init=False)
     inputs: tuple[TensorSpec, ...] = field(init=False)
 
@@ -124,8 +112,8 @@ class _Padded:
 
 
 class _DoubleKeras:
-    def __init__(self, reference: KerasRuntime) -> None:
-        self._runtime = KerasRuntime(double_model(reference.model))
+    def __init__(self, reference: Runtime, source: LiveModel) -> None:
+        self._runtime = KerasRuntime(double_model(source.model))
         self._names = [spec.name for spec in reference.outputs]
         self.name, self.inputs = reference.name, reference.inputs
 

@@ -15,11 +15,12 @@ from typing import Any, TypeVar
 import numpy as np
 import onnx_ir as ir
 
-from runtimes.base import Array, Runtime
+from runtimes.base import Array
 from runtimes.data.dataset import Dataset
 from runtimes.data.timing_inputs import made_up_inputs, sampled_inputs
 from runtimes.engines.batching import fixed_batch
 from runtimes.engines.open_runtime import borrow, is_keras, is_runtime
+from runtimes.engines.runtime import Runtime
 from runtimes.errors import ModelError
 from runtimes.onnx_files.load_save import file_bytes, model_bytes
 from runtimes.options import RunOptions, flat_options

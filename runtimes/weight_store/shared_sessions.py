@@ -19,15 +19,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
+from runtimes.base import Closable
 from runtimes.engines.ort import OrtRuntime
 from runtimes.engines.ort_cuda import CudaOptions
 from runtimes.engines.ort_install import require_onnxruntime
+from runtimes.engines.runtime import name_of
 from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import ModelSource, load_model
 from runtimes.onnx_files.tensor_bytes import byte_chunks, digest_of
@@ -64,7 +66,7 @@ class SharedReport(ReadableReport):
         )
 
 
-class SharedWeights:
+class SharedWeights(Closable):
     """A pool of weights, and the sessions that read them.
 
     ``folder``: where the optimized models lie. Processes that give the same one share their
@@ -125,7 +127,7 @@ class SharedWeights:
             cuda=CudaOptions(device=device) if self.provider == "cuda" else None,
             initializers=initializers,
         )
-        runtime.name = _name(model)
+        runtime.name = name_of(model)
         return runtime
 
     def report(self) -> SharedReport:
@@ -142,17 +144,6 @@ class SharedWeights:
             self._values.clear()
             if self._temporary is not None:
                 self._temporary.cleanup()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _optimized(self, model: ModelSource) -> str:
         """The name in the store of ``model`` as ONNX Runtime optimized it; made if it is new."""
@@ -255,7 +246,3 @@ def _processor() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     return next((line for line in text.splitlines() if line.startswith("flags")), text[:500])
-
-
-def _name(model: ModelSource) -> str:
-    return model.graph.name or "the ONNX model" if isinstance(model, ir.Model) else os.fspath(model)

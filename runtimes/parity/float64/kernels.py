@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from runtimes.base import Array
+from runtimes.engines.reference_operators.recurrent import gru, lstm, rnn
 from runtimes.onnx_graph.windows import windows
-from runtimes.parity.float64.recurrent import gru, lstm, rnn
 
 Attributes = Mapping[str, Any]
 Kernel = Callable[[Attributes, Sequence[Any]], tuple[Array, ...]]

@@ -9,10 +9,9 @@ from typing import Any
 import onnx_ir as ir
 
 from runtimes.base import Array, Feed
-from runtimes.engines.keras import KerasRuntime
-from runtimes.engines.open_runtime import is_keras
-from runtimes.engines.ort import OrtRuntime
+from runtimes.engines.open_runtime import is_keras, is_runtime, open_runtime
 from runtimes.errors import ModelError
+from runtimes.keras_models.signature import LiveModel
 from runtimes.onnx_files.load_save import load_model, model_inputs
 from runtimes.onnx_graph.layer_names import layer_of
 from runtimes.parity.layers.walk_keras import walk_keras
@@ -33,9 +32,9 @@ class Reference:
 class KerasReference(Reference):
     """A Keras model, told layer by layer."""
 
-    def __init__(self, runtime: KerasRuntime) -> None:
-        self._runtime = runtime
-        self.name, self.inputs = runtime.name, runtime.inputs
+    def __init__(self, name: str, source: LiveModel) -> None:
+        self._source = source
+        self.name, self.inputs = name, source.signature.inputs
 
     def walk(self, feed: Feed, emit: Callable[[str, str | None, Array], None]) -> None:
         """See ``Reference``: each layer's result, under its path and the number of its call."""
@@ -46,7 +45,7 @@ class KerasReference(Reference):
             if value.dtype.kind == "f":
                 emit(path if calls[path] == 1 else f"{path} #{calls[path]}", path, value)
 
-        walk_keras(self._runtime, feed, tell)
+        walk_keras(self._source, feed, tell)
 
 
 class OnnxReference(Reference):
@@ -71,20 +70,20 @@ def open_reference(
     reference: Any, provider: str, threads: int | None, stack: ExitStack
 ) -> Reference:
     """The reference to walk; a Keras model that is opened here closes with ``stack``."""
-    if isinstance(reference, KerasRuntime):
-        return KerasReference(reference)
     if is_keras(reference):
-        return KerasReference(stack.enter_context(KerasRuntime(reference)))
-    return OnnxReference(graph_of(reference), provider, threads)
+        reference = stack.enter_context(open_runtime(reference))
+    source = reference.source if is_runtime(reference) else reference
+    if isinstance(source, LiveModel):
+        return KerasReference(reference.name, source)
+    return OnnxReference(load_model(source), provider, threads)
 
 
 def graph_of(model: Any) -> ir.Model:
     """The graph of an ONNX model, open or not; ``ModelError`` for a Keras model."""
-    if isinstance(model, OrtRuntime):
-        model = model.source
-    if isinstance(model, KerasRuntime) or is_keras(model):
+    source = model.source if is_runtime(model) else model
+    if isinstance(source, LiveModel) or is_keras(source):
         raise ModelError("layers are compared inside an ONNX model: give one as the candidate")
-    return load_model(model)
+    return load_model(source)
 
 
 def name_of(graph: ir.Model) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from runtimes.base import Array, Feed
-from runtimes.engines.keras import KerasRuntime
+from runtimes.keras_models.signature import LiveModel
 from runtimes.keras_models.state import kept_state
 
 LayerOutput = Callable[[str, Array], None]
@@ -21,7 +21,7 @@ LayerOutput = Callable[[str, Array], None]
 _LOCK = threading.RLock()
 
 
-def walk_keras(runtime: KerasRuntime, feed: Feed, emit: LayerOutput) -> None:
+def walk_keras(source: LiveModel, feed: Feed, emit: LayerOutput) -> None:
     """Run one batch and call ``emit`` with every output of every layer, in order of execution.
 
     The layers are run eagerly, inner ones before those that hold them; the model's state stays
@@ -30,9 +30,9 @@ def walk_keras(runtime: KerasRuntime, feed: Feed, emit: LayerOutput) -> None:
     """
     import keras
 
-    with _LOCK, kept_state(runtime.model), _told(keras, emit), _forgetting(keras):
-        tensors = [keras.ops.convert_to_tensor(feed[spec.name]) for spec in runtime.inputs]
-        runtime.signature.call(runtime.model, tensors)
+    with _LOCK, kept_state(source.model), _told(keras, emit), _forgetting(keras):
+        tensors = [keras.ops.convert_to_tensor(feed[spec.name]) for spec in source.signature.inputs]
+        source.signature.call(source.model, tensors)
 
 
 @contextmanager

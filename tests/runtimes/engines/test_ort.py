@@ -8,7 +8,7 @@ import onnx_ir as ir
 import pytest
 
 from runtimes import DataError, ModelError, RuntimeUnavailable
-from runtimes.engines import ort
+from runtimes.engines import ort_session
 from runtimes.engines.ort import OrtRuntime
 
 Graph = Callable[[str], ir.Model]
@@ -43,7 +43,7 @@ def test_inputs_and_outputs_are_named_and_typed(graph: Graph) -> None:
 def test_a_path_and_a_graph_of_any_size_run_alike(
     graph: Graph, saved: Saved, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    monkeypatch.setattr(ort, "_IN_MEMORY_BELOW_BYTES", limit)
+    monkeypatch.setattr(ort_session, "_IN_MEMORY_BELOW_BYTES", limit)
     model = graph(
         "g (float[n, 2] x) => (float[n, 2] y) <float[2, 2] w = {1, 2, 3, 4}> { y = MatMul(x, w) }"
     )
@@ -86,7 +86,7 @@ def test_the_node_that_fails_is_named(graph: Graph, capfd: pytest.CaptureFixture
     )
     with OrtRuntime(model) as runtime:
         bad = {"x": np.ones((2, 2), np.float32), "z": np.ones((3, 2), np.float32)}
-        with pytest.raises(ModelError, match=r"failed when it ran: node 'sum_of_both' \(Add\)"):
+        with pytest.raises(ModelError, match=r"in ONNX Runtime: node 'sum_of_both' \(Add\)"):
             runtime.run(bad)
     captured = capfd.readouterr()
     assert captured.out == captured.err == ""
@@ -112,7 +112,8 @@ def test_an_operator_that_is_not_there_is_named(
         ("g (float[n] x) => (float[n] y) { [odd_one] y = Conv(x) }", "Conv"),
         ("g (int64[n] x) => (int64[n] y) { [odd_one] y = Erf(x) }", "Erf"),
     ):
-        with pytest.raises(ModelError, match=rf"does not load: node 'odd_one' \({name}\)") as error:
+        message = rf"does not load in ONNX Runtime: node 'odd_one' \({name}\)"
+        with pytest.raises(ModelError, match=message) as error:
             OrtRuntime(graph(text))
         assert "\n" not in str(error.value)
         assert ".cc" not in str(error.value)
@@ -137,7 +138,7 @@ def test_inputs_that_are_no_tensors_are_refused(graph: Graph) -> None:
 def test_providers_that_are_not_there(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeUnavailable, match="there is no provider 'tpu'; kilnx runs models"):
         OrtRuntime(graph(TWO), provider="tpu")
-    monkeypatch.setattr(ort, "PROVIDERS", {"cuda": "NoSuchExecutionProvider"})
+    monkeypatch.setattr(ort_session, "PROVIDERS", {"cuda": "NoSuchExecutionProvider"})
     with pytest.raises(RuntimeUnavailable, match=r"has no provider 'cuda' .*kilnx\[gpu\]"):
         OrtRuntime(graph(TWO), provider="cuda")
 

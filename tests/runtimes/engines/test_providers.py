@@ -122,7 +122,7 @@ def test_cuda_runs_bound_with_tf32_off(graph: Graph, gpu_machine: type[FakeSessi
     assert session.log == [
         "no fallback", ("input from the host", "x"), ("output", "y", "cpu"), "ran",
     ]  # fmt: skip
-    assert str(runtime.placement) == f"cuda: 2 nodes on {CUDA}"  # type: ignore[attr-defined]
+    assert str(runtime.placement) == f"cuda: 2 nodes on {CUDA}"
 
 
 def test_cuda_options_reach_the_provider(graph: Graph, gpu_machine: type[FakeSession]) -> None:
@@ -163,7 +163,7 @@ def test_a_fallback_to_the_cpu_is_caught(
     ):
         open_runtime(graph(SUM), "cuda")
     with open_runtime(graph(SUM), "cuda", allow_fallback=True) as runtime:
-        placement = runtime.placement  # type: ignore[attr-defined]
+        placement = runtime.placement
     assert placement.counts == {CUDA: 1, CPU: 1}
     assert [node.node for node in placement.elsewhere] == ["gone"]
 
@@ -184,7 +184,7 @@ def test_a_runtime_that_cannot_tell_is_not_believed() -> None:
 
 def test_the_placement_on_the_cpu_is_read_back(graph: Graph) -> None:
     with open_runtime(graph(SUM)) as runtime:
-        assert runtime.placement.counts == {CPU: 2}  # type: ignore[attr-defined]
+        assert runtime.placement.counts == {CPU: 2}
 
 
 def test_the_reference_evaluator_is_a_runtime(graph: Graph) -> None:

@@ -116,7 +116,7 @@ def test_the_data_of_the_user_are_what_is_run(graph: Graph) -> None:
         "integer inputs were 0 and 1; give data for values that you use",
     )
     assert profile(graph(table), data=np.array([0, 1, 1]), **QUICK).notes == ()
-    with pytest.raises(ModelError, match=r"failed when it ran: node .*\(Gather\)"):
+    with pytest.raises(ModelError, match=r"failed when it ran in ONNX Runtime: node .*\(Gather\)"):
         profile(graph(table), data=np.array([300]), **QUICK)
     with pytest.raises(DataError, match="expects samples of shape"):
         profile(graph(table), data=np.zeros((3, 2), int), **QUICK)

@@ -138,7 +138,7 @@ def test_keras_layers_are_told_in_order_with_their_paths(digits_model: Any, digi
     seen: list[tuple[str, tuple[int, ...]]] = []
     with KerasRuntime(digits_model) as runtime:
         feed = {"image": digits[1]["image"][:2]}
-        walk_keras(runtime, feed, lambda path, value: seen.append((path, value.shape)))
+        walk_keras(runtime.source, feed, lambda path, value: seen.append((path, value.shape)))
         expected = runtime.run(feed)["digit"]
     names = [layer.name for layer in digits_model.layers[1:]]
     assert sorted(path for path, _ in seen) == sorted(names)

@@ -1,0 +1,47 @@
+"""What ONNX Runtime's exceptions say, with the node that they are about first."""
+
+from __future__ import annotations
+
+import re
+
+import onnx_ir as ir
+
+
+def is_onnxruntimes(error: Exception) -> bool:
+    """Whether ONNX Runtime raised ``error``; its classes have no common base of their own."""
+    return type(error).__module__ == "onnxruntime.capi.onnxruntime_pybind11_state"
+
+
+def explain(error: Exception, model: ir.Model | None = None) -> str:
+    """ONNX Runtime's message in one line, the node that it is about first.
+
+    Some messages name the operator only; then the node is the first of its kind in ``model``.
+    """
+    text = re.sub(r"\s+", " ", str(error)).strip()
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+    text = re.sub(r"(?:/[\w.+-]+)+\.(?:cc|h):\d+ ", "", text)  # where in ORT's own source
+    for pattern in (
+        r"while running (?P<op>[\w.]+) node\. Name:'(?P<name>[^']*)'",
+        r"find an implementation for (?P<op>[\w.]+)\(\d+\) node with name '(?P<name>[^']*)'",
+        r"In Node, \(\"(?P<name>[^\"]*)\", (?P<op>[\w.]+),",
+        r"operator \((?P<op>[\w.]+)\) in node \((?P<name>[^)]*)\)",
+        r"Node \((?P<name>[^)]*)\) Op \((?P<op>[\w.]+)\)",
+    ):
+        found = re.search(pattern, text)
+        if found:
+            return f"node {found['name']!r} ({found['op']}): {_memory(text) or text[:500]}"
+    found = re.search(r"(?P<domain>[\w.]*):(?P<op>\w+)\(-?\d+\) is not a registered", text)
+    for graph in model.graphs() if found and model else ():
+        for node in graph:
+            if found and (node.domain, node.op_type) == (found["domain"], found["op"]):
+                return f"node {node.name!r} ({node.op_type}): {text[:500]}"
+    return _memory(text) or text[:500]
+
+
+def _memory(text: str) -> str | None:
+    """What to say of a message about memory that is not to be had."""
+    found = re.search(r"allocate memory for requested buffer of size (\d+)", text)
+    if found is None and "bad_alloc" not in text:
+        return None
+    size = f"{int(found[1]) / 1e9:.1f} GB at once" if found else "more"
+    return f"it needs {size}, and there is not that much memory; try a smaller batch"

@@ -1,0 +1,135 @@
+"""How a session of ONNX Runtime is opened: its options, and the model in a form that it takes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import onnx_ir as ir
+
+from runtimes.engines.ort_cuda import CudaOptions
+from runtimes.engines.placement import RECORD
+from runtimes.errors import RuntimeUnavailable
+from runtimes.onnx_files.load_save import ModelSource, weight_bytes
+
+Optimization = Literal["disabled", "basic", "extended", "all"]
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+"""ONNX Runtime's providers, by the names that users give them."""
+
+FATAL = 4
+"""The severity below which nothing is logged: every error is raised as an exception as well."""
+
+# A protobuf message cannot exceed 2 GiB: larger models reach the session through files.
+_IN_MEMORY_BELOW_BYTES = 1_500_000_000
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """What a session is opened with; ``OrtRuntime`` says what each setting means."""
+
+    provider: str
+    threads: int | None
+    optimization: Optimization
+    optimized_model_path: str | os.PathLike[str] | None
+    config: Mapping[str, str]
+    profile_prefix: str | None
+    arena: bool
+    cuda: CudaOptions | None
+
+    def to_options(self, ort: Any) -> Any:
+        """The settings as ONNX Runtime's ``SessionOptions``."""
+        options = ort.SessionOptions()
+        options.log_severity_level = FATAL
+        options.graph_optimization_level = _level(ort, self.optimization)
+        options.enable_cpu_mem_arena = self.arena
+        if self.threads is not None:
+            options.intra_op_num_threads = self.threads
+            options.inter_op_num_threads = 1
+        if self.optimized_model_path is not None:
+            options.optimized_model_filepath = os.fspath(self.optimized_model_path)
+        if self.profile_prefix is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = self.profile_prefix
+        for key, value in {**RECORD, **self.config}.items():
+            options.add_session_config_entry(key, value)
+        return options
+
+    def to_providers(self) -> list[Any]:
+        """The one provider, with its options where it has some."""
+        name = PROVIDERS[self.provider]
+        return [name if self.cuda is None else (name, self.cuda.to_provider_options())]
+
+
+def open_session(
+    ort: Any, model: ModelSource, settings: SessionSettings, initializers: Mapping[str, Any]
+) -> Any:
+    """A session that never falls back to another provider in silence.
+
+    It uses the memory of ``initializers`` without holding it: the caller keeps them.
+    """
+    options = settings.to_options(ort)
+    for key, shared in initializers.items():
+        options.add_initializer(key, shared)
+    with tempfile.TemporaryDirectory(prefix="kilnx-") as folder:
+        source = _readable(model, Path(folder))
+        session = ort.InferenceSession(source, options, providers=settings.to_providers())
+    session.disable_fallback()
+    return session
+
+
+def require_provider(provider: str, available: Sequence[str]) -> None:
+    """Raise ``RuntimeUnavailable`` where the provider is unknown, or not among ``available``."""
+    if provider not in PROVIDERS:
+        raise RuntimeUnavailable(
+            f"there is no provider {provider!r}; kilnx runs models on: "
+            f"{', '.join((*PROVIDERS, 'reference', 'openvino'))}"
+        )
+    if PROVIDERS[provider] not in available:
+        raise RuntimeUnavailable(
+            f"the installed ONNX Runtime has no provider {provider!r} "
+            f"({PROVIDERS[provider]}); it has {', '.join(available)}{_advice(provider)}"
+        )
+
+
+def _advice(provider: str) -> str:
+    if provider != "cuda":
+        return ""
+    return (
+        ". For an NVIDIA GPU: pip uninstall -y onnxruntime && pip install 'kilnx[gpu]', "
+        "with the CUDA libraries that it needs"
+    )
+
+
+def _level(ort: Any, optimization: Optimization) -> Any:
+    levels = ort.GraphOptimizationLevel
+    return {
+        "disabled": levels.ORT_DISABLE_ALL,
+        "basic": levels.ORT_ENABLE_BASIC,
+        "extended": levels.ORT_ENABLE_EXTENDED,
+        "all": levels.ORT_ENABLE_ALL,
+    }[optimization]
+
+
+def _readable(model: ModelSource, folder: Path) -> str | bytes:
+    """The model as a path or as bytes; a large graph is written into ``folder``."""
+    if not isinstance(model, ir.Model):
+        return os.fspath(model)
+    if _fits_in_memory(model):
+        return bytes(ir.to_proto(model).SerializeToString())
+    path = folder / "model.onnx"
+    ir.save(model, path, format="protobuf", external_data="model.onnx.data")
+    return str(path)
+
+
+def _fits_in_memory(model: ir.Model) -> bool:
+    external = any(
+        isinstance(value.const_value, ir.ExternalTensor)
+        for graph in model.graphs()
+        for value in graph.initializers.values()
+    )
+    return not external and weight_bytes(model) < _IN_MEMORY_BELOW_BYTES

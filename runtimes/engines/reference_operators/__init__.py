@@ -1,0 +1,1 @@
+"""Operators that the ONNX reference evaluator is given, in NumPy."""

@@ -1,0 +1,64 @@
+"""What the ONNX reference evaluator lacks or gets wrong, as operators that it can be given.
+
+Its own LSTM, GRU and RNN leave out the lengths of sequences, other activations, ``clip`` and
+``input_forget`` without a word; QuantizeLinear and DequantizeLinear it has from opset 19 on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from runtimes.base import Array
+from runtimes.engines.reference_operators.quantization import (
+    dequantize_linear,
+    dynamic_quantize_lstm,
+    quantize_linear,
+)
+from runtimes.engines.reference_operators.recurrent import gru, lstm, rnn
+
+Kernel = Callable[[Mapping[str, Any], Sequence[Any]], tuple[Array, ...]]
+
+_FIRST_OWN_QUANTIZATION = 19
+
+
+def operators_for(opset: int) -> list[type[Any]]:
+    """Subclasses of ``onnx.reference.op_run.OpRun`` for a model of that opset."""
+    made = [
+        _operator("", "LSTM", _in_double(lstm)),
+        _operator("", "GRU", _in_double(gru)),
+        _operator("", "RNN", _in_double(rnn)),
+        _operator("com.microsoft", "DynamicQuantizeLSTM", _in_double(dynamic_quantize_lstm)),
+    ]
+    if opset < _FIRST_OWN_QUANTIZATION:
+        made += [
+            _operator("", "QuantizeLinear", quantize_linear),
+            _operator("", "DequantizeLinear", dequantize_linear),
+        ]
+    return made
+
+
+def _operator(domain: str, name: str, kernel: Kernel) -> type[Any]:
+    from onnx.reference.op_run import OpRun
+
+    def run(self: Any, *inputs: Any, **attributes: Any) -> tuple[Array, ...]:
+        given = {key: value for key, value in attributes.items() if value is not None}
+        return kernel(given, inputs)
+
+    return type(name, (OpRun,), {"op_domain": domain, "_run": run})
+
+
+def _in_double(kernel: Kernel) -> Kernel:
+    """``kernel`` computing in float64, with outputs of the first input's type."""
+
+    def rounded(attributes: Mapping[str, Any], inputs: Sequence[Any]) -> tuple[Array, ...]:
+        found = kernel(attributes, [_wide(array) for array in inputs])
+        return tuple(array.astype(inputs[0].dtype) for array in found)
+
+    return rounded
+
+
+def _wide(array: Any) -> Any:
+    return array.astype(np.float64) if array is not None and array.dtype.kind == "f" else array
