@@ -62,6 +62,7 @@ def open_runtime(
     Raises:
         ModelError: ``model`` is not a model, or cannot be read.
         RuntimeUnavailable: The provider is unknown or not installed.
+        ValueError: ``threads`` is below one.
 
     Example:
         >>> with open_runtime("model.onnx") as runtime:

@@ -59,7 +59,10 @@ def engine(request: pytest.FixtureRequest, onnx_files: Mapping[str, Path]) -> It
         def open_on(path: Path, **options: Any) -> Runtime:
             return open_runtime(path, request.param, **options)
 
-        yield Engine(onnx_files, open_on, request.param, request.param != "reference")
+        if request.param == "reference":
+            yield Engine(onnx_files, open_on, "reference")
+        else:
+            yield Engine(onnx_files, open_on, request.param, takes_threads=True, threads=1)
 
 
 def skip_what_is_absent(provider: str) -> None:
@@ -203,9 +206,10 @@ def test_it_is_told_where_the_nodes_run(engine: Engine) -> None:
 
 def test_threads_are_told_and_counted_from_one(engine: Engine) -> None:
     if engine.takes_threads:
-        with engine.open(engine.files["two"], threads=2) as runtime:
-            assert runtime.threads == 2
-            np.testing.assert_array_equal(runtime.run(FEED)["double"], 2 * FEED["x"])
+        for threads in (2, None):
+            with engine.open(engine.files["two"], threads=threads) as runtime:
+                assert runtime.threads == threads
+                np.testing.assert_array_equal(runtime.run(FEED)["double"], 2 * FEED["x"])
     provider = "cpu" if engine.asked == "keras" else engine.asked
     with pytest.raises(ValueError, match="threads must be at least 1, not 0"):
         open_runtime(engine.files["two"], provider, threads=0)
