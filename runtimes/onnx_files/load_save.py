@@ -26,10 +26,15 @@ ModelSource = str | os.PathLike[str] | ir.Model
 
 # A protobuf message cannot exceed 2 GiB; below that, one self-contained file is kinder.
 _EXTERNAL_ABOVE_BYTES = 1_800_000_000
+# A page of memory: mapping less saves nothing.
+_SMALL_BYTES = 4096
 
 
 def load_model(source: ModelSource) -> ir.Model:
-    """Open an ONNX model; weights in external data stay memory-mapped.
+    """Open an ONNX model; weights in external data are read where one file could hold them.
+
+    The graph is then what it would be without external data: good when the files are gone. The
+    weights of larger models stay memory-mapped.
 
     Args:
         source: The file; an ``onnx_ir.Model`` is given back as it is.
@@ -45,7 +50,11 @@ def load_model(source: ModelSource) -> ir.Model:
         >>> load_model("model.onnx").graph.outputs[0].name
         'scores'
     """
-    return source if isinstance(source, ir.Model) else _load(Path(source), ir.load)
+    if isinstance(source, ir.Model):
+        return source
+    model = _load(Path(source), ir.load)
+    _read_external(model)
+    return model
 
 
 def load_graph(path: str | os.PathLike[str]) -> ir.Model:
@@ -189,6 +198,32 @@ def _spec(value: ir.Value) -> TensorSpec:
     if value.shape is not None:
         shape = tuple(d if isinstance(d, int) else d.value for d in value.shape)
     return TensorSpec(str(value.name), np.dtype(dtype), shape)
+
+
+def _read_external(model: ir.Model) -> None:
+    """Take external weights into memory: all of them, or the small ones where they are too many.
+
+    Small ones that are mapped could not be written again while an array of them is in use.
+    """
+    everything = weight_bytes(model) <= _EXTERNAL_ABOVE_BYTES
+    mapped = list(_external_tensors(model))
+    read = {
+        id(tensor): _in_memory(tensor)
+        for tensor in mapped
+        if everything or tensor.nbytes <= _SMALL_BYTES
+    }
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            value.const_value = read.get(id(value.const_value), value.const_value)
+        for node in graph:
+            for name, attribute in list(node.attributes.items()):
+                if id(attribute.value) in read:
+                    node.attributes[name] = ir.AttrTensor(name, read[id(attribute.value)])
+
+
+def _in_memory(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
+    array = tensor.numpy().copy()
+    return ir.Tensor(array, dtype=tensor.dtype, shape=tensor.shape, name=tensor.name)
 
 
 def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:

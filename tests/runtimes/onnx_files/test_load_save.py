@@ -9,6 +9,7 @@ import onnx_ir as ir
 import pytest
 
 from runtimes import DataError, ModelError, load_model, open_runtime, save_model
+from runtimes.engines.ort import OrtRuntime
 from runtimes.onnx_files import load_save as modelfile
 from runtimes.onnx_files.load_save import (
     file_bytes,
@@ -75,6 +76,39 @@ def test_a_model_with_weights_beside_it_becomes_one_file(external: Path, tmp_pat
         found = runtime.run({"x": np.ones((1, 2), np.float32)})["y"]
     assert found.tolist() == [[5, 7, 9]]
     assert abs((tmp_path / "one.onnx").stat().st_size - size) < 100
+
+
+def test_a_model_outlives_the_files_of_its_weights(external: Path) -> None:
+    feed = {"x": np.ones((1, 2), np.float32)}
+    with OrtRuntime(external, threads=1) as runtime:
+        (expected,) = runtime.run(feed).values()
+    model = load_model(external)
+    arrays = [value.const_value.numpy() for value in model.graph.initializers.values()]
+    external.with_name("m.data").unlink()
+    with OrtRuntime(model.clone(), threads=1) as runtime:  # while the arrays are in use
+        (found,) = runtime.run(feed).values()
+    np.testing.assert_array_equal(found, expected)
+    assert arrays
+
+
+def test_a_constant_node_outlives_the_file_of_its_weight(graph: Graph, tmp_path: Path) -> None:
+    proto = ir.to_proto(
+        graph(
+            "g (float[n] x) => (float[n] y) { c = Constant<value = float {3}>()\n y = Mul(x, c) }"
+        )
+    )
+    tensor = proto.graph.node[0].attribute[0].t
+    tensor.raw_data = np.float32(3).tobytes()
+    tensor.ClearField("float_data")
+    onnx.external_data_helper.set_external_data(tensor, "c.data", 0, 4)
+    (tmp_path / "c.data").write_bytes(tensor.raw_data)
+    tensor.ClearField("raw_data")
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    model = load_model(tmp_path / "m.onnx")
+    (tmp_path / "c.data").unlink()
+    with OrtRuntime(model, threads=1) as runtime:
+        (found,) = runtime.run({"x": np.ones(2, np.float32)}).values()
+    np.testing.assert_array_equal(found, [3, 3])
 
 
 def test_the_interface_is_read_from_the_graph(graph: Graph) -> None:
