@@ -130,6 +130,8 @@ def _batch_normalization(node: ir.Node, rank: int | None) -> tuple[ir.Value, Aff
         output.uses() or output.is_graph_output() for output in node.outputs[1:]
     ):
         raise Refused("it normalizes with the statistics of the batch (training mode)")
+    if not node.attributes.get_int("spatial", 1):  # until opset 8
+        raise Refused("it has statistics of its own for every place")
     arrays = [constant(value) for value in node.inputs[1:]]
     gamma, beta, mean, variance = (
         np.zeros(0) if array is None else array.astype(np.float64).reshape(-1) for array in arrays

@@ -16,6 +16,9 @@ from runtimes.onnx_graph.values import Array, constant, is_op
 REFERENCE_LIMIT = 16384
 """Elements, of all inputs together, above which the reference implementation is not asked."""
 
+MOST_PRODUCTS = 1 << 30
+"""Multiply-adds of a matrix product, about a second's worth, above which it is not computed."""
+
 
 def evaluate(node: ir.Node, inputs: Sequence[Array | None], opset: int) -> list[Array] | None:
     """Outputs of ``node`` for these inputs, or ``None`` where it cannot be computed here.
@@ -139,6 +142,18 @@ def _divide(left: Array, right: Array) -> Array:
     return _integer_division(left, right) if left.dtype.kind in "iu" else np.divide(left, right)
 
 
+def _matmul(node: ir.Node, arrays: list[Array]) -> Array | None:
+    """A product of floats, summed in double precision and rounded once."""
+    left, right = arrays
+    if left.dtype.kind != "f" or left.ndim == 0 or right.ndim == 0:
+        return None
+    if left.size * right.size > MOST_PRODUCTS * max(1, left.shape[-1]):
+        return None
+    with np.errstate(all="ignore"):
+        product = left.astype(np.float64) @ right.astype(np.float64)
+        return np.asarray(product).astype(left.dtype)
+
+
 _ELEMENTWISE: dict[str, Callable[..., Array]] = {
     "Add": np.add,
     "Sub": np.subtract,
@@ -171,6 +186,7 @@ _BY_NUMPY: dict[str, Callable[[ir.Node, list[Array]], Array | None]] = {
     "Gather": _gather,
     "Slice": _slice,
     "Shape": _shape,
+    "MatMul": _matmul,
     **dict.fromkeys(_ELEMENTWISE, _elementwise),
 }
 

@@ -62,6 +62,13 @@ def _of_gather(node: ir.Node, arrays: list[Array]) -> int:
     return arrays[0].size // rows * arrays[1].size if rows else 0
 
 
+def _of_product(node: ir.Node, arrays: list[Array]) -> int:
+    left, right = arrays
+    rows = left.shape[-2:-1]
+    columns = right.shape[-1:] if right.ndim > 1 else ()
+    return math.prod((*np.broadcast_shapes(left.shape[:-2], right.shape[:-2]), *rows, *columns))
+
+
 def _of_rank(node: ir.Node, arrays: list[Array]) -> int:
     return arrays[0].ndim
 
@@ -73,6 +80,7 @@ _RULES: dict[str, Callable[[ir.Node, list[Array]], int | None]] = {
     "Range": _of_range,
     "Gather": _of_gather,
     "Shape": _of_rank,
+    "MatMul": _of_product,
     **dict.fromkeys(("Concat", "Slice", "Cast", "Reshape", "Squeeze", "Unsqueeze"), _of_all),
     **dict.fromkeys(
         (

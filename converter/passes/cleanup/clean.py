@@ -8,13 +8,17 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from converter.passes.cleanup.common_subexpressions import MergeCommonSubexpressions
+from converter.passes.cleanup.constant_if import ResolveConstantIf
 from converter.passes.cleanup.identities import RemoveIdentities
 from converter.passes.cleanup.names import UniqueNames
 from runtimes.onnx_graph.rewrite import Refuse, RewritePass
 
+# Until version 3 every initializer had to be an input as well, one that callers could set.
+_OLDEST_WITHOUT_INPUTS = 4
+
 
 class Clean(RewritePass):
-    """Ready onnx-ir passes and two of ours, repeated until nothing changes.
+    """Ready onnx-ir passes and some of ours, repeated until nothing changes.
 
     After it every constant is an initializer that no caller can override, every value and
     node has a name of its own, nodes stand in topological order, and nothing is left that
@@ -40,6 +44,7 @@ def _once(model: ir.Model) -> None:
     ir.passes.Sequential(
         common.RemoveInitializersFromInputsPass(),
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        ResolveConstantIf(),
         RemoveIdentities(),
         MergeCommonSubexpressions(),
         common.RemoveUnusedNodesPass(),
@@ -48,6 +53,8 @@ def _once(model: ir.Model) -> None:
         common.TopologicalSortPass(),
         UniqueNames(),
     )(model)
+    if model.graph.initializers:
+        model.ir_version = max(model.ir_version, _OLDEST_WITHOUT_INPUTS)
     for graph in model.graphs():
         for name, value in tuple(graph.initializers.items()):
             if not value.uses() and not value.is_graph_output() and not value.is_graph_input():
@@ -59,7 +66,8 @@ def fingerprint(model: ir.Model) -> Hashable:
 
     Tensors count by identity: two fingerprints of one model that lives on can be compared.
     """
-    return tuple(_graph_fingerprint(graph) for graph in model.graphs()), tuple(model.functions)
+    graphs = tuple(_graph_fingerprint(graph) for graph in model.graphs())
+    return model.ir_version, graphs, tuple(model.functions)
 
 
 def _graph_fingerprint(graph: ir.Graph) -> Hashable:

@@ -119,3 +119,30 @@ def test_the_limit_is_an_option(graph, check_pass):
     model = graph("(float[256, 256] x) => (float[256, 256] y)", "e = Expand(k, s) y = Add(x, e)",
                   k=normal(1, 256), s=np.array([256, 256]))  # fmt: skip
     assert check_pass(FoldConstants(max_growth_bytes=1 << 20), model).modified
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_a_product_of_constants_is_computed(graph, check_pass, dtype):
+    """The first step of an unrolled recurrent layer, whose weight is used again."""
+    rng = np.random.default_rng(0)
+    kind = "float" if dtype == np.float32 else "float16"
+    model = graph(
+        f"({kind}[N, 160] x) => ({kind}[N, 160] y)",
+        "a = MatMul(h, u) b = Add(x, a) c = Tanh(b) d = MatMul(c, u) y = Add(b, d)",
+        h=rng.normal(size=(1, 160)).astype(dtype),
+        u=(rng.normal(size=(160, 160)) / 16).astype(dtype),
+    )
+    check_pass(FoldConstants(), model, tolerance=1e-5 if dtype == np.float32 else 1e-2)
+    assert [node.op_type for node in model.graph] == ["Add", "Tanh", "MatMul", "Add"]
+
+
+def test_a_product_that_takes_too_long_stays(graph, monkeypatch):
+    monkeypatch.setattr("runtimes.onnx_graph.evaluate.MOST_PRODUCTS", 100)
+    monkeypatch.setattr("runtimes.onnx_graph.evaluate.REFERENCE_LIMIT", 10)
+    model = graph(
+        "(float[N, 8] x) => (float[N, 8] y)",
+        "a = MatMul(h, u) y = Add(x, a)",
+        h=np.ones((2, 8), np.float32),
+        u=np.ones((8, 8), np.float32),
+    )
+    assert not FoldConstants()(model).modified
