@@ -71,9 +71,3 @@ def quantize_array(values: Array, grid: QuantizationParameters) -> Array:
     codes += np.float32(grid.zero_point)
     np.clip(codes, 0, LEVELS, out=codes)
     return np.asarray(codes.astype(np.uint8))
-
-
-def dequantize_array(codes: Array, grid: QuantizationParameters) -> Array:
-    """The float32 values of ``codes`` (uint8, any shape)."""
-    shifted = codes.astype(np.int32) - grid.zero_point
-    return np.asarray(shifted.astype(np.float32) * np.float32(grid.scale))

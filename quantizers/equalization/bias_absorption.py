@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from quantizers.equalization.channel_groups import ChannelGroup, channel_groups
 from runtimes.onnx_graph.linear import bias_of, rounded, write_bias
-from runtimes.onnx_graph.rewrite import Refuse, RewritePass
+from runtimes.onnx_graph.rewrite import Refuse
 from runtimes.onnx_graph.values import Array, is_op
 
 Bounds = Mapping[str, tuple[Array, Array]]
@@ -27,24 +27,14 @@ Bounds = Mapping[str, tuple[Array, Array]]
 _NARROWER = 0.9
 
 
-class AbsorbBiases(RewritePass):
-    """Move constant parts of channels; within ``bounds`` the model computes the same."""
-
-    def __init__(self, bounds: Bounds) -> None:
-        self.bounds = bounds
-
-    def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
-        """Absorb what can be, wherever a range narrows by it."""
-        return bool(absorb_biases(model, self.bounds, refuse))
-
-    def __repr__(self) -> str:
-        return f"AbsorbBiases(bounds of {len(self.bounds)} values)"
-
-
 def absorb_biases(
     model: ir.Model, bounds: Bounds, refuse: Refuse = lambda node, reason: None
 ) -> dict[str, Array]:
-    """Do what ``AbsorbBiases`` does; give what was moved, ``[channels]`` by value name."""
+    """Move constant parts of channels wherever a range narrows by it.
+
+    Within ``bounds`` the model computes the same. Gives what was moved, ``[channels]`` by value
+    name; ``refuse`` is told where nothing could be.
+    """
     moved: dict[str, Array] = {}
     for group in channel_groups(model.graph, refuse):
         value = _last(group)

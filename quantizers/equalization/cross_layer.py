@@ -23,7 +23,7 @@ import onnx_ir as ir
 
 from quantizers.equalization.channel_groups import ChannelGroup, channel_groups
 from runtimes.onnx_graph.linear import Linear, bias_of, rounded, write_bias
-from runtimes.onnx_graph.rewrite import Refuse, RewritePass
+from runtimes.onnx_graph.rewrite import Refuse
 from runtimes.onnx_graph.values import Array, add_initializer, constant, drop_if_unused
 
 # Factors beyond it would only make up numbers for channels that are as good as dead.
@@ -37,30 +37,17 @@ _RANGE_POWERS = (0.25, 0.5, 0.75, 1.0)
 _GAIN = 0.8
 
 
-class EqualizeChannels(RewritePass):
-    """Rescale the channels between linear operators; the model computes the same.
-
-    ``peaks``: the largest magnitude of every channel of an activation, ``[channels]`` by the
-    name of the value; without it the largest weights that make a channel stand for it.
-    """
-
-    def __init__(self, peaks: Mapping[str, Array] = MappingProxyType({})) -> None:
-        self.peaks = peaks
-
-    def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
-        """Equalize every group of channels that can be."""
-        return bool(equalize_channels(model, self.peaks, refuse))
-
-    def __repr__(self) -> str:
-        return f"EqualizeChannels(peaks of {len(self.peaks)} values)"
-
-
 def equalize_channels(
     model: ir.Model,
     peaks: Mapping[str, Array] = MappingProxyType({}),
     refuse: Refuse = lambda node, reason: None,
 ) -> dict[str, Array]:
-    """Do what ``EqualizeChannels`` does; give the factors, ``[channels]`` by value name."""
+    """Rescale the channels between linear operators; the model computes the same.
+
+    ``peaks``: the largest magnitude of every channel of an activation, ``[channels]`` by the
+    name of the value; without it the largest weights that make a channel stand for it. Gives the
+    factors, ``[channels]`` by value name; ``refuse`` is told what lets none through.
+    """
     factors: dict[str, Array] = {}
     for group in channel_groups(model.graph, refuse):
         factor = _factor(group, peaks)

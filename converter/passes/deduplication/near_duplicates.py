@@ -11,21 +11,9 @@ import onnx_ir as ir
 from converter.passes.deduplication.initializers import Merge, layers_of, mergeable, replace_by
 from runtimes.base import Array
 from runtimes.onnx_files.tensor_bytes import CHUNK_BYTES, byte_chunks
-from runtimes.onnx_graph.rewrite import Refuse, RewritePass
 
 # Enough to tell unrelated weights apart without reading them.
 _PROBES = 256
-
-
-class MergeNearDuplicates(RewritePass):
-    """``merge_near`` as a pass."""
-
-    def __init__(self, tolerance: float) -> None:
-        self.tolerance = tolerance
-
-    def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
-        """Merge in the main graph and its subgraphs."""
-        return bool(merge_near(model, self.tolerance))
 
 
 def merge_near(model: ir.Model, tolerance: float) -> tuple[Merge, ...]:

@@ -8,10 +8,11 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from pruning_checks import run_model, zero_operand
+from zeroed_channels import zero_channels
 
 from converter.export.export import export
 from converter.pruning.groups.dependencies import find_dependencies
-from converter.pruning.groups.removal import remove_channels, zero_channels
+from converter.pruning.groups.removal import remove_channels
 from converter.pruning.groups.selection import Dependencies
 from converter.pruning.operators.channels import IntArray
 from converter.pruning.repair.sums import Problem

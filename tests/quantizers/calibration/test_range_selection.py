@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from int8_arithmetic import dequantize_array
 
 from quantizers.calibration.observers import HistogramObserver, MinMaxObserver, Range
 from quantizers.calibration.range_selection import (
@@ -13,7 +14,7 @@ from quantizers.calibration.range_selection import (
     percentile_range,
     squared_error,
 )
-from quantizers.calibration.scales import dequantize_array, grid_for, quantize_array
+from quantizers.calibration.scales import grid_for, quantize_array
 
 
 def histogram(values: np.ndarray) -> HistogramObserver:

@@ -5,17 +5,13 @@ import onnx_ir as ir
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from int8_arithmetic import saturating_product
 
 from quantizers import QuantizeOptions, quantize_model
 from quantizers.calibration.scales import QuantizationParameters
 from quantizers.policy.plan import make_plan
 from quantizers.rewrites.prepare import prepare
-from quantizers.weights.saturation import (
-    CodeRange,
-    largest_pair_sum,
-    safe_levels,
-    saturating_product,
-)
+from quantizers.weights.saturation import CodeRange, largest_pair_sum, safe_levels
 
 
 def exact(activation: np.ndarray, weight: np.ndarray) -> np.ndarray:

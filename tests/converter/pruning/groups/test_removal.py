@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from pruning_checks import random_selection, run_model
 from random_graphs import image_network, sequence_network
 from random_shapes import feed_of, shape_network
+from zeroed_channels import zero_channels
 
 from converter.passes import optimize
 from converter.passes.shapes.infer_shapes import InferShapes
 from converter.pruning.groups.dependencies import find_dependencies
-from converter.pruning.groups.removal import remove_channels, zero_channels
+from converter.pruning.groups.removal import remove_channels
 from converter.pruning.groups.selection import Dependencies, Selection
 
 SEEDS = st.integers(0, 2**32 - 1)
