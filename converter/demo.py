@@ -11,6 +11,7 @@ from converter.compression.compress import compress
 from converter.report.report import Report
 from runtimes.atomic_files import refuse_existing
 from runtimes.errors import RuntimeUnavailable
+from runtimes.extras import missing_extra
 from runtimes.keras_models.load import import_keras, make_deterministic
 from runtimes.progress import Progress, silent
 
@@ -72,8 +73,7 @@ def load_digits(seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
         from sklearn import datasets
     except ImportError as error:
         raise RuntimeUnavailable(
-            "the demo takes its data from scikit-learn, which is not installed; "
-            "mend it with: pip install 'kilnx[demo]'"
+            missing_extra("scikit-learn", "demo", "the demo takes its data from it")
         ) from error
     digits = datasets.load_digits()
     images = (digits.images / 16.0).astype(np.float32)

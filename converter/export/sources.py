@@ -6,9 +6,11 @@ import inspect
 import os
 import re
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
-from runtimes.errors import ConversionError, DataError, first_line
+from runtimes.errors import ConversionError, DataError, RuntimeUnavailable, first_line
+from runtimes.extras import missing_extra
 from runtimes.keras_models.load import KerasSource, import_keras, load_keras_model
 from runtimes.keras_models.signature import KerasSignature, keras_signature
 
@@ -28,9 +30,11 @@ def load_source(
     """Return the live model and its signature.
 
     ``signature`` is for models that do not know their inputs (unbuilt or subclassed), or to fix
-    dimensions that are dynamic in the model. Raises what ``load_keras_model`` does, and
-    ``DataError`` for a signature that does not fit the model's own.
+    dimensions that are dynamic in the model. Raises what ``load_keras_model`` does,
+    ``RuntimeUnavailable`` without tf2onnx, which the export needs, and ``DataError`` for a
+    signature that does not fit the model's own.
     """
+    _require_tf2onnx()
     model = load_keras_model(
         source,
         custom_objects=custom_objects,
@@ -41,6 +45,13 @@ def load_source(
     if signature is None:
         return model, keras_signature(model)
     return model, given_signature(model, signature)
+
+
+def _require_tf2onnx() -> None:
+    """Say before anything is loaded that tf2onnx is missing where only it is."""
+    import_keras()
+    if find_spec("tf2onnx") is None:
+        raise RuntimeUnavailable(missing_extra("tf2onnx", "keras", "the export needs it"))
 
 
 def parse_signature(text: str) -> tuple[str, tuple[tuple[int | None, ...], str]]:

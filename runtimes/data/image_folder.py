@@ -12,6 +12,7 @@ import numpy as np
 from runtimes.base import Array, TensorSpec
 from runtimes.data.sources import Columns, regroup
 from runtimes.errors import DataError
+from runtimes.extras import missing_extra
 
 _ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 _GRAY_MODES = {"1", "L", "LA"}
@@ -208,7 +209,7 @@ def _require_pillow() -> Any:
         from PIL import Image
     except ImportError as error:
         raise DataError(
-            "reading a folder of images needs Pillow: pip install 'kilnx[images]'; "
+            f"{missing_extra('Pillow', 'images', 'a folder of images needs it')}; "
             "or save the images as an .npz file"
         ) from error
     return Image

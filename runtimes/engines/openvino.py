@@ -17,6 +17,7 @@ from runtimes.engines.placement import Placement
 from runtimes.engines.runtime import Loaded, Runtime, name_of
 from runtimes.engines.self_contained import self_contained
 from runtimes.errors import RuntimeUnavailable
+from runtimes.extras import missing_extra
 from runtimes.onnx_files.load_save import ModelSource, load_model, model_inputs, model_outputs
 from runtimes.onnx_graph.quantized import is_quantized
 
@@ -81,9 +82,7 @@ def require_openvino() -> Any:
     try:
         return import_module("openvino")
     except ImportError as error:
-        raise RuntimeUnavailable(
-            f"OpenVINO is not installed ({error}): pip install 'kilnx[openvino]'"
-        ) from error
+        raise RuntimeUnavailable(missing_extra("OpenVINO", "openvino", str(error))) from error
 
 
 def _placement(compiled: Any) -> Placement:

@@ -7,6 +7,7 @@ from importlib import import_module, metadata
 from typing import Any
 
 from runtimes.errors import RuntimeUnavailable
+from runtimes.extras import missing_extra, pip_install
 
 
 def is_installed(distribution: str) -> bool:
@@ -31,12 +32,11 @@ def require_onnxruntime(installed: Callable[[str], bool] = is_installed) -> Any:
         raise RuntimeUnavailable(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; "
             "keep one: pip uninstall -y onnxruntime onnxruntime-gpu && "
-            "pip install 'kilnx[gpu]' (or 'kilnx[cpu]')"
+            f"{pip_install('gpu')} (or the extra 'cpu')"
         )
     if not cpu and not gpu:
         raise RuntimeUnavailable(
-            "ONNX Runtime is not installed: pip install 'kilnx[cpu]' "
-            "(for an NVIDIA GPU: pip install 'kilnx[gpu]')"
+            f"{missing_extra('ONNX Runtime', 'cpu')} (for an NVIDIA GPU the extra 'gpu')"
         )
     try:
         return import_module("onnxruntime")
@@ -44,5 +44,5 @@ def require_onnxruntime(installed: Callable[[str], bool] = is_installed) -> Any:
         extra = "gpu" if gpu else "cpu"
         raise RuntimeUnavailable(
             f"ONNX Runtime is installed but does not load ({error}); reinstall it: "
-            f"pip install --force-reinstall 'kilnx[{extra}]'"
+            f"{pip_install(extra, '--force-reinstall')}"
         ) from error

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from runtimes.engines.ort_cuda import CudaOptions
 from runtimes.engines.placement import RECORD
 from runtimes.errors import RuntimeUnavailable
+from runtimes.extras import pip_install
 from runtimes.onnx_files.load_save import ModelSource, weight_bytes
 
 Optimization = Literal["disabled", "basic", "extended", "all"]
@@ -100,7 +101,7 @@ def _advice(provider: str) -> str:
     if provider != "cuda":
         return ""
     return (
-        ". For an NVIDIA GPU: pip uninstall -y onnxruntime && pip install 'kilnx[gpu]', "
+        f". For an NVIDIA GPU: pip uninstall -y onnxruntime && {pip_install('gpu')}, "
         "with the CUDA libraries that it needs"
     )
 

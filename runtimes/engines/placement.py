@@ -12,6 +12,8 @@ from runtimes.errors import RuntimeUnavailable
 RECORD = {"session.record_ep_graph_assignment_info": "1"}
 """Session configuration that lets ONNX Runtime remember its assignment."""
 
+_CPU = "CPUExecutionProvider"
+
 _NAMED = 5
 
 
@@ -28,24 +30,30 @@ class NodePlacement:
 class Placement:
     """Where a model's nodes run: how many on each provider, and which are not where they should be.
 
-    ``asked`` is the name that the user gave.
+    ``asked`` is the name that the user gave. ``counts`` is None where nobody counts the nodes:
+    ONNX Runtime before 1.24, with the CPU as its only provider.
     """
 
     asked: str
-    counts: Mapping[str, int]
+    counts: Mapping[str, int] | None
     elsewhere: tuple[NodePlacement, ...]
 
     def __str__(self) -> str:
+        if self.counts is None:
+            return f"{self.asked}: all nodes on {_CPU}"
         parts = ", ".join(f"{count} nodes on {name}" for name, count in self.counts.items())
         return f"{self.asked}: {parts or 'no nodes'}"
 
 
-def read_placement(session: Any) -> list[NodePlacement]:
+def read_placement(session: Any) -> list[NodePlacement] | None:
     """Every node's provider, from a session that was opened with ``RECORD``.
 
-    Raises ``RuntimeUnavailable`` where this ONNX Runtime cannot tell.
+    None where nothing but the CPU can run a node and this ONNX Runtime does not list them.
+    Raises ``RuntimeUnavailable`` where it does not say which of several providers runs a node.
     """
     read = getattr(session, "get_provider_graph_assignment_info", None)
+    if read is None and session.get_providers() == [_CPU]:
+        return None
     if read is None:
         raise RuntimeUnavailable(
             "this ONNX Runtime does not say on which provider its nodes run, so nobody could tell "
@@ -60,9 +68,16 @@ def read_placement(session: Any) -> list[NodePlacement]:
 
 
 def judge_placement(
-    nodes: Sequence[NodePlacement], asked: str, provider: str, *, allow_fallback: bool, model: str
+    nodes: Sequence[NodePlacement] | None,
+    asked: str,
+    provider: str,
+    *,
+    allow_fallback: bool,
+    model: str,
 ) -> Placement:
     """Raise ``RuntimeUnavailable`` if a node is not on ``provider`` and that is not allowed."""
+    if nodes is None:
+        return Placement(asked, None, ())
     elsewhere = tuple(node for node in nodes if node.provider != provider)
     if elsewhere and not allow_fallback:
         named = ", ".join(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from runtimes.errors import DataError, ModelError, RuntimeUnavailable
+from runtimes.extras import missing_extra, pip_install
 from runtimes.keras_models.archive import load_file
 from runtimes.keras_models.saved_config import read_config
 from runtimes.keras_models.saved_model import is_saved_model, load_saved_model
@@ -37,10 +38,13 @@ def import_keras() -> Any:
         with _no_native_stderr():
             import keras
             import tensorflow  # noqa: F401  # the noise is printed at its import
+    except ModuleNotFoundError as error:
+        why = f"a Keras model needs them; {error}"
+        raise RuntimeUnavailable(missing_extra("TensorFlow with Keras", "keras", why)) from error
     except ImportError as error:
         raise RuntimeUnavailable(
-            f"Keras and TensorFlow are needed here and cannot be imported ({error}); "
-            "mend it with: pip install --force-reinstall kilnx"
+            f"Keras and TensorFlow are installed but do not load ({error}); reinstall them: "
+            f"{pip_install('keras', '--force-reinstall')}"
         ) from error
     backend = keras.backend.backend()
     if backend != "tensorflow":

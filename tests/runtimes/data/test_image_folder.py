@@ -19,7 +19,7 @@ def test_without_pillow_the_message_says_how(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(DataError, match=r"needs Pillow: pip install 'kilnx\[images\]'"):
+    with pytest.raises(DataError, match=r"Pillow is not installed .*'images' brings it: pip"):
         Dataset.open(tmp_path)
 
 

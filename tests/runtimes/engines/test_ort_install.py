@@ -22,18 +22,18 @@ def test_either_alone_is_enough(name: str) -> None:
 
 
 def test_neither_says_what_to_install() -> None:
-    with pytest.raises(RuntimeUnavailable, match=r"pip install 'kilnx\[cpu\]'") as caught:
+    with pytest.raises(RuntimeUnavailable, match="the extra 'cpu' brings it: pip") as caught:
         require_onnxruntime(lambda _: False)
     assert caught.value.exit_code == 3
 
 
 def test_both_say_how_to_keep_one() -> None:
-    command = r"pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'kilnx\[gpu\]'"
+    command = r"pip uninstall -y onnxruntime onnxruntime-gpu && pip install '.*\[gpu\]'"
     with pytest.raises(RuntimeUnavailable, match=command):
         require_onnxruntime(lambda _: True)
 
 
 def test_one_that_does_not_load_is_reinstalled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(RuntimeUnavailable, match=r"--force-reinstall 'kilnx\[gpu\]'"):
+    with pytest.raises(RuntimeUnavailable, match=r"--force-reinstall '.*\[gpu\]'"):
         require_onnxruntime(lambda asked: asked == "onnxruntime-gpu")
