@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import numpy as np
@@ -14,16 +14,15 @@ Layout = Literal["nhwc", "nchw"]
 _IMAGE_RANKS = (4, 5)
 
 
-def channels_first(model: ir.Model) -> tuple[str, ...]:
-    """Turn the image inputs (rank 4 or 5) of a channels-last model to channels first, in place.
+def channels_first(model: ir.Model, images: Collection[str]) -> None:
+    """Turn the inputs called ``images`` (rank 4 or 5) from channels last to first, in place.
 
     Each gets a Transpose back, which later passes cancel against the one that leads into the
-    first convolution. The names of the inputs that were transposed.
+    first convolution.
     """
-    transposed = []
     for value in model.graph.inputs:
         shape = value.shape
-        if value.is_initializer() or shape is None or not is_image(len(shape)):
+        if value.name not in images or shape is None:
             continue
         rank = len(shape)
         uses = list(value.uses())
@@ -34,8 +33,6 @@ def channels_first(model: ir.Model) -> tuple[str, ...]:
         for node, index in uses:
             node.replace_input_with(index, back.outputs[0])
         model.graph.insert_before(model.graph[0], back)
-        transposed.append(str(value.name))
-    return tuple(transposed)
 
 
 def _to_channels_last(graph: ir.Graph, value: ir.Value, shape: ir.Shape) -> ir.Node:

@@ -10,9 +10,10 @@ from typing import Any, get_args
 import onnx_ir as ir
 
 from converter.export.bfloat16 import NOTE, uses_bfloat16
-from converter.export.channels_first import Layout
+from converter.export.channels_first import Layout, is_image
 from converter.export.dimension_names import share_dimension_names
 from converter.export.export import export
+from converter.export.image_inputs import channels_last_images
 from converter.export.low_bit_notes import low_bit_notes, preferred_opset
 from converter.export.opsets import choose_opset
 from converter.export.proof.chunks import prove_chunks
@@ -152,7 +153,8 @@ def convert(
             layout=layout,
             states=states if options.stateful else (),
         )
-        low_bit = low_bit_notes(path, live, graph, expected, layout=layout)
+        images = _moved_images(live, keras_signature, layout)
+        low_bit = low_bit_notes(path, live, graph, expected, images=images)
         return ConversionReport(
             source=live.name if live is model else str(model),
             output=str(output),
@@ -164,15 +166,23 @@ def convert(
             size_bytes=file_bytes(path),
             proofs=proofs,
             notes=(
-                *_notes(live, keras_signature),
+                *_notes(live, keras_signature, layout),
                 *_state_notes(states, options.stateful),
                 *low_bit,
             ),
         )
 
 
-def _notes(model: Any, signature: KerasSignature) -> tuple[str, ...]:
+def _notes(model: Any, signature: KerasSignature, layout: Layout) -> tuple[str, ...]:
     found = [signature.note, NOTE if uses_bfloat16(model) else None]
+    if layout == "nchw":
+        moved = channels_last_images(model, signature)
+        found += [
+            f"the input {spec.name!r} stays as it is: the layers that read it have its channels "
+            "first already"
+            for spec in signature.inputs
+            if is_image(len(spec.shape or ())) and spec.name not in moved
+        ]
     return tuple(note for note in found if note is not None)
 
 
@@ -222,7 +232,13 @@ def _export_and_prove(
     share_dimension_names(graph, signature, expected)
     write_model(graph, path)
     names = [str(value.name) for value in graph.graph.outputs[: len(expected[0].outputs)]]
-    proofs = prove(path, model, signature, names, expected, graph=graph, layout=layout)
+    images = _moved_images(model, signature, layout)
+    proofs = prove(path, model, signature, names, expected, graph=graph, images=images)
     if states:
-        proofs += prove_chunks(path, model, signature, states, expected, graph=graph, layout=layout)
+        proofs += prove_chunks(path, model, signature, states, expected, graph=graph, images=images)
     return graph, proofs
+
+
+def _moved_images(model: Any, signature: KerasSignature, layout: Layout) -> tuple[str, ...]:
+    """The inputs that the file has channels first and Keras has not."""
+    return channels_last_images(model, signature) if layout == "nchw" else ()

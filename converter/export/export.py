@@ -22,6 +22,7 @@ from converter.export.bfloat16 import (
     widened,
 )
 from converter.export.channels_first import Layout, channels_first
+from converter.export.image_inputs import channels_last_images
 from converter.export.interface import interim_names, name_interface, set_defaults
 from converter.export.node_names import name_after_layers
 from converter.export.opsets import DEFAULT_OPSET, NEWEST_CONVERTED_OPSET
@@ -104,7 +105,7 @@ def export(
         if narrow is not None:
             restore_interface(converted, signature, narrow)
         if layout == "nchw":
-            channels_first(converted)
+            channels_first(converted, channels_last_images(model, signature))
         optimize(converted)
         name_after_layers(converted, traced.layers)
         converted = convert_opset(converted, opset)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from converter.export.channels_first import Layout
 from converter.export.opsets import DEFAULT_OPSET
 from converter.export.proof.expectations import Expectation
 from converter.export.proof.prove import FLOAT32_MATMUL, feed_of
@@ -32,7 +31,7 @@ def low_bit_notes(
     graph: ir.Model,
     expected: Sequence[Expectation],
     *,
-    layout: Layout,
+    images: Collection[str],
 ) -> tuple[str, ...]:
     """Notes for the report of a model with weights in 4 or 8 bits; none for other models.
 
@@ -50,7 +49,7 @@ def low_bit_notes(
         )
     if not any(node.op_type == "DequantizeLinear" for node in graph.graph):
         return tuple(notes)
-    moved = _moved(path, graph, expected, layout)
+    moved = _moved(path, graph, expected, images)
     if moved > _WORTH_SAYING:
         ((option, value),) = FLOAT32_MATMUL.items()
         notes.append(
@@ -66,14 +65,14 @@ def _moved(
     path: str | os.PathLike[str],
     graph: ir.Model,
     expected: Sequence[Expectation],
-    layout: Layout,
+    images: Collection[str],
 ) -> float:
     """Largest difference between Keras and a default session, relative to each output."""
     found = [0.0]
     names = [str(value.name) for value in graph.graph.outputs]
     with OrtRuntime(path) as runtime:
         for run in expected:
-            actual = runtime.run(feed_of(run, layout))
+            actual = runtime.run(feed_of(run, images))
             for name, reference in zip(names, run.outputs, strict=False):  # no states
                 if reference.dtype.kind != "f" or not reference.size:
                     continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from converter.export.channels_first import Layout
 from converter.export.proof.differences import judge, max_difference
 from converter.export.proof.expectations import Expectation
 from converter.export.proof.keras_calls import call_eagerly
@@ -38,7 +37,7 @@ def prove_chunks(
     expected: Sequence[Expectation],
     *,
     graph: ir.Model,
-    layout: Layout,
+    images: Collection[str],
 ) -> tuple[OutputProof, ...]:
     """Run two chunks in Keras and in the file, which gets back the states that it gave.
 
@@ -60,7 +59,7 @@ def prove_chunks(
     with proof_session(Path(path), graph) as session, open_exported(session, model) as runtime:
         for number, chunk in enumerate(chunks):
             place = f"chunk {number + 1} ({where(chunk)})"
-            feed = {**feed_of(chunk, layout), **fed}
+            feed = {**feed_of(chunk, images), **fed}
             actual = run_exported(runtime, feed, place, model)
             for index, name in enumerate(names):
                 error, allowed = judge(

@@ -33,7 +33,7 @@ def input_uses(model: Any, inputs: Sequence[TensorSpec]) -> list[InputUse]:
     through nested models and whatever keeps integers or strings. In others all inputs of
     integers share what the embeddings declare.
     """
-    network = _network(model)
+    network = network_of(model)
     if network is not None and len(network.inputs) == len(inputs):
         uses = [InputUse() for _ in inputs]
         _follow(network, [{index} for index in range(len(inputs))], uses)
@@ -58,7 +58,7 @@ def _follow(network: Any, sources: list[set[int]], uses: list[InputUse]) -> list
                 continue
             tensors = node.arguments.keras_tensors
             read = [reached.get(id(tensor), set()) for tensor in tensors]
-            inner = _network(node.operation)
+            inner = network_of(node.operation)
             if inner is not None and len(inner.inputs) == len(read):
                 given = _follow(inner, read, uses)
                 reached.update({id(t): s for t, s in zip(node.outputs, given, strict=False)})
@@ -117,7 +117,7 @@ def _and(first: InputUse, second: InputUse) -> InputUse:
     return InputUse(min(limits, default=None), masked, first.terms or second.terms)
 
 
-def _network(operation: Any) -> Any:
+def network_of(operation: Any) -> Any:
     """The graph of layers that a model is, ``None`` for a layer and for a subclassed model."""
     import keras
 

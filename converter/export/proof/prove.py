@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from converter.export.channels_first import Layout, is_image, to_channels_first
+from converter.export.channels_first import to_channels_first
 from converter.export.proof.differences import agree, judge, max_difference
 from converter.export.proof.expectations import Expectation
 from converter.export.proof.keras_calls import run_in_graph, run_keras
@@ -59,16 +59,16 @@ def prove(
     expected: Sequence[Expectation],
     *,
     graph: ir.Model | None = None,
-    layout: Layout = "nhwc",
+    images: Collection[str] = (),
 ) -> tuple[OutputProof, ...]:
     """Check the ONNX file at ``path`` and hold it against what Keras answered.
 
     ``graph``: what it was written from; a large file is proven on the weights in there, once
-    they were compared with the file's. Raises ``ConversionError`` when the checker, the runtime
-    or the comparison says no.
+    they were compared with the file's. ``images``: the inputs that the file has channels first.
+    Raises ``ConversionError`` when the checker, the runtime or the comparison says no.
     """
     with proof_session(Path(path), graph) as session, open_exported(session, model) as runtime:
-        prover = _Prover(runtime, model, signature, tuple(output_names), layout)
+        prover = _Prover(runtime, model, signature, tuple(output_names), images)
         return tuple(proof for run in expected for proof in prover.proofs(run))
 
 
@@ -80,11 +80,11 @@ class _Prover:
     model: Any
     signature: KerasSignature
     names: tuple[str, ...]
-    layout: Layout
+    images: Collection[str]
 
     def proofs(self, run: Expectation) -> list[OutputProof]:
         """Hold the file against one answer of Keras."""
-        feed = feed_of(run, self.layout)
+        feed = feed_of(run, self.images)
         actual = run_exported(self.runtime, feed, where(run), self.model)
         outputs, call = run.outputs, run_keras
         if not all(map(agree, outputs, (actual[name] for name in self.names))):
@@ -161,18 +161,13 @@ def _check_file(path: Path) -> None:
         ) from error
 
 
-def feed_of(run: Expectation, layout: Layout) -> Feed:
-    """What Keras was fed with, as the file of this layout takes it."""
-    return _transposed(run.feed) if layout == "nchw" else run.feed
-
-
-def _transposed(feed: Feed) -> dict[str, Array]:
-    """The feed with its images channels first, as ``channels_first`` has transposed the inputs."""
+def feed_of(run: Expectation, images: Collection[str]) -> Feed:
+    """What Keras was fed with, and the ``images`` channels first, as the file takes them."""
     return {
         name: np.ascontiguousarray(values.transpose(to_channels_first(values.ndim)))
-        if is_image(values.ndim)
+        if name in images
         else values
-        for name, values in feed.items()
+        for name, values in run.feed.items()
     }
 
 

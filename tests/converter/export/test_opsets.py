@@ -81,6 +81,37 @@ def test_the_turned_axes_are_the_right_ones(keras: Any, tmp_path: Path) -> None:
     np.testing.assert_allclose(got, model(x), atol=1e-5)
 
 
+def test_images_that_are_channels_first_already_stay(keras: Any, tmp_path: Path) -> None:
+    """One input of each kind, the first behind a nested model."""
+    layers = keras.layers
+    inner_input = keras.Input((3, 8, 6))
+    doubled = layers.UpSampling2D(data_format="channels_first")(inner_input * 2.0)
+    inner = keras.Model(inner_input, doubled)
+    first, last = keras.Input((3, 8, 6), name="first"), keras.Input((8, 6, 3), name="last")
+    pooled = layers.GlobalAveragePooling2D(data_format="channels_first")(inner(first))
+    model = keras.Model([first, last], [pooled, layers.GlobalAveragePooling2D()(last)])
+    report = convert(model, tmp_path / "m.onnx", layout="nchw")
+    assert report.inputs == ("first: float32[batch, 3, 8, 6]", "last: float32[batch, 3, 8, 6]")
+    assert [note for note in report.notes if "channels first already" in note] == [
+        "the input 'first' stays as it is: the layers that read it have its channels first already"
+    ]
+
+
+def test_a_subclassed_model_of_channels_first_stays(keras: Any, tmp_path: Path) -> None:
+    class Pool(keras.Model):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.pool = keras.layers.GlobalMaxPooling2D(data_format="channels_first")
+
+        def call(self, x: Any) -> Any:
+            return self.pool(x)
+
+    model = Pool()
+    model(np.zeros((2, 3, 8, 6), np.float32))
+    report = convert(model, tmp_path / "m.onnx", layout="nchw")
+    assert report.inputs[0].endswith("float32[batch, 3, 8, 6]")
+
+
 def test_an_unknown_layout_is_refused(digits_model: Any, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no layout 'hwcn'"):
         convert(digits_model, tmp_path / "m.onnx", layout="hwcn")  # type: ignore[arg-type]
