@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from quantizers.policy.plan import Unit
 from runtimes.base import Array
-from runtimes.onnx_graph.values import constant, is_op
-from runtimes.onnx_graph.windows import rows_of, windows
+from runtimes.onnx_graph.values import constant
 
 # So many rows of one batch, evenly spread: neighbouring positions say nearly the same.
 _ROWS = 4096
@@ -23,16 +20,7 @@ def kernel_inputs(unit: Unit) -> int | None:
     weight = constant(unit.weight)
     if weight is None or len(unit.weight.uses() if unit.weight else ()) != 1:
         return None
-    if is_op(unit.node, "Conv"):
-        plain = unit.node.attributes.get_string("auto_pad", "NOTSET") in ("NOTSET", "VALID")
-        return int(np.prod(weight.shape[1:])) if plain and weight.ndim in (3, 4) else None
-    if weight.ndim != 2:
-        return None
-    if is_op(unit.node, "Gemm"):
-        if unit.node.attributes.get_int("transA", 0):
-            return None
-        return int(weight.shape[1 - unit.rule.weight_axis(unit.node)])  # type: ignore[operator]
-    return int(weight.shape[0])
+    return unit.operator.kernel_inputs(unit.node, weight)
 
 
 class CovarianceObserver:
@@ -46,20 +34,18 @@ class CovarianceObserver:
         size = kernel_inputs(unit)
         if size is None:
             raise ValueError(f"{unit.name} has no matrix form")
-        weight = constant(unit.weight)
-        assert weight is not None
         self._unit = unit
-        self._kernel = weight.shape[2:] if is_op(unit.node, "Conv") else ()
-        self._groups = unit.node.attributes.get_int("group", 1) if self._kernel else 1
-        self._products: Array = np.zeros((self._groups, size, size))
-        self._sums: Array = np.zeros((self._groups, size))
+        groups = unit.operator.groups(unit.node)
+        self._products: Array = np.zeros((groups, size, size))
+        self._sums: Array = np.zeros((groups, size))
         self._count = 0
 
     def update(self, batch: Array) -> None:
         """Take in one batch of the unit's input."""
         if not batch.size:
             return
-        rows = self._rows(batch)
+        operator, weight = self._unit.operator, self._unit.weight_array()
+        rows = operator.kernel_rows(self._unit.node, weight, batch, _stride)
         self._products += rows.transpose(0, 2, 1) @ rows
         self._sums += rows.sum(axis=1, dtype=np.float64)
         self._count += rows.shape[1]
@@ -79,24 +65,6 @@ class CovarianceObserver:
             mean = self._sums / max(1, self._count)
             products = products - mean[:, :, None] * mean[:, None, :]
         return products
-
-    def _rows(self, batch: Array) -> Array:
-        """What the kernel sees, ``[groups, positions, inputs]``."""
-        if not self._kernel:
-            flat = batch.reshape(1, -1, batch.shape[-1])
-            return np.ascontiguousarray(flat[:, :: _stride(flat.shape[1])])
-        node, taps = self._unit.node, len(self._kernel)
-        pads = list(node.attributes.get_ints("pads", [0] * (2 * taps)))
-        strides = node.attributes.get_ints("strides", [1] * taps)
-        dilations = node.attributes.get_ints("dilations", [1] * taps)
-        if node.attributes.get_string("auto_pad", "NOTSET") == "VALID":
-            pads = [0] * (2 * taps)
-        around = [(0, 0), (0, 0), *zip(pads[:taps], pads[taps:], strict=True)]
-        padded = np.pad(batch, around) if any(pads) else batch
-        views = windows(padded, self._kernel, strides, dilations)
-        total = len(views) * math.prod(views.shape[2 : 2 + taps])
-        chosen = np.arange(0, total, _stride(total))
-        return np.ascontiguousarray(rows_of(views, chosen, self._groups, taps))
 
 
 def _stride(rows: int) -> int:

@@ -178,7 +178,7 @@ def scaled(statistics: Statistics, factors: Mapping[str, Array]) -> Statistics:
 def _channel_axis(value: ir.Value, plan: Plan) -> int | None:
     for unit in plan.readers(value):
         if unit.weight is not None:
-            return 1 if unit.node.op_type == "Conv" else -1
+            return unit.channel_axis
     unit_before = plan.producer(value)
     if unit_before is not None and unit_before.weight is not None:
         return unit_before.channel_axis

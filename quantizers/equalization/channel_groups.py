@@ -14,12 +14,10 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
+from quantizers.policy.operators.table import operator_of
 from runtimes.onnx_graph.linear import Linear, bias_of, linear_of
 from runtimes.onnx_graph.rewrite import Refuse, Refused
-from runtimes.onnx_graph.values import constant, is_constant, is_op, rank
-
-_ELEMENTWISE = ("Relu", "LeakyRelu", "PRelu", "Identity")
-_SPATIAL = ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
+from runtimes.onnx_graph.values import constant, is_constant, rank
 
 
 @dataclass(eq=False)
@@ -105,7 +103,7 @@ class _Groups:
                             self.block(value, node, "a subgraph reads it")
 
     def _visit(self, node: ir.Node) -> bool:
-        if is_op(node, "Constant") or not node.inputs:
+        if not node.inputs:
             return False
         linear = linear_of(node) if self._reads_one(node) else None
         if linear is not None:
@@ -114,20 +112,22 @@ class _Groups:
         data = node.inputs[0]
         if data is None or rank(data) is None:
             return False
-        special = {
-            "LayerNormalization": self._normalization,
-            "Flatten": self._flatten,
-            "Reshape": self._flatten,
-            "Add": self._add,
-        }
-        if is_op(node, *special):
-            return special[node.op_type](node, data)
-        spatial = is_op(node, *_SPATIAL) and len(node.outputs) == 1
-        slopes = is_op(node, "PRelu") and not is_constant(node.inputs[1])
-        if not spatial and (slopes or not is_op(node, *_ELEMENTWISE)):
-            return False
-        if spatial:
-            self._tie(node, data, 1 - _rank(data))
+        return self._passes(node, data)
+
+    def _passes(self, node: ir.Node, data: ir.Value) -> bool:
+        """Tie what ``node`` reads to what it writes, if factors get through it."""
+        operator = operator_of(node)
+        match None if operator is None else operator.factors(node):
+            case "normalization":
+                return self._normalization(node, data)
+            case "flatten":
+                return self._flatten(node, data)
+            case "sum":
+                return self._add(node, data)
+            case "images":
+                self._tie(node, data, 1 - _rank(data))
+            case None:
+                return False
         self._join(node, data, node.outputs[0])
         return True
 

@@ -106,7 +106,7 @@ def build_candidate(
         model = basis.source.clone()
         plan = make_plan(model.graph, kept)
         single = find_weights_only(model.graph, kept)
-        if not single and not any(unit.rule.kind == "compute" for unit in plan.units):
+        if not single and not any(unit.operator.kind == "compute" for unit in plan.units):
             return None
         watched = [str(value.name) for value in observed_values(plan)]
         ranges = {name: basis.ranges[name] for name in watched}

@@ -144,7 +144,7 @@ def _measure(
     source: ir.Model, full: QuantizedCandidate, data: Dataset, options: QuantizeOptions
 ) -> _Measured:
     costs = operator_costs(source, full, data, options)
-    names = [unit.name for unit in full.plan.units if unit.rule.kind == "compute"]
+    names = [unit.name for unit in full.plan.units if unit.operator.kind == "compute"]
     names += [one.name for one in full.weights_only]
     sensitivities = measure_sensitivities(source, full.basis, names, data, options)
     # The plan of the INT8 graph has Q/DQ between; the search needs the float graph's.
@@ -232,7 +232,11 @@ def _worth_of_bytes(source: ir.Model, name: str) -> float:
     node = next((node for node in source.graph if node.name == name), None)
     if node is None:
         return 0.0
-    held = sum(array.nbytes for value in node.inputs if (array := constant(value)) is not None)
+    held = sum(
+        array.nbytes / len(value.uses())  # a shared weight goes when all who read it are INT8
+        for value in node.inputs
+        if value is not None and (array := constant(value)) is not None
+    )
     return 1e6 * _WORTH_OF_THE_SIZE * 0.75 * held / max(1, weight_bytes(source))
 
 

@@ -50,7 +50,7 @@ def cheapest_floats(
 def _add_conversions(network: Network, plan: Plan, value: ir.Value, cost: int) -> None:
     """Charge ``cost`` where the maker of ``value`` is in INT8 and a reader in float, or reverse."""
     maker = plan.producer(value)
-    made: Hashable = _FLOAT if maker is None or not maker.rule.int8_output else maker.name
+    made: Hashable = _FLOAT if maker is None or not maker.operator.int8_output else maker.name
     readers = {unit.name for unit in plan.readers(value)}
     if readers:
         back = ("quantize", value.name)

@@ -38,7 +38,7 @@ def measure_sensitivities(
     for name in names:
         model = basis.source.clone()
         plan = make_plan(model.graph, everything - _whole(basis, name))
-        single = find_weights_only(model.graph, everything - {name})
+        single = find_weights_only(model.graph, everything - _whole(basis, name))
         if not plan.units and not single:
             continue
         ranges = {str(v.name): basis.ranges[str(v.name)] for v in observed_values(plan)}
@@ -54,8 +54,11 @@ def measure_sensitivities(
 
 
 def _whole(basis: CalibratedModel, name: str) -> set[str]:
-    """The operator called ``name`` with what it absorbs."""
+    """The operator called ``name`` with what it absorbs, or what shares its table."""
     for unit in make_plan(basis.source.graph).units:
         if unit.name == name:
             return {name, *(str(node.name) for node in unit.absorbed)}
+    for one in find_weights_only(basis.source.graph):
+        if one.name == name:
+            return set(one.together)
     return {name}

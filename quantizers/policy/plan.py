@@ -1,19 +1,21 @@
 """Which operators of a graph run in INT8, and why the others do not.
 
-The plan is the largest set of operators that satisfies the policy: start with all that have a
-row in the table, and drop those whose neighbours make INT8 pointless, until nothing changes.
+The plan is the largest set of operators that satisfies the policy: start with all that the table
+has an INT8 form for, and drop those whose neighbours make INT8 pointless, until nothing changes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from quantizers.policy.operators import RULES, Rule, clip_bounds, is_foldable_activation
-from runtimes.onnx_graph.values import is_constant, is_op, only_user, rank
+from quantizers.policy.operators.base import Operator
+from quantizers.policy.operators.table import operator_of
+from runtimes.base import Array
+from runtimes.onnx_graph.values import constant, is_constant, only_user
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +28,7 @@ class Unit:
     """
 
     node: ir.Node
-    rule: Rule
+    operator: Operator
     data: tuple[ir.Value, ...]
     weight: ir.Value | None
     bias: ir.Value | None
@@ -42,18 +44,39 @@ class Unit:
         return str(self.node.name)
 
     @property
+    def moves(self) -> bool:
+        """Whether its output lies on the grid of its input, because nothing is computed."""
+        return self.operator.kind == "movement"
+
+    @property
     def takes_bias(self) -> bool:
         """Whether the kernel adds a bias by the channel, or could."""
-        return self.bias is not None or self.rule.bias is not None
+        return self.bias is not None or self.operator.bias is not None
 
     @property
     def channel_axis(self) -> int:
         """The axis of ``sum`` that the bias runs along."""
-        return 1 if self.node.op_type == "Conv" else -1
+        return self.operator.channel_axis
+
+    @property
+    def weight_axis(self) -> int | None:
+        """The axis of the weight that has a scale each; None: one scale for all."""
+        return self.operator.weight_axis(self.node)
+
+    def weight_array(self) -> Array:
+        """The float weight of a unit that has one (shared memory)."""
+        array = constant(self.weight)
+        assert array is not None
+        return array
+
+    def bias_array(self) -> Array | None:
+        """The float bias, ``[channels]``, if there is one."""
+        array = constant(self.bias)
+        return None if array is None else array.reshape(-1)
 
     def reads(self, node: ir.Node, index: int) -> bool:
         """Whether input ``index`` of ``node`` is an activation that this unit takes in."""
-        return node is self.node and (self.rule.data is None or index in self.rule.data)
+        return node is self.node and (self.operator.data is None or index in self.operator.data)
 
 
 @dataclass(frozen=True)
@@ -72,9 +95,9 @@ class Plan:
     def rounds(self, value: ir.Value) -> bool:
         """Whether ``value`` comes out of an INT8 kernel that gives no float result."""
         unit = self._by_output.get(value)
-        if unit is None or not unit.rule.int8_output:
+        if unit is None or not unit.operator.int8_output:
             return False
-        return unit.rule.kind != "movement" or self.rounds(unit.data[0])
+        return not unit.moves or self.rounds(unit.data[0])
 
     def readers(self, value: ir.Value) -> Iterator[Unit]:
         """The INT8 units that take ``value`` in as an activation."""
@@ -88,14 +111,22 @@ class Plan:
         values: dict[ir.Value, None] = {}
         for unit in self.units:
             values.update(dict.fromkeys(unit.data))
-            if unit.rule.int8_output:
+            if unit.operator.int8_output:
                 values[unit.output] = None
         return tuple(values)
+
+    def weight_groups(self) -> list[tuple[Unit, ...]]:
+        """The units that have a weight, those together that read the same one alike."""
+        groups: dict[tuple[ir.Value, int | None], list[Unit]] = {}
+        for unit in self.units:
+            if unit.weight is not None:
+                groups.setdefault((unit.weight, unit.weight_axis), []).append(unit)
+        return [tuple(group) for group in groups.values()]
 
     def source(self, value: ir.Value) -> ir.Value:
         """The value whose grid ``value`` shares because it was only moved since."""
         unit = self._by_output.get(value)
-        while unit is not None and unit.rule.kind == "movement":
+        while unit is not None and unit.moves:
             value = unit.data[0]
             unit = self._by_output.get(value)
         return value
@@ -133,51 +164,54 @@ def is_float(value: ir.Value | None) -> bool:
 
 
 def _refusal(node: ir.Node) -> str | None:
-    rule = RULES.get(node.op_type) if node.domain == "" else None
+    operator = operator_of(node)
     if not any(is_float(output) for output in node.outputs):
         return "it computes no float32 values"
-    if rule is None:
+    if operator is None or operator.kind == "float":
         return f"ONNX Runtime has no INT8 kernel for {node.op_type} that pays"
-    if rule.kind == "activation":
+    if operator.kind == "activation":
         return "it does not directly follow an operator that could absorb it"
-    data = node.inputs if rule.data is None else [node.inputs[i] for i in rule.data]
+    data = node.inputs if operator.data is None else [node.inputs[i] for i in operator.data]
     if not all(is_float(value) for value in data):
         return "it does not read float32 values"
-    return rule.refuse(node)
+    return operator.refuse(node) or _constant_data(data)
+
+
+def _constant_data(data: Sequence[ir.Value | None]) -> str | None:
+    if any(is_constant(value) for value in data):
+        return "it reads a constant, not what comes from the samples"
+    return None
 
 
 def _make_unit(node: ir.Node, keep_float: Mapping[str, str] | Set[str]) -> Unit:
-    rule = RULES[node.op_type]
-    indices = range(len(node.inputs)) if rule.data is None else rule.data
-    bias = _input(node, rule.bias)
+    operator = operator_of(node)
+    assert operator is not None
+    indices = range(len(node.inputs)) if operator.data is None else operator.data
+    bias = _input(node, operator.bias)
     absorbed: list[ir.Node] = []
     output = node.outputs[0]
-    if is_op(node, "MatMul") and rank(node.inputs[1]) == 2:
-        add = only_user(output)
-        vector = _bias_vector(add, output, node.inputs[1])
-        if add is not None and vector is not None and add.name not in keep_float:
-            bias, output = vector, add.outputs[0]
-            absorbed.append(add)
+    addition = operator.added_bias(node)
+    if addition is not None and addition[0].name not in keep_float:
+        add, bias = addition
+        output = add.outputs[0]
+        absorbed.append(add)
     accumulated = output
-    ceiling, has_activation = math.inf, False
-    if rule.kind in ("compute", "arithmetic"):
-        follower = only_user(output)
-        if follower is not None and is_foldable_activation(follower):
-            bounds = clip_bounds(follower)
-            ceiling, has_activation = (bounds or (0.0, math.inf))[1], True
-            output = follower.outputs[0]
-            absorbed.append(follower)
+    follower = only_user(output) if operator.fuses_activation else None
+    ceiling = _ceiling(follower)
+    if follower is not None and ceiling is not None:
+        output = follower.outputs[0]
+        absorbed.append(follower)
     return Unit(
         node=node,
-        rule=rule,
+        operator=operator,
         data=tuple(v for v in (node.inputs[i] for i in indices) if v is not None),
-        weight=_input(node, rule.weight),
+        weight=_input(node, operator.weight),
         bias=bias,
         absorbed=tuple(absorbed),
         sum=accumulated,
         output=output,
-        ceiling=ceiling,
-        has_activation=has_activation,
+        ceiling=math.inf if ceiling is None else ceiling,
+        has_activation=ceiling is not None,
     )
 
 
@@ -185,16 +219,17 @@ def _input(node: ir.Node, index: int | None) -> ir.Value | None:
     return node.inputs[index] if index is not None and index < len(node.inputs) else None
 
 
-def _bias_vector(
-    add: ir.Node | None, product: ir.Value, weight: ir.Value | None
-) -> ir.Value | None:
-    """The constant vector that ``add`` adds to every row of a matrix product."""
-    if add is None or weight is None or weight.shape is None or not is_op(add, "Add"):
+def _ceiling(activation: ir.Node | None) -> float | None:
+    """The upper bound of an ``activation`` that the edges of a grid can clip for, else None.
+
+    A grid that starts at zero clips below zero by itself, and its top stays at or below the upper
+    bound. Other lower bounds rarely fall on a grid.
+    """
+    operator = operator_of(activation)
+    if activation is None or operator is None or operator.kind != "activation":
         return None
-    other = add.inputs[1] if add.inputs[0] is product else add.inputs[0]
-    if other is None or other.shape is None or not is_constant(other) or not is_float(other):
-        return None
-    return other if list(other.shape) == [weight.shape[1]] else None
+    bounds = operator.bounds(activation)
+    return bounds[1] if bounds is not None and bounds[0] == 0.0 and bounds[1] > 0.0 else None
 
 
 def _drop_pointless(units: list[Unit], reasons: dict[str, str]) -> Plan:
@@ -216,7 +251,7 @@ def _drop_pointless(units: list[Unit], reasons: dict[str, str]) -> Plan:
 
 
 def _pointless(unit: Unit, plan: Plan) -> str | None:
-    match unit.rule.kind:
+    match unit.operator.kind:
         case "arithmetic":
             for value in unit.data:
                 if not plan.rounds(value):
@@ -224,7 +259,7 @@ def _pointless(unit: Unit, plan: Plan) -> str | None:
             if not _needed(unit.output, plan):
                 return "no INT8 operator reads its result"
         case "movement":
-            if unit.node.op_type == "MaxPool" and not plan.rounds(unit.data[0]):
+            if unit.operator.picks and not plan.rounds(unit.data[0]):
                 return "it pools float values, of which fewer are to be rounded behind"
             if not plan.rounds(unit.data[0]) and not _all_readers_int8(unit.output, plan):
                 return "it moves float values"
@@ -232,9 +267,7 @@ def _pointless(unit: Unit, plan: Plan) -> str | None:
 
 
 def _needed(value: ir.Value, plan: Plan) -> bool:
-    return any(
-        unit.rule.kind != "movement" or _needed(unit.output, plan) for unit in plan.readers(value)
-    )
+    return any(not unit.moves or _needed(unit.output, plan) for unit in plan.readers(value))
 
 
 def _all_readers_int8(value: ir.Value, plan: Plan) -> bool:

@@ -17,6 +17,8 @@ import numpy as np
 import onnx_ir as ir
 
 from quantizers.options import TargetCpu
+from quantizers.policy.operators.base import Storage
+from quantizers.policy.operators.table import operator_of
 from quantizers.weights.int8 import WEIGHT_LEVELS, quantize_weight, weight_scale
 from quantizers.weights.saturation import CodeRange, largest_pair_sum
 from runtimes.base import Array
@@ -24,22 +26,18 @@ from runtimes.onnx_graph.values import (
     add_initializer,
     constant,
     drop_if_unused,
-    is_op,
     replace_value,
     take_place,
     unused_name,
 )
 
 Form = Literal["int8 dynamic", "int8 weights"]
+"""How reports call what ONNX Runtime does with the weights."""
 
 _MICROSOFT = "com.microsoft"
 
 WIDENED = "_wide"
 """What the name of a lookup's node ends with, to name the node that widens what it finds."""
-
-# Bytes saved on a smaller table do not make up for the node that widens the rows.
-_SMALLEST_TABLE = 2048
-
 
 # How much larger the squared rounding error of weights may be for the faster kernel: 3 dB.
 _TOLERATED = 2.0
@@ -51,21 +49,40 @@ _SCALE_STEP = 0.97
 
 @dataclass(frozen=True)
 class WeightsOnly:
-    """A node whose weights can be bytes, by itself; ``form``: how ONNX Runtime then runs it."""
+    """A node whose weights can be bytes, by itself, and how.
+
+    ``together``: names of the nodes that this decides about, because they look up in one table.
+    """
 
     name: str
     op_type: str
-    form: Form
+    storage: Storage
+    together: frozenset[str]
+
+    @property
+    def form(self) -> Form:
+        """How ONNX Runtime runs it."""
+        return "int8 dynamic" if self.storage == "dynamic" else "int8 weights"
 
 
 def find_weights_only(graph: ir.Graph, keep_float: Container[str] = ()) -> list[WeightsOnly]:
     """The recurrent layers and embeddings of ``graph`` whose weights can be bytes."""
     found = []
     for node in graph:
-        form = _form(node)
-        if form is not None and node.name not in keep_float:
-            found.append(WeightsOnly(str(node.name), node.op_type, form))
+        operator = operator_of(node)
+        storage = None if operator is None else operator.storage(node)
+        if storage is None:
+            continue
+        together = _together(node, storage)
+        if not any(name in keep_float for name in together):
+            found.append(WeightsOnly(str(node.name), node.op_type, storage, together))
     return found
+
+
+def _together(node: ir.Node, storage: Storage) -> frozenset[str]:
+    table = node.inputs[0] if storage == "table" else None
+    nodes = [node] if table is None else [use.node for use in table.uses()]
+    return frozenset(str(one.name) for one in nodes)
 
 
 def place_weights_only(
@@ -78,67 +95,50 @@ def place_weights_only(
     """
     nodes = {str(node.name): node for node in model.graph}
     levels = {}
+    stored: dict[ir.Value, _Stored] = {}
+    wide: dict[ir.Value, ir.Value] = {}
     for one in chosen:
         node = nodes[one.name]
-        if one.form == "int8 dynamic":
-            levels[one.name] = _dynamic_lstm(model, node, guard=target_cpu == "any")
-        elif is_op(node, "Gather"):
-            _byte_table(model.graph, node)
-        else:
-            _byte_weights(model.graph, node)
+        match one.storage:
+            case "dynamic":
+                levels[one.name] = _dynamic_lstm(model, node, stored, guard=target_cpu == "any")
+            case "table":
+                _byte_table(model.graph, node)
+            case "rows":
+                _byte_weights(model.graph, node, wide)
     return levels
 
 
-def _form(node: ir.Node) -> Form | None:
-    if is_op(node, "LSTM", "GRU", "RNN"):
-        if any(_float_weight(node, index, 3) is None for index in (1, 2)):
-            return None
-        plain = node.attributes.get_int("layout", 0) == 0
-        return "int8 dynamic" if node.op_type == "LSTM" and plain else "int8 weights"
-    if is_op(node, "Gather") and node.attributes.get_int("axis", 0) == 0:
-        table = _float_weight(node, 0, 2)
-        if table is None or table.size < _SMALLEST_TABLE or node.inputs[0] is None:
-            return None
-        lookups = all(is_op(use.node, "Gather") and use.idx == 0 for use in node.inputs[0].uses())
-        return "int8 weights" if lookups else None
-    return None
+@dataclass(frozen=True)
+class _Stored:
+    """A weight of a dynamic LSTM as bytes, with the levels that its rows have at least."""
+
+    codes: ir.Value
+    scale: ir.Value
+    zero_point: ir.Value
+    levels: int
 
 
-def _float_weight(node: ir.Node, index: int, rank: int) -> Array | None:
-    array = constant(node.inputs[index]) if len(node.inputs) > index else None
-    return array if array is not None and array.dtype == np.float32 and array.ndim == rank else None
-
-
-def _dynamic_lstm(model: ir.Model, node: ir.Node, *, guard: bool) -> int:
+def _dynamic_lstm(
+    model: ir.Model, node: ir.Node, stored: dict[ir.Value, _Stored], *, guard: bool
+) -> int:
     """``[directions, 4·hidden, inputs]`` becomes bytes ``[directions, inputs, 4·hidden]``.
 
-    Gives the fewest levels of a row of weights.
+    ``stored``: weights that are bytes already, for the next layer that reads them. Gives the
+    fewest levels of a row of weights.
     """
     inputs = [*node.inputs, *[None] * (8 - len(node.inputs))]
     extra: list[ir.Value | None] = []
     replaced = node.inputs[1:3]
     fewest = WEIGHT_LEVELS
-    for index in (1, 2):
-        weight = constant(node.inputs[index])
+    for index, weight in enumerate(replaced, start=1):
         assert weight is not None
-        name = str(getattr(node.inputs[index], "name", "weight"))
-        directions = weight.shape[0]
-        rows = weight.reshape(-1, weight.shape[2])
-        scale = _fast_scale(rows, directions)
-        if guard:
-            safe = _safe_scale(rows, scale, directions)
-            fewest = min(fewest, int(WEIGHT_LEVELS * (scale / safe).min()))
-            scale = safe
-        codes = quantize_weight(rows, scale, 0).codes.reshape(weight.shape)
-        graph = model.graph
-        inputs[index] = add_initializer(
-            graph, f"{name}_codes", np.ascontiguousarray(codes.transpose(0, 2, 1))
-        )
-        scales = scale.reshape(directions, -1)
-        if not np.any(scales != scales[:, :1]):
-            scales = scales[:, 0]
-        extra.append(add_initializer(graph, f"{name}_scale", scales))
-        extra.append(add_initializer(graph, f"{name}_zero", np.zeros(scales.shape, np.int8)))
+        if weight not in stored:
+            stored[weight] = _store(model.graph, weight, guard=guard)
+        found = stored[weight]
+        inputs[index] = found.codes
+        extra += [found.scale, found.zero_point]
+        fewest = min(fewest, found.levels)
     attributes = [a for name, a in node.attributes.items() if name != "layout"]
     new = ir.Node(
         _MICROSOFT,
@@ -156,6 +156,27 @@ def _dynamic_lstm(model: ir.Model, node: ir.Node, *, guard: bool) -> int:
     drop_if_unused(replaced)
     model.graph.opset_imports.setdefault(_MICROSOFT, 1)
     return fewest
+
+
+def _store(graph: ir.Graph, value: ir.Value, *, guard: bool) -> _Stored:
+    weight, name, levels = constant(value), str(value.name), WEIGHT_LEVELS
+    assert weight is not None
+    directions = weight.shape[0]
+    rows = weight.reshape(-1, weight.shape[2])
+    scale = _fast_scale(rows, directions)
+    if guard:
+        safe = _safe_scale(rows, scale, directions)
+        scale, levels = safe, int(WEIGHT_LEVELS * (scale / safe).min())
+    codes = quantize_weight(rows, scale, 0).codes.reshape(weight.shape).transpose(0, 2, 1)
+    scales = scale.reshape(directions, -1)
+    if not np.any(scales != scales[:, :1]):
+        scales = scales[:, 0]
+    return _Stored(
+        add_initializer(graph, f"{name}_codes", np.ascontiguousarray(codes)),
+        add_initializer(graph, f"{name}_scale", scales),
+        add_initializer(graph, f"{name}_zero", np.zeros(scales.shape, np.int8)),
+        levels,
+    )
 
 
 def _fast_scale(rows: Array, directions: int) -> Array:
@@ -192,30 +213,39 @@ def _safe_scale(rows: Array, scale: Array, directions: int) -> Array:
         scale = np.where(reach > 1, grown, scale).astype(np.float32)
 
 
-def _byte_weights(graph: ir.Graph, node: ir.Node) -> None:
-    """Weights as bytes, one scale a row for both directions, and a node that widens them."""
+def _byte_weights(graph: ir.Graph, node: ir.Node, wide: dict[ir.Value, ir.Value]) -> None:
+    """Weights as bytes, one scale a row for both directions, and a node that widens them.
+
+    ``wide``: weights that such a node gives already.
+    """
     for index in (1, 2):
-        old, weight = node.inputs[index], constant(node.inputs[index])
+        old = node.inputs[index]
         assert old is not None
-        assert weight is not None
-        scale = weight_scale(weight, 1)
-        codes = quantize_weight(weight, scale, 1).codes
-        wide = _widen(
-            graph,
-            add_initializer(graph, f"{old.name}_codes", codes),
-            add_initializer(graph, f"{old.name}_scale", scale),
-            1,
-        )
-        graph.insert_before(node, wide)
-        node.replace_input_with(index, wide.outputs[0])
+        if old not in wide:
+            weight = constant(old)
+            assert weight is not None
+            scale = weight_scale(weight, 1)
+            codes = quantize_weight(weight, scale, 1).codes
+            widened = _widen(
+                graph,
+                add_initializer(graph, f"{old.name}_codes", codes),
+                add_initializer(graph, f"{old.name}_scale", scale),
+                1,
+            )
+            graph.insert_before(node, widened)
+            wide[old] = widened.outputs[0]
+        node.replace_input_with(index, wide[old])
         drop_if_unused([old])
 
 
 def _byte_table(graph: ir.Graph, node: ir.Node) -> None:
+    """A table as bytes, for all that look up in it, and a node behind each that widens."""
     table = node.inputs[0]
     array = constant(table)
     assert table is not None
     assert array is not None
+    if array.dtype != np.float32:  # it came with another lookup
+        return
     scale, axis = _table_scale(array)
     codes = add_initializer(graph, f"{table.name}_codes", quantize_weight(array, scale, axis).codes)
     scales = add_initializer(graph, f"{table.name}_scale", scale)

@@ -17,20 +17,6 @@ import onnx_ir as ir
 from quantizers.policy.plan import Plan, Unit
 from runtimes.engines.ort import OrtRuntime
 
-# Each takes bytes in and does the arithmetic on integers.
-_INT8_KERNELS = {
-    "Conv": {"QLinearConv"},
-    "Gemm": {"QGemm"},
-    "MatMul": {"QLinearMatMul", "MatMulIntegerToFloat", "QGemm"},
-    "Add": {"QLinearAdd"},
-    "Mul": {"QLinearMul"},
-    "AveragePool": {"QLinearAveragePool"},
-    "GlobalAveragePool": {"QLinearGlobalAveragePool"},
-    "Concat": {"QLinearConcat"},
-    "LeakyRelu": {"QLinearLeakyRelu"},
-    "Sigmoid": {"QLinearSigmoid"},
-}
-
 
 @dataclass(frozen=True)
 class Fusion:
@@ -75,9 +61,8 @@ def _find(unit: Unit, graph: ir.Graph) -> ir.Node | None:
 
 
 def _is_int8(unit: Unit, node: ir.Node) -> bool:
-    kernels = _INT8_KERNELS.get(unit.node.op_type)
-    if kernels is not None:
-        return node.op_type in kernels
+    if unit.operator.kernels:
+        return node.op_type in unit.operator.kernels
     # A movement keeps its type; what counts is that bytes reach it.
     value = node.inputs[0]
     producer = value.producer() if value is not None else None

@@ -31,7 +31,7 @@ def assign_grids(plan: Plan, ranges: Mapping[str, Range]) -> dict[ir.Value, Quan
         ceiling = math.inf if unit is None else unit.ceiling
         sources[value] = grid_for(ranges[str(value.name)], ceiling)
     for unit in reversed(plan.units):
-        if unit.rule.shared_grid:
+        if unit.operator.shared_grid:
             _share_grid(unit, plan, sources)
     return {value: sources[plan.source(value)] for value in plan.quantized_values()}
 

@@ -24,7 +24,7 @@ from quantizers.weights.int8 import (
     weight_scale,
 )
 from runtimes.base import Array
-from runtimes.onnx_graph.values import constant, drop_if_unused, only_user, replace_value
+from runtimes.onnx_graph.values import drop_if_unused, only_user, replace_value
 
 _SAME_SCALE = 1.0 + 1e-5
 
@@ -54,18 +54,14 @@ def insert_qdq(
                 if any(unit.reads(use.node, use.idx) for unit in plan.readers(value))
             ]
         _quantize_activation(writer, value, grids[value], uses)
+    biases = {unit: _shifted_bias(unit, bias_shifts.get(unit.name)) for unit in plan.units}
+    codes = _codes(plan, grids, biases, weights)
     for unit in plan.units:
         if unit.weight is not None:
-            _quantize_constants(
-                writer,
-                unit,
-                grids[unit.data[0]],
-                bias_shifts.get(unit.name),
-                weights.get(unit.name),
-            )
+            _quantize_constants(writer, unit, grids[unit.data[0]], biases[unit], codes[unit])
         if unit.has_activation:
             _remove_clipped_activation(unit)
-        if unit.rule.on_bytes:
+        if unit.operator.on_bytes:
             _put_on_bytes(writer, unit, grids[unit.output])
 
 
@@ -161,29 +157,49 @@ def _quantize_activation(
     quantize.replace_input_with(0, value)
 
 
+def _shifted_bias(unit: Unit, shift: Array | None) -> Array | None:
+    bias = unit.bias_array()
+    if shift is None:
+        return bias
+    return np.asarray((shift if bias is None else bias + shift).astype(np.float32))
+
+
+def _codes(
+    plan: Plan,
+    grids: Mapping[ir.Value, QuantizationParameters],
+    biases: Mapping[Unit, Array | None],
+    given: Mapping[str, QuantizedWeight],
+) -> dict[Unit, QuantizedWeight]:
+    """The codes of each unit's weight; of a weight that several read, the same for all."""
+    found: dict[Unit, QuantizedWeight] = {}
+    for units in plan.weight_groups():
+        weight, axis = units[0].weight_array(), units[0].weight_axis
+        scales = [
+            weight_scale(weight, axis, bias=biases[one], input_scale=grids[one.data[0]].scale)
+            for one in units
+        ]
+        scale, known = np.asarray(np.max(scales, axis=0)), given.get(units[0].name)
+        if known is None or np.any(scale > known.scale * _SAME_SCALE):
+            # The bias of an (almost) empty channel needs a larger scale than its weights.
+            known = quantize_weight(weight, scale, axis)
+        found.update(dict.fromkeys(units, known))
+    return found
+
+
 def _quantize_constants(
     writer: _Writer,
     unit: Unit,
     grid: QuantizationParameters,
-    bias_shift: Array | None,
-    given: QuantizedWeight | None,
+    bias: Array | None,
+    weight: QuantizedWeight,
 ) -> None:
-    weight, bias = constant(unit.weight), constant(unit.bias)
     assert unit.weight is not None
-    assert weight is not None
-    if bias_shift is not None:
-        bias = (bias_shift if bias is None else bias + bias_shift).astype(np.float32)
-    axis = unit.rule.weight_axis(unit.node)
-    scale = weight_scale(weight, axis, bias=bias, input_scale=grid.scale)
-    if given is not None and not np.any(scale > given.scale * _SAME_SCALE):
-        scale, rounded = given.scale, given.codes
-    else:  # the bias of an (almost) empty channel needs a larger scale than its weights
-        rounded = quantize_weight(weight, scale, axis).codes
-    codes = writer.constant("w", rounded)
+    scale = weight.scale
+    codes = writer.constant("w", weight.codes)
     inputs = [codes, writer.constant("s", scale)]
-    if unit.rule.weight_zero_point:
+    if unit.operator.weight_zero_point:
         inputs.append(writer.constant("z", np.zeros(scale.shape, dtype=np.int8)))
-    result = writer.dequantized("w", inputs, axis, unit.node)
+    result = writer.dequantized("w", inputs, weight.axis, unit.node)
     unit.node.replace_input_with(_index(unit.node, unit.weight), result)
     writer.take_name(codes, unit.weight)
     if bias is not None:
@@ -199,9 +215,9 @@ def _set_bias(unit: Unit, bias: ir.Value) -> None:
     if unit.bias is not None:
         reader = next(node for node in (unit.node, *unit.absorbed) if unit.bias in node.inputs)
         reader.replace_input_with(_index(reader, unit.bias), bias)
-    elif unit.rule.bias is not None:
-        unit.node.resize_inputs(max(len(unit.node.inputs), unit.rule.bias + 1))
-        unit.node.replace_input_with(unit.rule.bias, bias)
+    elif unit.operator.bias is not None:
+        unit.node.resize_inputs(max(len(unit.node.inputs), unit.operator.bias + 1))
+        unit.node.replace_input_with(unit.operator.bias, bias)
 
 
 def _remove_clipped_activation(unit: Unit) -> None:
@@ -217,17 +233,15 @@ def _remove_clipped_activation(unit: Unit) -> None:
 
 
 def _put_on_bytes(writer: _Writer, unit: Unit, grid: QuantizationParameters) -> None:
-    """Let ``unit`` move codes: the Q/DQ around it goes, and a Pad pads with the zero point."""
+    """Let ``unit`` move codes: the Q/DQ around it goes."""
     node, result = unit.node, unit.node.outputs[0]
     before = node.inputs[0].producer() if node.inputs[0] is not None else None
     after = only_user(result)
     assert before is not None
     assert after is not None
     node.replace_input_with(0, before.inputs[0])
-    if node.attributes.get_string("mode", "constant") == "constant":
-        zero = writer.constant("z", np.asarray(grid.zero_point, dtype=np.uint8))
-        node.resize_inputs(max(len(node.inputs), 3))
-        node.replace_input_with(2, zero)
+    zero_point = np.asarray(grid.zero_point, dtype=np.uint8)
+    unit.operator.adapt_to_codes(node, lambda: writer.constant("z", zero_point))
     after.outputs[0].replace_all_uses_with(result)
     result.type = ir.TensorType(ir.DataType.UINT8)
     writer.graph.remove(after, safe=True)

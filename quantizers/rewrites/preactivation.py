@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from quantizers.policy.operators.table import operator_of
 from runtimes.base import Array
 from runtimes.onnx_graph.rewrite import Refuse, RewritePass
 from runtimes.onnx_graph.values import (
@@ -16,8 +17,6 @@ from runtimes.onnx_graph.values import (
     rank,
     take_place,
 )
-
-_READERS = ("Conv", "GlobalAveragePool", "AveragePool", "MaxPool", "Concat")
 
 
 class AffineToDepthwise(RewritePass):
@@ -101,7 +100,8 @@ def _feeds_int8(value: ir.Value) -> bool:
     if is_op(follower, "Relu", "Clip", "LeakyRelu") and follower is not None:
         value = follower.outputs[0]
     uses = value.uses()
-    return bool(uses) and all(is_op(use.node, *_READERS) for use in uses)
+    readers = [operator_of(use.node) for use in uses]
+    return bool(uses) and all(one is not None and one.ends_preactivation for one in readers)
 
 
 def _convolve(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,7 +26,6 @@ from quantizers.weights.rounding import (
 from quantizers.weights.saturation import code_range, kernel_order, largest_pair_sum, safe_levels
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
-from runtimes.onnx_graph.values import constant, is_op
 
 _SAMPLES = 64
 _LEVELS_STEP = 0.97
@@ -57,8 +56,7 @@ def observe_covariances(
     for unit in plan.units:
         inputs = kernel_inputs(unit) if unit.weight is not None else None
         if inputs is not None and inputs <= LARGEST:
-            groups = unit.node.attributes.get_int("group", 1) if is_op(unit.node, "Conv") else 1
-            sizes[unit] = 8 * groups * inputs * inputs
+            sizes[unit] = 8 * unit.operator.groups(unit.node) * inputs * inputs
     found: dict[str, Array] = {}
     chunk: list[Unit] = []
     total = 0
@@ -83,55 +81,78 @@ def quantize_weights(
 ) -> WeightCodes:
     """Codes of every weight in ``plan``; ``covariances`` by unit name, where they are known.
 
+    A weight that several units read has the same codes for all.
     ``known`` remembers what was rounded; share it between calls with the same model, covariances
     and rounding only.
     """
     known = {} if known is None else known
     weights: dict[str, QuantizedWeight] = {}
     fewest: dict[str, int] = {}
-    for unit in plan.units:
-        weight, axis = constant(unit.weight), unit.rule.weight_axis(unit.node)
-        if weight is None:
-            continue
-        layer = _Layer(unit, covariances.get(unit.name), known)
-        grid, name = grids[unit.data[0]], str(unit.data[0].name)
+    for units in plan.weight_groups():
+        layer = _Layer(units[0], covariances.get(units[0].name), known)
         if options.target_cpu == "vnni":
-            weights[unit.name] = layer.codes(None, options.rounding)
-            continue
-        if name in statistics.observers:
-            low, high = statistics.channels(name)
+            found = layer.codes(None, options.rounding)
         else:
-            low, high = np.asarray(grid.low), np.asarray(grid.high)
-        levels = safe_levels(unit, grid, low, high)
-        if axis is None:
-            levels = levels.min(keepdims=True)
-        quick: Rounding = "in turn" if options.rounding == "learned" else options.rounding
-        found = layer.codes(levels, quick)
-        while True:
-            over = _saturates(unit, found, grid, low, high)
-            if not over.any():
-                break
-            over = over if axis is not None else np.asarray([over.any()])
-            levels = np.where(over, np.floor(levels * _LEVELS_STEP), levels)
-            found = layer.changed(found, levels, quick, over)
-        if options.rounding == "learned":
-            learned = layer.codes(levels, options.rounding)
-            if not _saturates(unit, learned, grid, low, high).any():
-                found = learned
-        weights[unit.name] = found
-        fewest[unit.name] = int(levels.min())
+            seen = [_Seen.by(unit, grids, statistics) for unit in units]
+            found, levels = _without_saturation(layer, seen, options.rounding)
+            fewest.update({unit.name: int(levels.min()) for unit in units})
+        weights.update({unit.name: found for unit in units})
     return WeightCodes(weights, fewest)
 
 
-def _saturates(
-    unit: Unit, weight: QuantizedWeight, grid: QuantizationParameters, low: Array, high: Array
-) -> Array:
-    """Which outputs of ``unit`` can reach beyond 16 bits, ``[outputs]`` bool."""
-    ordered = kernel_order(unit, weight.codes)
-    if ordered is None:
-        return np.zeros(1, dtype=bool)
-    seen = code_range(unit, grid, low, high, ordered.shape[1])
-    return largest_pair_sum(ordered, seen) > 1
+@dataclass(frozen=True)
+class _Seen:
+    """A unit, and the grid and the values, ``[channels]`` or ``[]``, of what it reads."""
+
+    unit: Unit
+    grid: QuantizationParameters
+    low: Array
+    high: Array
+
+    @classmethod
+    def by(
+        cls, unit: Unit, grids: Mapping[ir.Value, QuantizationParameters], statistics: Statistics
+    ) -> _Seen:
+        grid, name = grids[unit.data[0]], str(unit.data[0].name)
+        if name in statistics.observers:
+            return cls(unit, grid, *statistics.channels(name))
+        return cls(unit, grid, np.asarray(grid.low), np.asarray(grid.high))
+
+    def levels(self) -> Array:
+        """Levels that each scale of the weight may have, ``[scales]``."""
+        levels = safe_levels(self.unit, self.grid, self.low, self.high)
+        return levels.min(keepdims=True) if self.unit.weight_axis is None else levels
+
+    def saturates(self, weight: QuantizedWeight) -> Array:
+        """Behind which scales sums can reach beyond 16 bits, ``[scales]`` bool."""
+        ordered = kernel_order(self.unit, weight.codes)
+        if ordered is None:
+            return np.zeros(1, dtype=bool)
+        seen = code_range(self.unit, self.grid, self.low, self.high, ordered.shape[1])
+        over = largest_pair_sum(ordered, seen) > 1
+        return np.asarray([over.any()]) if self.unit.weight_axis is None else over
+
+
+def _without_saturation(
+    layer: _Layer, seen: Sequence[_Seen], rounding: Rounding
+) -> tuple[QuantizedWeight, Array]:
+    """Codes with which nothing that reads the weight saturates, and their levels."""
+
+    def over(weight: QuantizedWeight) -> Array:
+        rows = np.broadcast_arrays(*(one.saturates(weight) for one in seen))
+        return np.asarray(np.any(rows, axis=0))
+
+    levels = np.min([one.levels() for one in seen], axis=0)
+    quick: Rounding = "in turn" if rounding == "learned" else rounding
+    found = layer.codes(levels, quick)
+    while (rows := over(found)).any():
+        levels = np.where(rows, np.floor(levels * _LEVELS_STEP), levels)
+        found = layer.changed(found, levels, quick, rows)
+    if rounding == "learned":
+        learned = layer.codes(levels, rounding)
+        if not over(learned).any():
+            found = learned
+    return found, levels
 
 
 def _observe(
@@ -206,8 +227,7 @@ class _Layer:
         self, levels: Array | None, rounding: Rounding, chosen: Array | None
     ) -> QuantizedWeight:
         """Codes of the ``chosen`` outputs (bool), or of all."""
-        weight, axis = constant(self.unit.weight), self.unit.rule.weight_axis(self.unit.node)
-        assert weight is not None
+        weight, axis = self.unit.weight_array(), self.unit.weight_axis
         limit: Array | float = float(WEIGHT_LEVELS) if levels is None else levels
         if axis is None and levels is not None:
             limit = float(levels.min())

@@ -21,7 +21,6 @@ from quantizers.calibration.scales import QuantizationParameters, quantize_array
 from quantizers.policy.plan import Unit
 from quantizers.weights.int8 import WEIGHT_LEVELS
 from runtimes.base import Array
-from runtimes.onnx_graph.values import constant, is_op
 
 LOWEST, HIGHEST = -(2**15), 2**15 - 1
 """The range of a 16-bit sum."""
@@ -77,9 +76,9 @@ def code_range(
 ) -> CodeRange:
     """The codes seen on each input of the kernel of ``unit``, padding included."""
     bottom, top = quantize_array(low, grid), quantize_array(high, grid)
-    if is_op(unit.node, "Conv") and any(unit.node.attributes.get_ints("pads", ())):
+    if unit.operator.pads_with_zeros(unit.node):
         bottom, top = np.minimum(bottom, grid.zero_point), np.maximum(top, grid.zero_point)
-    grouped = unit.node.attributes.get_int("group", 1) > 1
+    grouped = unit.operator.groups(unit.node) > 1
     if bottom.ndim == 0 or grouped or inputs % bottom.size:
         return CodeRange(
             np.full(inputs, float(bottom.min())), np.full(inputs, float(top.max(initial=0)))
@@ -91,24 +90,13 @@ def code_range(
 def kernel_order(unit: Unit, weight: Array | None = None) -> Array | None:
     """Weights (or codes) as the kernel of ONNX Runtime lies them: ``[outputs, inputs]``.
 
-    A convolution runs channels last, taps before channels. None for a depthwise convolution,
-    whose kernel widens before it multiplies and cannot saturate.
+    None for a kernel that cannot saturate.
     """
-    array = constant(unit.weight) if weight is None else weight
-    assert array is not None
-    if is_op(unit.node, "Conv"):
-        if array.shape[1] == 1 and unit.node.attributes.get_int("group", 1) > 1:
-            return None
-        return np.moveaxis(array, 1, -1).reshape(len(array), -1)
-    axis = unit.rule.weight_axis(unit.node)
-    if array.ndim > 2 or axis is None:
-        stacked = np.moveaxis(array, -2, -1)
-        return stacked.reshape(-1, stacked.shape[-1])
-    return array if axis == 0 else array.T
+    array = unit.weight_array() if weight is None else weight
+    return unit.operator.kernel_order(unit.node, array)
 
 
 def unit_outputs(unit: Unit) -> int:
     """Number of scales of the weight of ``unit`` (1: one for all)."""
-    weight, axis = constant(unit.weight), unit.rule.weight_axis(unit.node)
-    assert weight is not None
-    return 1 if axis is None else int(weight.shape[axis])
+    axis = unit.weight_axis
+    return 1 if axis is None else int(unit.weight_array().shape[axis])

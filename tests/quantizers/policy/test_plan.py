@@ -52,6 +52,46 @@ def test_an_activation_with_company_is_not_absorbed(graph: Graph) -> None:
     assert "absorb" in found.float_reasons["relu"]
 
 
+@pytest.mark.parametrize("body", ["MatMul (c, w)", "Gemm (c, w)"])
+def test_products_of_constants_stay_float(graph: Graph, body: str) -> None:
+    model = graph(
+        f"""g (float[4, 4] x, float[4, 4] w, float[4, 4] c) => (float[4, 4] y)
+        {{ [one] a = MatMul (x, w) [two] b = {body} y = Add (a, b) }}""",
+        {"w": M, "c": M},
+    )
+    found = plan(model)
+    assert names(found) == ["one"]
+    assert found.float_reasons["two"] == "it reads a constant, not what comes from the samples"
+
+
+def test_a_weight_with_several_readers_is_one_group(graph: Graph) -> None:
+    model = graph(
+        """g (float[n, 4] x, float[4, 4] w) => (float[n, 4] y)
+        { [one] a = MatMul (x, w) [two] b = Gemm (a, w) [three] y = Gemm <transB = 1> (b, w) }""",
+        {"w": M},
+    )
+    groups = [[unit.name for unit in units] for units in plan(model).weight_groups()]
+    assert groups == [["one", "two"], ["three"]]  # scales run along another axis there
+
+
+@pytest.mark.parametrize(
+    ("row", "absorbed"),
+    [("float[4] b", True), ("float[1, 4] b", True), ("float[1, 1, 4] b", False)],
+)
+def test_what_a_product_adds_to_its_rows_is_its_bias(graph: Graph, row: str, absorbed) -> None:
+    shape = tuple(int(size) for size in row[6:-3].split(","))
+    result = "1, n, 4" if len(shape) == 3 else "n, 4"
+    model = graph(
+        f"""g (float[n, 4] x, float[4, 4] w, {row}) => (float[{result}] y)
+        {{ [product] p = MatMul (x, w) [add] y = Add (p, b) }}""",
+        {"w": M, "b": np.ones(shape, np.float32)},
+    )
+    (unit,) = plan(model).units
+    assert [node.name for node in unit.absorbed] == (["add"] if absorbed else [])
+    if absorbed:
+        assert unit.bias_array().shape == (4,)
+
+
 @pytest.mark.parametrize(
     ("activation", "absorbed"),
     [

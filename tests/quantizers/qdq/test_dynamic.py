@@ -150,6 +150,54 @@ def test_a_model_without_static_operators_is_quantized_all_the_same(
     assert report.int8_weight_bytes < 0.35 * report.float_weight_bytes
 
 
+@pytest.fixture
+def two_lookups(graph) -> ir.Model:
+    return prepare(
+        graph(
+            """g (int64[n] i, float[200, 16] table) => (float[n, 16] y)
+            { [one] a = Gather (table, i) j = Neg (i) k = Abs (j)
+              [two] b = Gather (table, k) y = Add (a, b) }""",
+            {"table": tensor(200, 16)},
+        )
+    )
+
+
+def test_lookups_in_one_table_are_bytes_together(two_lookups: ir.Model, run, sqnr) -> None:
+    i = np.arange(200)
+    reference = run(two_lookups, i=i)
+    found = find_weights_only(two_lookups.graph)
+    assert [one.name for one in found] == ["one", "two"]
+    assert all(one.together == {"one", "two"} for one in found)
+    place_weights_only(two_lookups, found)
+    large = [v for v in two_lookups.graph.initializers.values() if v.const_value.size > 100]
+    assert [value.const_value.dtype for value in large] == [ir.DataType.INT8]
+    assert sqnr(reference, run(two_lookups, i=i)) > 35
+
+
+def test_a_lookup_that_is_kept_in_float_keeps_its_table(two_lookups: ir.Model) -> None:
+    assert find_weights_only(two_lookups.graph, {"two"}) == []
+
+
+@pytest.mark.parametrize("layer", ["LSTM", "GRU"])
+def test_recurrent_layers_that_share_weights_share_their_bytes(graph, run, sqnr, layer) -> None:
+    rows = {"LSTM": 64, "GRU": 48}[layer]
+    model = graph(
+        f"""g (float[s, n, 16] x, float[1, {rows}, 16] w, float[1, {rows}, 16] r)
+        => (float[1, n, 16] h) <int64[1] one = {{1}}>
+        {{ all, first = {layer} <hidden_size = 16> (x, w, r)
+           again = Squeeze (all, one)
+           others, h = {layer} <hidden_size = 16> (again, w, r) }}""",
+        {"w": tensor(1, rows, 16), "r": tensor(1, rows, 16, seed=1)},
+    )
+    x = np.random.default_rng(0).normal(size=(5, 7, 16)).astype(np.float32)
+    model = prepare(model)
+    reference = run(model, "h", x=x)
+    place_weights_only(model, find_weights_only(model.graph))
+    sizes = [value.const_value.size for value in model.graph.initializers.values()]
+    assert sizes.count(rows * 16) == 2
+    assert sqnr(reference, run(model, "h", x=x)) > 30
+
+
 def test_a_table_of_one_scale_survives_what_onnx_runtime_moves(graph, run, sqnr) -> None:
     """It pushes DequantizeLinear through a Transpose, and needs the type of the codes for that."""
     table = np.random.default_rng(0).uniform(-1, 1, (200, 16)).astype(np.float32)

@@ -135,19 +135,36 @@ def test_float_readers_of_a_float_result_get_it_unrounded(
 def test_a_shared_weight_is_stored_once(graph: Graph, bound: Bound, run: Run, sqnr: Sqnr) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(40, 5)).astype(np.float32)
-    # Neighbouring products of opposite sign fit into 16 bits: both uses may have all levels.
-    signs = np.array([[1], [-1], [1], [-1], [1]])
     model = graph(
         """g (float[n, 5] x, float[5, 5] w) => (float[n, 5] y)
         { [one] h = MatMul (x, w)
           [two] y = MatMul (h, w) }""",
-        {"w": (signs * np.abs(rng.normal(size=(5, 5)))).astype(np.float32)},
+        {"w": rng.normal(size=(5, 5)).astype(np.float32)},
     )
     result = placed(model, bound(model, x=x))
     assert node(result, "one").inputs[1] is node(result, "two").inputs[1]
     codes = [v for v in result.graph.initializers.values() if v.const_value.size == 25]
     assert [value.name for value in codes] == ["w"]
     assert sqnr(run(model, x=x), run(result, x=x)) > 30
+
+
+def test_a_shared_weight_has_the_scale_that_all_biases_need(graph: Graph, bound: Bound) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 5)).astype(np.float32)
+    weight = rng.normal(size=(5, 5)).astype(np.float32)
+    weight[:, 2] = 1e-12
+    model = graph(
+        """g (float[n, 5] x, float[5, 5] w, float[5] b) => (float[n, 5] y)
+        { [one] h = Gemm (x, w)
+          [two] y = Gemm (h, w, b) }""",
+        {"w": weight, "b": np.ones(5, np.float32)},
+    )
+    result = placed(model, bound(model, x=x))
+    weights = [node(result, name).inputs[1] for name in ("one", "two")]
+    assert weights[0] is weights[1]
+    scale = weights[0].producer().inputs[1].const_value.numpy()
+    grid = node(result, "two").inputs[0].producer().inputs[1].const_value.numpy()
+    assert grid * scale[2] * 2**30 >= 1 - 1e-5  # the bias fits into its bits
 
 
 def test_a_weight_that_float_operators_read_stays_for_them(graph: Graph, bound: Bound) -> None:
