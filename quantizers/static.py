@@ -23,6 +23,7 @@ from quantizers.options import DEFAULT_OPTIONS, QuantizeOptions
 from quantizers.policy.plan import Plan, Unit, is_float, make_plan
 from quantizers.qdq.dynamic import find_weights_only
 from quantizers.report import OperatorReport, QuantizationReport
+from quantizers.rewrites.half_precision import store_half
 from quantizers.rewrites.prepare import prepare
 from quantizers.rewrites.tied_tables import TieQuantizedTables
 from quantizers.weights.codes import observe_covariances
@@ -90,22 +91,22 @@ def quantize_model(
     replayed = _replayed(source.graph, options.precisions)
     plan = make_plan(source.graph, keep_float)
     weights_only = find_weights_only(source.graph, keep_float)
-    if not weights_only and not any(unit.rule.kind == "compute" for unit in plan.units):
-        return source, _report(source, None, plan, samples=0, notes=[])
+    if not weights_only and not any(unit.operator.kind == "compute" for unit in plan.units):
+        return _unquantized(source, plan, samples=0)
     if statistics is None:
         statistics = observe(source, plan, data, options, progress)
     # Learning takes long: what is tried on the way is rounded in turn.
     trial = replace(options, rounding="in turn") if options.rounding == "learned" else options
     best = _best(source, statistics, keep_float, data, trial)
     if best is None:
-        return source, _report(source, None, plan, samples=statistics.samples, notes=[])
+        return _unquantized(source, plan, samples=statistics.samples)
     notes: list[str] = []
     choice: Choice | None = None
     if replayed:
         # On the way of the run that decided: repairs were chosen before operators were.
         best = build_candidate(best.basis, {**best.kept, **replayed}, data, trial)
         if best is None:
-            return source, _report(source, None, plan, samples=statistics.samples, notes=[])
+            return _unquantized(source, plan, samples=statistics.samples)
     if options.measure and options.precisions is None:
         choice = choose_mixture(source, best, data, trial, accept)
         best = choice.built
@@ -134,7 +135,14 @@ def quantize_model(
     report = _report(
         source, best, best.plan, samples=statistics.samples, notes=notes, choice=choice
     )
-    return best.model, report
+    return store_half(best.model), report
+
+
+def _unquantized(
+    source: ir.Model, plan: Plan, *, samples: int
+) -> tuple[ir.Model, QuantizationReport]:
+    report = _report(source, None, plan, samples=samples, notes=[])
+    return store_half(source), report
 
 
 def _tied(
@@ -249,7 +257,7 @@ def _replayed(graph: ir.Graph, precisions: Mapping[str, str] | None) -> dict[str
 
 def _method(unit: Unit, built: QuantizedCandidate | None) -> str | None:
     producer = unit.output.producer()
-    if built is None or producer is None or not unit.rule.int8_output:
+    if built is None or producer is None or not unit.operator.int8_output:
         return None
     source = built.plan.source(unit.output)
     return built.basis.methods.get(built.names.get(source, str(source.name)))
@@ -301,7 +309,7 @@ def _report(
         else:
             continue
         operators.append(_measured(one, built, choice))
-    compute = [unit.name for unit in units.values() if unit.rule.kind == "compute"]
+    compute = [unit.name for unit in units.values() if unit.operator.kind == "compute"]
     compute += list(single)
     if compute and samples < _FEW_SAMPLES:
         notes.append(
@@ -315,11 +323,15 @@ def _report(
         else "no operator with weights can run in INT8; see the reasons by operator",
         operators=tuple(operators),
         calibration_samples=samples,
-        float_weight_bytes=weight_bytes(source),
-        int8_weight_bytes=weight_bytes(built.model if built else source),
+        float_weight_bytes=_stored_bytes(source),
+        int8_weight_bytes=_stored_bytes(built.model if built else source),
         optimized_operators=dict(sorted(built.fusion.operators.items())) if built else {},
         ranges={name: (span.low, span.high) for name, span in built.ranges.items()}
         if built
         else {},
         notes=tuple(notes),
     )
+
+
+def _stored_bytes(model: ir.Model) -> int:
+    return weight_bytes(store_half(model.clone()))

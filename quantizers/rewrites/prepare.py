@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from quantizers.rewrites.half_precision import WidenHalf
 from quantizers.rewrites.preactivation import AffineToDepthwise
 from quantizers.rewrites.single_operators import (
     EqualSlopesToLeakyRelu,
@@ -24,7 +25,8 @@ MIN_OPSET = 13
 def prepare(model: ir.Model) -> ir.Model:
     """A copy of ``model`` (weights shared) of opset 13 or later, every node and value named.
 
-    It computes the same; operators that have no INT8 kernel become others that have one.
+    It computes the same; operators that have no INT8 kernel become others that have one, constants
+    are initializers that no caller can replace, and float16 is computed in float32.
 
     Raises ``ModelError`` for a model that is quantized already, and for one of an older opset
     that cannot be converted.
@@ -32,7 +34,10 @@ def prepare(model: ir.Model) -> ir.Model:
     refuse_quantized(model)
     copy = _recent(model.clone())
     common.NameFixPass()(copy)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(copy)
+    common.RemoveInitializersFromInputsPass()(copy)  # their weights could not be INT8
     common.ShapeInferencePass()(copy)
+    WidenHalf()(copy)
     FoldViews()(copy)  # a weight that is read out of another is a constant for its reader
     FoldPads()(copy)
     SpatialMeanToGlobalAveragePool()(copy)

@@ -1,6 +1,7 @@
 """Quantizing a graph as a whole."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -9,7 +10,7 @@ import pytest
 from quantizers import QuantizeOptions, quantize_model
 from runtimes import DataError, Dataset, ModelError
 from runtimes.base import Array
-from runtimes.onnx_files.load_save import weight_bytes
+from runtimes.onnx_files.load_save import load_model, weight_bytes
 
 Graph = Callable[..., ir.Model]
 Bound = Callable[..., Dataset]
@@ -47,6 +48,57 @@ def test_the_model_that_came_in_is_untouched_and_results_repeat(
     second, _ = quantize_model(residual_model, data)
     assert serialized(residual_model) == before
     assert serialized(first) == serialized(second) != before
+
+
+def unrolled(graph: Graph, steps: int) -> ir.Model:
+    """A recurrent layer written out step by step, its first state a constant."""
+    rng = np.random.default_rng(0)
+    body = "xw = MatMul (x, w) b = MatMul (state, u)\n s0 = Add (xw, b) h0 = Tanh (s0)\n"
+    for step in range(1, steps):
+        before = f"h{step - 1}"
+        body += f"a{step} = MatMul ({before}, u) s{step} = Add (xw, a{step}) "
+        body += f"h{step} = Tanh (s{step})\n"
+    return graph(
+        f"""g (float[n, 64] x, float[64, 64] w, float[64, 64] u, float[1, 64] state)
+        => (float[n, 64] h{steps - 1}) {{ {body} }}""",
+        {
+            "w": (rng.normal(size=(64, 64)) / 8).astype(np.float32),
+            "u": (rng.normal(size=(64, 64)) / 8).astype(np.float32),
+            "state": rng.normal(size=(1, 64)).astype(np.float32),
+        },
+    )
+
+
+def test_a_weight_that_all_steps_read_has_one_copy(
+    graph: Graph, bound: Bound, run: Run, sqnr: Sqnr
+) -> None:
+    model = unrolled(graph, 6)
+    x = np.random.default_rng(1).normal(size=(60, 64)).astype(np.float32)
+    result, report = quantize_model(model, bound(model, x=x))
+    assert {o.name for o in report.operators if o.op_type == "MatMul"} == {
+        o.name for o in report.operators if o.precision == "int8"
+    }
+    assert report.int8_weight_bytes < 0.3 * report.float_weight_bytes
+    assert sqnr(run(model, x=x), run(result, x=x)) > 25
+
+
+def test_weights_in_external_data_are_found_from_anywhere(
+    residual_model: ir.Model,
+    images: Array,
+    bound: Bound,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = bound(residual_model, image=images)
+    expected, _ = quantize_model(residual_model, data)
+    path = tmp_path / "model.onnx"
+    ir.save(residual_model.clone(), path, external_data="weights.bin", size_threshold_bytes=0)
+    monkeypatch.chdir("/")
+    model = load_model(path)
+    assert isinstance(model.graph.initializers["w1"].const_value, ir.ExternalTensor)
+    result, _ = quantize_model(model, data)
+    np.testing.assert_array_equal(run(result, image=images), run(expected, image=images))
 
 
 def test_weights_that_stay_float_are_shared(

@@ -62,6 +62,21 @@ def test_what_cannot_be_converted_says_so(graph: Graph) -> None:
         prepare(model)
 
 
+def test_constants_are_initializers_that_no_caller_replaces(graph: Graph) -> None:
+    model = graph(
+        """g (float[n, 2] x, float[2, 2] v) => (float[n, 2] y)
+        { w = Constant <value = float[2, 2] {1, 2, 3, 4}> ()
+          a = MatMul (x, w) y = MatMul (a, v) }""",
+        {"v": np.eye(2, dtype=np.float32)},
+    )
+    model.graph.inputs.append(model.graph.initializers["v"])
+    found = prepare(model)
+    assert [node.op_type for node in found.graph] == ["MatMul", "MatMul"]
+    assert set(found.graph.initializers) == {"v", "w"}
+    assert [value.name for value in found.graph.inputs] == ["x"]
+    assert len(model.graph.inputs) == 2
+
+
 @pytest.mark.parametrize(
     "body",
     [
