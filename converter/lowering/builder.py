@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,11 +72,11 @@ class Builder:
 
     def scalar(self, value: float, like: str) -> str:
         """A constant scalar of the element type of the tensor ``like``."""
-        return self.constant(value, ir.DataType(self.dtype(like)).numpy())
+        return self.constant(value, self.numpy_type(like))
 
     def filled(self, value: float, shape: Sequence[int], like: str) -> str:
         """A constant of one value everywhere, of the element type of the tensor ``like``."""
-        return self.constant(np.full(shape, value), ir.DataType(self.dtype(like)).numpy())
+        return self.constant(np.full(shape, value), self.numpy_type(like))
 
     def unsqueeze(self, tensor: str, *axes: int) -> str:
         """Insert dimensions of size one."""
@@ -85,6 +85,11 @@ class Builder:
     def squeeze(self, tensor: str, *axes: int) -> str:
         """Take out dimensions of size one."""
         return self.op("Squeeze", tensor, self.constant(axes))
+
+    def sizes(self, tensor: str, begin: int, end: int = np.iinfo(np.int64).max) -> str:
+        """Dimensions ``begin`` up to ``end`` of a tensor at run time, as a vector."""
+        shape = self.op("Shape", tensor)
+        return self.op("Slice", shape, self.constant([begin]), self.constant([end]))
 
     def reshape(self, tensor: str, shape: Sequence[int]) -> str:
         """Reshape; 0 keeps a dimension of the input, one -1 takes what is left."""
@@ -112,6 +117,24 @@ class Builder:
         """ONNX element type of a tensor."""
         return int(self._ctx.get_dtype(tensor))
 
+    def mark_pairs(self, tensors: Iterable[str]) -> None:
+        """Remember real tensors that are complex numbers to TensorFlow."""
+        known: set[str] = self._ctx.__dict__.setdefault("kilnx_pairs", set())
+        known.update(tensors)
+
+    def numpy_type(self, tensor: str) -> Any:
+        """NumPy's element type of a tensor."""
+        return ir.DataType(self.dtype(tensor)).numpy()
+
+    def is_pair(self, tensor: str) -> bool:
+        """Whether a real tensor is a complex one to TensorFlow."""
+        graph = self._ctx
+        while graph is not None:
+            if tensor in graph.__dict__.get("kilnx_pairs", ()):
+                return True
+            graph = graph.parent_graph
+        return False
+
     def consumers(self, tensor: str) -> list[Any]:
         """The nodes that take a tensor; those not converted yet are TensorFlow's."""
         return list(self._ctx.find_output_consumers(tensor))
@@ -119,6 +142,37 @@ class Builder:
     def is_output(self, tensor: str) -> bool:
         """Whether a tensor is an output of the graph."""
         return tensor in self._ctx.outputs
+
+    def again(
+        self,
+        inputs: Sequence[str],
+        types: Sequence[tuple[int, Shape]],
+        convert: Callable[[Any, Any], None],
+    ) -> list[str]:
+        """Convert the operator once more, on other inputs; the names of its outputs.
+
+        ``types`` are element types and shapes of the outputs, ``convert(ctx, node)`` converts.
+        """
+        node = self._ctx.make_node(
+            self._node.type,
+            list(inputs),
+            attr=dict(self._node.attr),
+            name=self._name(self._node.type),
+            output_count=len(types),
+            shapes=[shape for _, shape in types],
+            dtypes=[dtype for dtype, _ in types],
+            skip_conversion=False,
+        )
+        # What converts may put other tensors in the place of the outputs: these follow.
+        ends = [
+            self._ctx.make_node("Identity", [output], name=self._name("end"))
+            for output in node.output
+        ]
+        convert(self._ctx, node)
+        names = [str(end.input[0]) for end in ends]
+        for end in ends:
+            self._ctx.remove_node(end.name)
+        return names
 
     def replace_input(self, index: int, tensor: str) -> None:
         """Let the operator take ``tensor`` as its input number ``index``."""

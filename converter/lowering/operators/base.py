@@ -7,7 +7,8 @@ from typing import Any
 
 from converter.lowering.builder import Builder
 
-_COMPLEX = (14, 15)  # complex64 and complex128
+COMPLEX = (14, 15)
+"""ONNX's numbers of complex64 and complex128."""
 
 
 OperatorLowering = Callable[[Builder, Any], Sequence[str]]
@@ -38,19 +39,26 @@ def handler_of(
     """tf2onnx's form of a lowering."""
 
     def handler(ctx: Any, node: Any, _name: str, _args: Any) -> None:
-        build = Builder(ctx, node)
-        outputs = list(node.output)
-        # Complex tensors are real ones of another shape, see converter.lowering.operators.fourier.
-        shapes = [
-            None if build.dtype(output) in _COMPLEX else build.shape(output) for output in outputs
-        ]
-        lowered = lowering(build, node)
-        if lowered is NotImplemented:
-            _inherit(inherited, ctx, node)
-        else:
-            build.replace(lowered, shapes)
+        convert(ctx, node, lowering, inherited)
 
     return handler, []
+
+
+def convert(ctx: Any, node: Any, lowering: OperatorLowering | None, inherited: Inherited) -> None:
+    """Convert a node of tf2onnx's graph, in place: with ``lowering``, or as tf2onnx does it."""
+    build = Builder(ctx, node)
+    outputs = list(node.output)
+    # Complex tensors are real ones of another shape, see operators.complex_numbers.
+    pairs = [build.dtype(each) in COMPLEX for each in outputs]
+    shapes = [
+        None if pair else build.shape(each) for pair, each in zip(pairs, outputs, strict=True)
+    ]
+    lowered = NotImplemented if lowering is None else lowering(build, node)
+    if lowered is NotImplemented:
+        _inherit(inherited, ctx, node)
+    else:
+        build.replace(lowered, shapes)
+        build.mark_pairs(name for name, pair in zip(lowered, pairs, strict=True) if pair)
 
 
 def _inherit(inherited: Inherited, ctx: Any, node: Any) -> None:

@@ -1,8 +1,7 @@
 """Fourier transforms; a complex tensor is its real and imaginary parts, end to end.
 
-ONNX has no complex tensors. Here one of shape (…, n) is a real one of shape (…, 2n): first all
-real parts, then all imaginary ones. A transform is then a product with a real matrix, or, where
-that would be large, ONNX's DFT (https://onnx.ai/onnx/operators/onnx__DFT.html).
+A transform is then a product with a real matrix, or, where that would be large or its size is
+known only at run time, ONNX's DFT (https://onnx.ai/onnx/operators/onnx__DFT.html).
 """
 
 from __future__ import annotations
@@ -14,40 +13,46 @@ import numpy as np
 import onnx_ir as ir
 
 from converter.lowering.builder import Builder
+from converter.lowering.operators import dft
 from converter.lowering.operators.base import UnsupportedLowering
+from converter.lowering.operators.complex_numbers import check_consumers, complex_size, join
 from runtimes.base import Array
 
-_REAL_TYPES = (1, 10, 11)  # float32, float16 and float64
 _MATRIX_LIMIT_BYTES = 2 * 1024 * 1024
-
-# What may be done with a complex tensor; anything else would not know of the two halves.
-_CONSUMERS = {
-    *("Real", "Imag", "ComplexAbs", "Conj"),
-    *("FFT", "IFFT", "IRFFT", "FFT2D", "IFFT2D"),
-}
+_COMPLEX_LIMIT_BYTES = 16 * 1024 * 1024  # a complex matrix is four, and a product of planes fast
 
 
 def rfft(build: Builder, node: Any) -> Sequence[str]:
     """RFFT: real signal (…, n), cut or filled up with zeros to ``fft_length``."""
-    _check_consumers(build, node)
-    return [_half_spectrum(build, node, _lengths(node)[0])]
+    check_consumers(build, node)
+    shape, lengths = build.shape(node.input[0]), _lengths(node)
+    if not shape:
+        raise UnsupportedLowering(node, "the rank of its signal is only known at run time")
+    if lengths is None or shape[-1] < 1:
+        return [dft.half_spectrum(build, node, dft.points_of(build, node.input[1], 0))]
+    return [_half_spectrum(build, node, shape[-1], lengths[0])]
 
 
 def rfft_2d(build: Builder, node: Any) -> Sequence[str]:
     """RFFT2D of real (…, m, n)."""
-    _check_consumers(build, node)
-    rows, columns = _lengths(node)
-    shape = build.shape(node.input[0])
-    if shape is None or shape[-2] != rows:
-        raise UnsupportedLowering(node, "its transform is of another size than its signal")
-    half = _half_spectrum(build, node, columns)
-    return [_along_rows(build, half, _turns(rows, rows), -1.0)]
+    check_consumers(build, node)
+    shape, lengths = build.shape(node.input[0]), _lengths(node)
+    if not shape:
+        raise UnsupportedLowering(node, "the rank of its signal is only known at run time")
+    if lengths is None or shape[-1] < 1 or shape[-2] != lengths[0]:
+        rows, columns = (dft.points_of(build, node.input[1], i) for i in (0, 1))
+        return [dft.half_spectrum(build, node, columns, rows)]
+    half = _half_spectrum(build, node, shape[-1], lengths[1])
+    return [_along_rows(build, half, lengths[0], -1.0)]
 
 
 def irfft(build: Builder, node: Any) -> Sequence[str]:
     """IRFFT: half a spectrum back to a real signal of ``fft_length``."""
-    x, length = node.input[0], _lengths(node)[0]
-    given, bins = _complex_size(build, node), length // 2 + 1
+    x, lengths, given = node.input[0], _lengths(node), complex_size(build, node)
+    if lengths is None or given < 1:
+        return [dft.signal_of_half(build, node, dft.points_of(build, node.input[1], 0))]
+    length = lengths[0]
+    bins = length // 2 + 1
     used = min(given, bins)
     turns = _turns(used, length)
     # Each frequency but the first and, of even lengths, the last stands for two.
@@ -63,73 +68,29 @@ def irfft(build: Builder, node: Any) -> Sequence[str]:
 
 def fft(build: Builder, node: Any) -> Sequence[str]:
     """FFT of complex (…, n)."""
-    return [_complex(build, node, -1.0)]
+    return [_complex(build, node, inverse=False)]
 
 
 def ifft(build: Builder, node: Any) -> Sequence[str]:
     """IFFT of complex (…, n)."""
-    return [_complex(build, node, 1.0)]
+    return [_complex(build, node, inverse=True)]
 
 
 def fft_2d(build: Builder, node: Any) -> Sequence[str]:
     """FFT2D of complex (…, m, n)."""
-    return [_along_rows(build, _complex(build, node, -1.0), _row_turns(build, node), -1.0)]
+    return [_plane(build, node, inverse=False)]
 
 
 def ifft_2d(build: Builder, node: Any) -> Sequence[str]:
     """IFFT2D of complex (…, m, n)."""
-    return [_along_rows(build, _complex(build, node, 1.0), _row_turns(build, node), 1.0)]
+    return [_plane(build, node, inverse=True)]
 
 
-def joined(build: Builder, node: Any) -> Sequence[str]:
-    """Complex: real and imaginary parts of one shape to a complex tensor."""
-    _check_consumers(build, node)
-    first, second = node.input
-    if not build.shape(first) or build.shape(first) != build.shape(second):
-        raise UnsupportedLowering(node, "real and imaginary parts are not known to be of one shape")
-    return [build.op("Concat", first, second, axis=-1)]
-
-
-def real(build: Builder, node: Any) -> Sequence[str]:
-    """Real parts of a complex tensor."""
-    return [_halves(build, node)[0]]
-
-
-def imaginary(build: Builder, node: Any) -> Sequence[str]:
-    """Imaginary parts of a complex tensor."""
-    return [_halves(build, node)[1]]
-
-
-def absolute(build: Builder, node: Any) -> Sequence[str]:
-    """ComplexAbs: the root of the sum of both squares."""
-    squares = [build.op("Mul", half, half) for half in _halves(build, node)]
-    return [build.op("Sqrt", build.op("Add", *squares))]
-
-
-def conjugate(build: Builder, node: Any) -> Sequence[str]:
-    """Conj of a complex tensor: imaginary parts change their signs."""
-    _check_consumers(build, node)
-    first, second = _halves(build, node)
-    return [build.op("Concat", first, build.op("Neg", second), axis=-1)]
-
-
-def _half_spectrum(build: Builder, node: Any, length: int) -> str:
+def _half_spectrum(build: Builder, node: Any, given: int, length: int) -> str:
     """The first half of the spectrum of a real signal, which tells the whole."""
-    x = node.input[0]
-    shape = build.shape(x)
-    if not shape or shape[-1] < 1:
-        raise UnsupportedLowering(node, "the length of its signal is only known at run time")
-    given, bins = shape[-1], length // 2 + 1
-    size = given * 2 * bins * ir.DataType(build.dtype(x)).itemsize
-    if size > _MATRIX_LIMIT_BYTES and build.opset >= 17:
-        signal, points = build.unsqueeze(x, -1), build.constant(length)
-        axis = len(shape) - 1
-        if build.opset >= 20:
-            spectrum = build.op("DFT", signal, points, build.constant(axis), onesided=1)
-        else:
-            spectrum = build.op("DFT", signal, points, axis=axis, onesided=1)
-        parts = [build.op("Gather", spectrum, build.constant(i), axis=-1) for i in (0, 1)]
-        return build.op("Concat", *parts, axis=-1)
+    x, bins = node.input[0], length // 2 + 1
+    if given * 2 * bins * _bytes(build, x) > _MATRIX_LIMIT_BYTES and build.opset >= 17:
+        return dft.half_spectrum(build, node, build.constant(length))
     used = min(given, length)
     turns = _turns(length, bins)[:used]
     matrix = np.zeros((given, 2 * bins))
@@ -137,26 +98,54 @@ def _half_spectrum(build: Builder, node: Any, length: int) -> str:
     return build.op("MatMul", x, _like(build, matrix, x))
 
 
-def _complex(build: Builder, node: Any, sign: float) -> str:
-    """Transform the last axis; the inverse one (sign 1) is divided by its length."""
-    _check_consumers(build, node)
-    x, length = node.input[0], _complex_size(build, node)
+def _complex(build: Builder, node: Any, *, inverse: bool) -> str:
+    """Transform the last axis; the inverse one is divided by its length."""
+    check_consumers(build, node)
+    x, length = node.input[0], complex_size(build, node)
+    large = (2 * length) ** 2 * _bytes(build, x) > _COMPLEX_LIMIT_BYTES
+    if length < 1 or (large and build.opset >= 17):
+        return dft.transformed(build, node, (-1,), inverse=inverse)
+    return _along_columns(build, x, length, 1.0 if inverse else -1.0)
+
+
+def _plane(build: Builder, node: Any, *, inverse: bool) -> str:
+    """Transform the last two axes."""
+    check_consumers(build, node)
+    columns = complex_size(build, node)
+    shape = build.shape(node.input[0]) or []
+    if len(shape) < 2:
+        raise UnsupportedLowering(node, "its signal is no plane")
+    largest = (2 * max(columns, shape[-2])) ** 2 * _bytes(build, node.input[0])
+    large = largest > _COMPLEX_LIMIT_BYTES
+    if columns < 1 or shape[-2] < 1 or (large and build.opset >= 17):
+        return dft.transformed(build, node, (-1, -2), inverse=inverse)
+    sign = 1.0 if inverse else -1.0
+    by_columns = _along_columns(build, node.input[0], columns, sign)
+    return _along_rows(build, by_columns, shape[-2], sign)
+
+
+def _along_columns(build: Builder, x: str, length: int, sign: float) -> str:
     turns = _turns(length, length)
     cos, sin = np.cos(turns), sign * np.sin(turns)
     matrix = np.block([[cos, sin], [-sin, cos]])
     return build.op("MatMul", x, _like(build, matrix if sign < 0 else matrix / length, x))
 
 
-def _along_rows(build: Builder, x: str, turns: Array, sign: float) -> str:
+def _along_rows(build: Builder, x: str, rows: int, sign: float) -> str:
     """Transform the last axis but one of complex (…, m, n)."""
-    scale = 1.0 if sign < 0 else 1.0 / len(turns)
+    turns, scale = _turns(rows, rows), 1.0 if sign < 0 else 1.0 / rows
     by_cos = build.op("MatMul", _like(build, scale * np.cos(turns), x), x)
     by_sin = build.op("MatMul", _like(build, scale * sign * np.sin(turns), x), x)
     (cos_real, cos_imaginary), (sin_real, sin_imaginary) = (
         _split(build, part) for part in (by_cos, by_sin)
     )
     first = build.op("Sub", cos_real, sin_imaginary)
-    return build.op("Concat", first, build.op("Add", cos_imaginary, sin_real), axis=-1)
+    return join(build, first, build.op("Add", cos_imaginary, sin_real))
+
+
+def _split(build: Builder, x: str) -> list[str]:
+    count = {"num_outputs": 2} if build.opset >= 18 else {}
+    return build.ops("Split", 2, x, axis=-1, **count)
 
 
 def _turns(times: int, frequencies: int) -> Array:
@@ -165,57 +154,16 @@ def _turns(times: int, frequencies: int) -> Array:
     return np.outer(np.arange(times), np.arange(frequencies)) % points * (2 * np.pi / points)
 
 
-def _row_turns(build: Builder, node: Any) -> Array:
-    shape = build.shape(node.input[0])
-    if shape is None or len(shape) < 2 or shape[-2] < 1:
-        raise UnsupportedLowering(node, "the size of its signal is only known at run time")
-    return _turns(shape[-2], shape[-2])
-
-
-def _halves(build: Builder, node: Any) -> list[str]:
-    _complex_size(build, node)
-    return _split(build, node.input[0])
-
-
-def _split(build: Builder, x: str) -> list[str]:
-    count = {"num_outputs": 2} if build.opset >= 18 else {}
-    return build.ops("Split", 2, x, axis=-1, **count)
-
-
-def _complex_size(build: Builder, node: Any) -> int:
-    """Elements along the last axis of a complex input, from its real form."""
-    x = node.input[0]
-    if build.dtype(x) not in _REAL_TYPES:
-        raise UnsupportedLowering(
-            node, "its complex input does not come from a transform or from two parts"
-        )
-    shape = build.shape(x)
-    if not shape or shape[-1] < 1:
-        raise UnsupportedLowering(node, "the length of its signal is only known at run time")
-    return shape[-1] // 2
-
-
-def _check_consumers(build: Builder, node: Any) -> None:
-    others: set[str] = set()
-    pending = [str(node.output[0])]
-    while pending:
-        tensor = pending.pop()
-        if build.is_output(tensor):
-            others.add("an output of the model")
-        for consumer in build.consumers(tensor):
-            if consumer.type == "Identity":
-                pending.extend(consumer.output)
-            elif consumer.type not in _CONSUMERS:
-                others.add(consumer.type)
-    if others:
-        raise UnsupportedLowering(node, f"its complex numbers go into {', '.join(sorted(others))}")
-
-
-def _lengths(node: Any) -> list[int]:
+def _lengths(node: Any) -> list[int] | None:
+    """The lengths that the transform asks for, where they are constants."""
     lengths = node.inputs[1]
     if not lengths.is_const():
-        raise UnsupportedLowering(node, "the length of the transform is only known at run time")
+        return None
     return [int(n) for n in np.asarray(lengths.get_tensor_value(as_list=False)).reshape(-1)]
+
+
+def _bytes(build: Builder, x: str) -> int:
+    return int(ir.DataType(build.dtype(x)).itemsize)
 
 
 def _like(build: Builder, matrix: Array, x: str) -> str:

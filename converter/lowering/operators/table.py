@@ -8,6 +8,7 @@ ONNX form.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from converter.lowering.operators.base import (
     Inherited,
     OperatorLowering,
     UnsupportedLowering,
+    convert,
     handler_of,
 )
 
@@ -31,26 +33,46 @@ def operator_handlers(
     ``inherited`` are tf2onnx's handlers, for operators that kilnx writes only in some uses.
     """
     from converter.lowering.operators import (
+        atan2,
+        colours,
+        complex_numbers,
         convolution,
         counting,
         cumulative,
         einsum,
         elementwise,
         fourier,
+        gradients,
+        integers,
+        matrices,
         resizing,
+        searching,
+        segments,
         sign_bit,
+        special_functions,
+        update_slice,
     )
     from converter.lowering.operators import lookup_tables as lookup
     from converter.lowering.operators import where as selection
 
     lowerings: dict[str, OperatorLowering] = {
+        **segments.SEGMENTS,
+        "AdjustHue": colours.adjust_hue,
+        "AdjustSaturation": colours.adjust_saturation,
+        "Angle": complex_numbers.angle,
         "ArgMax": sign_bit.arg,
         "ArgMin": sign_bit.arg,
+        "Atan2": atan2.atan2,
+        "BesselI0": special_functions.bessel_i0,
+        "BesselI0e": special_functions.bessel_i0e,
         "Bincount": counting.bincount,
+        "BroadcastArgs": gradients.broadcast_args,
+        "BroadcastGradientArgs": gradients.broadcast_gradient_args,
         "Bucketize": counting.bucketize,
-        "Complex": fourier.joined,
-        "ComplexAbs": fourier.absolute,
-        "Conj": fourier.conjugate,
+        "Cholesky": matrices.cholesky,
+        "Complex": complex_numbers.joined,
+        "ComplexAbs": complex_numbers.absolute,
+        "Conj": complex_numbers.conjugate,
         "Conv2DBackpropInput": convolution.transposed,
         "Conv3D": convolution.grouped_3d,
         "Conv3DBackpropInputV2": convolution.transposed,
@@ -59,30 +81,55 @@ def operator_handlers(
         "Einsum": einsum.einsum,
         "Equal": lookup.equal,
         "Erfc": elementwise.erfc,
+        "Erfinv": special_functions.erfinv,
         "Expm1": elementwise.expm1,
         "FFT": fourier.fft,
         "FFT2D": fourier.fft_2d,
+        "FloorDiv": integers.floor_div,
+        "FloorMod": integers.floor_mod,
+        "HSVToRGB": colours.hsv_to_rgb,
         "IFFT": fourier.ifft,
         "IFFT2D": fourier.ifft_2d,
         "IRFFT": fourier.irfft,
-        "Imag": fourier.imaginary,
+        "Imag": complex_numbers.imaginary,
+        "InTopKV2": searching.in_top_k,
         "Less": sign_bit.less,
         "Log1p": elementwise.log1p,
+        "LogMatrixDeterminant": matrices.log_determinant,
         "LookupTableFindV2": lookup.find(tables),
         "LookupTableSizeV2": lookup.size(tables),
+        "LowerBound": searching.lower_bound,
+        "MatrixInverse": matrices.inverse,
+        "MatrixSolve": matrices.solve,
+        "MatrixTriangularSolve": matrices.triangular_solve,
         "NotEqual": lookup.not_equal,
+        "Qr": matrices.qr,
         "RFFT": fourier.rfft,
         "RFFT2D": fourier.rfft_2d,
-        "Real": fourier.real,
+        "RGBToHSV": colours.rgb_to_hsv,
+        "Real": complex_numbers.real,
         "ResizeArea": resizing.resized_by_area,
         "ResizeBicubic": resizing.resized_bicubic,
         "ScaleAndTranslate": resizing.scaled_and_translated,
         "Select": selection.select,
         "SelectV2": selection.select,
+        "TruncateMod": integers.truncate_mod,
+        "UpperBound": searching.upper_bound,
+        "XlaDynamicUpdateSlice": update_slice.update_slice,
     }
     for name in _NAMESAKES:
         lowerings[name] = _other_meaning
+    for name in complex_numbers.COMPLEX_OPERATORS:
+        own = lowerings.get(name)
+        again = functools.partial(_converted, lowering=own, inherited=inherited)
+        lowerings[name] = complex_numbers.complex_or_real(name, own, again)
     return {name: handler_of(lowering, inherited) for name, lowering in lowerings.items()}
+
+
+def _converted(
+    ctx: Any, node: Any, *, lowering: OperatorLowering | None, inherited: Inherited
+) -> None:
+    convert(ctx, node, lowering, inherited)
 
 
 def _other_meaning(_build: Builder, node: Any) -> Sequence[str]:

@@ -175,20 +175,25 @@ def _searching() -> list[OpCase]:
             ascending("n"),
             F("m", low=-9, high=9),
             variant=f"side={side}",
-            call=lambda ops, s, v, side=side: ops.searchsorted(s[0], v, side=side),
+            call=lambda ops, s, v, side=side: _searched(ops, s, v, side),
         )
         found += op(
             "searchsorted",
             ascending("n", dtype="int32"),
             I("m"),
             variant=f"side={side}",
-            call=lambda ops, s, v, side=side: ops.searchsorted(s[0], v[0], side=side),
+            call=lambda ops, s, v, side=side: _searched(ops, s, v, side),
         )
     few = I(3, low=-3, high=3)
     found += op("isin", I("n", 4), few)
     found += op("isin", I("n", 4), few, invert=True)
     found += op("isin", F("n", 4), variant="constant", call=lambda ops, x: ops.isin(x, [0.5, 1.0]))
     return found
+
+
+def _searched(ops: Any, numbers: Any, values: Any, side: str) -> Any:
+    # The type is int32 or int64, whether Keras knows the size or not.
+    return ops.cast(ops.searchsorted(numbers[0], values[0], side=side), "int32")
 
 
 def _encoding() -> list[OpCase]:

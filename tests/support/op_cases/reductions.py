@@ -13,10 +13,11 @@ def cases() -> list[OpCase]:
 
 
 def _plain() -> list[OpCase]:
-    numbers = "amax amin max min mean prod sum std var ptp count_nonzero"
+    numbers = "amax amin max min mean sum std var ptp count_nonzero"
     found: list[OpCase] = []
     for axis in (1, -1, (1, 2), None):
         found += on_each(numbers, X, N, axis=axis)
+        found += on_each("prod", X, I("n", 4, 3, low=-2, high=3), axis=axis)
         found += on_each("all any", B("n", 4, 3), I("n", 4, 3, low=0, high=2), axis=axis)
         found += on_each("logsumexp median", X, axis=axis)
     found += on_each("amax max min mean prod sum std var logsumexp", X, axis=-1, keepdims=True)

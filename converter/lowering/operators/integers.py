@@ -1,0 +1,39 @@
+"""Division with the rounding that TensorFlow and Keras mean.
+
+tf2onnx divides whole numbers as floats, which rounds towards zero and loses digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from converter.lowering.builder import Builder
+
+
+def floor_div(build: Builder, node: Any) -> Sequence[str]:
+    """FloorDiv of whole numbers: without its remainder, the dividend divides evenly."""
+    x, y = node.input
+    if not _is_integer(build, x):
+        return NotImplemented
+    return [build.op("Div", build.op("Sub", x, build.op("Mod", x, y)), y)]
+
+
+def floor_mod(build: Builder, node: Any) -> Sequence[str]:
+    """FloorMod: the remainder has the sign of the divisor, as ONNX's has of whole numbers."""
+    x, y = node.input
+    if _is_integer(build, x):
+        return [build.op("Mod", x, y)]
+    rest = build.op("Mod", x, y, fmod=1)
+    zero = build.scalar(0, like=x)
+    apart = build.op("Less", build.op("Mul", build.op("Sign", rest), build.op("Sign", y)), zero)
+    return [build.op("Where", apart, build.op("Add", rest, y), rest)]
+
+
+def truncate_mod(build: Builder, node: Any) -> Sequence[str]:
+    """TruncateMod, and Mod of TensorFlow: the remainder has the sign of the dividend."""
+    return [build.op("Mod", *node.input, fmod=1)]
+
+
+def _is_integer(build: Builder, x: str) -> bool:
+    return bool(build.numpy_type(x).kind in "iu")
