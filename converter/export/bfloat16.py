@@ -1,13 +1,14 @@
-"""bfloat16 models computed in float32, with the types of their interface kept.
+"""bfloat16 models computed in float32; only what they are fed with stays bfloat16.
 
 tf2onnx knows no bfloat16, and ONNX Runtime's CPU provider has kernels for hardly any operator
-on it. Every bfloat16 is a float32, so computing wider loses nothing.
+on it. Every bfloat16 is a float32, so computing wider loses nothing. Outputs are float32, because
+Python callers of ONNX Runtime cannot read bfloat16: numpy has no such type.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -16,21 +17,17 @@ import onnx_ir as ir
 
 from runtimes.keras_models.signature import KerasSignature
 
-NOTE = "bfloat16 layers compute in float32: ONNX Runtime's CPU provider has no kernels for them"
+NOTE = (
+    "bfloat16 layers compute in float32, and what is bfloat16 in Keras comes out as float32: ONNX "
+    "Runtime's CPU provider has no kernels for bfloat16; the file was compared with Keras "
+    "computing so"
+)
 
 
 def uses_bfloat16(model: Any) -> bool:
     """Whether any layer of a Keras model computes in bfloat16."""
     flatten = getattr(model, "_flatten_layers", None)  # a SavedModel has no layers
     return flatten is not None and any(layer.compute_dtype == "bfloat16" for layer in flatten())
-
-
-def output_dtypes(model: Any, signature: KerasSignature) -> tuple[str, ...]:
-    """The element types of the outputs by Keras' own reckoning, nothing computed."""
-    import keras
-
-    outputs = signature.call(model, keras.tree.flatten(signature.structure))
-    return tuple(tensor.dtype for tensor in keras.tree.flatten(outputs))
 
 
 @contextmanager
@@ -55,6 +52,21 @@ def float32_compute(model: Any) -> Iterator[None]:
             variable._dtype = "bfloat16"
 
 
+@contextmanager
+def float32_call(model: Any) -> Iterator[None]:
+    """As ``float32_compute``, with the values of the variables as well: for a call, no trace.
+
+    What a call writes to variables is lost then.
+    """
+    import keras
+
+    narrow = [variable for variable in model.variables if variable._dtype == "bfloat16"]
+    with float32_compute(model):
+        values = [(variable, keras.ops.cast(variable.value, "float32")) for variable in narrow]
+        with keras.StatelessScope(state_mapping=values) if values else nullcontext():
+            yield
+
+
 def _in_float32(policy: Any) -> Any:
     """The policy in float32, its quantization kept: ``int8_from_bfloat16`` names both."""
     import keras
@@ -72,27 +84,21 @@ def widened(signature: KerasSignature) -> KerasSignature:
     return replace(signature, inputs=inputs)
 
 
-def restore_interface(model: ir.Model, signature: KerasSignature, outputs: Sequence[str]) -> None:
-    """Make the inputs and outputs that are bfloat16 in Keras so again, by Casts, in place."""
+def restore_inputs(model: ir.Model, signature: KerasSignature) -> None:
+    """Make the inputs that are bfloat16 in Keras so again, by Casts, in place."""
     graph = model.graph
     for value, spec in zip(graph.inputs, signature.inputs, strict=False):
         if spec.dtype.name == "bfloat16":
             uses = list(value.uses())
             value.dtype = ir.DataType.BFLOAT16
-            cast = _cast(value, ir.DataType.FLOAT, f"{value.name}_float32", value.shape)
+            cast = _to_float32(value)
             graph.insert_before(graph[0], cast)
             for node, index in uses:
                 node.replace_input_with(index, cast.outputs[0])
-    for index, dtype in enumerate(outputs):
-        if dtype == "bfloat16":
-            wide = graph.outputs[index]
-            name, wide.name = wide.name, f"{wide.name}_float32"
-            cast = _cast(wide, ir.DataType.BFLOAT16, str(name), wide.shape)
-            graph.append(cast)
-            graph.outputs[index] = cast.outputs[0]
 
 
-def _cast(value: ir.Value, to: ir.DataType, name: str, shape: Any) -> ir.Node:
+def _to_float32(value: ir.Value) -> ir.Node:
+    name, to = f"{value.name}_float32", ir.DataType.FLOAT
     node = ir.node("Cast", [value], {"to": to.value}, name=f"{name}/Cast")
-    node.outputs[0].name, node.outputs[0].dtype, node.outputs[0].shape = name, to, shape
+    node.outputs[0].name, node.outputs[0].dtype, node.outputs[0].shape = name, to, value.shape
     return node

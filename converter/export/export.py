@@ -16,8 +16,7 @@ import onnx_ir as ir
 
 from converter.export.bfloat16 import (
     float32_compute,
-    output_dtypes,
-    restore_interface,
+    restore_inputs,
     uses_bfloat16,
     widened,
 )
@@ -70,7 +69,7 @@ def export(
     from converter.passes import optimize
 
     signature = signature or keras_signature(model)
-    narrow = output_dtypes(model, signature) if uses_bfloat16(model) else None
+    narrow = uses_bfloat16(model)
     total = sum(_variable_bytes(v) for v in model.variables)
     attempts = [_Attempt(STAND_IN_ABOVE_BYTES, lenient=False)]
     if total < _CONSTANTS_LIMIT_BYTES:
@@ -84,7 +83,7 @@ def export(
         ):
             # tf2onnx would leave the operator as it is, and ONNX may have another of that name.
             break
-        if narrow is None:
+        if not narrow:
             traced = trace(model, signature, stand_in_above=attempt.stand_in_above, states=states)
         else:
             with float32_compute(model):
@@ -102,8 +101,8 @@ def export(
             failures.append(error)
             continue
         name_interface(converted, signature, traced, name=model.name)
-        if narrow is not None:
-            restore_interface(converted, signature, narrow)
+        if narrow:
+            restore_inputs(converted, signature)
         if layout == "nchw":
             channels_first(converted, channels_last_images(model, signature))
         optimize(converted)

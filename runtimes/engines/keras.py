@@ -89,11 +89,11 @@ class KerasRuntime(Runtime):
     def _run(self, feed: Feed, names: Sequence[str]) -> Sequence[Array]:
         found = self._run_traced([feed[spec.name] for spec in self.inputs])
         arrays = dict(zip(self._output_names, found, strict=True))
-        return [np.asarray(arrays[name]) for name in names]
+        return [_array(arrays[name]) for name in names]
 
     def _prepare(self, feed: Feed) -> Callable[[], object]:
         values = [self._keras.ops.convert_to_tensor(feed[spec.name]) for spec in self.inputs]
-        return lambda: [np.asarray(tensor) for tensor in self._run_traced(values)]
+        return lambda: [_array(tensor) for tensor in self._run_traced(values)]
 
     def _unload(self) -> None:
         self._function = self._written = None
@@ -162,9 +162,13 @@ def _dynamic(shape: Sequence[int | str | None]) -> list[int | None]:
     return [dim if isinstance(dim, int) else None for dim in shape]
 
 
-def _dtype(name: str) -> np.dtype[Any]:
-    import ml_dtypes
+def _array(tensor: Any) -> Array:
+    """The values in numpy's types: bfloat16 as float32, as exported files give it."""
+    values = np.asarray(tensor)
+    return values.astype(np.float32) if values.dtype.name == "bfloat16" else values
 
+
+def _output_dtype(name: str) -> np.dtype[Any]:
     if name == "string":
         return np.dtype(object)
-    return np.dtype(getattr(ml_dtypes, name, None) or name)
+    return np.dtype("float32" if name == "bfloat16" else name)

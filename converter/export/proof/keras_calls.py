@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
+from converter.export.bfloat16 import float32_call, uses_bfloat16
 from runtimes.base import Array, TensorSpec
 from runtimes.keras_models.scope_names import valid_scopes
 from runtimes.keras_models.signature import KerasSignature
@@ -24,11 +26,16 @@ def run_keras(
 def call_eagerly(
     model: Any, signature: KerasSignature, feed: Mapping[str, Array]
 ) -> tuple[Array, ...]:
-    """The outputs of one call, which moves the model's state."""
+    """The outputs of one call, which moves the model's state.
+
+    What is bfloat16 computes in float32, as the file does: how bfloat16 is rounded on the way
+    hangs on the CPU, so that no file could be held against it.
+    """
     import keras
 
-    tensors = [keras.ops.convert_to_tensor(feed[spec.name]) for spec in signature.inputs]
-    outputs = signature.call(model, tensors)
+    with _as_exported(model):
+        tensors = [keras.ops.convert_to_tensor(feed[spec.name]) for spec in signature.inputs]
+        outputs = signature.call(model, tensors)
     return tuple(np.asarray(tensor) for tensor in keras.tree.flatten(outputs))
 
 
@@ -52,11 +59,15 @@ def run_in_graph(
         flat: list[Any] = keras.tree.flatten(signature.call(model, tensors))
         return flat
 
-    with valid_scopes():
+    with _as_exported(model), valid_scopes():
         function = tf.function(call, input_signature=specs).get_concrete_function()
     tensors = [keras.ops.convert_to_tensor(feed[spec.name]) for spec in signature.inputs]
     with kept(written_variables(function)):
         return tuple(np.asarray(tensor) for tensor in function(*tensors))
+
+
+def _as_exported(model: Any) -> AbstractContextManager[None]:
+    return float32_call(model) if uses_bfloat16(model) else nullcontext()
 
 
 def _but_the_batch(spec: TensorSpec, values: Array) -> list[int | None]:

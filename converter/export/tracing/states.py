@@ -69,6 +69,12 @@ def refuse_stateless(model: Any, states: Sequence[State], moved: Sequence[Any]) 
             f"the model {model.name!r} has no state to make an input and an output of: none of "
             "its RNN layers is stateful, and no call changes a variable; leave --stateful out"
         )
+    narrow = [state.name for state in states if state.variable.dtype == "bfloat16"]
+    if narrow:
+        raise ConversionError(
+            f"the model {model.name!r} keeps {', '.join(narrow)} in bfloat16, which no file is "
+            "proven in; build it with the policy mixed_bfloat16, whose variables are float32"
+        )
     unknown = {v.name: None for v in moved if not isinstance(v, keras.Variable)}
     if unknown:
         raise ConversionError(
