@@ -155,7 +155,7 @@ def _output_spec(name: str, tensor: Any) -> TensorSpec:
     shape = tuple(tensor.shape)
     if shape and shape[0] is None:
         shape = ("batch", *shape[1:])
-    return TensorSpec(name, _dtype(tensor.dtype), shape)
+    return TensorSpec(name, _output_dtype(tensor.dtype), shape)
 
 
 def _dynamic(shape: Sequence[int | str | None]) -> list[int | None]:

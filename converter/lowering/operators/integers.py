@@ -11,7 +11,7 @@ from typing import Any
 from converter.lowering.builder import Builder
 
 
-def floor_div(build: Builder, node: Any) -> Sequence[str]:
+def floor_div(build: Builder, node: Any) -> Any:
     """FloorDiv of whole numbers: without its remainder, the dividend divides evenly."""
     x, y = node.input
     if not _is_integer(build, x):

@@ -204,10 +204,11 @@ def _eliminate(build: Builder, matrix: str, k: str, rows: _Rows) -> tuple[str, s
 def _batched_alike(build: Builder, node: Any) -> tuple[str, str]:
     """Both inputs with the batch of the one of higher rank."""
     a, b = node.input
-    shapes = build.shape(a), build.shape(b)
-    if shapes[0] is None or shapes[1] is None:
+    first, second = build.shape(a), build.shape(b)
+    if first is None or second is None:
         raise UnsupportedLowering(node, "the rank of its matrices is only known at run time")
-    ranks = len(shapes[0]), len(shapes[1])
+    shapes = first, second
+    ranks = len(first), len(second)
     if ranks[0] == ranks[1]:
         pairs = zip(shapes[0][:-2], shapes[1][:-2], strict=True)
         if any(one != other and 1 in (one, other) for one, other in pairs):

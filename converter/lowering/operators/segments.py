@@ -71,7 +71,7 @@ def _scattered(build: Builder, data: str, ids: str, count: str, *, how: str, sta
     return build.op("ScatterND", empty, build.unsqueeze(ids, rank), data, reduction=how)
 
 
-def _extreme(build: Builder, data: str, how: str) -> float:
+def _extreme(build: Builder, data: str, how: str) -> Any:
     """The value that any other replaces."""
     dtype = ir.DataType(build.dtype(data)).numpy()
     limits: Any = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
