@@ -56,7 +56,7 @@ def load_file(
     except KilnxError:
         raise
     except Exception as error:
-        raise _explained(path, error) from error
+        raise _explained(saved, error) from error
     if weights is not None or saved.container == "hdf5":
         if not model.built:
             raise ConversionError(
@@ -160,9 +160,9 @@ def _of_code(path: Path, code: list[str]) -> str:
     )
 
 
-def _explained(path: Path, error: Exception) -> ConversionError | ModelError:
+def _explained(saved: SavedConfig, error: Exception) -> ConversionError | ModelError:
     """Say what is missing, from what Keras says when it cannot load a file."""
-    text = str(error)
+    path, text = saved.path, str(error)
     if "safe_mode" in text:
         return ConversionError(_of_code(path, [first_line(error)]))
     if "add_slot" in text:
@@ -188,10 +188,30 @@ def _explained(path: Path, error: Exception) -> ConversionError | ModelError:
         return ConversionError(
             f"{path} uses {name!r}, which Keras does not know; give the Python file that "
             f"defines it with --custom my_layers.py, or custom_objects={{{name!r}: …}}"
+            f"{_too_old(saved)}"
         )
     return ModelError(
         f"{path} could not be loaded by Keras: {type(error).__name__}: {first_line(error)}"
+        f"{_too_old(saved)}"
     )
+
+
+def _too_old(saved: SavedConfig) -> str:
+    """What to do about a file of a newer Keras than this one, which may use what this one lacks."""
+    import keras
+
+    wrote, reads = (_release(version) for version in (saved.version, keras.__version__))
+    if wrote <= reads:
+        return ""
+    return (
+        f"; Keras {saved.version} saved the file and this is Keras {keras.__version__}: "
+        f"pip install --upgrade 'keras>={saved.version}'"
+    )
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Major and minor version, by which Keras changes what it saves; nothing for an unknown one."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
 def _within(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:

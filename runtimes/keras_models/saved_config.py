@@ -21,7 +21,7 @@ class SavedConfig:
     """The configuration of a model and the major version of the Keras that wrote it.
 
     ``container``: a ``.keras`` file, the same unzipped, HDF5, or JSON alone. ``compiled``: it
-    says what the model was trained with.
+    says what the model was trained with. ``version``: of that Keras in full, if the file tells.
     """
 
     path: Path
@@ -29,6 +29,7 @@ class SavedConfig:
     config: dict[str, Any]
     major: int
     compiled: bool = False
+    version: str = ""
 
 
 def read_config(path: Path) -> SavedConfig:
@@ -47,7 +48,8 @@ def read_config(path: Path) -> SavedConfig:
             )
         version = _version_of(_parsed(path, (path / "metadata.json").read_text("utf-8")))
         config = _parsed(path, (path / "config.json").read_text("utf-8"))
-        return SavedConfig(path, "folder", config, version or 3, _is_compiled(config))
+        major = _major(version) or 3
+        return SavedConfig(path, "folder", config, major, _is_compiled(config), version)
     try:
         with path.open("rb") as file:
             head = file.read(8)
@@ -76,7 +78,7 @@ def _from_archive(path: Path) -> SavedConfig:
             raise ModelError(f"{path} is a damaged .keras file ({error}); copy it again") from error
     version = _version_of(_parsed(path, metadata.decode("utf-8", "replace")))
     parsed = _parsed(path, config)
-    return SavedConfig(path, "keras", parsed, version or 3, _is_compiled(parsed))
+    return SavedConfig(path, "keras", parsed, _major(version) or 3, _is_compiled(parsed), version)
 
 
 def _from_hdf5(path: Path) -> SavedConfig:
@@ -126,8 +128,8 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
     return parsed
 
 
-def _version_of(metadata: dict[str, Any]) -> int | None:
-    return _major(metadata.get("keras_version"))
+def _version_of(metadata: dict[str, Any]) -> str:
+    return str(metadata.get("keras_version") or "")
 
 
 def _major(version: Any) -> int | None:

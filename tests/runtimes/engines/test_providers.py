@@ -13,7 +13,7 @@ import pytest
 
 from runtimes import ModelError, RuntimeUnavailable, check, open_runtime
 from runtimes.engines.ort_cuda import CudaOptions
-from runtimes.engines.placement import read_placement
+from runtimes.engines.placement import judge_placement, read_placement
 
 Graph = Callable[[str], ir.Model]
 
@@ -66,6 +66,9 @@ class FakeSession:
 
     def get_inputs(self) -> list[Any]:
         return [SimpleNamespace(name="x", type="tensor(float)", shape=["n", 2])]
+
+    def get_overridable_initializers(self) -> list[Any]:
+        return []
 
     def get_outputs(self) -> list[Any]:
         return [SimpleNamespace(name="y", type="tensor(float)", shape=["n", 2])]
@@ -179,7 +182,14 @@ def test_int8_on_cuda_is_refused_with_advice(graph: Graph, gpu_machine: Any) -> 
 
 def test_a_runtime_that_cannot_tell_is_not_believed() -> None:
     with pytest.raises(RuntimeUnavailable, match="does not say on which provider"):
-        read_placement(object())
+        read_placement(SimpleNamespace(get_providers=lambda: [CUDA, CPU]))
+
+
+def test_with_nothing_but_the_cpu_there_is_nothing_to_tell() -> None:
+    nodes = read_placement(SimpleNamespace(get_providers=lambda: [CPU]))
+    assert nodes is None
+    placement = judge_placement(nodes, "cpu", CPU, allow_fallback=False, model="m")
+    assert str(placement) == f"cpu: all nodes on {CPU}"
 
 
 def test_the_placement_on_the_cpu_is_read_back(graph: Graph) -> None:

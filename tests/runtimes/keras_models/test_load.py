@@ -6,6 +6,7 @@ import base64
 import json
 import marshal
 import os
+import re
 import sys
 import warnings
 import zipfile
@@ -379,3 +380,25 @@ def test_tensorflow_gives_memory_back_only_where_a_large_model_loads_it(
         patch.setitem(sys.modules, "tensorflow", object())
         spare(path)  # too late: TensorFlow has read it
     assert option not in os.environ
+
+
+@pytest.mark.parametrize(("version", "advice"), [("3.99.1", True), ("3.0.0", False), ("", False)])
+def test_a_file_of_a_newer_keras_says_so(
+    keras: Any, tmp_path: Path, version: str, advice: bool
+) -> None:
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    path = tmp_path / "model.keras"
+    model.save(path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(parts["config.json"])
+    config["config"]["layers"][1]["config"]["novelty"] = 1
+    parts["config.json"] = json.dumps(config).encode()
+    parts["metadata.json"] = json.dumps({"keras_version": version}).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    with pytest.raises(ModelError, match="could not be loaded by Keras") as caught:
+        load_keras_model(path)
+    upgrade = "saved the file and this is Keras 3.* pip install --upgrade 'keras>=3.99.1'"
+    assert bool(re.search(upgrade, str(caught.value))) == advice
