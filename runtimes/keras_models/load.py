@@ -50,7 +50,8 @@ def import_keras() -> Any:
     if backend != "tensorflow":
         raise RuntimeUnavailable(
             f"Keras runs on its {backend} backend here, and kilnx goes through TensorFlow; save "
-            "the model as .keras and run kilnx on the file with KERAS_BACKEND=tensorflow"
+            "the model as .keras and run the kilnx command on the file, which chooses TensorFlow "
+            "itself, or set KERAS_BACKEND=tensorflow before Keras is imported"
         )
     return keras
 

@@ -80,6 +80,22 @@ def test_convert_prints_the_proof(kilnx: Kilnx, digits_files: Path, tmp_path: Pa
     assert (tmp_path / "m.onnx").exists()
 
 
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_files_convert_whatever_backend_keras_is_set_to(
+    backend: str, digits_files: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "converter", "convert", digits_files / "model.keras"]
+    run = subprocess.run(
+        [*command, "-o", tmp_path / "model.onnx"],
+        env=os.environ | {"KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "model.onnx").is_file()
+
+
 @pytest.mark.parametrize("command", ["convert", "compress", "quantize", "check", "profile"])
 def test_json_is_one_document(
     command: str, kilnx: Kilnx, onnx_file: Path, digits_files: Path, tmp_path: Path
