@@ -80,7 +80,7 @@ def test_opset_10_has_one_scale_and_unsigned_codes_by_default() -> None:
     np.testing.assert_array_equal(ours, theirs)
 
 
-@given(st.integers(0, 255), st.floats(1e-3, 10, width=32))
+@given(st.integers(0, 255), st.floats(2**-10, 10, width=32))
 def test_codes_that_are_widened_and_rounded_again_stay(zero_point: int, scale: float) -> None:
     codes = np.arange(256, dtype=np.uint8)
     others = [np.float32(scale), np.uint8(zero_point)]
@@ -153,7 +153,7 @@ def test_one_step_of_a_dynamic_lstm_is_onnx_runtimes(direction: str, by_row: boo
         assert one.dtype == np.float32
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
     _, exact = on_both(single_node("LSTM", layer.in_float(x, h=h, c=c), attributes, outputs), x)
-    assert np.abs(exact[2] - theirs[2]).max() > 1e-2
+    assert np.abs(exact[2] - theirs[2]).max() > 5e-3
 
 
 @pytest.mark.parametrize("lengths", [None, [7, 3, 5, 1]])

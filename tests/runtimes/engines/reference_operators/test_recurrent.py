@@ -50,7 +50,8 @@ def test_every_direction_with_lengths_and_states(
     ("op", "attributes"),
     [
         ("LSTM", {"activations": ["HardSigmoid", "Relu", "Tanh"], "activation_alpha": [1 / 6]}),
-        ("LSTM", {"clip": 0.3}),
+        ("GRU", {"clip": 0.3}),
+        ("RNN", {"clip": 0.3}),
         ("LSTM", {"input_forget": 1}),
         ("GRU", {"linear_before_reset": 1, "activations": ["Sigmoid", "Softsign"]}),
         ("RNN", {"activations": ["LeakyRelu"], "activation_alpha": [0.3]}),
@@ -64,6 +65,18 @@ def test_attributes_are_obeyed(op: str, attributes: dict[str, Any]) -> None:
     ours, theirs = on_both(model, given[0])
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_the_gates_of_an_lstm_are_clipped() -> None:
+    """One step, after which no cell exceeds the threshold: ONNX Runtime does not clip cells."""
+    given = arrays("LSTM", 1)
+    x = given[0][:1]
+    model = single_node("LSTM", given, {"hidden_size": 4, "clip": 0.3}, OUTPUTS["LSTM"])
+    ours, theirs = on_both(model, x)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    _, unclipped = on_both(single_node("LSTM", given, {"hidden_size": 4}, OUTPUTS["LSTM"]), x)
+    assert np.abs(ours[2] - unclipped[2]).max() > 0.05
 
 
 def test_alphas_and_betas_go_to_those_that_have_one_in_turn() -> None:
