@@ -29,6 +29,7 @@ def function_replacements() -> list[Replacement]:
         Replacement(backend, "einsum", _einsum),
         Replacement(backend, "take", _take),
         Replacement(tf, "repeat", _repeat),
+        Replacement(tf, "switch_case", _switch_case),
         Replacement(tf, "tensordot", _tensordot),
         Replacement(layers.RepeatVector, "call", _repeat_vector),
     ]
@@ -80,6 +81,26 @@ def _repeat(input: Any, repeats: Any, axis: int | None = None, name: str | None 
     if size is None or size * repeats > _LONGEST_REPETITION:
         return NotImplemented
     return tf.gather(tensor, np.repeat(np.arange(size, dtype=np.int32), repeats), axis=axis)
+
+
+def _switch_case(
+    branch_index: Any, branch_fns: Any, default: Any = None, name: str | None = None
+) -> Any:
+    """The branches as one ``cond`` in the other: ONNX has no switch of more than two ways."""
+    import tensorflow as tf
+
+    branches = list(branch_fns)
+    if isinstance(branch_fns, dict) or not all(callable(branch) for branch in branches):
+        return NotImplemented
+    last = branches.pop() if default is None else default
+
+    def taken(number: int) -> Any:
+        if number == len(branches):
+            return last()
+        here = tf.equal(branch_index, number)
+        return tf.cond(here, branches[number], lambda: taken(number + 1))
+
+    return taken(0)
 
 
 def _repeat_vector(layer: Any, inputs: Any) -> Any:

@@ -16,6 +16,7 @@ from converter.lowering.layers.normalization import (
 )
 from converter.lowering.layers.recurrent import recurrent_replacements
 from converter.lowering.layers.recurrent_nodes import recurrent_lowerings
+from converter.lowering.layers.seeds import seed_lowerings, seed_replacements
 from converter.lowering.layers.time_distributed import time_distributed_replacements
 from converter.lowering.layers.upsampling import upsampling_lowerings, upsampling_replacements
 from converter.lowering.markers import Replacement, marker_handler, replaced
@@ -25,6 +26,7 @@ lower_marker = marker_handler(
         **activation_lowerings(),
         **normalization_lowerings(),
         **recurrent_lowerings(),
+        **seed_lowerings(),
         **upsampling_lowerings(),
     }
 )
@@ -46,6 +48,7 @@ def marked_layers(more: Sequence[Replacement] = ()) -> Iterator[None]:
         *function_replacements(),
         *normalization_replacements(),
         *recurrent_replacements(),
+        *seed_replacements(),
         *time_distributed_replacements(),
         *upsampling_replacements(),
     ]

@@ -38,6 +38,7 @@ def operator_handlers(
         complex_numbers,
         convolution,
         counting,
+        cross,
         cumulative,
         einsum,
         elementwise,
@@ -45,18 +46,22 @@ def operator_handlers(
         gradients,
         integers,
         matrices,
+        random_numbers,
         resizing,
         searching,
         segments,
         sign_bit,
         special_functions,
         update_slice,
+        warping,
     )
     from converter.lowering.operators import lookup_tables as lookup
     from converter.lowering.operators import where as selection
 
     lowerings: dict[str, OperatorLowering] = {
         **segments.SEGMENTS,
+        **dict.fromkeys(random_numbers.STATEFUL, random_numbers.stateful),
+        **dict.fromkeys(random_numbers.STATELESS, random_numbers.stateless),
         "AdjustHue": colours.adjust_hue,
         "AdjustSaturation": colours.adjust_saturation,
         "Angle": complex_numbers.angle,
@@ -76,6 +81,7 @@ def operator_handlers(
         "Conv2DBackpropInput": convolution.transposed,
         "Conv3D": convolution.grouped_3d,
         "Conv3DBackpropInputV2": convolution.transposed,
+        "Cross": cross.cross,
         "Cumprod": cumulative.cumprod,
         "DenseBincount": counting.bincount,
         "Einsum": einsum.einsum,
@@ -92,6 +98,8 @@ def operator_handlers(
         "IFFT2D": fourier.ifft_2d,
         "IRFFT": fourier.irfft,
         "Imag": complex_numbers.imaginary,
+        "ImageProjectiveTransformV2": warping.projective_transform,
+        "ImageProjectiveTransformV3": warping.projective_transform,
         "InTopKV2": searching.in_top_k,
         "Less": sign_bit.less,
         "Log1p": elementwise.log1p,
