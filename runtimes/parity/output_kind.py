@@ -28,7 +28,7 @@ _NEVER_WINS = 1e-3
 # Independent scores below this are noise, in which an argmax says nothing: detectors give
 # thousands of such rows a picture.
 _LEAST_SCORE = 0.1
-# Up to so many channels, maps without probabilities are pictures (grey, RGB, RGBA), not classes.
+# Up to so many channels, maps without probabilities are pictures (gray, RGB, RGBA), not classes.
 _PICTURE_CHANNELS = 4
 
 
