@@ -52,7 +52,7 @@ class PartedModel:
         self.parts = []
         for value in values:
             output = shown_as(value)
-            stop = [v for v in chosen.values() if v is not value]
+            stop = [v for v in chosen.values() if v is not value and v is not output]
             nodes = sorted(between(stop, [output]), key=lambda node: order[id(node)])
             made = {id(v) for node in nodes for v in node.outputs}
             read = {id(v): v for node in nodes for v in needs(node) if id(v) not in made}

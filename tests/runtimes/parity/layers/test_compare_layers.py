@@ -256,6 +256,18 @@ def test_nothing_is_kept_that_no_later_part_reads(graph: Graph, x: Any) -> None:
     assert sorted(found) == names
 
 
+def test_an_output_that_is_quantized_and_back_is_one_of_the_parts(graph: Graph, x: Any) -> None:
+    model = graph(
+        "g (float[batch, 8] x) => (float[batch, 8] y) <float s = {0.05}, uint8 z = {128}> {"
+        " [act] a = Tanh(x)\n [q] b = QuantizeLinear(a, s, z)\n [d] y = DequantizeLinear(b, s, z) }"
+    )
+    parted = PartedModel(model, float_values(model), threads=1)
+    seen: dict[str, Any] = {}
+    parted.walk({"x": x}, lambda part, found: seen.update({str(part.value.name): found}))
+    assert seen.keys() == {"a", "y"}
+    np.testing.assert_array_equal(seen["a"], seen["y"])
+
+
 def test_models_with_nothing_in_common_are_refused(graph: Graph, digits_model: Any) -> None:
     one = graph("g (float[n, 4] x) => (float[n, 4] y) { y = Neg(x) }")
     other = graph(
