@@ -92,6 +92,14 @@ def test_a_quantized_model_is_refused(graph: Graph, body: str) -> None:
         prepare(model)
 
 
+@pytest.mark.parametrize("op_type", ["MatMulNBits", "DynamicQuantizeLSTM"])
+def test_quantized_operators_of_onnx_runtime_are_refused_too(graph: Graph, op_type: str) -> None:
+    model = graph("old (float[n] x) => (float[n] y) { [one] y = Neg (x) }")
+    model.graph.node(0).op_type = op_type
+    with pytest.raises(ModelError, match=f"old is quantized already: node 'one' is a {op_type}; q"):
+        prepare(model)
+
+
 def test_the_model_stays_as_it_is_and_the_copy_is_named(graph: Graph) -> None:
     model = graph("g (float[n] x) => (float[n] y) { a = Neg (x)\n y = Exp (a) }")
     for node in model.graph:
