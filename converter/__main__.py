@@ -5,15 +5,22 @@ from __future__ import annotations
 import os
 import sys
 
+from runtimes.signals import exit_code, stopping_signals
+
 
 def main() -> None:
     """Run the command line; errors that a user can mend are one line and an exit code."""
     # The process is the command's own, and files are the same on every backend of Keras.
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    from converter.cli import app
-    from converter.cli.console import run_cli
+    with stopping_signals() as received:
+        try:
+            from converter.cli import app
+            from converter.cli.console import run_cli
 
-    sys.exit(run_cli(app))
+            code = run_cli(app)
+        except KeyboardInterrupt:
+            code = exit_code(received)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

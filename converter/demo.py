@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from converter.compression.compress import compress
-from converter.report.report import Report
+from converter.report.report import Report, files_not_reported
 from runtimes.atomic_files import refuse_existing
 from runtimes.errors import RuntimeUnavailable
 from runtimes.extras import missing_extra
@@ -30,7 +30,7 @@ def demo(
     two thirds train and then calibrate, one third evaluates. Deterministic for a ``seed``.
     Raises ``RuntimeUnavailable`` where scikit-learn is not installed.
     """
-    refuse_existing(output, force=force)
+    refuse_existing(output, force=force, foreign=files_not_reported)
     tell = progress or silent
     train, test = load_digits(seed)
     tell("loading TensorFlow")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -22,31 +23,22 @@ def run_cli(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     import typer
 
     from runtimes.errors import KilnxError
+    from runtimes.signals import exit_code, stopping_signals
 
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
+    received: list[int] = []
     try:
-        result = app(arguments, prog_name="kilnx", standalone_mode=False)
+        with stopping_signals() as received:
+            result = app(arguments, prog_name="kilnx", standalone_mode=False)
+            sys.stdout.flush()  # an error of the last write belongs to the command
         if result == INTERRUPTED:  # what Typer makes of Ctrl-C
-            complain("interrupted; nothing was written")
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
-    except KilnxError as error:
-        if debug:
-            raise
-        complain(str(error))
-        return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        complain("interrupted; nothing was written")
-        return INTERRUPTED
-    except MemoryError as error:
-        if debug:
-            raise
-        complain(
-            f"there is not enough memory ({str(error) or 'an allocation failed'}); "
-            "try fewer samples, a smaller batch or a larger machine"
-        )
-        return KilnxError.exit_code
+        complain("interrupted; nothing was written incompletely")
+        return exit_code(received)
     except BrokenPipeError:
         # The reader of our output went away: keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -54,10 +46,40 @@ def run_cli(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         # Typer's usage errors know how to show themselves; their class is not public.
         show = getattr(error, "show", None)
-        if show is None:
+        message = _message(error)
+        if show is not None:
+            show()
+        elif message is None or debug:
             raise
-        show()
-        return 2
+        else:
+            complain(message)
+        return error.exit_code if isinstance(error, KilnxError) else KilnxError.exit_code
+
+
+def _message(error: Exception) -> str | None:
+    """One line for an error that a user can mend; None for any other."""
+    from runtimes.errors import KilnxError
+
+    if isinstance(error, KilnxError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return (
+            f"there is not enough memory ({str(error) or 'an allocation failed'}); "
+            "try fewer samples, a smaller batch or a larger machine"
+        )
+    if isinstance(error, OSError):  # what the system refuses is no defect of ours
+        return _refused(error)
+    return None
+
+
+def _refused(error: OSError) -> str:
+    """One line on an error of the operating system."""
+    where = f"{error.filename}: " if error.filename else ""
+    reason = " ".join(str(error.strerror or error).split())
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = where or "standard output or a temporary file: "
+        reason = f"no space left; free some, or set TMPDIR to another disk ({reason})"
+    return f"{where}{reason}"
 
 
 def complain(message: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from converter.compression.steps import STEPS, StepContext
 from converter.passes import optimize
 from converter.report.analysis import analyze
 from converter.report.html import to_html
-from converter.report.report import Report
-from runtimes.atomic_files import atomic_folder, refuse_existing
+from converter.report.report import REPORT_NAME, Report, files_not_reported
+from runtimes.atomic_files import atomic_folder, file_digests
 from runtimes.engines.open_runtime import is_keras
 from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import (
@@ -106,8 +106,12 @@ def compress(
         raise DataError(f"there is no step {unknown[0]!r}; the steps are {', '.join(STEPS)}")
     source = options.decisions
     decisions = None if source is None else Decisions.open(source)
-    refuse_existing(output, force=options.force)
-    with atomic_folder(output, force=options.force) as folder:
+    place: dict[str, Any] = {
+        "force": options.force,
+        "inputs": (model, data, evaluate_on, keras.weights, source),
+        "foreign": files_not_reported,
+    }
+    with atomic_folder(output, **place) as folder:
         run.tell("exporting")
         reference = folder / "fp32.onnx"
         fp32 = _reference(model, reference, keras)
@@ -153,8 +157,9 @@ def compress(
             notes=samples.notes,
             insight=insight,
         )
-        (folder / "report.json").write_text(report.to_json(), encoding="utf-8")
         (folder / "report.html").write_text(to_html(report), encoding="utf-8")
+        report = replace(report, files=file_digests(folder))
+        (folder / REPORT_NAME).write_text(report.to_json(), encoding="utf-8")
     return report
 
 

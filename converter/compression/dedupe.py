@@ -96,12 +96,13 @@ def dedupe(
                 "run it on each model first"
             )
         return create_store(output, sources, options.names, force=force)
-    refuse_existing(output, force=force)
+    inputs = (*sources, data)
+    refuse_existing(output, force=force, inputs=inputs)
     model = load_model(sources[0]).clone()
     report = deduplicate_all(model)
     if near is not None:
         model, report = _near(model, report, near, data, budget)
-    save_model(model, output, force=force)
+    save_model(model, output, force=force, inputs=inputs)
     return report
 
 

@@ -103,8 +103,9 @@ def prune(
     """
     target = _target(flops=options.flops, params=options.params, latency=options.latency)
     plan = _plan(options.decisions)
+    inputs = (model, data, evaluate_on, options.decisions)
     if output is not None:
-        refuse_existing(output, force=options.force)
+        refuse_existing(output, force=options.force, inputs=inputs)
     source = load_model(model)
     refuse_quantized(source)
     refuse_nan_weights(source, "the model" if isinstance(model, ir.Model) else str(model))
@@ -123,7 +124,7 @@ def prune(
         result, report = _judge_exact(reference, pruned, evaluation, how)
     report = replace(report, exact=(*removed, *report.exact), notes=(*notes, *report.notes))
     if output is not None:
-        save_model(result, output, force=options.force)
+        save_model(result, output, force=options.force, inputs=inputs)
     return report
 
 

@@ -101,8 +101,9 @@ def quantize(
         >>> report.calibration_samples
         32
     """
+    inputs = (model, data, evaluate_on, options.decisions)
     if output is not None:
-        refuse_existing(output, force=options.force)
+        refuse_existing(output, force=options.force, inputs=inputs)
     decisions = None if options.decisions is None else Decisions.open(options.decisions)
     source = load_model(model)
     refuse_quantized(source)
@@ -129,7 +130,8 @@ def quantize(
         else:
             report = _decide(report, parity, judge.latency(quantized, options.batch))
     if output is not None:
-        save_model(quantized if report.kept else simplified, output, force=options.force)
+        result = quantized if report.kept else simplified
+        save_model(result, output, force=options.force, inputs=inputs)
     return report
 
 

@@ -135,10 +135,14 @@ def convert(
     choose_opset(opset, target_ort)  # what is wrong with them is said before a model is loaded
     if layout not in get_args(Layout):
         raise DataError(f"there is no layout {layout!r}; choose one of {get_args(Layout)}")
-    refuse_existing(output, force=options.force)
+    place: dict[str, Any] = {
+        "force": options.force,
+        "inputs": (model, options.data, keras.weights),
+    }
+    refuse_existing(output, **place)
     live, keras_signature = load_source(model, **keras.to_dict())
     version = choose_opset(opset, target_ort, default=preferred_opset(live))
-    with atomic_file(output, force=options.force) as path:
+    with atomic_file(output, **place) as path:
         expected = expectations(live, keras_signature, options.data)
         moved = [variable for run in expected for variable in run.moved]
         states = states_of(live, moved)

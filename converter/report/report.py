@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -12,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from converter.report.analysis import Insight
+from runtimes.atomic_files import foreign_files
 from runtimes.readable import ReadableReport
 from runtimes.version import own_version
+
+REPORT_NAME = "report.json"
+"""What ``compress`` calls its report for machines."""
 
 
 def describe_machine() -> dict[str, Any]:
@@ -92,7 +97,10 @@ class StepReport:
 
 @dataclass(frozen=True)
 class Report(ReadableReport):
-    """The whole run of ``compress``; ``to_dict`` is the format of ``report.json``."""
+    """The whole run of ``compress``; ``to_dict`` is the format of ``report.json``.
+
+    ``files``: SHA-256 of what was written with it, by name.
+    """
 
     source: str
     metric_name: str | None
@@ -105,6 +113,7 @@ class Report(ReadableReport):
     result: Measured
     notes: tuple[str, ...] = ()
     insight: Insight | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=describe_machine)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -127,6 +136,7 @@ class Report(ReadableReport):
             "result": asdict(self.result),
             "notes": list(self.notes),
             "insight": self.insight.to_dict() if self.insight else None,
+            "files": dict(self.files),
         }
 
     def headline(self) -> str:
@@ -159,6 +169,23 @@ def summary(report: Report) -> str:
 def metric_title(report: Report) -> str:
     """What the column ``metric`` holds."""
     return report.metric_name or "agreement"
+
+
+def files_not_reported(folder: Path) -> Iterator[str]:
+    """Yield the files in a folder that ``compress`` did not write there, by its report's digests.
+
+    All of them where there is no such report.
+    """
+    path = folder / REPORT_NAME
+    try:
+        if path.is_symlink():
+            raise ValueError("a link is not what compress writes")
+        document = json.loads(path.read_text(encoding="utf-8"))
+        written = {**document["files"], REPORT_NAME: None}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        yield from foreign_files(folder, {})
+        return
+    yield from (name for name in foreign_files(folder, written) if name != REPORT_NAME)
 
 
 def table_rows(report: Report) -> list[dict[str, str]]:

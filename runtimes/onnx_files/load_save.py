@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -18,8 +19,8 @@ import onnx_ir as ir
 from runtimes.atomic_files import atomic_file
 from runtimes.base import TensorSpec
 from runtimes.errors import ModelError, first_line
-from runtimes.onnx_files.protobuf import MalformedMessage
 from runtimes.onnx_files.streaming import frame_of, locations_in, write_single_file
+from runtimes.protobuf_fields import MalformedMessage
 
 ModelSource = str | os.PathLike[str] | ir.Model
 """A path to an ONNX file, or the graph itself."""
@@ -95,14 +96,22 @@ def _load(path: Path, read: Callable[..., ir.Model]) -> ir.Model:
     return model
 
 
-def save_model(model: ir.Model, path: str | os.PathLike[str], *, force: bool = False) -> None:
+def save_model(
+    model: ir.Model,
+    path: str | os.PathLike[str],
+    *,
+    force: bool = False,
+    inputs: Sequence[Any] = (),
+) -> None:
     """Write ``model`` so that the file appears whole or not at all.
 
     Args:
         model: The graph. Weights beyond what one protobuf file holds go to ``<name>.data``, next
             to the file.
         path: The file to write.
-        force: Whether an existing file is replaced.
+        force: Whether an existing file is replaced: an ONNX model that is not one of ``inputs``,
+            nor data that ``model`` needs.
+        inputs: Paths that are never replaced, see ``refuse_existing``.
 
     Raises:
         DataError: The file exists, or cannot be written.
@@ -110,7 +119,8 @@ def save_model(model: ir.Model, path: str | os.PathLike[str], *, force: bool = F
     Example:
         >>> save_model(load_model("model.onnx"), "copy.onnx")
     """
-    with atomic_file(path, force=force) as work:
+    needed = [tensor.path for tensor in _external_tensors(model)]
+    with atomic_file(path, force=force, inputs=(*inputs, *needed)) as work:
         write_model(model, work)
 
 

@@ -7,12 +7,12 @@ the frame is touched. https://protobuf.dev/programming-guides/encoding/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+from runtimes.protobuf_fields import BYTES, VARINT, MalformedMessage, fields
 
 # Where tensors are, by message: field number → message. https://onnx.ai/onnx/api/classes.html
 HOLDERS = {
@@ -41,10 +41,6 @@ Piece = memoryview | bytes | ir.TensorProtocol
 """A part of a message: bytes, or a tensor for its raw bytes."""
 
 
-class MalformedMessage(ValueError):
-    """Bytes that are no protobuf message."""
-
-
 @dataclass(frozen=True)
 class Pieces:
     """A message in parts, in order, and its size in bytes."""
@@ -57,38 +53,6 @@ class Pieces:
         """The parts with the sum of their sizes."""
         sizes = (len(part) if isinstance(part, bytes) else part.nbytes for part in parts)
         return cls(tuple(parts), sum(sizes))
-
-
-@dataclass(frozen=True)
-class Field:
-    """One field of a message: its number, where its tag starts, and where its value lies."""
-
-    number: int
-    wire_type: int
-    tag: int
-    start: int
-    stop: int
-
-
-def fields(message: memoryview) -> Iterator[Field]:
-    """Yield the fields of a message in order; raises ``MalformedMessage``."""
-    position, end = 0, len(message)
-    while position < end:
-        tag = position
-        key, position = _varint(message, position)
-        number, wire_type = key >> 3, key & 7
-        if wire_type == _BYTES:
-            size, position = _varint(message, position)
-        elif wire_type == _VARINT:
-            size = _varint(message, position)[1] - position
-        elif wire_type in {_FIXED32, _FIXED64}:
-            size = 4 if wire_type == _FIXED32 else 8
-        else:
-            raise MalformedMessage(f"wire type {wire_type} at byte {tag} of a message")
-        if not number or position + size > end:
-            raise MalformedMessage(f"the field at byte {tag} of a message is cut off")
-        yield Field(number, wire_type, tag, position, position + size)
-        position += size
 
 
 def with_tensors(
@@ -113,7 +77,7 @@ def with_tensors(
     kept = 0  # where what is kept and not yet passed on begins
     for field in fields(message):
         inner = HOLDERS[kind].get(field.number)
-        if inner is None or field.wire_type != _BYTES:
+        if inner is None or field.wire_type != BYTES:
             continue
         held = message[field.start : field.stop]
         if not worth(held):
@@ -159,7 +123,7 @@ def referring(tensor: memoryview, offset: int, location: str, above: int) -> Pie
     parts: list[Piece] = []
     raw = None
     for field in fields(tensor):
-        if field.number == _RAW_DATA and field.wire_type == _BYTES:
+        if field.number == _RAW_DATA and field.wire_type == BYTES:
             raw = field
         elif field.number not in {_EXTERNAL_DATA, _DATA_LOCATION}:
             parts.append(tensor[field.tag : field.stop])
@@ -172,7 +136,7 @@ def referring(tensor: memoryview, offset: int, location: str, above: int) -> Pie
     ):
         entry = _text(_KEY, key) + _text(_VALUE, value)
         parts.append(_head(_EXTERNAL_DATA, len(entry)) + entry)
-    parts.append(_varint_bytes(_DATA_LOCATION << 3 | _VARINT) + _varint_bytes(_EXTERNAL))
+    parts.append(_varint_bytes(_DATA_LOCATION << 3 | VARINT) + _varint_bytes(_EXTERNAL))
     return Pieces.of(parts)
 
 
@@ -188,21 +152,7 @@ def _text(number: int, text: str) -> bytes:
 
 def _head(number: int, size: int) -> bytes:
     """What goes before a field of ``size`` bytes."""
-    return _varint_bytes(number << 3 | _BYTES) + _varint_bytes(size)
-
-
-def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    """A number of seven bits a byte, the lowest first, and where it ends."""
-    value = shift = 0
-    end = min(len(message), position + 10)
-    while position < end:
-        byte = message[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7
-    raise MalformedMessage("a number is cut off")
+    return _varint_bytes(number << 3 | BYTES) + _varint_bytes(size)
 
 
 def _varint_bytes(value: int) -> bytes:

@@ -133,6 +133,8 @@ def only_writer(folder: Path) -> Iterator[None]:
             raise DataError(
                 f"another process is writing to {folder}; try again when it is done"
             ) from None
+        if not os.path.samestat(os.fstat(descriptor), folder.stat()):
+            raise DataError(f"another process replaced {folder} just now; try again")
         try:
             for left in (*folder.glob(f"{TEMPORARY_PREFIX}*"), *_in_folders(folder)):
                 left.unlink()

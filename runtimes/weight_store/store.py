@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,11 @@ from typing import Any
 import onnx_ir as ir
 
 from runtimes.atomic_files import atomic_folder, refuse_existing
-from runtimes.errors import DataError, KilnxError, ModelError
+from runtimes.errors import DataError, ModelError
 from runtimes.onnx_files.load_save import ModelSource, load_model, save_model
-from runtimes.onnx_files.tensor_bytes import CHUNK_BYTES, byte_chunks, digest_of, new_digest
+from runtimes.onnx_files.tensor_bytes import byte_chunks, digest_of, new_digest
 from runtimes.readable import ReadableReport
 from runtimes.weight_store.files import (
-    check_folder,
     make_folder,
     named_afterwards,
     only_writer,
@@ -41,12 +41,32 @@ from runtimes.weight_store.index import (
     INDEX_NAME,
     Entry,
     check_name,
-    is_digest,
     read_index,
     write_index,
 )
+from runtimes.weight_store.stored import (
+    GRAPHS_FOLDER,
+    check_digest,
+    load_runnable,
+    store_bytes,
+    weight_path,
+)
+from runtimes.weight_store.verify import StoreCheck, foreign_to_store, verify_store
 
-_GRAPHS_FOLDER = "graphs"
+__all__ = [
+    "Added",
+    "StoreCheck",
+    "StoreReport",
+    "add_to_store",
+    "create_store",
+    "extract_model",
+    "load_stored",
+    "model_path",
+    "store_bytes",
+    "store_names",
+    "verify_store",
+]
+
 _HELD_BYTES = 1 << 28
 
 
@@ -91,36 +111,6 @@ class StoreReport(ReadableReport):
         ]
 
 
-@dataclass(frozen=True)
-class StoreCheck(ReadableReport):
-    """What ``verify_store`` found: ``problems`` as sentences, files that no model uses."""
-
-    models: tuple[str, ...]
-    weights: int
-    weight_bytes: int
-    problems: tuple[str, ...]
-    unused: tuple[str, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every byte that a model needs is what it was."""
-        return not self.problems
-
-    def to_dict(self) -> dict[str, Any]:
-        """The findings as plain values, for JSON."""
-        return {**asdict(self), "passed": self.passed}
-
-    def headline(self) -> str:
-        """What is in the store, and whether it is whole."""
-        verdict = "every byte is what was stored"
-        if not self.passed:
-            verdict = f"{len(self.problems)} problems"
-        return (
-            f"{len(self.models)} models, {self.weights} weights, {self.weight_bytes:,} bytes; "
-            f"{verdict}"
-        )
-
-
 def create_store(
     folder: str | os.PathLike[str],
     models: Sequence[ModelSource],
@@ -134,11 +124,13 @@ def create_store(
     model that cannot be read, ``DataError`` for names that clash and outputs that exist.
     """
     named = _named(models, names)
-    refuse_existing(folder, force=force)
-    with atomic_folder(folder, force=force) as work:
+    rules: dict[str, Any] = {"force": force, "inputs": models, "foreign": foreign_to_store}
+    path = refuse_existing(folder, **rules)
+    # Nobody adds to a store while another one takes its place.
+    held = only_writer(path) if (path / INDEX_NAME).is_file() else nullcontext()
+    with held, atomic_folder(folder, **rules) as work:
         write_index(work, {})
         report = _add(work, named)
-        # The folder is renamed as a whole: its files have to be on disk before it.
     return StoreReport(os.fspath(folder), report.added, report.store_bytes)
 
 
@@ -159,40 +151,6 @@ def add_to_store(
         return _add(folder, named)
 
 
-def verify_store(folder: str | os.PathLike[str]) -> StoreCheck:
-    """Read every byte of the store at ``folder`` again and compare it with its digest.
-
-    Never raises for damage to a model or weight: that is what it reports. A store whose index
-    cannot be read is ``ModelError``.
-    """
-    folder = Path(folder)
-    index = read_index(folder)
-    problems: dict[str, None] = {}
-    needed: dict[Path, int | None] = {}
-    for name, entry in index.items():
-        needed[folder / f"{name}.onnx"] = None
-        needed[folder / _GRAPHS_FOLDER / entry.graph] = None
-        try:
-            model = _load(folder, name, entry)
-            needed.update((_weight_path(folder, t), t.nbytes) for t in stored_weights(model))
-            _check_digest(folder / _GRAPHS_FOLDER / entry.graph, entry.graph)
-        except KilnxError as error:
-            problems[str(error)] = None
-    weights = {path: size for path, size in needed.items() if size is not None}
-    for path, size in weights.items():
-        try:
-            _check_digest(path, path.name, size)
-        except KilnxError as error:
-            problems[str(error)] = None
-    unused = sorted(
-        str(path.relative_to(folder))
-        for path in _files(folder)
-        if path not in needed and path.name != INDEX_NAME
-    )
-    sizes = [size for size in weights.values() if size is not None]
-    return StoreCheck(tuple(index), len(weights), sum(sizes), tuple(problems), tuple(unused))
-
-
 def extract_model(
     folder: str | os.PathLike[str],
     name: str,
@@ -206,26 +164,26 @@ def extract_model(
     where they exceed what a file holds). Raises ``DataError`` for a name that the store lacks and
     ``ModelError`` where a byte is not what was added.
     """
-    save_model(load_stored(folder, name), output, force=force)
+    save_model(load_stored(folder, name), output, force=force, inputs=(folder,))
 
 
 def load_stored(folder: str | os.PathLike[str], name: str) -> ir.Model:
     """The model ``name`` as it was added, weights mapped; every byte checked first."""
     folder = Path(folder)
     entry = _entry(folder, name)
-    runs = _load(folder, name, entry)
+    runs = load_runnable(folder, name, entry)
     for tensor in stored_weights(runs):
-        path = _weight_path(folder, tensor)
-        _check_digest(path, path.name, tensor.nbytes)
-    described = folder / _GRAPHS_FOLDER / entry.graph
-    _check_digest(described, entry.graph)
+        path = weight_path(folder, tensor)
+        check_digest(path, path.name, tensor.nbytes)
+    described = folder / GRAPHS_FOLDER / entry.graph
+    check_digest(described, entry.graph)
     return put_together(runs, ir.load(described, format="protobuf"))
 
 
 def model_path(folder: str | os.PathLike[str], name: str) -> Path:
     """The file of the model ``name``, which ONNX Runtime opens as it is."""
     folder = Path(folder)
-    _check_digest(folder / f"{name}.onnx", _entry(folder, name).model)
+    check_digest(folder / f"{name}.onnx", _entry(folder, name).model)
     return folder / f"{name}.onnx"
 
 
@@ -273,14 +231,14 @@ def _add(folder: Path, named: Iterable[tuple[str, ModelSource]]) -> StoreReport:
             raise DataError(
                 f"{folder} holds a model {name!r} already; give the new one another name (--name)"
             )
-    for inner in (WEIGHTS_FOLDER, _GRAPHS_FOLDER):
+    for inner in (WEIGHTS_FOLDER, GRAPHS_FOLDER):
         make_folder(folder / inner)
     added = []
     for name, source in named:
         counts = _Counts()
         runs, graph = take_apart(load_model(source), lambda t, c=counts: c.put(folder, t))  # type: ignore[misc]
         entry = Entry(digest_of(iter([runs])), digest_of(iter([graph])))
-        _write_once(folder / _GRAPHS_FOLDER / entry.graph, graph)
+        _write_once(folder / GRAPHS_FOLDER / entry.graph, graph)
         _write_once(folder / f"{name}.onnx", runs)
         models[name] = entry
         added.append(counts.report(name))
@@ -355,45 +313,3 @@ def _write_once(path: Path, raw: bytes) -> None:
             "model another name (--name)"
         )
     write_whole(path, [raw])
-
-
-def _load(folder: Path, name: str, entry: Entry) -> ir.Model:
-    """The file that runs, checked by its digest and for weights that are not the store's own."""
-    path = folder / f"{name}.onnx"
-    _check_digest(path, entry.model)
-    for inner in (WEIGHTS_FOLDER, _GRAPHS_FOLDER):
-        check_folder(folder / inner)
-    model = load_model(path)
-    for tensor in stored_weights(model):
-        _weight_path(folder, tensor)
-    return model
-
-
-def _weight_path(folder: Path, tensor: ir.ExternalTensor) -> Path:
-    location = str(tensor.location)
-    start, _, digest = location.partition("/")
-    if start != WEIGHTS_FOLDER or not is_digest(digest) or tensor.offset:
-        raise ModelError(f"the weights {tensor.name!r} are at {location!r}, outside the store")
-    return folder / WEIGHTS_FOLDER / digest
-
-
-def _check_digest(path: Path, digest: str, size: int | None = None) -> None:
-    with open_plain(path) as file:
-        found = os.fstat(file.fileno()).st_size
-        if size is not None and found != size:
-            raise ModelError(f"{path} is damaged: it holds {found} bytes instead of {size}")
-        if digest_of(iter(lambda: file.read(CHUNK_BYTES), b"")) != digest:
-            raise ModelError(f"{path} is damaged: its bytes are not what was stored")
-
-
-def store_bytes(folder: str | os.PathLike[str]) -> int:
-    """Bytes of all files in the store."""
-    return sum(path.lstat().st_size for path in _files(Path(folder)))
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            yield from path.iterdir()
-        else:
-            yield path

@@ -291,3 +291,18 @@ def test_too_little_memory_is_one_line(
     assert code == 2
     assert "not enough memory (Unable to allocate" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_standard_output_that_is_full_is_one_line(onnx_file: Path, tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "converter", "profile", str(onnx_file), "--json"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+    assert result.returncode == 2
+    assert result.stderr.startswith("kilnx: error: standard output")
+    assert result.stderr.count("\n") == 1

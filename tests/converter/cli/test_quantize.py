@@ -182,14 +182,24 @@ def test_decisions_are_replayed(kilnx: Kilnx, files: Path) -> None:
     assert "not a report" in err
 
 
-def test_a_file_that_is_there_needs_force(kilnx: Kilnx, files: Path) -> None:
-    (files / "out.onnx").write_text("mine")
+def test_a_model_that_is_there_needs_force(kilnx: Kilnx, files: Path) -> None:
+    older = (files / "model.onnx").read_bytes()
+    (files / "out.onnx").write_bytes(older)
     code, _, err = kilnx(*command(files))
     assert code == 2
     assert "out.onnx" in err
-    assert (files / "out.onnx").read_text() == "mine"
+    assert (files / "out.onnx").read_bytes() == older
     assert kilnx(*command(files, "--force", "--effort", "low"))[0] == 0
-    assert (files / "out.onnx").read_text(errors="replace") != "mine"
+    assert (files / "out.onnx").read_bytes() != older
+
+
+def test_another_file_that_is_there_stays(kilnx: Kilnx, files: Path) -> None:
+    (files / "out.onnx").write_text("mine")
+    for force in ([], ["--force"]):
+        code, _, err = kilnx(*command(files, *force))
+        assert code == 2
+        assert "out.onnx" in err
+    assert (files / "out.onnx").read_text() == "mine"
 
 
 def test_a_quantized_model_is_refused(kilnx: Kilnx, files: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -203,9 +205,31 @@ def test_a_folder_of_the_users_is_left_alone(
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "notes.txt").write_text("precious")
-    with pytest.raises(DataError, match="not empty"):
-        compress(digits_files / "model.keras", mine, digits[0])
+    for force in (False, True):
+        with pytest.raises(DataError, match=r"not empty.*notes\.txt"):
+            compress(digits_files / "model.keras", mine, digits[0], force=force)
     assert [p.name for p in mine.iterdir()] == ["notes.txt"]
+
+
+def test_force_replaces_what_compress_wrote_and_nothing_else(
+    compressed: Path, digits: Any, tmp_path: Path
+) -> None:
+    source, output = compressed / "fp32.onnx", tmp_path / "out"
+    shutil.copytree(compressed, output)
+    options: dict[str, Any] = {"steps": [], "force": True}
+    with pytest.raises(DataError, match="which this command reads"):
+        compress(output / "fp32.onnx", output, digits[0], **options)
+    with pytest.raises(DataError, match="which this command reads"):
+        compress(source, output, digits[0], decisions=output / "report.json", **options)
+    html = (output / "report.html").read_text()
+    (output / "report.html").write_text(f"{html}<!-- a note -->")
+    with pytest.raises(DataError, match=r"there is report\.html"):
+        compress(source, output, digits[0], **options)
+    (output / "report.html").write_text(html)
+    report = compress(source, output, digits[0], **options)
+    assert json.loads((output / "report.json").read_text())["files"] == report.files
+    assert sorted(report.files) == ["fp32.onnx", "model.onnx", "report.html"]
+    assert report.files["model.onnx"] == sha256((output / "model.onnx").read_bytes()).hexdigest()
 
 
 def test_an_unknown_step_is_named(digits_files: Path, digits: Any, tmp_path: Path) -> None:

@@ -164,9 +164,13 @@ def test_an_existing_file_is_not_replaced_without_force(
     always(True, monkeypatch)
     output = tmp_path / "mine.onnx"
     output.write_text("precious")
-    with pytest.raises(DataError, match="existing file"):
-        quantize(heavy, output, samples)
+    for force in (False, True):
+        with pytest.raises(DataError, match="existing file"):
+            quantize(heavy, output, samples, force=force)
     assert output.read_text() == "precious"
+    ir.save(heavy, output)
+    with pytest.raises(DataError, match="--force"):
+        quantize(heavy, output, samples)
     quantize(heavy, output, samples, force=True)
     assert load_model(output).graph.name == "heavy"
 

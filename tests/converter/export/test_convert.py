@@ -183,13 +183,28 @@ def test_weights_without_a_model(digits_model: Any, tmp_path: Path) -> None:
 
 
 def test_a_users_file_is_not_replaced(digits_model: Any, tmp_path: Path) -> None:
-    mine = tmp_path / "mine.onnx"
+    mine, ours = tmp_path / "mine.onnx", tmp_path / "ours.onnx"
     mine.write_text("precious")
-    with pytest.raises(DataError, match="--force"):
-        convert(digits_model, mine)
+    for force in (False, True):
+        with pytest.raises(DataError, match="--force"):
+            convert(digits_model, mine, force=force)
     assert mine.read_text() == "precious"
-    convert(digits_model, mine, force=True)
-    assert onnx.load(mine).graph.output[0].name == "digit"
+    convert(digits_model, ours)
+    with pytest.raises(DataError, match="replace it with --force"):
+        convert(digits_model, ours)
+    convert(digits_model, ours, force=True)
+    assert onnx.load(ours).graph.output[0].name == "digit"
+
+
+def test_the_source_is_never_replaced(digits_files: Path, tmp_path: Path) -> None:
+    source = tmp_path / "model.keras"
+    source.write_bytes((digits_files / "model.keras").read_bytes())
+    (tmp_path / "link.onnx").symlink_to(source)
+    (tmp_path / "hard.onnx").hardlink_to(source)
+    for output in (source, tmp_path / "link.onnx", tmp_path / "hard.onnx"):
+        with pytest.raises(DataError, match="an output never replaces an input"):
+            convert(source, output, force=True)
+    assert source.read_bytes() == (digits_files / "model.keras").read_bytes()
 
 
 def test_a_wrong_graph_never_gets_a_name(

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 from runtimes import ModelError, load_model, open_runtime
 from runtimes.onnx_files.load_save import load_graph, weight_bytes
-from runtimes.onnx_files.protobuf import HOLDERS, MalformedMessage, fields
+from runtimes.onnx_files.protobuf import HOLDERS
 from runtimes.onnx_files.streaming import frame_of, write_single_file
+from runtimes.protobuf_fields import MalformedMessage, fields
 
 Graph = Callable[[str], ir.Model]
 

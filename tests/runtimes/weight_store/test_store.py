@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 
 from runtimes.errors import DataError, KilnxError, ModelError
+from runtimes.onnx_files.tensor_bytes import digest_of
 from runtimes.weight_store.files import only_writer
 from runtimes.weight_store.index import FORMAT, INDEX_NAME
 from runtimes.weight_store.store import (
@@ -346,6 +347,36 @@ def test_an_existing_output_is_kept(store, tmp_path):
         create_store(store, [tmp_path / "a.onnx"])
     create_store(store, [tmp_path / "a.onnx"], force=True)
     assert store_names(store) == ("a",)
+
+
+def test_force_replaces_a_store_that_is_whole_and_nothing_else(store, tmp_path):
+    source = tmp_path / "a.onnx"
+    with pytest.raises(DataError, match=r"holds .*b\.onnx, which this command reads"):
+        create_store(store, [store / "b.onnx"], force=True)
+    (store / "notes.txt").write_text("mine")
+    with pytest.raises(DataError, match=r"there is notes\.txt$"):
+        create_store(store, [source], force=True)
+    (store / "notes.txt").unlink()
+    weight = next((store / "weights").iterdir())
+    content = weight.read_bytes()
+    weight.write_bytes(b"mine")
+    with pytest.raises(DataError, match="replaces only what kilnx wrote"):
+        create_store(store, [source], force=True)
+    weight.write_bytes(content)
+    # What an addition that died has left is no obstacle.
+    (store / "weights" / ".writing-7").write_text("half")
+    (store / "weights" / digest_of(iter([b"unused"]))).write_bytes(b"unused")
+    with only_writer(store), pytest.raises(DataError, match="another process is writing"):
+        create_store(store, [source], force=True)
+    create_store(store, [source], force=True)
+    assert store_names(store) == ("a",)
+    assert verify_store(store).passed
+
+
+def test_a_model_of_the_store_is_not_replaced_by_another(store):
+    with pytest.raises(DataError, match="an output never replaces an input"):
+        extract_model(store, "a", store / "b.onnx", force=True)
+    assert verify_store(store).passed
 
 
 def snapshot(folder):
