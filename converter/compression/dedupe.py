@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ import onnx_ir as ir
 from converter.passes.cleanup.common_subexpressions import MergeCommonSubexpressions
 from converter.passes.deduplication.initializers import DedupeReport, deduplicate
 from converter.passes.deduplication.near_duplicates import merge_near
-from runtimes.atomic_files import refuse_existing
+from runtimes.atomic_files import refuse_existing, scratch_folder
 from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import (
     ModelSource,
@@ -143,8 +142,8 @@ def _near(
         return exact, replace(report, notes=(f"no two weights are within {tolerance:g}",))
     dataset = Dataset.open(data, inputs=model_inputs(exact))
     budget = budget.resolve(model_outputs(exact), dataset)
-    with tempfile.TemporaryDirectory(prefix="kilnx-") as folder:
-        paths = [Path(folder) / name for name in ("exact.onnx", "near.onnx")]
+    with scratch_folder() as folder:
+        paths = [folder / name for name in ("exact.onnx", "near.onnx")]
         for model, path in zip((exact, candidate), paths, strict=True):
             write_model(model.clone(), path)
         parity = check(paths[0], paths[1], dataset, budget=budget)

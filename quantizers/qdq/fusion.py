@@ -6,15 +6,14 @@ nothing tells the user. So the graph that it optimized is written out and read b
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import onnx_ir as ir
 
 from quantizers.policy.plan import Plan, Unit
+from runtimes.atomic_files import scratch_folder
 from runtimes.engines.ort import OrtRuntime
 
 
@@ -35,8 +34,8 @@ def examine_fusion(model: ir.Model, plan: Plan) -> Fusion:
     Level "extended" is where the INT8 kernels are chosen; the layout level behind it only
     renames them.
     """
-    with tempfile.TemporaryDirectory(prefix="kilnx-") as folder:
-        path = Path(folder) / "optimized.onnx"
+    with scratch_folder() as folder:
+        path = folder / "optimized.onnx"
         with OrtRuntime(model, threads=1, optimization="extended", optimized_model_path=path):
             pass
         optimized = ir.load(path, format="protobuf")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import onnx_ir as ir
 
+from runtimes.atomic_files import scratch_folder
 from runtimes.engines.ort_cuda import CudaOptions
 from runtimes.engines.placement import RECORD
 from runtimes.errors import RuntimeUnavailable
@@ -76,8 +76,8 @@ def open_session(
     options = settings.to_options(ort)
     for key, shared in initializers.items():
         options.add_initializer(key, shared)
-    with tempfile.TemporaryDirectory(prefix="kilnx-") as folder:
-        source = _readable(model, Path(folder))
+    with ExitStack() as stack:
+        source = _readable(model, stack)
         session = ort.InferenceSession(source, options, providers=settings.to_providers())
     session.disable_fallback()
     return session
@@ -116,13 +116,13 @@ def _level(ort: Any, optimization: Optimization) -> Any:
     }[optimization]
 
 
-def _readable(model: ModelSource, folder: Path) -> str | bytes:
-    """The model as a path or as bytes; a large graph is written into ``folder``."""
+def _readable(model: ModelSource, stack: ExitStack) -> str | bytes:
+    """The model as a path or as bytes; a large graph is in a file while ``stack`` is open."""
     if not isinstance(model, ir.Model):
         return os.fspath(model)
     if _fits_in_memory(model):
         return bytes(ir.to_proto(model).SerializeToString())
-    path = folder / "model.onnx"
+    path = stack.enter_context(scratch_folder()) / "model.onnx"
     ir.save(model, path, format="protobuf", external_data="model.onnx.data")
     return str(path)
 

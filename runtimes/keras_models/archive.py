@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from runtimes.atomic_files import scratch_folder
 from runtimes.errors import ConversionError, KilnxError, ModelError, first_line
 from runtimes.keras_models.embedded_code import code_in, with_own_functions
 from runtimes.keras_models.saved_config import SavedConfig
@@ -118,8 +118,8 @@ def _archive(saved: SavedConfig, config: dict[str, Any] | None) -> Iterator[Path
     if config is None and (saved.container == "folder" or saved.path.suffix == ".keras"):
         yield saved.path
         return
-    with tempfile.TemporaryDirectory(prefix="kilnx-") as folder:
-        alias = Path(folder) / "model.keras"
+    with scratch_folder() as folder:
+        alias = folder / "model.keras"
         if config is None:
             alias.symlink_to(saved.path.resolve())
         else:

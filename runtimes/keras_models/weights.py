@@ -6,13 +6,13 @@ without a word. https://docs.hdfgroup.org/hdf5/v1_14/
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from runtimes.atomic_files import scratch_folder
 from runtimes.base import Array
 from runtimes.errors import ConversionError, ModelError, first_line
 from runtimes.keras_models.legacy_weights import Conversion, conversion
@@ -47,8 +47,8 @@ def load_weights(model: Any, path: Path) -> None:
 
 def _load_by_keras(model: Any, path: Path, ending: str) -> None:
     """Keras tells these formats by the ending of the file alone."""
-    with tempfile.TemporaryDirectory(prefix="kilnx-") as folder:
-        alias = Path(folder) / f"model{ending}"
+    with scratch_folder() as folder:
+        alias = folder / f"model{ending}"
         alias.symlink_to(path.resolve())
         try:
             model.load_weights(alias)

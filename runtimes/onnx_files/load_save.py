@@ -1,16 +1,10 @@
-"""ONNX files in and out: untrusted when read, whole or absent when written.
-
-What is checked before anything is allocated: that the file is ONNX, that its external data
-lies inside its own folder (no absolute path, no ``..``, no link that leads outside), and that
-every tensor's bytes are really there. https://onnx.ai/onnx/repo-docs/ExternalData.html
-"""
+"""ONNX files in and out: untrusted when read (``load``), whole or absent when written."""
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,82 +12,31 @@ import onnx_ir as ir
 
 from runtimes.atomic_files import atomic_file
 from runtimes.base import TensorSpec
-from runtimes.errors import ModelError, first_line
-from runtimes.onnx_files.streaming import frame_of, locations_in, write_single_file
+from runtimes.errors import ModelError
+from runtimes.onnx_files.external_data import external_tensors
+from runtimes.onnx_files.load import ModelSource, load_description, load_graph, load_model
+from runtimes.onnx_files.streaming import locations_in, write_single_file, write_with_data
 from runtimes.protobuf_fields import MalformedMessage
 
-ModelSource = str | os.PathLike[str] | ir.Model
-"""A path to an ONNX file, or the graph itself."""
+__all__ = [
+    "ModelSource",
+    "file_bytes",
+    "load_description",
+    "load_graph",
+    "load_model",
+    "model_bytes",
+    "model_inputs",
+    "model_outputs",
+    "refuse_nan_weights",
+    "save_model",
+    "weight_bytes",
+    "write_model",
+]
 
 # A protobuf message cannot exceed 2 GiB; below that, one self-contained file is kinder.
 _EXTERNAL_ABOVE_BYTES = 1_800_000_000
 # A page of memory: mapping less saves nothing.
 _SMALL_BYTES = 4096
-
-
-def load_model(source: ModelSource) -> ir.Model:
-    """Open an ONNX model; weights in external data are read where one file could hold them.
-
-    The graph is then what it would be without external data: good when the files are gone. The
-    weights of larger models stay memory-mapped.
-
-    Args:
-        source: The file; an ``onnx_ir.Model`` is given back as it is.
-
-    Returns:
-        The graph.
-
-    Raises:
-        ModelError: The file is missing or not ONNX, or its external data are missing, truncated
-            or outside its folder.
-
-    Example:
-        >>> load_model("model.onnx").graph.outputs[0].name
-        'scores'
-    """
-    if isinstance(source, ir.Model):
-        return source
-    model = _load(Path(source), ir.load)
-    _read_external(model)
-    return model
-
-
-def load_graph(path: str | os.PathLike[str]) -> ir.Model:
-    """Open an ONNX model to look at it: of its large weights only where they are is read.
-
-    They refer to the file itself, so the model is good as long as the file stays. Raises what
-    ``load_model`` raises.
-    """
-    return _load(Path(path), _graph_of)
-
-
-def _graph_of(path: Path, format: str) -> ir.Model:
-    import onnx
-
-    model = ir.from_proto(onnx.load_model_from_string(frame_of(path), format=format))
-    ir.external_data.set_base_dir(model.graph, path.parent)
-    return model
-
-
-def _load(path: Path, read: Callable[..., ir.Model]) -> ir.Model:
-    if not path.exists():
-        raise ModelError(f"{path}: no such file")
-    if not path.is_file():
-        raise ModelError(f"{path} is not a file; give the path of an ONNX model")
-    try:
-        model = read(path, format="protobuf")
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
-    except Exception as error:
-        raise ModelError(
-            f"{path} is not an ONNX model that can be read ({first_line(error)}); "
-            "a Keras model is made into one with: kilnx convert"
-        ) from error
-    if not model.opset_imports or not (len(model.graph) or model.graph.outputs):
-        raise ModelError(f"{path} is not an ONNX model: it holds no graph")
-    for tensor in _external_tensors(model):
-        _check_external(tensor, path)
-    return model
 
 
 def save_model(
@@ -119,7 +62,7 @@ def save_model(
     Example:
         >>> save_model(load_model("model.onnx"), "copy.onnx")
     """
-    needed = [tensor.path for tensor in _external_tensors(model)]
+    needed = [tensor.path for tensor in external_tensors(model)]
     with atomic_file(path, force=force, inputs=(*inputs, *needed)) as work:
         write_model(model, work)
 
@@ -128,7 +71,7 @@ def write_model(model: ir.Model, path: str | os.PathLike[str]) -> None:
     """Write ``model`` to ``path`` as it is, for callers that make the output atomic themselves."""
     path = Path(path)
     if weight_bytes(model) > _EXTERNAL_ABOVE_BYTES:
-        ir.save(model, path, format="protobuf", external_data=f"{path.name}.data", alignment=65536)
+        write_with_data(model, path, f"{path.name}.data")
     else:
         write_single_file(model, path)
 
@@ -206,69 +149,7 @@ def _spec(value: ir.Value) -> TensorSpec:
     dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(object)
     shape: tuple[int | str | None, ...] | None = None
     if value.shape is not None:
-        shape = tuple(d if isinstance(d, int) else d.value for d in value.shape)
-    return TensorSpec(str(value.name), np.dtype(dtype), shape)
-
-
-def _read_external(model: ir.Model) -> None:
-    """Take external weights into memory: all of them, or the small ones where they are too many.
-
-    Small ones that are mapped could not be written again while an array of them is in use.
-    """
-    everything = weight_bytes(model) <= _EXTERNAL_ABOVE_BYTES
-    mapped = list(_external_tensors(model))
-    read = {
-        id(tensor): _in_memory(tensor)
-        for tensor in mapped
-        if everything or tensor.nbytes <= _SMALL_BYTES
-    }
-    for graph in model.graphs():
-        for value in graph.initializers.values():
-            value.const_value = read.get(id(value.const_value), value.const_value)
-        for node in graph:
-            for name, attribute in list(node.attributes.items()):
-                if id(attribute.value) in read:
-                    node.attributes[name] = ir.AttrTensor(name, read[id(attribute.value)])
-
-
-def _in_memory(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
-    array = tensor.numpy().copy()
-    return ir.Tensor(array, dtype=tensor.dtype, shape=tensor.shape, name=tensor.name)
-
-
-def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
-    for graph in model.graphs():
-        for value in graph.initializers.values():
-            if isinstance(value.const_value, ir.ExternalTensor):
-                yield value.const_value
-        for node in graph:
-            for attribute in node.attributes.values():
-                if attribute.type == ir.AttributeType.TENSOR and isinstance(
-                    attribute.value, ir.ExternalTensor
-                ):
-                    yield attribute.value
-
-
-def _check_external(tensor: ir.ExternalTensor, model_path: Path) -> None:
-    location = str(tensor.location)
-    where = f"{model_path}: the weights of {tensor.name!r}"
-    pure = PurePosixPath(location)
-    if pure.is_absolute() or PureWindowsPath(location).is_absolute() or ".." in pure.parts:
-        raise ModelError(f"{where} point outside the model's folder ({location!r}); refused")
-    folder = model_path.parent.resolve()
-    target = folder / pure
-    if not target.resolve().is_relative_to(folder):
-        raise ModelError(f"{where} lead through a link out of the model's folder; refused")
-    if not target.is_file():
-        raise ModelError(f"{where} are missing: there is no file {location!r} beside the model")
-    offset, length = tensor.offset or 0, tensor.length
-    if any(not isinstance(dim, int) or dim < 0 for dim in tensor.shape):
-        raise ModelError(f"{where} have no valid shape")
-    needed = math.ceil(math.prod(tensor.shape.numpy()) * tensor.dtype.itemsize)
-    if length is not None and length != needed:
-        raise ModelError(f"{where} should be {needed} bytes by their shape, but say {length}")
-    if offset < 0 or offset + needed > target.stat().st_size:
-        raise ModelError(
-            f"{where} are truncated: {location!r} holds {target.stat().st_size} bytes, "
-            f"{offset + needed} are needed; copy the file again"
+        shape = tuple(
+            (d if d >= 0 else None) if isinstance(d, int) else d.value for d in value.shape
         )
+    return TensorSpec(str(value.name), np.dtype(dtype), shape)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import onnx_ir as ir
 
 from runtimes.onnx_files.protobuf import Pieces, embedded, location_of, referring, with_tensors
@@ -21,6 +22,7 @@ from runtimes.onnx_files.tensor_bytes import byte_chunks, kept_at
 # Smaller weights go the ordinary way: they are what their message holds anyway.
 _STREAMED_ABOVE_BYTES = 4096
 _REFERRED_ABOVE_BYTES = 65536
+_ALIGNMENT = 65536
 
 # No file has this name: a place in the message for a weight that is yet to be written.
 _PLACE = "\0kilnx:"
@@ -32,7 +34,14 @@ def write_single_file(model: ir.Model, path: str | os.PathLike[str]) -> None:
     What onnx_ir writes, byte by byte, without the memory: a weight is evaluated, read from its
     external data and written by itself. ``model`` does not change.
     """
-    with _placeholders(model) as weights:
+    weights: dict[str, ir.TensorProtocol] = {}
+
+    def place(tensor: ir.TensorProtocol, name: str) -> ir.TensorProtocol:
+        location = f"{_PLACE}{len(weights)}"
+        weights[location] = tensor
+        return kept_at(tensor, location, name)
+
+    with _replaced(model, place):
         frame = memoryview(ir.to_proto(model).SerializeToString(deterministic=True))
 
     marker = _PLACE.encode()
@@ -47,6 +56,29 @@ def write_single_file(model: ir.Model, path: str | os.PathLike[str]) -> None:
                 file.write(part)
             else:
                 _write_tensor(part, file)
+
+
+def write_with_data(model: ir.Model, path: str | os.PathLike[str], data_name: str) -> None:
+    """Write ``model`` to ``path`` and its large weights to a file called ``data_name`` beside it.
+
+    A weight that several values hold is written once. Large ones begin at a multiple of 64 KiB, so
+    that every system can map them. ``model`` does not change.
+    """
+    written: dict[int, tuple[int, int]] = {}
+    path = Path(path)
+    with path.with_name(data_name).open("wb") as file:
+
+        def put(tensor: ir.TensorProtocol, name: str) -> ir.TensorProtocol:
+            if tensor.nbytes <= _STREAMED_ABOVE_BYTES:
+                return ir.Tensor(np.array(tensor.numpy()), dtype=tensor.dtype, name=name)
+            if id(tensor) not in written:
+                file.seek(-file.tell() % _ALIGNMENT, os.SEEK_CUR)
+                written[id(tensor)] = file.tell(), tensor.nbytes
+                _write_tensor(tensor, file)
+            return kept_at(tensor, data_name, name, *written[id(tensor)])
+
+        with _replaced(model, put):
+            path.write_bytes(ir.to_proto(model).SerializeToString(deterministic=True))
 
 
 def frame_of(path: str | os.PathLike[str]) -> bytes:
@@ -90,15 +122,10 @@ def _mapped(path: Path) -> memoryview:
 
 
 @contextmanager
-def _placeholders(model: ir.Model) -> Iterator[dict[str, ir.TensorProtocol]]:
-    """Put places where the weights of ``model`` are; the weights by their places."""
-    weights: dict[str, ir.TensorProtocol] = {}
-
-    def place(tensor: ir.TensorProtocol, name: str) -> ir.ExternalTensor:
-        location = f"{_PLACE}{len(weights)}"
-        weights[location] = tensor
-        return kept_at(tensor, location, name)
-
+def _replaced(
+    model: ir.Model, place: Callable[[ir.TensorProtocol, str], ir.TensorProtocol]
+) -> Iterator[None]:
+    """Put what ``place`` gives where the large weights of ``model`` are, for a while."""
     values = [value for graph in model.graphs() for value in graph.initializers.values()]
     tensors = [(value, value.const_value) for value in values]
     attributes = [
@@ -116,7 +143,7 @@ def _placeholders(model: ir.Model) -> Iterator[dict[str, ir.TensorProtocol]]:
         for node, attribute in attributes:
             held = place(attribute.value, str(attribute.value.name or ""))
             node.attributes[attribute.name] = ir.AttrTensor(attribute.name, held)
-        yield weights
+        yield
     finally:
         for value, tensor in tensors:
             value.const_value = tensor

@@ -59,12 +59,18 @@ def equal_bytes(left: ir.TensorProtocol, right: ir.TensorProtocol) -> bool:
     return all(a == b for a, b in zip(byte_chunks(left), byte_chunks(right), strict=True))
 
 
-def kept_at(tensor: ir.TensorProtocol, location: str, name: str) -> ir.ExternalTensor:
-    """A reference called ``name`` to all of the file ``location``, described as ``tensor`` is."""
+def kept_at(
+    tensor: ir.TensorProtocol,
+    location: str,
+    name: str,
+    offset: int | None = None,
+    length: int | None = None,
+) -> ir.ExternalTensor:
+    """A reference called ``name`` to a file or a part of one, described as ``tensor`` is."""
     return ir.ExternalTensor(
         location,
-        None,
-        None,
+        offset,
+        length,
         tensor.dtype,
         shape=ir.Shape(tensor.shape.numpy()),
         name=name,

@@ -97,7 +97,7 @@ def check(
         data: What ``Dataset.open`` takes, on the reference's inputs.
         budget: What loss is acceptable. Without a ``metric`` none is evaluated.
         options: Where the candidate runs, tolerances, and whether to compare layers.
-        keras: How a reference or candidate that is a Keras file is read.
+        keras: How a reference that is a Keras file is read.
         run: Threads, seed and progress (in samples).
 
     Returns:
@@ -118,7 +118,7 @@ def check(
         raise ValueError("providers must name at least one provider")
     places = _places(options.providers, options.optimizations)
     threads = run.threads
-    reference, candidate = (_loaded(model, keras) for model in (reference, candidate))
+    reference = _loaded(reference, keras)
     with borrow(reference, "cpu", threads=threads, config=NO_SPINNING) as first:
         fallback = options.allow_fallback
         with _opened(candidate, places, threads, allow_fallback=fallback) as others:

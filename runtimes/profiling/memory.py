@@ -6,11 +6,11 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from runtimes.atomic_files import scratch_folder
 from runtimes.base import Feed
 from runtimes.errors import ModelError, RuntimeUnavailable
 
@@ -45,8 +45,8 @@ def peak_memory(
     The libraries themselves are not counted. Raises ``ModelError`` where the process fails, which
     it does when memory does not suffice.
     """
-    with tempfile.TemporaryDirectory(prefix="kilnx-") as folder:
-        arrays = Path(folder) / "feed.npz"
+    with scratch_folder() as folder:
+        arrays = folder / "feed.npz"
         np.savez(arrays, **dict(feed))  # type: ignore[arg-type]
         root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])

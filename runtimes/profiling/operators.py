@@ -10,15 +10,14 @@ import json
 import math
 import re
 import statistics
-import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 
+from runtimes.atomic_files import scratch_folder
 from runtimes.base import Feed
 from runtimes.engines.ort import NO_SPINNING, OrtRuntime
 from runtimes.json_values import plain
@@ -126,14 +125,14 @@ def profile_operators(
     The profiler adds about a microsecond to each node: shares of small ones are too large.
     """
     graph = load_model(model)
-    with tempfile.TemporaryDirectory(prefix="kilnx-") as folder:
-        optimized_path = Path(folder) / "optimized.onnx"
+    with scratch_folder() as folder:
+        optimized_path = folder / "optimized.onnx"
         with OrtRuntime(
             model,
             provider=provider,
             threads=threads,
             config=NO_SPINNING,
-            profile_prefix=str(Path(folder) / "profile"),
+            profile_prefix=str(folder / "profile"),
             optimized_model_path=optimized_path,
             allow_fallback=allow_fallback,
         ) as runtime:

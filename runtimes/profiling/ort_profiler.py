@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import statistics
-import tempfile
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 
 import onnx_ir as ir
 
+from runtimes.atomic_files import scratch_folder
 from runtimes.base import Feed
 from runtimes.engines.batching import check_feed
 from runtimes.engines.ort import OrtRuntime
@@ -38,8 +37,8 @@ def operator_times(
 
     The profiler adds a microsecond or so to every node: good for comparing nodes, not for totals.
     """
-    with tempfile.TemporaryDirectory(prefix="kilnx-") as folder:
-        prefix = str(Path(folder) / "profile")
+    with scratch_folder() as folder:
+        prefix = str(folder / "profile")
         with OrtRuntime(model, threads=threads, profile_prefix=prefix) as runtime:
             check_feed(feed, runtime.inputs, runtime.name)
             for _ in range(3):

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import os
 import platform
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from runtimes.atomic_files import scratch_folder
 from runtimes.base import Closable
 from runtimes.engines.ort import OrtRuntime
 from runtimes.engines.ort_cuda import CudaOptions
@@ -91,10 +92,9 @@ class SharedWeights(Closable):
         arena: bool = True,
     ) -> None:
         self._ort = require_onnxruntime()
-        self._temporary = None
+        self._stack = ExitStack()
         if folder is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="kilnx-shared-")
-            folder = self._temporary.name
+            folder = self._stack.enter_context(scratch_folder()) / "store"
         self.folder = Path(folder)
         self.provider = provider
         self.threads = threads
@@ -142,8 +142,7 @@ class SharedWeights(Closable):
         """Let go of the weights; a temporary folder is removed."""
         with self._lock:
             self._values.clear()
-            if self._temporary is not None:
-                self._temporary.cleanup()
+            self._stack.close()
 
     def _optimized(self, model: ModelSource) -> str:
         """The name in the store of ``model`` as ONNX Runtime optimized it; made if it is new."""
@@ -152,8 +151,8 @@ class SharedWeights(Closable):
         name = self._key(model)
         if name in store_names(self.folder):
             return name
-        with tempfile.TemporaryDirectory(prefix="kilnx-shared-") as folder:
-            path = Path(folder) / "optimized.onnx"
+        with scratch_folder() as folder:
+            path = folder / "optimized.onnx"
             config = {
                 "session.optimized_model_external_initializers_file_name": "optimized.data",
                 "session.optimized_model_external_initializers_min_size_in_bytes": str(

@@ -26,7 +26,12 @@ import onnx_ir as ir
 
 from runtimes.atomic_files import atomic_folder, refuse_existing
 from runtimes.errors import DataError, ModelError
-from runtimes.onnx_files.load_save import ModelSource, load_model, save_model
+from runtimes.onnx_files.load_save import (
+    ModelSource,
+    load_description,
+    load_model,
+    save_model,
+)
 from runtimes.onnx_files.tensor_bytes import byte_chunks, digest_of, new_digest
 from runtimes.readable import ReadableReport
 from runtimes.weight_store.files import (
@@ -177,7 +182,7 @@ def load_stored(folder: str | os.PathLike[str], name: str) -> ir.Model:
         check_digest(path, path.name, tensor.nbytes)
     described = folder / GRAPHS_FOLDER / entry.graph
     check_digest(described, entry.graph)
-    return put_together(runs, ir.load(described, format="protobuf"))
+    return put_together(runs, load_description(described))
 
 
 def model_path(folder: str | os.PathLike[str], name: str) -> Path:

@@ -7,17 +7,16 @@ whatever the number of stops, and weights behind the stop may change on the way.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 import onnx_ir as ir
 
+from runtimes.atomic_files import scratch_folder
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
 from runtimes.engines.batching import fill_up, fixed_batch
@@ -47,7 +46,8 @@ class Walk:
         self._place = {str(node.name): place for place, node in enumerate(model.graph)}
         self._stop = 0
         self._kept: dict[str, list[Array]] = {}
-        self._folder = tempfile.TemporaryDirectory(prefix="kilnx-walk-")
+        self._stack = ExitStack()
+        self._folder = self._stack.enter_context(scratch_folder())
         self._files = 0
         self._held = 0
 
@@ -61,7 +61,7 @@ class Walk:
         trace: TracebackType | None,
     ) -> None:
         self._kept.clear()
-        self._folder.cleanup()
+        self._stack.close()
 
     def advance(self, node: str) -> None:
         """Run everything before the node called ``node``; it may not lie behind."""
@@ -139,7 +139,7 @@ class Walk:
         if self._held + array.nbytes <= self._options.memory_bytes:
             self._held += array.nbytes
             return array
-        path = Path(self._folder.name) / f"{self._files}.npy"
+        path = self._folder / f"{self._files}.npy"
         self._files += 1
         np.save(path, array)
         mapped: Array = np.load(path, mmap_mode="r")

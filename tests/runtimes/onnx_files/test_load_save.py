@@ -186,3 +186,29 @@ def test_the_size_of_what_is_missing(external: Path) -> None:
     external.write_bytes(b"\x00\xff not protobuf")
     with pytest.raises(ModelError, match="is not an ONNX model"):
         file_bytes(external)
+
+
+def test_large_weights_beside_the_file_are_written_once_and_aligned(
+    graph: Graph, tmp_path: Path, external: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those that are read from external data themselves, and small ones stay inside."""
+    monkeypatch.setattr(modelfile, "_EXTERNAL_ABOVE_BYTES", 0)
+    model = load_model(external)
+    (value,) = model.graph.initializers.values()
+    large = ir.tensor(np.arange(6000, dtype=np.float32).reshape(2, 3000), name="w")
+    other = ir.Value(name="again", const_value=large, type=value.type, shape=large.shape)
+    model.graph.initializers["again"] = other
+    for name in ("first", "second"):
+        held = ir.Value(name=name, const_value=ir.tensor(large.numpy() + 1.0, name=name))
+        held.type, held.shape = value.type, large.shape
+        model.graph.initializers[name] = held
+    model.graph.initializers["second"].const_value = large
+    (tmp_path / "out").mkdir()
+    save_model(model, tmp_path / "out" / "m.onnx")
+    assert (tmp_path / "out" / "m.onnx.data").stat().st_size == 65536 + large.nbytes
+    again = load_model(tmp_path / "out" / "m.onnx").graph.initializers
+    assert not isinstance(again["w"].const_value, ir.ExternalTensor)
+    np.testing.assert_array_equal(again["w"].const_value.numpy(), value.const_value.numpy())
+    for name, tensor in (("again", large.numpy()), ("first", large.numpy() + 1.0)):
+        np.testing.assert_array_equal(again[name].const_value.numpy(), tensor)
+    assert model.graph.initializers["again"].const_value is large
