@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.numpy_helper
+import onnx.parser
 import onnx_ir as ir
 
 from converter.report.report import files_not_reported
@@ -160,20 +162,10 @@ def _model(seed: int) -> ir.Model:
     rng = np.random.default_rng(seed)
     shapes = {"w1": (16, 24), "b1": (24,), "w2": (24, 24), "b2": (24,), "w3": (24, 4)}
     weights = {n: rng.normal(size=s).astype(np.float32) / 4 for n, s in shapes.items()}
-    weights["w4"] = weights["w3"].copy()
-    model = ir.from_onnx_text(text)
-    for node in model.graph:
-        for index, value in enumerate(node.inputs):
-            if value is None or value.name not in weights:
-                continue
-            known = model.graph.initializers.get(value.name)
-            if known is None:
-                known = ir.Value(name=value.name, const_value=ir.tensor(weights[value.name]))
-                tensor = known.const_value
-                known.type, known.shape = ir.TensorType(ir.DataType.FLOAT), tensor.shape
-                model.graph.register_initializer(known)
-            node.replace_input_with(index, known)
-    return model
+    proto = onnx.parser.parse_model(text)
+    for name, values in {**weights, "w4": weights["w3"]}.items():
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    return ir.from_proto(proto)
 
 
 _KERAS = """
