@@ -13,6 +13,7 @@ from quantizers.rewrites.single_operators import (
     SplitToSlices,
 )
 from runtimes.errors import ModelError
+from runtimes.onnx_graph.fold_constants import FoldConstants
 from runtimes.onnx_graph.fold_pads import FoldPads
 from runtimes.onnx_graph.fold_views import FoldViews
 from runtimes.onnx_graph.opset import convert_opset
@@ -38,6 +39,7 @@ def prepare(model: ir.Model) -> ir.Model:
     common.RemoveInitializersFromInputsPass()(copy)  # their weights could not be INT8
     common.ShapeInferencePass()(copy)
     WidenHalf()(copy)
+    FoldConstants()(copy)
     FoldViews()(copy)  # a weight that is read out of another is a constant for its reader
     FoldPads()(copy)
     SpatialMeanToGlobalAveragePool()(copy)

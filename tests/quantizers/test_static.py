@@ -95,9 +95,8 @@ def test_weights_in_external_data_are_found_from_anywhere(
     path = tmp_path / "model.onnx"
     ir.save(residual_model.clone(), path, external_data="weights.bin", size_threshold_bytes=0)
     monkeypatch.chdir("/")
-    model = load_model(path)
-    assert isinstance(model.graph.initializers["w1"].const_value, ir.ExternalTensor)
-    result, _ = quantize_model(model, data)
+    assert (tmp_path / "weights.bin").stat().st_size >= weight_bytes(residual_model)
+    result, _ = quantize_model(load_model(path), data)
     np.testing.assert_array_equal(run(result, image=images), run(expected, image=images))
 
 
