@@ -30,6 +30,7 @@ from converter.export.tracing.states import State
 from converter.export.tracing.trace import STAND_IN_ABOVE_BYTES, TracedModel, trace
 from converter.lowering import custom_handlers
 from converter.lowering.low_bit.dequantize import write_dequantized
+from converter.lowering.missing_kernels import replace_missing_kernels
 from converter.lowering.operators.base import UnsupportedLowering
 from converter.passes.fusion.gelu import FuseGelu
 from runtimes.errors import ConversionError, KilnxError, UnsupportedOperator
@@ -146,7 +147,9 @@ def _to_onnx(traced: TracedModel, opset: int, *, lenient: bool) -> ir.Model:
             raise refusal_of(error, traced.layers) from error
         refuse_unsupported(graph, traced.layers)
         proto = graph.make_model("kilnx")
-    return ir.serde.deserialize_model(proto)
+    converted = ir.serde.deserialize_model(proto)
+    replace_missing_kernels(converted)
+    return converted
 
 
 def _most_telling(failures: list[Exception], model: Any) -> Exception:

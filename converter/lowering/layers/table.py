@@ -16,6 +16,7 @@ from converter.lowering.layers.normalization import (
 )
 from converter.lowering.layers.recurrent import recurrent_replacements
 from converter.lowering.layers.recurrent_nodes import recurrent_lowerings
+from converter.lowering.layers.scans import scan_replacements
 from converter.lowering.layers.seeds import seed_lowerings, seed_replacements
 from converter.lowering.layers.time_distributed import time_distributed_replacements
 from converter.lowering.layers.upsampling import upsampling_lowerings, upsampling_replacements
@@ -48,6 +49,7 @@ def marked_layers(more: Sequence[Replacement] = ()) -> Iterator[None]:
         *function_replacements(),
         *normalization_replacements(),
         *recurrent_replacements(),
+        *scan_replacements(),
         *seed_replacements(),
         *time_distributed_replacements(),
         *upsampling_replacements(),

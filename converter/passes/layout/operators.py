@@ -296,12 +296,14 @@ def _slice(node: ir.Node) -> Mover | None:
     if full is None or len(node.inputs) < 4:
         return None
     axes = small_ints(node.inputs[3])
+    kind = node.inputs[3].dtype.numpy() if node.inputs[3].dtype is not None else np.int64
     if axes is None:
         return None
 
     def remap(order: AxisOrder, output: AxisOrder) -> Changes | None:
         moved = order.axes([axis % full for axis in axes])
-        return None if moved is None else Changes({}, {3: np.array(moved, np.int64)})
+        # Starts, ends and axes are of one type, 32 or 64 bits.
+        return None if moved is None else Changes({}, {3: np.array(moved, kind)})
 
     return Mover(node, (0,), _same, _same, remap)
 

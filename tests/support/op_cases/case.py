@@ -110,7 +110,8 @@ def well_conditioned(*shape: int | str, symmetric: bool = False) -> Tensor:
 class OpCase:
     """One way to call a function; ``call(ops, *tensors)`` gives a tensor or several.
 
-    ``dynamic``: named dimensions are unknown to the model.
+    ``dynamic``: named dimensions are unknown to the model. ``shapes`` gives symbolic
+    outputs for symbolic inputs, where Keras itself cannot.
     """
 
     op: str
@@ -120,6 +121,7 @@ class OpCase:
     dynamic: bool
     tolerance: float
     refused: Refusal | None = None
+    shapes: Callable[..., Any] | None = None
 
     @property
     def id(self) -> str:
@@ -127,11 +129,16 @@ class OpCase:
 
     def called(self, keras: Any, prefix: str = "") -> tuple[list[Any], Any]:
         """Symbolic inputs and what the function gives for them, in a layer of its own."""
-        call = self.call
+        call, shapes = self.call, self.shapes
 
         class Op(keras.layers.Layer):  # type: ignore[misc]
             def call(self, *tensors: Any) -> Any:
                 return call(keras.ops, *tensors)
+
+            if shapes is not None:
+
+                def compute_output_spec(self, *tensors: Any) -> Any:
+                    return shapes(*tensors)
 
         tensors = [
             keras.Input(
@@ -165,6 +172,7 @@ def op(
     variant: str = "",
     dynamic: bool = True,
     tolerance: float = 1e-4,
+    shapes: Callable[..., Any] | None = None,
     **arguments: Any,
 ) -> list[OpCase]:
     """The cases of one call: static, and dynamic where an input has a named dimension.
@@ -192,6 +200,7 @@ def op(
             call=call or by_name,
             dynamic=form,
             tolerance=tolerance,
+            shapes=shapes,
         )
         for form in forms
     ]

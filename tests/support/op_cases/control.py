@@ -112,6 +112,7 @@ def _scans() -> list[OpCase]:
                 call=lambda ops, x, reverse=reverse: ops.associative_scan(
                     ops.add, x, reverse=reverse, axis=1
                 ),
+                shapes=_like_input,
             )
         found += op(
             "associative_scan",
@@ -121,12 +122,14 @@ def _scans() -> list[OpCase]:
             call=lambda ops, a, b, reverse=reverse: ops.associative_scan(
                 lambda p, q: (q[0] * p[0], q[0] * p[1] + q[1]), (a, b), reverse=reverse, axis=-1
             ),
+            shapes=_like_input,
         )
     found += op(
         "associative_scan",
         F("n", 3),
         variant="named",
         call=lambda ops, x: ops.associative_scan(ops.add, x, axis=1),
+        shapes=_like_input,
     )
     return found
 
@@ -158,6 +161,13 @@ def _mapping() -> list[OpCase]:
         *op("linalg.jvp", F("n", 4), call=derivative),
         *op("custom_gradient", F("n", 4), call=lambda ops, x: ops.custom_gradient(_doubled)(x)),
     ]
+
+
+def _like_input(*tensors: Any) -> Any:
+    import keras
+
+    like = [keras.KerasTensor(tensor.shape, tensor.dtype) for tensor in tensors]
+    return like if len(like) > 1 else like[0]
 
 
 def _doubled(x: Any) -> Any:
