@@ -20,14 +20,9 @@ def floor_div(build: Builder, node: Any) -> Any:
 
 
 def floor_mod(build: Builder, node: Any) -> Sequence[str]:
-    """FloorMod: the remainder has the sign of the divisor, as ONNX's has of whole numbers."""
+    """FloorMod of whole numbers: the remainder has the sign of the divisor, as ONNX's has."""
     x, y = node.input
-    if _is_integer(build, x):
-        return [build.op("Mod", x, y)]
-    rest = build.op("Mod", x, y, fmod=1)
-    zero = build.scalar(0, like=x)
-    apart = build.op("Less", build.op("Mul", build.op("Sign", rest), build.op("Sign", y)), zero)
-    return [build.op("Where", apart, build.op("Add", rest, y), rest)]
+    return [build.op("Mod", x, y)] if _is_integer(build, x) else NotImplemented
 
 
 def truncate_mod(build: Builder, node: Any) -> Sequence[str]:

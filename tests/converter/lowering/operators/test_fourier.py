@@ -69,17 +69,26 @@ def test_inverse_of_a_conjugate(keras: Any, parity: Any) -> None:
     parity(model_of(keras, turned, (5,), (5,)), [[signal(2, 5), signal(2, 5)[::-1].copy()]])
 
 
-def test_arithmetic_on_complex_numbers_is_refused(keras: Any) -> None:
+def test_a_product_of_spectra(keras: Any, parity: Any) -> None:
     import tensorflow as tf
-
-    from converter.export.export import export
 
     def filtered(x: Any) -> Any:
         spectrum = tf.signal.rfft(x)
         return tf.signal.irfft(spectrum * spectrum)
 
-    with pytest.raises(UnsupportedOperator, match=r"RFFT.*complex numbers go into Mul"):
-        export(model_of(keras, filtered, (16,)))
+    parity(model_of(keras, filtered, (16,)), [[signal(2, 16)]])
+
+
+def test_what_is_not_written_for_complex_numbers_is_refused(keras: Any) -> None:
+    import tensorflow as tf
+
+    from converter.export.export import export
+
+    def logarithm(x: Any) -> Any:
+        return tf.abs(tf.math.log(tf.signal.rfft(x)))
+
+    with pytest.raises(UnsupportedOperator, match=r"RFFT.*complex numbers go into Log"):
+        export(model_of(keras, logarithm, (16,)))
 
 
 def test_a_complex_output_is_refused(keras: Any) -> None:
@@ -91,13 +100,15 @@ def test_a_complex_output_is_refused(keras: Any) -> None:
         export(model_of(keras, tf.signal.rfft, (16,)))
 
 
-def test_a_signal_of_dynamic_length_is_refused(keras: Any) -> None:
-    import tensorflow as tf
+def test_a_signal_of_dynamic_length(keras: Any, parity: Any) -> None:
+    model = model_of(keras, lambda x: keras.ops.fft2((x, x * 0))[0], (None, 6))
+    operators = parity(model, [[signal(2, 5, 6)], [signal(1, 8, 6)]])
+    assert operators["DFT"] == 2
 
+
+def test_a_dynamic_length_needs_an_opset_that_has_it(keras: Any) -> None:
     from converter.export.export import export
 
-    def magnitude(x: Any) -> Any:
-        return tf.abs(tf.raw_ops.RFFT(input=x, fft_length=[16]))
-
-    with pytest.raises(UnsupportedOperator, match="the length of its signal"):
-        export(model_of(keras, magnitude, (None,)))
+    model = model_of(keras, lambda x: keras.ops.fft2((x, x * 0))[0], (None, 6))
+    with pytest.raises(UnsupportedOperator, match=r"FFT2D.*from opset 17 on"):
+        export(model, opset=16)
