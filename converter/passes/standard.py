@@ -25,6 +25,7 @@ from runtimes.onnx_graph.fold_constants import FoldConstants
 from runtimes.onnx_graph.fold_pads import FoldPads
 from runtimes.onnx_graph.rewrite import Refusal, RewritePass, RewriteResult
 
+# A round makes room for the next; the limit ends what would circle.
 _MAX_ROUNDS = 10
 # Below this a duplicate costs nothing, and sharing would tie unrelated layers together.
 _DEDUPLICATE_FROM_BYTES = 1 << 16

@@ -27,6 +27,7 @@ from runtimes.progress import Progress, silent
 _MOST_SAMPLES = 1024
 _LEAST_SAMPLES = 64
 _MOST_WORK = 5e11
+# Each of four models is fitted on three quarters of the samples and judged on the rest.
 _FEWEST = 8
 
 

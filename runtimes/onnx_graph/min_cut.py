@@ -11,6 +11,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 INFINITE = 1 << 60
+"""More than any sum of capacities here: such an edge is never cut."""
 
 
 @dataclass

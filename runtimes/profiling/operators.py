@@ -28,6 +28,7 @@ from runtimes.profiling.roofline import Roof, measure_roof
 from runtimes.readable import ReadableReport
 
 _SUFFIX = "_kernel_time"
+# The first runs allocate what later ones reuse.
 _WARM_UP = 3
 
 

@@ -35,8 +35,10 @@ __all__ = ["BatchProfile", "Latency", "ProfileOptions", "ProfileReport", "profil
 
 T = TypeVar("T")
 
+# Sessions opened anew: where their memory lies moves the time of all runs of one, so that an
+# interval needs several. An odd number has a median among them.
 _LAUNCHES = 5
-_MIN_LAUNCHES = 2
+_MIN_LAUNCHES = 2  # where the time is up sooner: two at least show a spread
 _MAX_LAUNCHES = 11
 _WIDE = 1.1  # an interval whose ends differ more than this gets further launches
 _MIN_ROUNDS = 2  # a launch; ten in all

@@ -17,8 +17,11 @@ import onnx_ir as ir
 from runtimes.base import Array
 from runtimes.engines.ort import NO_SPINNING, OrtRuntime
 
+# Three matrices of so many rows and columns, 7 MB, lie in the caches of most machines.
 _SIDE = 768
+# More than any cache of a CPU that is common today holds.
 _COPY_BYTES = 128_000_000
+# The fastest counts: what disturbs a run only makes it slower.
 _REPEATS = 5
 
 

@@ -22,6 +22,7 @@ from runtimes.base import Array
 Clock = Callable[[], float]
 """Seconds from an arbitrary start."""
 
+# The first rounds fill caches and allocate; a tenth of the time goes into more of them.
 _WARM_UP_ROUNDS = 3
 
 # 97.5% quantiles of Student's t for 1, 2, … degrees of freedom.

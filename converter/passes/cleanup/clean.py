@@ -25,6 +25,7 @@ class Clean(RewritePass):
     no output needs. Names of inputs and outputs stay.
     """
 
+    # One pass makes room for another; the limit ends what would circle.
     _max_rounds = 20
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:

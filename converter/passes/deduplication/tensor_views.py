@@ -18,7 +18,9 @@ from runtimes.base import Array
 from runtimes.onnx_files.tensor_bytes import CHUNK_BYTES, byte_chunks, digest_of, equal_bytes
 from runtimes.onnx_graph.values import shape_of
 
+# All orders of so many axes are tried, 720.
 _MAX_RANK = 6
+# Elements that are compared before two tensors are compared as a whole.
 _PROBES = 64
 # So many places are tried where a tensor might begin in another; only repetitive ones have more.
 _MAX_PLACES = 8

@@ -12,20 +12,23 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from converter.passes.fusion.affine_into_preceding import check_fit, insert_add_after
+from converter.passes.fusion.affine_into_preceding import (
+    check_fit,
+    data_of,
+    remove_affine,
+    set_bias,
+)
 from converter.passes.fusion.flatten import through_flatten
 from runtimes.onnx_graph.affine import IDENTITY, Affine, Float64, affine_of
 from runtimes.onnx_graph.channel_axis import Channel, Commutes, commutes
-from runtimes.onnx_graph.linear import Linear, bias_of, linear_of, rounded, write_bias, write_weight
+from runtimes.onnx_graph.linear import Linear, bias_of, linear_of, rounded, write_weight
 from runtimes.onnx_graph.rewrite import Refuse, Refused, RewritePass
 from runtimes.onnx_graph.values import (
     Array,
     add_initializer,
     all_nodes,
-    is_constant,
     only_user,
     rank,
-    replace_value,
 )
 
 
@@ -90,9 +93,7 @@ def _chain(linear: Linear, refuse: Refuse) -> _Chain:
                 break
             if only_user(value) is None:
                 raise Refused(f"its result {value.name!r} is used elsewhere too")
-            check_fit(found[1], channel, linear.input_channels)
-            if keeps_order and np.any(found[1].scale < 0):
-                raise Refused("its scale is negative in a channel, and a maximum is in between")
+            check_fit(found[1], channel, linear.input_channels, keeps_order=keeps_order)
         except Refused as reason:
             refuse(producer, f"not folded into {node.name!r}: {reason}")
             break
@@ -163,31 +164,19 @@ def _saves_a_node(linear: Linear, chain: _Chain) -> bool:
 def _rewrite(
     linear: Linear, chain: _Chain, weight: Array | None, bias: Array, remaining: Array | None
 ) -> None:
-    node, graph = linear.node, linear.node.graph
+    graph = linear.node.graph
     assert isinstance(graph, ir.Graph)
-    kept = None
-    if remaining is not None:
-        kept = _keep_one_add(chain, remaining, graph)
-    for link in chain.nodes:
-        if link is not kept:
-            data = link.inputs[1] if is_constant(link.inputs[0]) else link.inputs[0]
-            assert data is not None
-            replace_value(link.outputs[0], data)
-            graph.remove(link, safe=True)
+    kept = None if remaining is None else _keep_one_add(chain, remaining, graph)
+    remove_affine(link for link in chain.nodes if link is not kept)
     if weight is not None:
         write_weight([linear], weight, graph)
-    if linear.bias is None:
-        if np.any(bias):
-            insert_add_after(node, bias if linear.output_axis == -1 else bias[:, None], graph)
-    elif np.any(bias) or len(node.inputs) > linear.bias:
-        write_bias(linear, bias, graph)
+    set_bias(linear, bias, graph)
 
 
 def _keep_one_add(chain: _Chain, remaining: Array, graph: ir.Graph) -> ir.Node:
     """Put one Add in the place of the first affine node of the chain."""
     first = chain.nodes[0]
-    data = first.inputs[1] if is_constant(first.inputs[0]) else first.inputs[0]
-    assert data is not None
+    data = data_of(first)
     axis = chain.total.axis
     shape = (-1,) if axis is None else (-1, *[1] * (-axis - 1))
     array = remaining.reshape(shape) if remaining.ndim else remaining

@@ -7,7 +7,7 @@ from inference. Section 3.2 of https://arxiv.org/abs/1712.05877 .
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,9 +107,7 @@ def _chain(linear: Linear, refuse: Refuse) -> _Chain:
             found = affine_of(user, channel.rank)
             if found is None:
                 return _Chain(tuple(nodes), total)
-            check_fit(found[1], channel, linear.output_channels)
-            if keeps_order and np.any(found[1].scale < 0):
-                raise Refused("its scale is negative in a channel, and a maximum is in between")
+            check_fit(found[1], channel, linear.output_channels, keeps_order=keeps_order)
         except Refused as reason:
             refuse(user, str(reason))
             return _Chain(tuple(nodes), total)
@@ -118,8 +116,13 @@ def _chain(linear: Linear, refuse: Refuse) -> _Chain:
         value = user.outputs[0]
 
 
-def check_fit(affine: Affine, channel: Channel, channels: int) -> None:
-    """Raise ``Refused`` unless ``affine`` acts on these channels alone."""
+def check_fit(
+    affine: Affine, channel: Channel, channels: int, *, keeps_order: bool = False
+) -> None:
+    """Raise ``Refused`` unless ``affine`` acts on these channels alone.
+
+    ``keeps_order``: a maximum stands between the two, which a negative scale would turn around.
+    """
     if affine.constant_rank > (1 if channel.rank is None else channel.rank):
         raise Refused("its constant has more dimensions than the data")
     if affine.axis is None:
@@ -131,6 +134,8 @@ def check_fit(affine: Affine, channel: Channel, channels: int) -> None:
         )
     if affine.channels != channels:
         raise Refused(f"its constant has {affine.channels} numbers for {channels} channels")
+    if keeps_order and np.any(affine.scale < 0):
+        raise Refused("its scale is negative in a channel, and a maximum is in between")
 
 
 def _is_affine(node: ir.Node) -> bool:
@@ -169,13 +174,8 @@ def _fold(linear: Linear, chain: _Chain) -> None:
     if weight is not None:
         write_weight([one for one, _ in pairs], weight, graph)
     for (one, links), bias in zip(pairs, biases, strict=True):
-        _remove(links.nodes)
-        if one.bias is not None:
-            if np.any(bias) or len(one.node.inputs) > one.bias:
-                write_bias(one, bias, graph)
-        elif np.any(bias):
-            column = bias if one.output_axis == -1 else bias[:, None]
-            insert_add_after(one.node, column, graph)
+        remove_affine(links.nodes)
+        set_bias(one, bias, graph)
 
 
 def _with_partners(linear: Linear, chain: _Chain) -> list[tuple[Linear, _Chain]]:
@@ -208,14 +208,29 @@ def _folded_bias(linear: Linear, total: Affine) -> Array:
     return rounded(np.broadcast_to(offset, (linear.output_channels,)), linear.weight_value)
 
 
-def _remove(nodes: Sequence[ir.Node]) -> None:
+def remove_affine(nodes: Iterable[ir.Node]) -> None:
     """Let what uses affine nodes use their data."""
     for node in nodes:
-        data = node.inputs[1] if is_constant(node.inputs[0]) else node.inputs[0]
-        assert data is not None
         assert node.graph is not None
-        replace_value(node.outputs[0], data)
+        replace_value(node.outputs[0], data_of(node))
         node.graph.remove(node, safe=True)
+
+
+def data_of(node: ir.Node) -> ir.Value:
+    """What an affine node scales and shifts: its operand that is no constant."""
+    data = node.inputs[1] if is_constant(node.inputs[0]) else node.inputs[0]
+    assert data is not None
+    return data
+
+
+def set_bias(linear: Linear, bias: Array, graph: ir.Graph) -> None:
+    """Let a linear operator add ``bias``: its own input, or an Add after a MatMul."""
+    if linear.bias is not None:
+        if np.any(bias) or len(linear.node.inputs) > linear.bias:
+            write_bias(linear, bias, graph)
+    elif np.any(bias):
+        column = bias if linear.output_axis == -1 else bias[:, None]
+        insert_add_after(linear.node, column, graph)
 
 
 def insert_add_after(node: ir.Node, offset: Array, graph: ir.Graph) -> None:

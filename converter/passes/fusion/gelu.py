@@ -24,7 +24,9 @@ from runtimes.onnx_graph.values import (
     take_place,
 )
 
+# The first with Gelu.
 _OPSET = 20
+# Of the approximation by tanh: https://arxiv.org/abs/1606.08415, section 2.
 _CUBIC = 0.044715
 # ONNX Runtime's CPU provider has the operator for these.
 _TYPES = (np.float32, np.float16)

@@ -27,8 +27,8 @@ from runtimes.onnx_graph.values import is_op, opset
 _ONE = 1 << 40
 # Runtimes fuse these with the convolution before them, where nothing stands between.
 _FUSED = ("Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "Tanh")
+# Against what moving costs: a fusion is worth it, no gain is not. Both are nothing beside a link.
 _LIKES = 2
-# Without a gain nothing moves.
 _MOVES = 1
 
 

@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from runtimes.onnx_graph.values import is_constant, small_ints
 
+# Shapes and what is computed of them are short; longer integers are data.
 _LIMIT = 64
 
 

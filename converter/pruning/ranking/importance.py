@@ -17,6 +17,7 @@ import numpy as np
 from converter.pruning.operators.channels import IntArray
 from converter.pruning.regression.normal_equations import Float64
 
+# A round inverts a block for each unit: many units go a few at a time.
 _ROUNDS = 96
 
 

@@ -18,6 +18,7 @@ from runtimes.onnx_graph.values import constant
 
 Importance = Literal["second-order", "weight-norm", "random"]
 
+# Of the mean variance of a layer's inputs: inputs that hardly vary make no inverse explode.
 _DAMPING = 1e-3
 
 

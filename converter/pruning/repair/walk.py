@@ -136,7 +136,8 @@ class Walk:
         return [str(value.name) for value in before if value in later]
 
     def _keep(self, array: Array) -> Array:
-        if self._held + array.nbytes <= self._options.memory_bytes:
+        # Strings are objects: a file of them cannot be mapped.
+        if array.dtype.hasobject or self._held + array.nbytes <= self._options.memory_bytes:
             self._held += array.nbytes
             return array
         path = self._folder / f"{self._files}.npy"

@@ -25,7 +25,9 @@ from runtimes.data.dataset import Dataset
 Form = Callable[[ir.Model], ir.Model]
 """Makes of a model what will run in its place."""
 
+# Which operators are INT8 is asked here, not how well: a few samples give the scales.
 _SAMPLES = 16
+# Times count alone, so no noise is too much.
 _ANY_NOISE_DB = -100.0
 
 

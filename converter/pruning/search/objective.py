@@ -26,9 +26,11 @@ from runtimes.parity.budget import Budget
 from runtimes.parity.output_error import OutputParity, ParityAccumulator
 from runtimes.parity.verdict import unlabelled
 
+# Parts of the data over which a drop is spread, where a sample has no value by itself.
 _FOLDS = 10
 # Standard errors: what passes is judged once more on data of its own, and milder plans stand by.
 _SURE = 1.0
+# So far outside the budget, in dB or in budgets, nothing is learned from a candidate any more.
 _HOPELESS_DB = 2.0
 _HOPELESS_DROPS = 2.0
 

@@ -34,9 +34,12 @@ from runtimes.progress import Progress, silent
 
 Resource = Literal["latency", "macs", "parameters"]
 
+# What a large step leaves of the cost; smaller ones are roots of it, down to the smallest, which
+# is what timing still tells from noise.
 _STEP = 0.65
 _SMALLEST_STEP = 0.92
 _FOLDS = 4
+# Of timing: hundreds of cuts are compared with one another, a step decides.
 _SECONDS_A_CUT = 0.05
 _SECONDS_A_STEP = 0.5
 # Of two cuts that save the same time the one with fewer parameters is better, a little.
@@ -46,6 +49,7 @@ _WELL_OUTSIDE = 1.5
 # So do so many steps in a row that left more than this share of the cost.
 _STALLED = 0.97
 _MOST_STALLED = 2
+# Rounding of a share of the cost that is exactly what was asked for.
 _NEAR = 1 + 1e-9
 # Of the budget, what the plans may spend that are there in case the best one fails.
 _MILDER = (0.5, 0.7)

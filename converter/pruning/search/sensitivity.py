@@ -30,11 +30,16 @@ from runtimes.engines.batching import fixed_batch, run_padded
 from runtimes.engines.ort import OrtRuntime
 from runtimes.onnx_files.load_save import model_inputs
 
+# Cuts that a group offers a step, and all groups together: each is timed.
 _LEVELS = 6
 _MOST_CANDIDATES = 120
+# Of a group, in one step: how the error grows beyond is not known well enough.
 _DEEPEST = 0.5
+# The error of a cut is an average over many rows of each sample: more hardly move it.
 _INFLUENCE_SAMPLES = 128
+# Stands for nothing at all, so that what costs no error still has a rank.
 _LEAST = 1e-9
+# However long one takes: the fastest of fewer is chance.
 _LEAST_RUNS = 5
 
 Ratio = Callable[[Selection], float]
