@@ -128,8 +128,10 @@ class ImageFolder:
                 )
             try:
                 pixels = np.asarray(self._fitted(image.convert(self._mode)))
-            except (OSError, SyntaxError) as error:
-                raise DataError(f"{path} is a damaged image: {error}") from error
+            except MemoryError:
+                raise
+            except Exception as error:  # whatever a decoder makes of damaged bytes
+                raise DataError(f"{path} is a damaged image: {_reason(error)}") from error
         return self._transform(pixels[..., None] if pixels.ndim == 2 else pixels)
 
     def _fitted(self, image: Any) -> Any:
@@ -149,8 +151,14 @@ class ImageFolder:
     def _open(self, path: Path) -> Any:
         try:
             return self._pillow.open(path)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"{path} is not an image that can be read: {error}") from error
+        except MemoryError:
+            raise
+        except Exception as error:  # a picture too large to be one is no OSError
+            raise DataError(f"{path} is not an image that can be read: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join((str(error) or type(error).__name__).split())[:200]
 
 
 @dataclass(frozen=True)

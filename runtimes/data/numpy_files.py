@@ -9,7 +9,6 @@ import math
 import mmap
 import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,9 @@ from runtimes.errors import DataError
 
 _CHUNK_BYTES = 1 << 20
 _WHOLE_BYTES = 1 << 30
+_MOST_MEMBERS = 4096
+_MOST_EXPANSION = 200
+_MOST_DIMENSIONS = 32
 _LOCAL_HEADER = struct.Struct("<26xHH")  # lengths of name and extra field, at byte 26 of 30
 
 
@@ -59,9 +61,12 @@ def open_npz(path: Path) -> Source:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            headers = {}
+            _refuse_bomb(archive.infolist(), path)
+            headers: dict[str, tuple[zipfile.ZipInfo, _Header]] = {}
             for info in archive.infolist():
                 key = info.filename.removesuffix(".npy")
+                if key in headers:
+                    raise DataError(f"{path} holds two arrays {key!r}; save the file again")
                 if key == info.filename:
                     raise DataError(f"{path} holds {key!r}, which is not an array (.npy)")
                 if info.flag_bits & 0x1:
@@ -74,6 +79,12 @@ def open_npz(path: Path) -> Source:
                         f"{path}: the array {key!r} is large, compressed and in Fortran order, "
                         "so that its samples cannot be streamed; save it from "
                         "numpy.ascontiguousarray(array), or with numpy.savez"
+                    )
+                row_bytes = header.data_bytes // max(1, header.shape[0] if header.shape else 1)
+                if compressed and row_bytes > _WHOLE_BYTES:
+                    raise DataError(
+                        f"{path}: a sample of the array {key!r} takes {row_bytes:,} bytes, too "
+                        "many to be inflated at once; save the file with numpy.savez"
                     )
                 if info.file_size != header.length + header.data_bytes:
                     raise DataError(f"{path}: the array {key!r} is truncated; save the file again")
@@ -89,7 +100,9 @@ def open_npz(path: Path) -> Source:
                     for key, (info, header) in headers.items()
                 }
                 return ArraySource(str(path), arrays, mapping.release)
-    except _BROKEN as error:
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # whatever the library makes of bytes that are no archive
         raise _broken(path, error) from error
     shapes = {key: header.shape for key, (_, header) in headers.items()}
     counts = {shape[0] if shape else None for shape in shapes.values()}
@@ -131,18 +144,33 @@ def _inflate(path: Path) -> Iterator[Columns]:
                 yield rows
             for member, _ in members.values():
                 member.read(1)  # reaching the end is what makes zipfile check the CRC
-    except _BROKEN as error:
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:
         raise _broken(path, error) from error
 
 
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, struct.error)
+def _refuse_bomb(members: list[zipfile.ZipInfo], path: Path) -> None:
+    """Raise ``DataError`` for an archive that is made to fill the memory or the time there is."""
+    if len(members) > _MOST_MEMBERS:
+        raise DataError(f"{path} holds {len(members)} arrays, more than any model has inputs")
+    packed = sum(info.compress_size for info in members)
+    inflated = sum(info.file_size for info in members)
+    if packed > path.stat().st_size:
+        raise DataError(f"{path}: arrays share their bytes in the archive; save the file again")
+    if inflated > _WHOLE_BYTES and inflated > _MOST_EXPANSION * packed:
+        raise DataError(
+            f"{path} expands {inflated // max(1, packed)}-fold to {inflated:,} bytes, which "
+            "samples do not; save it with numpy.savez if it is right"
+        )
 
 
-def _broken(path: Path, error: BaseException) -> DataError:
+def _broken(path: Path, error: Exception) -> DataError:
     if isinstance(error, OSError) and error.strerror:
         return DataError(f"{path} cannot be read: {error.strerror}")
+    reason = " ".join((str(error) or type(error).__name__).split())[:200]
     return DataError(
-        f"{path} is not an .npz file that can be read, or it is truncated ({error}); "
+        f"{path} is not an .npz file that can be read, or it is truncated ({reason}); "
         "save it again with numpy.savez"
     )
 
@@ -156,15 +184,22 @@ def _read_header(file: IO[bytes], where: str) -> _Header:
             shape, fortran, dtype = npy_format.read_array_header_2_0(file)
         else:
             raise ValueError(f"version {version} of the .npy format")
-    except ValueError as error:
-        raise DataError(f"{where} is not a numpy array that can be read: {error}") from error
+    except OSError:
+        raise
+    except Exception as error:  # a header is a Python literal, and may be any
+        reason = " ".join((str(error) or type(error).__name__).split())[:200]
+        raise DataError(f"{where} is not a numpy array that can be read: {reason}") from error
     if dtype.hasobject:
         raise DataError(
             f"{where} holds pickled Python objects, which are not loaded from a file; "
             "save it with a numeric dtype and one shape for all samples"
         )
-    if any(size < 0 for size in shape):
-        raise DataError(f"{where} has the impossible shape {shape}")
+    if dtype.itemsize == 0 or dtype.subdtype is not None:
+        raise DataError(f"{where} holds {dtype}, which is not a number or text")
+    most = np.iinfo(np.intp).max // dtype.itemsize
+    used = math.prod(size for size in shape if size)
+    if len(shape) > _MOST_DIMENSIONS or any(size < 0 for size in shape) or used > most:
+        raise DataError(f"{where} has the impossible shape {str(shape)[:100]}")
     length = file.tell()
     return _Header(shape, bool(fortran) and len(shape) > 1, dtype, length)
 

@@ -124,3 +124,24 @@ def test_options_of_images_that_make_no_sense(tmp_path: Path, image: Any) -> Non
 def test_a_folder_without_images(tmp_path: Path, image: Any) -> None:
     with pytest.raises(DataError, match="holds no images"):
         Dataset.open(tmp_path)
+
+
+def test_a_picture_cut_off_or_too_large_to_be_one_is_named(tmp_path: Path, image: Any) -> None:
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + checksum
+
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    image.fromarray(noise).save(tmp_path / "a.png")
+    whole = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"a\.png is a damaged image"):
+        list(Dataset.open(tmp_path).batches(1))
+    size = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    head = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size)
+    (tmp_path / "a.png").write_bytes(head + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
+    with pytest.raises(DataError, match=r"a\.png is not an image that can be read: .* pixels"):
+        Dataset.open(tmp_path)

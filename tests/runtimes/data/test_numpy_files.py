@@ -169,3 +169,54 @@ def test_counts_are_checked_before_anything_is_read(
     save(tmp_path / "data.npz", **arrays)  # type: ignore[operator]
     with pytest.raises(DataError, match=message):
         open_npz(tmp_path / "data.npz")
+
+
+def header(text: str) -> bytes:
+    raw = text.encode().ljust(118) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(raw).to_bytes(2, "little") + raw
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (0, 9223372036854775807, 9), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 4), }",
+        "{'descr': '|S0', 'fortran_order': False, 'shape': (1000000000000,), }",
+        "{'descr': ('<f4', (2, 2)), 'fortran_order': False, 'shape': (4,), }",
+        "{'descr': '|O', 'fortran_order': False, 'shape': (4,), }",
+        "{'descr': '<q9', 'fortran_order': False, 'shape': (4,), }",
+        "(" * 100,
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (" + "1, " * 20 + "), }",
+    ],
+)
+def test_a_header_that_is_wrong_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "d.npy").write_bytes(header(text))
+    with zipfile.ZipFile(tmp_path / "d.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", header(text))
+    for read in (lambda: open_npy(tmp_path / "d.npy", "x"), lambda: open_npz(tmp_path / "d.npz")):
+        with pytest.raises(DataError) as caught:
+            read()
+        assert "\n" not in str(caught.value)
+
+
+def test_an_archive_made_to_fill_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(npyfile, "_WHOLE_BYTES", 1 << 20)
+    np.savez_compressed(tmp_path / "bomb.npz", x=np.zeros((64, 1 << 16), np.uint8))
+    with pytest.raises(DataError, match=r"bomb\.npz expands \d+-fold to 4,194"):
+        open_npz(tmp_path / "bomb.npz")
+    large = np.random.default_rng(0).integers(0, 256, (1, 3 << 20), np.uint8)
+    np.savez_compressed(tmp_path / "row.npz", x=large)
+    with pytest.raises(DataError, match="a sample of the array 'x' takes 3,145,728 bytes"):
+        open_npz(tmp_path / "row.npz")
+
+
+def test_an_array_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((3, 2), np.float32))
+    with zipfile.ZipFile(tmp_path / "d.npz", "w") as archive:
+        archive.write(tmp_path / "x.npy", "x.npy")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.write(tmp_path / "x.npy", "x.npy")
+    with pytest.raises(DataError, match="two arrays 'x'"):
+        open_npz(tmp_path / "d.npz")
