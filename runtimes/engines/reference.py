@@ -16,7 +16,13 @@ from runtimes.engines.placement import Placement
 from runtimes.engines.reference_operators.table import operators_for
 from runtimes.engines.runtime import Loaded, Runtime, name_of
 from runtimes.engines.self_contained import self_contained
-from runtimes.onnx_files.load_save import ModelSource, load_model, model_inputs, model_outputs
+from runtimes.onnx_files.load_save import (
+    ModelSource,
+    load_model,
+    model_inputs,
+    model_outputs,
+    optional_inputs,
+)
 from runtimes.onnx_graph.quantized import is_quantized
 
 
@@ -43,7 +49,13 @@ class ReferenceRuntime(Runtime):
         self._evaluator = ReferenceEvaluator(_evaluable(graph), new_ops=operators)
         count = sum(1 for _ in ir.traversal.RecursiveGraphIterator(graph.graph))
         placement = Placement("reference", {"ONNX reference evaluator": count}, ())
-        return Loaded(model_inputs(graph), model_outputs(graph), placement, is_quantized(graph))
+        return Loaded(
+            model_inputs(graph),
+            model_outputs(graph),
+            placement,
+            is_quantized(graph),
+            optional_inputs(graph),
+        )
 
     def _run(self, feed: Feed, names: Sequence[str]) -> Sequence[Array]:
         with np.errstate(all="ignore"):

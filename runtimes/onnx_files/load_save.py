@@ -140,6 +140,13 @@ def model_inputs(model: ir.Model) -> tuple[TensorSpec, ...]:
     )
 
 
+def optional_inputs(model: ir.Model) -> tuple[TensorSpec, ...]:
+    """The inputs that a caller may leave out, in order: those with an initializer."""
+    return tuple(
+        _spec(value) for value in model.graph.inputs if value.name in model.graph.initializers
+    )
+
+
 def model_outputs(model: ir.Model) -> tuple[TensorSpec, ...]:
     """The outputs, in order."""
     return tuple(_spec(value) for value in model.graph.outputs)

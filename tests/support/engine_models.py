@@ -35,6 +35,10 @@ def write_onnx_files(folder: Path) -> Mapping[str, Path]:
     files["external"] = folder / "external.onnx"
     linear = ir.load(files["linear"])
     ir.save(linear, files["external"], external_data="external.data", size_threshold_bytes=0)
+    linear = ir.load(files["linear"])
+    linear.graph.inputs.append(linear.graph.initializers["w"])
+    files["default"] = folder / "default.onnx"
+    ir.save(linear, files["default"])
     files["damaged"] = folder / "damaged.onnx"
     files["damaged"].write_bytes(files["linear"].read_bytes()[:60])
     return files

@@ -110,6 +110,21 @@ def test_weights_in_a_second_file_are_found(engine: Engine) -> None:
         np.testing.assert_allclose(runtime.run({"x": x})["y"], np.maximum(x @ WEIGHTS, 0))
 
 
+def test_a_default_holds_unless_another_value_is_fed(engine: Engine) -> None:
+    if "default" not in engine.files:
+        pytest.skip("inputs of Keras have no defaults")
+    x, other = np.float32([[1, 2]]), np.float32([[1, 0, 0], [0, 1, 0]])
+    with engine("default") as runtime:
+        assert [spec.name for spec in runtime.inputs] == ["x"]
+        np.testing.assert_allclose(runtime.run({"x": x})["y"], np.maximum(x @ WEIGHTS, 0))
+        if runtime.optional_inputs:
+            assert [str(spec) for spec in runtime.optional_inputs] == ["w: float32[2, 3]"]
+            np.testing.assert_array_equal(runtime.run({"x": x, "w": other})["y"], [[1, 2, 0]])
+        else:  # the engine has made it a constant
+            with pytest.raises(DataError, match="takes the inputs 'x', the data hold 'w', 'x'"):
+                runtime.run({"x": x, "w": other})
+
+
 def test_outputs_come_as_asked_and_stay_as_they_are(engine: Engine) -> None:
     with engine("two") as runtime:
         assert list(runtime.run(FEED, ["m"])) == ["m"]
