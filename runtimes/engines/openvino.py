@@ -25,6 +25,9 @@ from runtimes.onnx_graph.quantized import is_quantized
 class OpenVinoRuntime(Runtime):
     """One ONNX model on OpenVINO's CPU device, computing in float32.
 
+    Operators check no shapes while they run: where dynamic dimensions turn out not to fit each
+    other, results are whatever was in memory, and no error tells.
+
     Args:
         model: The path of an ONNX file, or a graph.
         threads: The number of threads; OpenVINO chooses by default.
