@@ -27,7 +27,8 @@ if TYPE_CHECKING:
         RuntimeUnavailable,
         UnsupportedOperator,
     )
-    from runtimes.onnx_files.load_save import load_model, save_model
+    from runtimes.onnx_files.load import load_model
+    from runtimes.onnx_files.load_save import save_model
     from runtimes.options import KerasOptions, RunOptions
     from runtimes.parity.budget import Budget
     from runtimes.parity.check import CheckOptions, check, evaluate
@@ -101,7 +102,7 @@ _HOME = {
     "UnsupportedOperator": "errors",
     "LayersReport": "parity.layers.report",
     "compare_layers": "parity.layers.compare_layers",
-    "load_model": "onnx_files.load_save",
+    "load_model": "onnx_files.load",
     "save_model": "onnx_files.load_save",
     "open_runtime": "engines.open_runtime",
     "ProfileReport": "profiling.report",

@@ -9,7 +9,7 @@ from converter.lowering.builder import Builder
 from converter.lowering.operators.base import UnsupportedLowering
 
 
-def while_loop(build: Builder, node: Any) -> Sequence[str]:
+def while_loop(build: Builder, node: Any) -> Any:
     """While: what a list gathers becomes the joined outputs of a Loop, in order of the steps.
 
     The steps must write it from the first element on, and not read what they have written.

@@ -295,10 +295,11 @@ def _slice(node: ir.Node) -> Mover | None:
     full = rank(node.inputs[0])
     if full is None or len(node.inputs) < 4:
         return None
-    axes = small_ints(node.inputs[3])
-    kind = node.inputs[3].dtype.numpy() if node.inputs[3].dtype is not None else np.int64
-    if axes is None:
+    given = node.inputs[3]
+    axes = small_ints(given)
+    if given is None or axes is None:
         return None
+    kind = np.int64 if given.dtype is None else given.dtype.numpy()
 
     def remap(order: AxisOrder, output: AxisOrder) -> Changes | None:
         moved = order.axes([axis % full for axis in axes])

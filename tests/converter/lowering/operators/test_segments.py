@@ -15,7 +15,9 @@ def reduced(keras: Any, name: str) -> Any:
 
     rows, ids = keras.Input(batch_shape=(6, 2)), keras.Input(batch_shape=(6,), dtype="int32")
     function = getattr(tf.math, f"unsorted_segment_{name}")
-    layer = keras.layers.Lambda(lambda xs: function(xs[0], tf.cast(xs[1], tf.int32), 5), name="rows")
+    layer = keras.layers.Lambda(
+        lambda xs: function(xs[0], tf.cast(xs[1], tf.int32), 5), name="rows"
+    )
     return keras.Model([rows, ids], layer([rows, ids]))
 
 
