@@ -13,13 +13,18 @@ import onnx_ir as ir
 from converter.compression.attempts import Candidate, run_steps
 from converter.compression.decisions import Decisions, DecisionSource
 from converter.compression.judge import Judge
-from converter.compression.samples import open_samples
+from converter.compression.samples import (
+    doubts_of_baseline,
+    open_samples,
+    refuse_labels_that_are_none,
+)
 from converter.compression.steps import STEPS, StepContext
 from converter.passes import optimize
 from converter.report.analysis import analyze
 from converter.report.html import to_html
 from converter.report.report import REPORT_NAME, Report, files_not_reported
 from runtimes.atomic_files import atomic_folder, file_digests
+from runtimes.engines.batching import refuse_other_axes
 from runtimes.engines.open_runtime import is_keras
 from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import (
@@ -116,11 +121,18 @@ def compress(
         reference = folder / "fp32.onnx"
         fp32 = _reference(model, reference, keras)
         refuse_nan_weights(fp32, str(getattr(model, "name", None) or model))
+        refuse_other_axes(model_inputs(fp32), model_outputs(fp32), "the model")
         samples = open_samples(data, evaluate_on, model_inputs(fp32), run.seed)
         budget = budget.resolve(model_outputs(fp32), samples.evaluation)
+        refuse_labels_that_are_none(model_outputs(fp32), samples.evaluation, budget)
         judge = Judge(reference, samples.evaluation, budget, options.provider, run)
         run.tell("measuring fp32")
         baseline = judge.baseline()
+        doubted = doubts_of_baseline(
+            model_outputs(fp32), samples.evaluation, budget, baseline.metric
+        )
+        for doubt in doubted:
+            run.tell(f"note: {doubt}")
         context = StepContext(
             samples.calibration,
             run,
@@ -154,7 +166,7 @@ def compress(
             baseline=baseline,
             steps=reports,
             result=best.measured,
-            notes=samples.notes,
+            notes=(*doubted, *samples.notes),
             insight=insight,
         )
         (folder / "report.html").write_text(to_html(report), encoding="utf-8")

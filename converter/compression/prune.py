@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from converter.compression.decisions import Decisions, DecisionSource
 from converter.compression.gain import Gain
-from converter.compression.samples import open_samples
+from converter.compression.samples import open_samples, refuse_labels_that_are_none
 from converter.passes import optimize
 from converter.pruning.exact.dead_channels import keep_outputs
 from converter.pruning.model import Pruned, PruneOptions, prune_model
@@ -22,6 +22,7 @@ from quantizers.rewrites.prepare import refuse_quantized
 from runtimes.atomic_files import refuse_existing
 from runtimes.data.dataset import Dataset
 from runtimes.data.timing_inputs import made_up_inputs
+from runtimes.engines.batching import refuse_other_axes
 from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import (
     ModelSource,
@@ -112,8 +113,11 @@ def prune(
     reference = optimize(source.clone())
     outputs = options.outputs
     removed = keep_outputs(reference, outputs) if outputs is not None else ()
+    if data is not None:
+        refuse_other_axes(model_inputs(reference), model_outputs(reference), "the model")
     calibration, evaluation, notes = _samples(reference, data, evaluate_on, run.seed)
     budget = budget.resolve(model_outputs(reference), evaluation)
+    refuse_labels_that_are_none(model_outputs(reference), evaluation, budget)
     how = PruneOptions(target, plan, run.threads, run.seed)
     pruned = prune_model(reference, calibration, budget, options=how, progress=run.tell)
     run.tell("judging the pruned model")

@@ -11,13 +11,14 @@ import onnx_ir as ir
 
 from converter.compression.decisions import Decisions, DecisionSource
 from converter.compression.gain import Gain
-from converter.compression.samples import Samples, open_samples
+from converter.compression.samples import Samples, open_samples, refuse_labels_that_are_none
 from converter.passes import optimize
 from quantizers.options import QuantizeOptions, TargetCpu, with_effort
 from quantizers.report import QuantizationReport
 from quantizers.rewrites.prepare import refuse_quantized
 from quantizers.static import quantize_model
 from runtimes.atomic_files import refuse_existing
+from runtimes.engines.batching import refuse_other_axes
 from runtimes.errors import BudgetError
 from runtimes.onnx_files.load_save import (
     ModelSource,
@@ -109,9 +110,11 @@ def quantize(
     refuse_quantized(source)
     refuse_nan_weights(source, str(model) if source is not model else "the model")
     simplified = optimize(source.clone())
+    refuse_other_axes(model_inputs(simplified), model_outputs(simplified), "the model")
     samples = open_samples(data, evaluate_on, model_inputs(simplified), run.seed)
     notes = (*samples.notes, *_note_of_metric(budget, simplified, samples))
     budget = budget.resolve(model_outputs(simplified), samples.evaluation)
+    refuse_labels_that_are_none(model_outputs(simplified), samples.evaluation, budget)
     judge = _Judge(simplified, samples, budget, run)
     quantized, report = quantize_model(
         simplified,

@@ -8,6 +8,9 @@ from typing import Any
 
 from runtimes.base import TensorSpec
 from runtimes.data.dataset import Dataset
+from runtimes.errors import DataError
+from runtimes.parity.budget import Budget
+from runtimes.parity.plausibility import doubts
 
 # Share of one data set that calibrates: half, so that the other half judges as well as it can.
 _CALIBRATION_SHARE = 0.5
@@ -42,3 +45,21 @@ def open_samples(data: Any, evaluate_on: Any, inputs: Sequence[TensorSpec], seed
         f"{second.num_samples} others evaluate (seed {seed}); give --eval for data of its own"
     )
     return Samples(first, second, (note, *calibration.notes))
+
+
+def refuse_labels_that_are_none(
+    outputs: Sequence[TensorSpec], evaluation: Dataset | None, budget: Budget
+) -> None:
+    """Raise ``DataError`` where the labels name no class: a budget in them would judge nothing."""
+    if evaluation is not None and budget.metric is not None:
+        for doubt in doubts(outputs, evaluation, budget.metric):
+            raise DataError(f"{evaluation.name}: {doubt}")
+
+
+def doubts_of_baseline(
+    outputs: Sequence[TensorSpec], evaluation: Dataset, budget: Budget, value: float | None
+) -> tuple[str, ...]:
+    """What speaks against data on which a model reaches no more than a constant answer."""
+    if budget.metric is None or value is None:
+        return ()
+    return doubts(outputs, evaluation, budget.metric, value)

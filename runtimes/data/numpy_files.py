@@ -105,15 +105,16 @@ def open_npz(path: Path) -> Source:
     except Exception as error:  # whatever the library makes of bytes that are no archive
         raise _broken(path, error) from error
     shapes = {key: header.shape for key, (_, header) in headers.items()}
-    counts = {shape[0] if shape else None for shape in shapes.values()}
-    if len(counts) != 1 or None in counts or 0 in counts:
+    counts = {shape[0] for shape in shapes.values() if shape}
+    if len(counts) != 1 or 0 in counts:
         # The same refusals as for arrays in memory, from arrays that take no memory.
         hollow = {key: np.broadcast_to(np.int8(0), shape) for key, shape in shapes.items()}
         return ArraySource(str(path), hollow)
-    return StreamSource(str(path), lambda: _inflate(path), counts.pop())
+    total = counts.pop()
+    return StreamSource(str(path), lambda: _inflate(path, total), total)
 
 
-def _inflate(path: Path) -> Iterator[Columns]:
+def _inflate(path: Path, total: int) -> Iterator[Columns]:
     """Yield the rows of all members, some megabytes at a time."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -123,12 +124,15 @@ def _inflate(path: Path) -> Iterator[Columns]:
                 key = info.filename.removesuffix(".npy")
                 member = archive.open(info)
                 header = _read_header(member, f"{path}: the array {key!r}")
-                if header.fortran:
+                if not header.shape:
+                    whole[key] = np.broadcast_to(
+                        np.frombuffer(member.read(), header.dtype), (total,)
+                    )
+                elif header.fortran:
                     data = member.read()
                     whole[key] = np.frombuffer(data, header.dtype).reshape(header.shape, order="F")
                 else:
                     members[key] = (member, header)
-                total = header.shape[0]
             row_bytes = sum(h.data_bytes // total for _, h in members.values())
             step = max(1, _CHUNK_BYTES // max(1, row_bytes))
             for start in range(0, total, step):

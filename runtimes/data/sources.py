@@ -48,7 +48,7 @@ class ArraySource:
     ) -> None:
         self.name = name
         self._release = release
-        self._arrays = dict(arrays)
+        self._arrays = arrays = spread_scalars(arrays)
         self.columns = tuple(column(name, key, array) for key, array in arrays.items())
         self.num_samples = common_length(name, arrays)
         if self.num_samples == 0:
@@ -165,6 +165,20 @@ def column(source: str, key: str, array: Array) -> TensorSpec:
     if array.dtype.names is not None:
         raise DataError(f"{source}: the array {key!r} holds records; save each field by itself")
     return TensorSpec(key, array.dtype, (None, *array.shape[1:]) if array.ndim else ())
+
+
+def spread_scalars(arrays: Columns) -> dict[str, Array]:
+    """Give each sample the value of a scalar, which is that of all; without copies.
+
+    Scalars among themselves stay as they are: nothing says how many samples there are.
+    """
+    lengths = [len(array) for array in arrays.values() if array.ndim]
+    if not lengths:
+        return dict(arrays)
+    return {
+        key: array if array.ndim or key == "labels" else np.broadcast_to(array, (lengths[0],))
+        for key, array in arrays.items()
+    }
 
 
 def common_length(source: str, arrays: Columns) -> int:

@@ -25,7 +25,9 @@ def sampled_inputs(data: Dataset, inputs: Sequence[TensorSpec], batch: int) -> T
     first = next(iter(data.bind(inputs).batches(batch)))
     rows = np.arange(batch) % len(first)
     notes = () if len(first) == batch else (f"batch {batch}: {len(first)} samples were repeated",)
-    return TimingInputs({name: values[rows] for name, values in first.feed.items()}, notes)
+    scalars = {spec.name for spec in inputs if spec.shape == ()}
+    feed = {n: np.asarray(v[0]) if n in scalars else v[rows] for n, v in first.feed.items()}
+    return TimingInputs(feed, notes)
 
 
 def made_up_inputs(inputs: Sequence[TensorSpec], batch: int, seed: int = 0) -> TimingInputs:
@@ -50,7 +52,7 @@ def made_up_inputs(inputs: Sequence[TensorSpec], batch: int, seed: int = 0) -> T
                 "were set to 1; give data for the sizes that you use"
             )
         if spec.dtype.kind in "biu":
-            feed[spec.name] = rng.integers(0, 2, shape).astype(spec.dtype)
+            feed[spec.name] = np.asarray(rng.integers(0, 2, shape)).astype(spec.dtype)
         else:
-            feed[spec.name] = rng.standard_normal(shape).astype(spec.dtype)
+            feed[spec.name] = np.asarray(rng.standard_normal(shape)).astype(spec.dtype)
     return TimingInputs(feed, tuple(notes))

@@ -48,14 +48,11 @@ def check_outputs(outputs: Sequence[str], model_outputs: Sequence[TensorSpec], m
 def fixed_batch(inputs: Sequence[TensorSpec], model: str = "the model") -> int | None:
     """The number of samples that a model insists on per run, None where it is free.
 
-    Raises ``ModelError`` where an input has no sample axis or two inputs insist on different ones.
+    A scalar input has no samples: it is one value for all of a run. Raises ``ModelError`` where two
+    inputs insist on different numbers.
     """
     sizes = {}
     for spec in inputs:
-        if spec.shape == ():
-            raise ModelError(
-                f"{model} has the scalar input {spec.name!r}; inputs need a first axis for samples"
-            )
         if spec.shape and isinstance(spec.shape[0], int):
             sizes[spec.shape[0]] = spec.name
     if len(sizes) > 1:
@@ -66,6 +63,26 @@ def fixed_batch(inputs: Sequence[TensorSpec], model: str = "the model") -> int |
     return next(iter(sizes), None)
 
 
+def refuse_other_axes(
+    inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], model: str
+) -> None:
+    """Raise ``ModelError`` where samples are not on the first axis of an input or output.
+
+    Told by the name of the dimension that is first elsewhere, as PyTorch's recurrent layers have
+    their states: [layers, batch, size].
+    """
+    first = {spec.shape[0] for spec in inputs if spec.shape and isinstance(spec.shape[0], str)}
+    for kind, specs in (("input", inputs), ("output", outputs)):
+        for spec in specs:
+            places = [place for place, dim in enumerate(spec.shape or ()) if dim in first]
+            if places and places[0] > 0:
+                raise ModelError(
+                    f"{model} has the samples of its {kind} {spec.name!r} on axis {places[0]}, and "
+                    "they are compared along the first; export it with the batch first "
+                    "(batch_first=True), or put a Transpose there"
+                )
+
+
 def run_padded(
     runtime: Runner, feed: Feed, outputs: Sequence[str] | None = None
 ) -> dict[str, Array]:
@@ -74,12 +91,16 @@ def run_padded(
     What the filling gives is cut off again, where an output's first axis is the batch.
     """
     size = fixed_batch(runtime.inputs, runtime.name)
-    count = len(next(iter(feed.values()))) if feed else 0
+    scalars = {spec.name for spec in runtime.inputs if spec.shape == ()} & feed.keys()
+    count = next((len(value) for name, value in feed.items() if name not in scalars), 0)
+    feed = {n: _only_value(n, v, runtime.name) if n in scalars else v for n, v in feed.items()}
     if size is None or count == size:
         return runtime.run(feed, outputs)
     if count > size:
         raise DataError(f"{runtime.name} takes {size} samples a run, not {count}")
-    padded = {name: fill_up(value, size) for name, value in feed.items()}
+    padded = {
+        name: value if name in scalars else fill_up(value, size) for name, value in feed.items()
+    }
     return {
         name: value[:count] if value.shape[:1] == (size,) else value
         for name, value in runtime.run(padded, outputs).items()
@@ -90,6 +111,16 @@ def fill_up(array: Array, size: int | None) -> Array:
     """As many samples as the model insists on, if it does: the last one is there several times."""
     missing = 0 if size is None else size - len(array)
     return np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) if missing > 0 else array
+
+
+def _only_value(name: str, values: Array, model: str) -> Array:
+    """What a scalar input gets: the value that all samples of the run have."""
+    if values.ndim and (values != values[:1]).any():
+        raise DataError(
+            f"{model} takes one {name!r} for all samples of a run, and the data hold several; "
+            "give the samples of one value at a time"
+        )
+    return np.asarray(values if values.ndim == 0 else values[0])
 
 
 def _listed(names: object) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from runtimes.base import Array
 from runtimes.data.batches import Batch
 from runtimes.data.dataset import Dataset
-from runtimes.engines.batching import fixed_batch, run_padded
+from runtimes.engines.batching import fixed_batch, refuse_other_axes, run_padded
 from runtimes.engines.open_runtime import borrow, is_keras, is_runtime
 from runtimes.engines.ort import NO_SPINNING, PROVIDERS, Optimization
 from runtimes.engines.runtime import Runtime
@@ -120,6 +120,7 @@ def check(
     threads = run.threads
     reference = _loaded(reference, keras)
     with borrow(reference, "cpu", threads=threads, config=NO_SPINNING) as first:
+        refuse_other_axes(first.inputs, first.outputs, first.name)
         fallback = options.allow_fallback
         with _opened(candidate, places, threads, allow_fallback=fallback) as others:
             matched = [note for other in others for note in other.match(first)]

@@ -4,6 +4,7 @@ import pickle
 import tracemalloc
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -220,3 +221,11 @@ def test_an_array_that_is_there_twice_is_refused(tmp_path: Path) -> None:
             archive.write(tmp_path / "x.npy", "x.npy")
     with pytest.raises(DataError, match="two arrays 'x'"):
         open_npz(tmp_path / "d.npz")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_scalar_beside_samples_is_the_value_of_each(tmp_path: Path, save: Any) -> None:
+    save(tmp_path / "d.npz", x=np.zeros((30, 2), np.float32), rate=np.int64(16000))
+    source = open_npz(tmp_path / "d.npz")
+    assert {column.name: column.shape for column in source.columns}["rate"] == (None,)
+    np.testing.assert_array_equal(whole(source)["rate"], np.full(30, 16000))

@@ -1,0 +1,49 @@
+"""Data are split once, and labels that judge nothing are told before anything is changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from converter.compression.samples import (
+    doubts_of_baseline,
+    open_samples,
+    refuse_labels_that_are_none,
+)
+from runtimes.base import TensorSpec
+from runtimes.data.dataset import Dataset
+from runtimes.errors import DataError
+from runtimes.parity.budget import Budget
+
+INPUTS = (TensorSpec("x", np.dtype(np.float32), ("batch", 2)),)
+OUTPUTS = (TensorSpec("y", np.dtype(np.float32), ("batch", 5)),)
+
+
+def data(labels: Any) -> dict[str, Any]:
+    return {"x": np.zeros((len(labels), 2), np.float32), "labels": np.asarray(labels)}
+
+
+def test_one_set_of_data_is_split_and_two_are_not() -> None:
+    samples = open_samples(data(range(10)), None, INPUTS, 0)
+    assert samples.calibration.num_samples == samples.evaluation.num_samples == 5
+    assert "5 samples calibrate, 5 others evaluate (seed 0)" in samples.notes[0]
+    samples = open_samples(data(range(10)), data(range(4)), INPUTS, 0)
+    assert (samples.calibration.num_samples, samples.evaluation.num_samples) == (10, 4)
+
+
+def test_labels_that_name_no_class_are_refused() -> None:
+    evaluation = Dataset.open(data([True, False] * 8), inputs=INPUTS)
+    with pytest.raises(DataError, match="the labels are booleans, and the output has 5 classes"):
+        refuse_labels_that_are_none(OUTPUTS, evaluation, Budget("top1"))
+    refuse_labels_that_are_none(OUTPUTS, evaluation, Budget())
+    refuse_labels_that_are_none(OUTPUTS, None, Budget("top1"))
+
+
+def test_a_model_that_knows_nothing_is_doubted() -> None:
+    evaluation = Dataset.open(data([0] * 80 + [1, 2, 3, 4] * 5), inputs=INPUTS)
+    (doubt,) = doubts_of_baseline(OUTPUTS, evaluation, Budget("top1"), 0.1)
+    assert "top1 is 0.1 before anything is changed" in doubt
+    assert doubts_of_baseline(OUTPUTS, evaluation, Budget("top1"), 0.95) == ()
+    assert doubts_of_baseline(OUTPUTS, evaluation, Budget(), None) == ()
