@@ -32,7 +32,7 @@ from runtimes.engines.ort_cuda import CudaOptions
 from runtimes.engines.ort_install import require_onnxruntime
 from runtimes.engines.runtime import name_of
 from runtimes.errors import DataError
-from runtimes.onnx_files.load_save import ModelSource, load_model
+from runtimes.onnx_files.load_save import ModelSource, load_graph, load_model
 from runtimes.onnx_files.tensor_bytes import byte_chunks, digest_of
 from runtimes.readable import ReadableReport
 from runtimes.weight_store.graph import SMALLEST_BYTES, take_apart
@@ -114,7 +114,7 @@ class SharedWeights(Closable):
         """
         with self._lock:
             path = model_path(self.folder, self._optimized(model))
-            weights = {str(t.name): t for t in _shareable(load_model(path), self.provider)}
+            weights = {str(t.name): t for t in _shareable(load_graph(path), self.provider)}
             initializers = {name: self._value(t, device) for name, t in weights.items()}
             self._used.append(tuple(_digest(tensor) for tensor in weights.values()))
         runtime = OrtRuntime(
