@@ -33,6 +33,12 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def heed_signals() -> None:
+    """As in a terminal: tests that run in the background may have been told to ignore some."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start(files: Path) -> subprocess.Popen[str]:
     """``compress``, halted at its first step."""
     arguments = ["compress", "m.onnx", "-o", "out", "--data", "d.npz"]
@@ -43,6 +49,7 @@ def start(files: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_signals,  # noqa: PLW1509  # no threads here
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
