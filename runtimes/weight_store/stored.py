@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from runtimes.errors import ModelError
-from runtimes.onnx_files.load_save import load_model
+from runtimes.onnx_files.load_save import load_graph
 from runtimes.onnx_files.tensor_bytes import CHUNK_BYTES, digest_of
 from runtimes.weight_store.files import check_folder, open_plain
 from runtimes.weight_store.graph import WEIGHTS_FOLDER, stored_weights
@@ -25,7 +25,7 @@ def load_runnable(folder: Path, name: str, entry: Entry) -> ir.Model:
     check_digest(path, entry.model)
     for inner in (WEIGHTS_FOLDER, GRAPHS_FOLDER):
         check_folder(folder / inner)
-    model = load_model(path)
+    model = load_graph(path)
     for tensor in stored_weights(model):
         weight_path(folder, tensor)
     return model

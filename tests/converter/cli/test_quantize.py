@@ -183,7 +183,7 @@ def test_decisions_are_replayed(kilnx: Kilnx, files: Path) -> None:
 
 
 def test_a_model_that_is_there_needs_force(kilnx: Kilnx, files: Path) -> None:
-    older = (files / "model.onnx").read_bytes()
+    older = (files / "net.onnx").read_bytes()
     (files / "out.onnx").write_bytes(older)
     code, _, err = kilnx(*command(files))
     assert code == 2
