@@ -11,10 +11,11 @@ import onnx_ir as ir
 import pytest
 from pruning_checks import random_selection, run_model
 from random_graphs import Builder
+from zeroed_channels import zero_channels
 
 from converter.passes import optimize
 from converter.pruning.groups.dependencies import find_dependencies
-from converter.pruning.groups.removal import remove_channels, zero_channels
+from converter.pruning.groups.removal import remove_channels
 
 Feed = dict[str, Any]
 OPSETS = [7, 8, 9, 10, 11, 12, 13, 15, 17, 18, 19, 20, 21, 22, 23, 24, 25]
