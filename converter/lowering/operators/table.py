@@ -45,7 +45,6 @@ def operator_handlers(
         fourier,
         gradients,
         integers,
-        loops,
         matrices,
         random_numbers,
         resizing,
@@ -123,9 +122,7 @@ def operator_handlers(
         "Select": selection.select,
         "SelectV2": selection.select,
         "TruncateMod": integers.truncate_mod,
-        "StatelessWhile": loops.while_loop,
         "UpperBound": searching.upper_bound,
-        "While": loops.while_loop,
         "XlaDynamicUpdateSlice": update_slice.update_slice,
     }
     for name in _NAMESAKES:
