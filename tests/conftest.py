@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -46,6 +48,15 @@ _FAST = (
     "runtimes/test_options.py",
 )
 _NEED_KERAS = {"keras", "digits", "digits_model", "digits_files", "keras2_hdf5"}
+
+
+def pytest_configure() -> None:
+    """Heed signals as in a terminal, also where the tests run in the background or under nohup."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_IGN:
+                usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+                signal.signal(number, usual)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
