@@ -134,9 +134,10 @@ def test_a_model_without_static_operators_is_quantized_all_the_same(
     graph, bound, run, sqnr
 ) -> None:
     model = graph(
-        """g (float[n, 6, 8] x, float[1, 128, 8] w, float[1, 128, 32] r) => (float[1, n, 32] h)
+        """g (float[n, 6, 8] x, float[1, 128, 8] w, float[1, 128, 32] r) => (float[n, 1, 32] y)
         { t = Transpose <perm = [1, 0, 2]> (x)
-          [lstm] all, h = LSTM <hidden_size = 32> (t, w, r) }""",
+          [lstm] all, h = LSTM <hidden_size = 32> (t, w, r)
+          y = Transpose <perm = [1, 0, 2]> (h) }""",
         {"w": tensor(1, 128, 8), "r": tensor(1, 128, 32, seed=1)},
     )
     x = np.random.default_rng(0).normal(size=(40, 6, 8)).astype(np.float32)
