@@ -30,7 +30,7 @@ def test_known_lengths_need_no_arithmetic(keras: Any, parity: Any, length: int, 
 def test_dynamic_lengths(keras: Any, parity: Any, length: int, step: int) -> None:
     model = framed(keras, (None,), frame_length=length, frame_step=step)
     samples = [[signal(2, size)] for size in (40, length + step, length, length - 1, 1)]
-    assert sum(parity(model, samples).values()) < 15
+    assert sum(parity(model, samples).values()) <= 15  # a division that rounds down is three nodes
 
 
 @pytest.mark.parametrize("how", [{"pad_end": True}, {"axis": 1}])
