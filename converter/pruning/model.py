@@ -104,6 +104,11 @@ def prune_model(
         """Cut and repair by the plan that was found, with all data."""
         progress("repairing with all data")
         kept = select(problem, rankings, found.plan)
+        if not dependencies.leaves_something(kept):
+            raise DataError(
+                "the decisions leave some axis of this model without any channel: they are of "
+                "another model, or damaged"
+            )
         pruned = cut_and_repair(problem, kept) if found.plan else exact
         before, after = costs.count(dependencies.everything()), costs.count(kept)
         gone = sum(branch.is_gone(kept) for branch in problem.branches)
