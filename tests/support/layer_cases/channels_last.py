@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
+
 NOT_EVERYWHERE = r"Conv\dD(Transpose)?|ConvLSTM\dD|STFTSpectrogram"
 """Layers whose convolution Keras leaves channels first, whatever the CPU can do."""
 
@@ -35,3 +37,26 @@ def _moved(keras: Any, tensor: Any, source: int, target: int) -> Any:
     axes = list(range(len(tensor.shape)))
     axes.insert(target % len(axes), axes.pop(source % len(axes)))
     return keras.layers.Permute(axes[1:])(tensor)
+
+
+def is_dilated_transposed(layer: Any) -> bool:
+    """Whether it is a transposed convolution with holes, which TensorFlow lacks on some CPUs."""
+    dilated = max(getattr(layer, "dilation_rate", None) or (1,), default=1) > 1
+    return dilated and re.fullmatch(r"Conv\dDTranspose", type(layer).__name__) is not None
+
+
+def without_dilation(keras: Any, layer: Any) -> Any:
+    """A model of the same transposed convolution whose kernel has zeros for the holes."""
+    kernel, *bias = layer.get_weights()
+    rank = len(layer.kernel_size)
+    sizes = [
+        (size - 1) * rate + 1
+        for size, rate in zip(layer.kernel_size, layer.dilation_rate, strict=True)
+    ]
+    wide = np.zeros((*sizes, *kernel.shape[rank:]), kernel.dtype)
+    wide[tuple(slice(None, None, rate) for rate in layer.dilation_rate)] = kernel
+    config = layer.get_config() | {"kernel_size": sizes, "dilation_rate": (1,) * rank}
+    inputs = keras.Input(batch_shape=layer.input.shape)
+    model = keras.Model([inputs], type(layer).from_config(config)(inputs))
+    model.set_weights([wide, *bias])
+    return model

@@ -24,7 +24,12 @@ from layer_cases import (
     reshaping,
 )
 from layer_cases.case import Array, Case, reset_states
-from layer_cases.channels_last import channels_last_twin, needs_twin
+from layer_cases.channels_last import (
+    channels_last_twin,
+    is_dilated_transposed,
+    needs_twin,
+    without_dilation,
+)
 
 FAMILIES = (
     core,
@@ -116,7 +121,9 @@ def _judge(keras: Any, model: Any) -> Any:
         if needs_twin(layer):
             twin = channels_last_twin(keras, layer)
             twin.set_weights(model.get_weights())
-            return twin
+            return keras.Model([twin.input], twin.output)  # takes a list, as the case's model does
+        if is_dilated_transposed(layer):
+            return without_dilation(keras, layer)
     return model
 
 
