@@ -63,5 +63,6 @@ def test_an_example_gives_what_it_says(name: str, folder: Path, request: Any) ->
         NAMES[name].__doc__, {**NAMES, "np": np}, name, None, None
     )
     found: list[str] = []
-    doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test, out=found.append)
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    runner.run(test, out=found.append)
     assert not found, "".join(found)
