@@ -15,7 +15,7 @@ from converter.pruning.repair.sums import Problem
 from converter.pruning.repair.walk import WalkOptions
 from converter.pruning.report import PruningReport, TriedReport, describe_exact, report_groups
 from converter.pruning.search.cost import Cost, CostModel
-from converter.pruning.search.plan import Plan, cut_and_repair, select
+from converter.pruning.search.plan import Plan, cut_and_repair, leaves_something, select
 from converter.pruning.search.search import Found, Target, Tried, search
 from converter.pruning.search.sensitivity import some
 from runtimes.data.dataset import Dataset
@@ -104,7 +104,7 @@ def prune_model(
         """Cut and repair by the plan that was found, with all data."""
         progress("repairing with all data")
         kept = select(problem, rankings, found.plan)
-        if not dependencies.leaves_something(kept):
+        if not leaves_something(problem, kept):
             raise DataError(
                 "the decisions leave some axis of this model without any channel: they are of "
                 "another model, or damaged"

@@ -48,6 +48,15 @@ def fill_empty(problem: Problem, rankings: Sequence[GroupRanking], kept: Selecti
     return problem.dependencies.fill_empty(kept, units[order])
 
 
+def leaves_something(problem: Problem, kept: Selection) -> bool:
+    """Whether every axis keeps a channel, those apart that go with a residual branch."""
+    units = kept.units.copy()
+    for branch in problem.branches:
+        if branch.is_gone(kept):
+            units[branch.units] = True
+    return problem.dependencies.leaves_something(Selection(kept.partition, units))
+
+
 def cut(problem: Problem, kept: Selection) -> ir.Model:
     """A copy of the reference with only what is ``kept``, not repaired."""
     model = problem.reference.clone()

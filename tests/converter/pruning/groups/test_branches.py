@@ -15,6 +15,7 @@ from random_graphs import Builder
 from converter.passes.shapes.infer_shapes import InferShapes
 from converter.pruning.groups.branches import find_branches
 from converter.pruning.groups.dependencies import find_dependencies
+from converter.pruning.model import PruneOptions, prune_model
 from converter.pruning.ranking.ranking import rank_groups
 from converter.pruning.repair.refit import QUICK
 from converter.pruning.repair.sums import Problem
@@ -23,6 +24,7 @@ from converter.pruning.search.cost import CostModel
 from converter.pruning.search.plan import cut, cut_and_repair, select
 from converter.pruning.search.sensitivity import measure_influence, offered_cuts
 from runtimes.data.dataset import Dataset
+from runtimes.parity.budget import Budget
 
 IMAGES = np.random.default_rng(0).normal(size=(160, 3, 6, 6)).astype(np.float32)
 OTHERS = np.random.default_rng(1).normal(size=(80, 3, 6, 6)).astype(np.float32)
@@ -111,6 +113,18 @@ def test_branches_and_channels_go_together(kind: str) -> None:
     alone = problem_of(left)
     again = CostModel(left, alone.dependencies, problem.data)
     assert costs.count(kept).macs == again.count(alone.dependencies.everything()).macs
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_decision_to_drop_a_branch_is_carried_out(kind: str) -> None:
+    problem = problem_of(residual(kind))
+    plan = {problem.branches[-1].name: 0}
+    anything = Budget(max_drop=1.0, min_agreement=0.0, min_sqnr=-200.0)
+    options = PruneOptions(plan=plan)
+    found = prune_model(problem.reference, problem.data, anything, options=options)
+    assert "1 residual branch gone" in found.report.reason
+    assert problem.branches[-1].add not in {str(node.name) for node in found.model.graph}
+    assert np.isfinite(run_model(found.model, {"x": OTHERS})[0]).all()
 
 
 def stack(seed: int, length: int) -> ir.Model:
