@@ -13,9 +13,12 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import onnx_ir as ir
 
 from runtimes.errors import ModelError
+from runtimes.onnx_files.tensor_bytes import weight_bytes
 
-# Models up to this size fit into one file, and so into memory; larger ones stay mapped.
-_MAPPED_ABOVE_BYTES = 1_800_000_000
+ONE_FILE_BYTES = 1_800_000_000
+"""Most weights that go into one file. A protobuf message cannot exceed 2 GiB; below that, one
+self-contained file is kinder. What fits into one file is read into memory, more stays mapped."""
+
 # A page of memory: mapping less saves nothing.
 _SMALL_BYTES = 4096
 
@@ -95,16 +98,15 @@ def read_external_data(model: ir.Model) -> None:
     The graph is then good when the files are gone. Small tensors that are mapped could not be
     written again while an array of them is in use.
     """
-    initializers = [value for graph in model.graphs() for value in graph.initializers.values()]
-    size = sum(value.const_value.nbytes for value in initializers if value.const_value is not None)
+    fits = weight_bytes(model) <= ONE_FILE_BYTES
     read = {
         id(tensor): _in_memory(tensor)
         for tensor in list(external_tensors(model))
-        if size <= _MAPPED_ABOVE_BYTES or tensor.nbytes <= _SMALL_BYTES
+        if fits or tensor.nbytes <= _SMALL_BYTES
     }
-    for value in initializers:
-        value.const_value = read.get(id(value.const_value), value.const_value)
     for graph in model.graphs():
+        for value in graph.initializers.values():
+            value.const_value = read.get(id(value.const_value), value.const_value)
         for node in graph:
             for name, attribute in list(node.attributes.items()):
                 if not attribute.is_ref() and id(attribute.value) in read:

@@ -65,7 +65,7 @@ def load_description(path: str | os.PathLike[str]) -> ir.Model:
     """Open a graph whose weights are elsewhere, at places that mean nothing here."""
     path = Path(path)
     _require_file(path)
-    _check_structure(path, _frame(path))
+    _check_structure(path, _parsed(path, _frame(path)))
     return _normalized(_read(path, ir.load))
 
 
@@ -88,17 +88,16 @@ def _require_file(path: Path) -> None:
 @lru_cache(maxsize=64)
 def _check_once(absolute: Path, path: Path, identity: tuple[int, ...]) -> None:
     """Check the file; one that is as it was when it was found valid is not read again."""
-    frame = _frame(path)
-    _check_structure(path, frame)
-    check_external_data(_read(path, lambda _, format: ir.from_proto(_parsed(path, frame))), path)
+    proto = _parsed(path, _frame(path))
+    _check_structure(path, proto)
+    check_external_data(_read(path, lambda _, format: ir.from_proto(proto)), path)
     try:
-        check_inference(_parsed(path, frame), lambda tensor: _external_bytes(tensor, path))
+        check_inference(proto, lambda tensor: _external_bytes(tensor, path))
     except InvalidModel as error:
         raise ModelError(f"{path} is not a valid ONNX model: {error}") from error
 
 
-def _check_structure(path: Path, frame: bytes) -> None:
-    proto = _parsed(path, frame)
+def _check_structure(path: Path, proto: Any) -> None:
     if not (proto.opset_import and (proto.graph.node or proto.graph.output)):
         raise ModelError(f"{path} is not an ONNX model: it holds no graph")
     try:

@@ -13,9 +13,10 @@ import onnx_ir as ir
 from runtimes.atomic_files import atomic_file
 from runtimes.base import TensorSpec
 from runtimes.errors import ModelError
-from runtimes.onnx_files.external_data import external_tensors
+from runtimes.onnx_files.external_data import ONE_FILE_BYTES, external_tensors
 from runtimes.onnx_files.load import ModelSource, load_description, load_graph, load_model
 from runtimes.onnx_files.streaming import locations_in, write_single_file, write_with_data
+from runtimes.onnx_files.tensor_bytes import weight_bytes
 from runtimes.protobuf_fields import MalformedMessage
 
 __all__ = [
@@ -33,10 +34,7 @@ __all__ = [
     "write_model",
 ]
 
-# A protobuf message cannot exceed 2 GiB; below that, one self-contained file is kinder.
-_EXTERNAL_ABOVE_BYTES = 1_800_000_000
-# A page of memory: mapping less saves nothing.
-_SMALL_BYTES = 4096
+_EXTERNAL_ABOVE_BYTES = ONE_FILE_BYTES
 
 
 def save_model(
@@ -74,16 +72,6 @@ def write_model(model: ir.Model, path: str | os.PathLike[str]) -> None:
         write_with_data(model, path, f"{path.name}.data")
     else:
         write_single_file(model, path)
-
-
-def weight_bytes(model: ir.Model) -> int:
-    """Bytes of all initializers, subgraphs included; a tensor that is stored once counts once."""
-    return sum(
-        value.const_value.nbytes
-        for graph in model.graphs()
-        for value in graph.initializers.values()
-        if value.const_value is not None
-    )
 
 
 def file_bytes(path: str | os.PathLike[str]) -> int:

@@ -15,6 +15,16 @@ CHUNK_BYTES = 1 << 22
 _DIGEST_BYTES = 20
 
 
+def weight_bytes(model: ir.Model) -> int:
+    """Bytes of all initializers, subgraphs included; a tensor that is stored once counts once."""
+    return sum(
+        value.const_value.nbytes
+        for graph in model.graphs()
+        for value in graph.initializers.values()
+        if value.const_value is not None
+    )
+
+
 def byte_chunks(tensor: ir.TensorProtocol) -> Iterator[bytes | memoryview]:
     """Yield the raw bytes of ``tensor`` as ONNX stores them (little-endian, packed).
 
