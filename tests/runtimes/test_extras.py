@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from runtimes import extras
 from runtimes.extras import missing_extra, pip_install
 
 ADDRESS = "https://example.org/kilnx"
@@ -75,15 +76,18 @@ def test_from_an_archive(installed: Any) -> None:
     assert pip_install("gpu") == f"pip install 'kilnx[gpu] @ {ADDRESS}.whl'"
 
 
-def test_run_without_being_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_run_without_being_installed(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def absent(name: str) -> None:
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "distribution", absent)
-    root = Path(__file__).resolve().parents[2]
+    # What runs here may be an installed copy: only a clone says where it is by its own place.
+    monkeypatch.setattr(extras, "_CLONE", clone)
     monkeypatch.chdir(tmp_path)
-    assert pip_install("keras") == f"pip install '{root}[keras]'"
-    monkeypatch.chdir(root)
+    assert pip_install("keras") == f"pip install '{clone}[keras]'"
+    monkeypatch.chdir(clone)
     assert pip_install("keras") == "pip install '.[keras]'"
 
 

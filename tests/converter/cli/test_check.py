@@ -12,6 +12,7 @@ import onnx_ir as ir
 import pytest
 
 from converter.cli.console import run_cli
+from runtimes.extras import pip_install
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_a_provider_that_is_not_there_is_code_three(
         pytest.skip("CUDA is there")
     code, _, err = run(capsys, "profile", files / "good.onnx", "--provider", "cuda")
     assert code == 3
-    assert "kilnx[gpu]" in err
+    assert pip_install("gpu") in err
 
 
 def test_profile_shows_operators_and_threads(
