@@ -13,23 +13,17 @@ import onnx_ir as ir
 from converter.compression.attempts import Candidate, run_steps
 from converter.compression.decisions import Decisions, DecisionSource
 from converter.compression.judge import Judge
-from converter.compression.samples import (
-    doubts_of_baseline,
-    open_samples,
-    refuse_labels_that_are_none,
-)
+from converter.compression.samples import open_judged
 from converter.compression.steps import STEPS, StepContext
 from converter.passes import optimize
 from converter.report.analysis import analyze
 from converter.report.html import to_html
 from converter.report.report import REPORT_NAME, Report, files_not_reported
 from runtimes.atomic_files import atomic_folder, file_digests
-from runtimes.engines.batching import refuse_other_axes
 from runtimes.engines.open_runtime import is_keras
 from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import (
     load_model,
-    model_inputs,
     model_outputs,
     refuse_nan_weights,
     write_model,
@@ -121,16 +115,12 @@ def compress(
         reference = folder / "fp32.onnx"
         fp32 = _reference(model, reference, keras)
         refuse_nan_weights(fp32, str(getattr(model, "name", None) or model))
-        refuse_other_axes(model_inputs(fp32), model_outputs(fp32), "the model")
-        samples = open_samples(data, evaluate_on, model_inputs(fp32), run.seed)
-        budget = budget.resolve(model_outputs(fp32), samples.evaluation)
-        refuse_labels_that_are_none(model_outputs(fp32), samples.evaluation, budget)
+        samples, budget, labels = open_judged(fp32, data, evaluate_on, budget, run.seed)
         judge = Judge(reference, samples.evaluation, budget, options.provider, run)
         run.tell("measuring fp32")
         baseline = judge.baseline()
-        doubted = doubts_of_baseline(
-            model_outputs(fp32), samples.evaluation, budget, baseline.metric
-        )
+        doubted = labels.doubts(baseline.metric)
+        del labels  # of a segmentation they are as large as the samples
         for doubt in doubted:
             run.tell(f"note: {doubt}")
         context = StepContext(

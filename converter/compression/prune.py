@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from converter.compression.decisions import Decisions, DecisionSource
 from converter.compression.gain import Gain
-from converter.compression.samples import open_samples, refuse_labels_that_are_none
+from converter.compression.samples import open_judged, resolve_budget
 from converter.passes import optimize
 from converter.pruning.exact.dead_channels import keep_outputs
 from converter.pruning.model import Pruned, PruneOptions, prune_model
@@ -22,7 +22,6 @@ from quantizers.rewrites.prepare import refuse_quantized
 from runtimes.atomic_files import refuse_existing
 from runtimes.data.dataset import Dataset
 from runtimes.data.timing_inputs import made_up_inputs
-from runtimes.engines.batching import refuse_other_axes
 from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import (
     ModelSource,
@@ -113,11 +112,9 @@ def prune(
     reference = optimize(source.clone())
     outputs = options.outputs
     removed = keep_outputs(reference, outputs) if outputs is not None else ()
-    if data is not None:
-        refuse_other_axes(model_inputs(reference), model_outputs(reference), "the model")
-    calibration, evaluation, notes = _samples(reference, data, evaluate_on, run.seed)
-    budget = budget.resolve(model_outputs(reference), evaluation)
-    refuse_labels_that_are_none(model_outputs(reference), evaluation, budget)
+    calibration, evaluation, notes, budget = _samples(
+        reference, data, evaluate_on, budget, run.seed
+    )
     how = PruneOptions(target, plan, run.threads, run.seed)
     pruned = prune_model(reference, calibration, budget, options=how, progress=run.tell)
     run.tell("judging the pruned model")
@@ -205,17 +202,19 @@ def _judge_exact(
 
 
 def _samples(
-    model: ir.Model, data: Any, evaluate_on: Any, seed: int
-) -> tuple[Dataset | None, Dataset | None, tuple[str, ...]]:
-    """What calibrates and what judges, either of which may be missing here."""
-    inputs = model_inputs(model)
+    model: ir.Model, data: Any, evaluate_on: Any, budget: Budget, seed: int
+) -> tuple[Dataset | None, Dataset | None, tuple[str, ...], Budget]:
+    """What calibrates and what judges, either of which may be missing here, notes and budget."""
     if data is not None:
-        samples = open_samples(data, evaluate_on, inputs, seed)
-        return samples.calibration, samples.evaluation, samples.notes
-    if evaluate_on is None:
-        return None, None, ("no data: only lossless pruning is done",)
-    evaluation = Dataset.open(evaluate_on, inputs=inputs)
-    return None, evaluation, evaluation.notes
+        samples, budget, _ = open_judged(model, data, evaluate_on, budget, seed)
+        return samples.calibration, samples.evaluation, samples.notes, budget
+    evaluation: Dataset | None = None
+    notes: tuple[str, ...] = ("no data: only lossless pruning is done",)
+    if evaluate_on is not None:
+        evaluation = Dataset.open(evaluate_on, inputs=model_inputs(model))
+        notes = evaluation.notes
+    budget, _ = resolve_budget(model_outputs(model), evaluation, budget)
+    return None, evaluation, notes, budget
 
 
 def _target(*, flops: float | None, params: float | None, latency: float | None) -> Target:

@@ -11,19 +11,18 @@ import onnx_ir as ir
 
 from converter.compression.decisions import Decisions, DecisionSource
 from converter.compression.gain import Gain
-from converter.compression.samples import Samples, open_samples, refuse_labels_that_are_none
+from converter.compression.samples import Samples, open_judged
 from converter.passes import optimize
 from quantizers.options import QuantizeOptions, TargetCpu, with_effort
 from quantizers.report import QuantizationReport
 from quantizers.rewrites.prepare import refuse_quantized
 from quantizers.static import quantize_model
 from runtimes.atomic_files import refuse_existing
-from runtimes.engines.batching import refuse_other_axes
+from runtimes.data.dataset import Dataset
 from runtimes.errors import BudgetError
 from runtimes.onnx_files.load_save import (
     ModelSource,
     load_model,
-    model_inputs,
     model_outputs,
     refuse_nan_weights,
     save_model,
@@ -110,12 +109,9 @@ def quantize(
     refuse_quantized(source)
     refuse_nan_weights(source, str(model) if source is not model else "the model")
     simplified = optimize(source.clone())
-    refuse_other_axes(model_inputs(simplified), model_outputs(simplified), "the model")
-    samples = open_samples(data, evaluate_on, model_inputs(simplified), run.seed)
-    notes = (*samples.notes, *_note_of_metric(budget, simplified, samples))
-    budget = budget.resolve(model_outputs(simplified), samples.evaluation)
-    refuse_labels_that_are_none(model_outputs(simplified), samples.evaluation, budget)
-    judge = _Judge(simplified, samples, budget, run)
+    samples, resolved, _ = open_judged(simplified, data, evaluate_on, budget, run.seed)
+    notes = (*samples.notes, *_note_of_metric(budget, resolved, samples.evaluation))
+    judge = _Judge(simplified, samples, resolved, run)
     quantized, report = quantize_model(
         simplified,
         samples.calibration,
@@ -195,14 +191,13 @@ def _quantize_options(
     return with_effort(plain, options.effort)
 
 
-def _note_of_metric(budget: Budget, model: ir.Model, samples: Samples) -> tuple[str, ...]:
+def _note_of_metric(asked: Budget, resolved: Budget, evaluation: Dataset) -> tuple[str, ...]:
     """What the labels were taken to mean, where the user did not say."""
-    if budget.metric is not None:
+    if asked.metric is not None:
         return ()
-    metric = budget.resolve(model_outputs(model), samples.evaluation).metric
-    if metric is not None:
-        return (f"the labels judge by {metric}; name another metric to change that",)
-    if samples.evaluation.label_names:
+    if resolved.metric is not None:
+        return (f"the labels judge by {resolved.metric}; name another metric to change that",)
+    if evaluation.label_names:
         return ("no metric could be inferred from the labels: agreement and SQNR judge",)
     return ()
 

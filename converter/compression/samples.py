@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import onnx_ir as ir
+
 from runtimes.base import TensorSpec
 from runtimes.data.dataset import Dataset
+from runtimes.engines.batching import refuse_other_axes
 from runtimes.errors import DataError
+from runtimes.onnx_files.load_save import model_inputs, model_outputs
 from runtimes.parity.budget import Budget
-from runtimes.parity.plausibility import doubts
+from runtimes.parity.plausibility import JudgedLabels, judged_labels
 
 # Share of one data set that calibrates: half, so that the other half judges as well as it can.
 _CALIBRATION_SHARE = 0.5
@@ -47,19 +51,29 @@ def open_samples(data: Any, evaluate_on: Any, inputs: Sequence[TensorSpec], seed
     return Samples(first, second, (note, *calibration.notes))
 
 
-def refuse_labels_that_are_none(
+def open_judged(
+    model: ir.Model, data: Any, evaluate_on: Any, budget: Budget, seed: int
+) -> tuple[Samples, Budget, JudgedLabels]:
+    """``open_samples`` for ``model``, and what ``resolve_budget`` makes of those that judge.
+
+    Raises ``ModelError`` where samples are not on the first axis.
+    """
+    inputs, outputs = model_inputs(model), model_outputs(model)
+    refuse_other_axes(inputs, outputs, "the model")
+    samples = open_samples(data, evaluate_on, inputs, seed)
+    return samples, *resolve_budget(outputs, samples.evaluation, budget)
+
+
+def resolve_budget(
     outputs: Sequence[TensorSpec], evaluation: Dataset | None, budget: Budget
-) -> None:
-    """Raise ``DataError`` where the labels name no class: a budget in them would judge nothing."""
-    if evaluation is not None and budget.metric is not None:
-        for doubt in doubts(outputs, evaluation, budget.metric):
+) -> tuple[Budget, JudgedLabels]:
+    """The budget as it is meant for these data, and the labels that it judges by.
+
+    Raises ``DataError`` where the labels name no class: a budget in them would judge nothing.
+    """
+    budget = budget.resolve(outputs, evaluation)
+    labels = judged_labels(outputs, evaluation, budget.metric)
+    if evaluation is not None:
+        for doubt in labels.doubts():
             raise DataError(f"{evaluation.name}: {doubt}")
-
-
-def doubts_of_baseline(
-    outputs: Sequence[TensorSpec], evaluation: Dataset, budget: Budget, value: float | None
-) -> tuple[str, ...]:
-    """What speaks against data on which a model reaches no more than a constant answer."""
-    if budget.metric is None or value is None:
-        return ()
-    return doubts(outputs, evaluation, budget.metric, value)
+    return budget, labels

@@ -7,11 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converter.compression.samples import (
-    doubts_of_baseline,
-    open_samples,
-    refuse_labels_that_are_none,
-)
+from converter.compression.samples import open_samples, resolve_budget
 from runtimes.base import TensorSpec
 from runtimes.data.dataset import Dataset
 from runtimes.errors import DataError
@@ -36,14 +32,17 @@ def test_one_set_of_data_is_split_and_two_are_not() -> None:
 def test_labels_that_name_no_class_are_refused() -> None:
     evaluation = Dataset.open(data([True, False] * 8), inputs=INPUTS)
     with pytest.raises(DataError, match="the labels are booleans, and the output has 5 classes"):
-        refuse_labels_that_are_none(OUTPUTS, evaluation, Budget("top1"))
-    refuse_labels_that_are_none(OUTPUTS, evaluation, Budget())
-    refuse_labels_that_are_none(OUTPUTS, None, Budget("top1"))
+        resolve_budget(OUTPUTS, evaluation, Budget("top1"))
+    resolve_budget(OUTPUTS, evaluation, Budget())
+    resolve_budget(OUTPUTS, None, Budget("top1"))
 
 
 def test_a_model_that_knows_nothing_is_doubted() -> None:
     evaluation = Dataset.open(data([0] * 80 + [1, 2, 3, 4] * 5), inputs=INPUTS)
-    (doubt,) = doubts_of_baseline(OUTPUTS, evaluation, Budget("top1"), 0.1)
+    _, labels = resolve_budget(OUTPUTS, evaluation, Budget("top1"))
+    (doubt,) = labels.doubts(0.1)
     assert "top1 is 0.1 before anything is changed" in doubt
-    assert doubts_of_baseline(OUTPUTS, evaluation, Budget("top1"), 0.95) == ()
-    assert doubts_of_baseline(OUTPUTS, evaluation, Budget(), None) == ()
+    assert labels.doubts(0.95) == ()
+    unlabelled = Dataset.open({"x": np.zeros((9, 2), np.float32)}, inputs=INPUTS)
+    budget, labels = resolve_budget(OUTPUTS, unlabelled, Budget())
+    assert (budget.metric, labels.doubts(None)) == (None, ())

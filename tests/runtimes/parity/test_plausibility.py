@@ -6,7 +6,7 @@ import numpy as np
 
 from runtimes.base import TensorSpec
 from runtimes.data.dataset import Dataset
-from runtimes.parity.plausibility import doubts
+from runtimes.parity.plausibility import judged_labels
 
 FLOAT = np.dtype(np.float32)
 OUTPUTS = [TensorSpec("class", FLOAT, ("N", 5)), TensorSpec("box", FLOAT, ("N", 4))]
@@ -14,6 +14,12 @@ OUTPUTS = [TensorSpec("class", FLOAT, ("N", 5)), TensorSpec("box", FLOAT, ("N", 
 
 def data(**labels: np.ndarray) -> Dataset:
     return Dataset.open({"x": np.zeros((100, 2), np.float32), **labels})
+
+
+def doubts(
+    outputs: list[TensorSpec], evaluation: Dataset, metric: str, value: float | None = None
+) -> tuple[str, ...]:
+    return judged_labels(outputs, evaluation, metric).doubts(value)
 
 
 def test_the_labels_of_the_judged_output_count() -> None:
