@@ -5,10 +5,9 @@ Names are imported on first use: a command that needs one of them should not pay
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from runtimes.moved import say_where_modules_moved
+from runtimes.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from converter.compression.compress import CompressOptions, compress
@@ -49,15 +48,4 @@ _HOME = {
     "prune": "converter.compression.prune",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
-
-
-say_where_modules_moved()
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -5,9 +5,9 @@ Names are imported on first use: a command that needs one of them should not pay
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from runtimes.lazy_names import lazy_names
 from runtimes.moved import say_where_modules_moved
 
 if TYPE_CHECKING:
@@ -76,50 +76,41 @@ __all__ = [
 ]
 
 _HOME = {
-    "Budget": "parity.budget",
-    "CheckOptions": "parity.check",
-    "KerasOptions": "options",
-    "ProfileOptions": "profiling.options",
-    "RunOptions": "options",
-    "Progress": "progress",
-    "Array": "base",
-    "Feed": "base",
-    "Runtime": "engines.runtime",
-    "TensorSpec": "base",
-    "ParityReport": "parity.report",
-    "check": "parity.check",
-    "evaluate": "parity.check",
-    "Batch": "data.batches",
-    "CudaOptions": "engines.ort_cuda",
-    "ImageOptions": "data.image_folder",
-    "Dataset": "data.dataset",
-    "BudgetError": "errors",
-    "ConversionError": "errors",
-    "DataError": "errors",
-    "KilnxError": "errors",
-    "ModelError": "errors",
-    "RuntimeUnavailable": "errors",
-    "UnsupportedOperator": "errors",
-    "LayersReport": "parity.layers.report",
-    "compare_layers": "parity.layers.compare_layers",
-    "load_model": "onnx_files.load",
-    "save_model": "onnx_files.load_save",
-    "open_runtime": "engines.open_runtime",
-    "ProfileReport": "profiling.report",
-    "SharedReport": "weight_store.shared_sessions",
-    "SharedWeights": "weight_store.shared_sessions",
-    "profile": "profiling.profile",
+    "Budget": "runtimes.parity.budget",
+    "CheckOptions": "runtimes.parity.check",
+    "KerasOptions": "runtimes.options",
+    "ProfileOptions": "runtimes.profiling.options",
+    "RunOptions": "runtimes.options",
+    "Progress": "runtimes.progress",
+    "Array": "runtimes.base",
+    "Feed": "runtimes.base",
+    "Runtime": "runtimes.engines.runtime",
+    "TensorSpec": "runtimes.base",
+    "ParityReport": "runtimes.parity.report",
+    "check": "runtimes.parity.check",
+    "evaluate": "runtimes.parity.check",
+    "Batch": "runtimes.data.batches",
+    "CudaOptions": "runtimes.engines.ort_cuda",
+    "ImageOptions": "runtimes.data.image_folder",
+    "Dataset": "runtimes.data.dataset",
+    "BudgetError": "runtimes.errors",
+    "ConversionError": "runtimes.errors",
+    "DataError": "runtimes.errors",
+    "KilnxError": "runtimes.errors",
+    "ModelError": "runtimes.errors",
+    "RuntimeUnavailable": "runtimes.errors",
+    "UnsupportedOperator": "runtimes.errors",
+    "LayersReport": "runtimes.parity.layers.report",
+    "compare_layers": "runtimes.parity.layers.compare_layers",
+    "load_model": "runtimes.onnx_files.load",
+    "save_model": "runtimes.onnx_files.load_save",
+    "open_runtime": "runtimes.engines.open_runtime",
+    "ProfileReport": "runtimes.profiling.report",
+    "SharedReport": "runtimes.weight_store.shared_sessions",
+    "SharedWeights": "runtimes.weight_store.shared_sessions",
+    "profile": "runtimes.profiling.profile",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
-
+__getattr__, __dir__ = lazy_names(__name__, _HOME)
 
 say_where_modules_moved()

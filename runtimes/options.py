@@ -71,14 +71,15 @@ def flat_options(
     renamed = dict(moved or {})
 
     def decorate(function: Callable[..., R]) -> Callable[..., R]:
-        signature = _flat_signature(function, groups)
+        own = inspect.signature(function)
+        signature = _flat_signature(own, groups)
 
         @functools.wraps(function)
         def call(*arguments: Any, **keywords: Any) -> R:
             for name in keywords:
                 if name not in signature.parameters:
                     raise TypeError(_unknown(function.__name__, name, signature, renamed))
-            return function(*arguments, **_grouped(function, keywords, groups))
+            return function(*arguments, **_grouped(function.__name__, own, keywords, groups))
 
         call.__signature__ = signature  # type: ignore[attr-defined]
         return call
@@ -87,24 +88,26 @@ def flat_options(
 
 
 def _grouped(
-    function: Callable[..., Any], keywords: Mapping[str, Any], groups: Mapping[str, type]
+    function: str,
+    own: inspect.Signature,
+    keywords: Mapping[str, Any],
+    groups: Mapping[str, type],
 ) -> dict[str, Any]:
-    own, left = inspect.signature(function).parameters, dict(keywords)
+    left = dict(keywords)
     for group, kind in groups.items():
-        names = [one.name for one in fields(kind) if one.name in left and one.name not in own]
+        names = [
+            one.name for one in fields(kind) if one.name in left and one.name not in own.parameters
+        ]
         if not names:
             continue
         if group in left:
-            raise TypeError(
-                f"{function.__name__}() got {names[0]!r} both by itself and in {group!r}"
-            )
+            raise TypeError(f"{function}() got {names[0]!r} both by itself and in {group!r}")
         left[group] = kind(**{name: left.pop(name) for name in names})
     return left
 
 
-def _flat_signature(function: Callable[..., Any], groups: Mapping[str, type]) -> inspect.Signature:
-    """The function's own parameters, then the fields of its groups, all as keywords."""
-    own = inspect.signature(function)
+def _flat_signature(own: inspect.Signature, groups: Mapping[str, type]) -> inspect.Signature:
+    """A function's own parameters, then the fields of its groups, all as keywords."""
     flat = [
         inspect.Parameter(
             one.name,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import Any
+
+from runtimes.json_values import plain
 
 
 class ReadableReport:
@@ -20,6 +23,11 @@ class ReadableReport:
     def rows(self) -> Sequence[dict[str, str]]:
         """Formatted cells by column, a row for each thing that the report tells of."""
         return ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report in plain JSON types; a number that is not finite is null."""
+        document: dict[str, Any] = plain(self)
+        return document
 
     def __str__(self) -> str:
         return self.headline()

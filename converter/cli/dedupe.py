@@ -57,7 +57,7 @@ def dedupe(
     they say.
     """
     if verify or extract is not None or add:
-        code, document = _on_store(
+        code, shown = _on_store(
             models,
             output,
             add=add or [],
@@ -68,8 +68,8 @@ def dedupe(
         )
     else:
         with progress() as say:
-            say(f"reading {len(models)} models")
-            code, document = _on_models(
+            say(f"reading {len(models)} model{'s' if len(models) > 1 else ''}")
+            code, shown = _on_models(
                 models,
                 output,
                 names=name,
@@ -80,10 +80,10 @@ def dedupe(
                 force=force,
             )
     if json:
-        print_json(document.to_dict())
+        print_json(shown.document)
         return code
-    print_rows(document.rows())
-    for line in document.lines():
+    print_rows(shown.rows)
+    for line in shown.lines:
         print_line(line)
     return code
 
@@ -92,21 +92,9 @@ def dedupe(
 class _Shown:
     """A report as rows of a table, lines of prose and plain values for JSON."""
 
-    table: tuple[dict[str, str], ...]
-    prose: tuple[str, ...]
-    values: dict[str, Any]
-
-    def rows(self) -> tuple[dict[str, str], ...]:
-        """Cells by column."""
-        return self.table
-
-    def lines(self) -> tuple[str, ...]:
-        """What stands below the table."""
-        return self.prose
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
-        return self.values
+    rows: tuple[dict[str, str], ...]
+    lines: tuple[str, ...]
+    document: dict[str, Any]
 
 
 def _on_models(

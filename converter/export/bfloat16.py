@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from runtimes.keras_models.layers import all_layers
 from runtimes.keras_models.signature import KerasSignature
 
 NOTE = (
@@ -26,8 +27,7 @@ NOTE = (
 
 def uses_bfloat16(model: Any) -> bool:
     """Whether any layer of a Keras model computes in bfloat16."""
-    flatten = getattr(model, "_flatten_layers", None)  # a SavedModel has no layers
-    return flatten is not None and any(layer.compute_dtype == "bfloat16" for layer in flatten())
+    return any(layer.compute_dtype == "bfloat16" for layer in all_layers(model))
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def float32_compute(model: Any) -> Iterator[None]:
     """Let layers and variables that are bfloat16 count as float32 while the block runs."""
     changed = [
         (layer, layer.dtype_policy)
-        for layer in model._flatten_layers()
+        for layer in all_layers(model)
         if layer.compute_dtype == "bfloat16"
     ]
     narrow = [variable for variable in model.variables if variable._dtype == "bfloat16"]

@@ -6,6 +6,7 @@ from typing import Any
 
 from converter.export.channels_first import is_image
 from converter.export.proof.input_uses import network_of
+from runtimes.keras_models.layers import all_layers
 from runtimes.keras_models.signature import KerasSignature
 
 
@@ -18,7 +19,7 @@ def channels_last_images(model: Any, signature: KerasSignature) -> tuple[str, ..
     images = [spec.name for spec in signature.inputs if is_image(len(spec.shape or ()))]
     network = network_of(model)
     if network is None or len(network.inputs) != len(signature.inputs):
-        formats = {fmt for layer in _layers(model) if (fmt := _format(layer)) is not None}
+        formats = {fmt for layer in all_layers(model) if (fmt := _format(layer)) is not None}
         return () if formats == {"channels_first"} else tuple(images)
     tensors = dict(zip((spec.name for spec in signature.inputs), network.inputs, strict=True))
     return tuple(
@@ -50,8 +51,3 @@ def _format(layer: Any) -> str | None:
     """``data_format`` of a layer that reads images by it; ``Flatten`` only keeps it."""
     found = getattr(layer, "data_format", None)
     return found if isinstance(found, str) and type(layer).__name__ != "Flatten" else None
-
-
-def _layers(model: Any) -> list[Any]:
-    flatten = getattr(model, "_flatten_layers", None)  # a SavedModel has no layers
-    return [] if flatten is None else list(flatten())

@@ -5,8 +5,9 @@ Names are imported on first use, as in ``converter``.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from runtimes.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from converter.pruning.model import Pruned, PruneOptions, prune_model
@@ -21,8 +22,4 @@ _HOME = {
     "PruningReport": "converter.pruning.report",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from runtimes.engines.placement import Placement
-from runtimes.json_values import plain
 from runtimes.parity.layers.report import LayersReport
 from runtimes.parity.output_error import OutputParity
 from runtimes.parity.verdict import UNSURE, MetricParity
@@ -32,11 +30,6 @@ class ParityReport(ReadableReport):
     verdict: str = ""
     placements: tuple[Placement, ...] = ()
     layers: LayersReport | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report in plain JSON types; a number that is not finite is null."""
-        document: dict[str, Any] = plain(self)
-        return document
 
     def headline(self) -> str:
         """The verdict and its reason."""

@@ -20,7 +20,6 @@ import onnx_ir as ir
 from runtimes.atomic_files import scratch_folder
 from runtimes.base import Feed
 from runtimes.engines.ort import NO_SPINNING, OrtRuntime
-from runtimes.json_values import plain
 from runtimes.onnx_files.load_save import ModelSource, load_model
 from runtimes.onnx_graph.flops import moved_bytes, multiplies, operations
 from runtimes.onnx_graph.layer_names import QUANTIZING, layer_of
@@ -79,11 +78,6 @@ class OperatorsReport(ReadableReport):
     def by_type(self) -> list[tuple[str, float]]:
         """Microseconds of each operator type, the slowest first."""
         return _summed((one.op_type, one.microseconds) for one in self.operators)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report in plain JSON types."""
-        document: dict[str, Any] = plain(self)
-        return document
 
     def headline(self) -> str:
         """How many nodes became part of others, and what the machine can do."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from runtimes.json_values import plain
 from runtimes.profiling.operators import OperatorsReport
 from runtimes.readable import ReadableReport
 
@@ -84,11 +83,6 @@ class ProfileReport(ReadableReport):
         return any(
             b.ratio_high is not None and b.ratio_high < 1 / (1 + margin) for b in self.batches
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report in plain JSON types."""
-        document: dict[str, Any] = plain(self)
-        return document
 
     def headline(self) -> str:
         """The median latency at the first batch size, and the speed-up."""

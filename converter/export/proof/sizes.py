@@ -14,6 +14,7 @@ from itertools import product
 from typing import Any, Literal
 
 from runtimes.base import TensorSpec
+from runtimes.keras_models.layers import all_layers
 from runtimes.keras_models.signature import KerasSignature
 
 ROUNDS = 3
@@ -78,18 +79,13 @@ def needed_size(model: Any) -> int:
     Too large where they are not, which only makes for a larger sample.
     """
     needed = 1
-    for layer in reversed(_layers(model)):
+    for layer in reversed(all_layers(model)):
         window = max(map(_largest, (_of(layer, "kernel_size"), _of(layer, "pool_size"))))
         if window > 1 and "Transpose" not in type(layer).__name__:
             stride = _largest(_of(layer, "strides"))
             dilation = _largest(_of(layer, "dilation_rate"))
             needed = (needed - 1) * stride + (window - 1) * dilation + 1
     return needed
-
-
-def _layers(model: Any) -> list[Any]:
-    flatten = getattr(model, "_flatten_layers", None)  # a SavedModel has no layers
-    return [] if flatten is None else list(flatten())
 
 
 def _of(layer: Any, name: str) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 
 from runtimes.base import Array
 from runtimes.errors import UnsupportedOperator
+from runtimes.keras_models.layers import all_layers
 
 _CALIBRATED = {"gptq": "is_gptq_calibrated", "awq": "is_awq_calibrated"}
 
@@ -73,10 +74,7 @@ def low_bit_layers(model: Any) -> list[LowBitLayer]:
     einsum that is no matrix product. Raises
     ``UnsupportedOperator`` for float8, and for groups of rows that are not alike.
     """
-    flatten = getattr(model, "_flatten_layers", None)  # a SavedModel has no layers
-    if flatten is None:
-        return []
-    layers = {id(layer): layer for layer in flatten()}.values()
+    layers = {id(layer): layer for layer in all_layers(model)}.values()
     _refuse_float8(layers)
     read = [_read(layer) for layer in layers]
     return [found for found in read if found.kernel is not None or found.table is not None]

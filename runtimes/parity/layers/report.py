@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from runtimes.json_values import plain
 from runtimes.readable import ReadableReport
 
 ROUNDING_DB = 100.0
@@ -53,11 +51,6 @@ class LayersReport(ReadableReport):
     samples: int
     layers: tuple[LayerParity, ...]
     notes: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report in plain JSON types; a number that is not finite is null."""
-        document: dict[str, Any] = plain(self)
-        return document
 
     def headline(self) -> str:
         """Which layer departs, if any does."""
