@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from runtimes.keras_models.layers import all_layers
+from runtimes.keras_models.parts import all_layers, keras_variables
 from runtimes.keras_models.signature import KerasSignature
 
 NOTE = (
@@ -38,7 +38,7 @@ def float32_compute(model: Any) -> Iterator[None]:
         for layer in all_layers(model)
         if layer.compute_dtype == "bfloat16"
     ]
-    narrow = [variable for variable in model.variables if variable._dtype == "bfloat16"]
+    narrow = [variable for variable in keras_variables(model) if variable._dtype == "bfloat16"]
     try:
         for layer, _ in changed:
             layer.dtype_policy = _in_float32(layer.dtype_policy)
@@ -60,7 +60,7 @@ def float32_call(model: Any) -> Iterator[None]:
     """
     import keras
 
-    narrow = [variable for variable in model.variables if variable._dtype == "bfloat16"]
+    narrow = [variable for variable in keras_variables(model) if variable._dtype == "bfloat16"]
     with float32_compute(model):
         values = [(variable, keras.ops.cast(variable.value, "float32")) for variable in narrow]
         with keras.StatelessScope(state_mapping=values) if values else nullcontext():

@@ -34,6 +34,7 @@ from converter.lowering.missing_kernels import replace_missing_kernels
 from converter.lowering.operators.base import UnsupportedLowering
 from converter.passes.fusion.gelu import FuseGelu
 from runtimes.errors import ConversionError, KilnxError, UnsupportedOperator
+from runtimes.keras_models.parts import keras_variables
 from runtimes.keras_models.signature import KerasSignature, keras_signature
 from runtimes.onnx_graph.opset import convert_opset
 
@@ -71,7 +72,7 @@ def export(
 
     signature = signature or keras_signature(model)
     narrow = uses_bfloat16(model)
-    total = sum(_variable_bytes(v) for v in model.variables)
+    total = sum(_variable_bytes(v) for v in keras_variables(model))
     attempts = [_Attempt(STAND_IN_ABOVE_BYTES, lenient=False)]
     if total < _CONSTANTS_LIMIT_BYTES:
         # Some of tf2onnx's rewriters read weights, and some fail where going on is harmless.

@@ -6,7 +6,7 @@ from typing import Any
 
 from converter.export.channels_first import is_image
 from converter.export.proof.input_uses import network_of
-from runtimes.keras_models.layers import all_layers
+from runtimes.keras_models.parts import all_layers
 from runtimes.keras_models.signature import KerasSignature
 
 

@@ -25,12 +25,18 @@ class Replacement:
     """A method of a class, or function of a module, and what stands in for it while tracing.
 
     ``function`` takes what the original takes and returns what it returns, or
-    ``NotImplemented`` where it does not fit: then the original is called.
+    ``NotImplemented`` where it does not fit: then the original is called. An older Keras has
+    not all of them: ``owner`` is None for a class that it lacks.
     """
 
     owner: Any
     method: str
     function: Callable[..., Any]
+
+    @property
+    def exists(self) -> bool:
+        """Whether this Keras has the method."""
+        return self.owner is not None and self.method in vars(self.owner)
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ def replaced(replacements: Sequence[Replacement]) -> Iterator[None]:
     """
     originals: list[tuple[Any, str, Any]] = []
     try:
-        for replacement in replacements:
+        for replacement in filter(lambda one: one.exists, replacements):
             original = vars(replacement.owner)[replacement.method]
             originals.append((replacement.owner, replacement.method, original))
             wrapped = _wrap(original, replacement.function)

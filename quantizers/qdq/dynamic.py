@@ -169,12 +169,15 @@ def _store(graph: ir.Graph, value: ir.Value, *, guard: bool) -> _Stored:
         scale, levels = safe, int(WEIGHT_LEVELS * (scale / safe).min())
     codes = quantize_weight(rows, scale, 0).codes.reshape(weight.shape).transpose(0, 2, 1)
     scales = scale.reshape(directions, -1)
+    # ONNX Runtime reads as many zero points of the recurrent weights as the others have, so that
+    # both have one for each row, whatever their scales.
+    zeros = np.zeros(scales.shape, np.int8)
     if not np.any(scales != scales[:, :1]):
         scales = scales[:, 0]
     return _Stored(
         add_initializer(graph, f"{name}_codes", np.ascontiguousarray(codes)),
         add_initializer(graph, f"{name}_scale", scales),
-        add_initializer(graph, f"{name}_zero", np.zeros(scales.shape, np.int8)),
+        add_initializer(graph, f"{name}_zero", zeros),
         levels,
     )
 

@@ -14,7 +14,7 @@ from itertools import product
 from typing import Any, Literal
 
 from runtimes.base import TensorSpec
-from runtimes.keras_models.layers import all_layers
+from runtimes.keras_models.parts import all_layers
 from runtimes.keras_models.signature import KerasSignature
 
 ROUNDS = 3

@@ -26,6 +26,7 @@ from converter.lowering.low_bit.weights import LowBitMatrix, low_bit_layers
 from converter.lowering.variables import bytes_of, values_of
 from runtimes.base import Array
 from runtimes.errors import ConversionError, KilnxError
+from runtimes.keras_models.parts import keras_variables
 from runtimes.keras_models.saved_model import NETWORK_NAME
 from runtimes.keras_models.signature import KerasSignature
 
@@ -76,7 +77,7 @@ def trace(
     import tensorflow as tf
 
     held = {id(state.variable) for state in states}
-    variables = list({id(v): v for v in model.variables if id(v) not in held}.values())
+    variables = list({id(v): v for v in keras_variables(model) if id(v) not in held}.values())
     large = [v for v in variables if bytes_of(v.value) > stand_in_above]
     small = [v for v in variables if bytes_of(v.value) <= stand_in_above]
     constants = [(v, values_of(v.value)) for v in small]

@@ -19,7 +19,7 @@ def normalization_replacements() -> list[Replacement]:
 
     return [
         Replacement(layers.LayerNormalization, "call", _layer_normalization),
-        Replacement(layers.RMSNormalization, "call", _rms_normalization),
+        Replacement(getattr(layers, "RMSNormalization", None), "call", _rms_normalization),
         Replacement(layers.GroupNormalization, "call", _group_normalization),
         Replacement(layers.UnitNormalization, "call", _unit_normalization),
     ]

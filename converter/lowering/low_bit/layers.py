@@ -115,13 +115,14 @@ def _replacements(
         return _reverse(layer, inputs, kernel, table)
 
     calls = ("_int4_call", "_gptq_call", "_awq_call")
+    tied = getattr(layers, "ReversibleEmbedding", None)
     return [
         *(Replacement(layers.Dense, call, dense) for call in ("_int8_call", *calls)),
         *(Replacement(layers.EinsumDense, call, einsum_dense) for call in calls),
         Replacement(layers.EinsumDense, "_int8_call", int8_einsum_dense),
         Replacement(layers.Embedding, "_int4_call", embedding),
-        Replacement(layers.ReversibleEmbedding, "_int8_call", reversible),
-        Replacement(layers.ReversibleEmbedding, "_int4_call", reversible),
+        Replacement(tied, "_int8_call", reversible),
+        Replacement(tied, "_int4_call", reversible),
     ]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from runtimes.base import Array
 from runtimes.errors import UnsupportedOperator
-from runtimes.keras_models.layers import all_layers
+from runtimes.keras_models.parts import all_layers
 
 _CALIBRATED = {"gptq": "is_gptq_calibrated", "awq": "is_awq_calibrated"}
 
@@ -93,7 +93,7 @@ def _read(layer: Any) -> LowBitLayer:
     mode = getattr(layer, "quantization_mode", None)
     if mode is None or not layer.built:
         return LowBitLayer(layer)
-    if isinstance(layer, layers.ReversibleEmbedding):
+    if isinstance(layer, getattr(layers, "ReversibleEmbedding", ())):
         return LowBitLayer(layer, _reverse_matrix(layer, mode), _table(layer, mode))
     if isinstance(layer, layers.Embedding):
         return LowBitLayer(layer, None, _table(layer, mode))

@@ -120,13 +120,13 @@ def test_rows_of_very_different_size_keep_a_scale_each(graph, run, sqnr) -> None
     )
     model = prepare(model)
     place_weights_only(model, find_weights_only(model.graph))
-    scales = {
-        name: value.const_value.shape
-        for name, value in model.graph.initializers.items()
-        if name.endswith("_scale")
+    shapes = {
+        name: list(value.const_value.shape) for name, value in model.graph.initializers.items()
     }
-    assert list(scales["w_scale"]) == [1, 32]
-    assert list(scales["r_scale"]) == [1]
+    assert shapes["w_scale"] == [1, 32]
+    assert shapes["r_scale"] == [1]
+    # ONNX Runtime reads as many zero points of r as w has.
+    assert shapes["r_zero"] == shapes["w_zero"] == [1, 32]
     assert run(model, x=np.ones((3, 2, 8), np.float32)).shape == (1, 2, 8)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from onnx_ir.passes.common import CheckerPass, NameFixPass, ShapeInferencePass
+from ort_versions import needs_ort
 
 from quantizers.calibration.statistics import observe
 from quantizers.options import QuantizeOptions
@@ -198,7 +199,17 @@ def test_names_that_are_taken_are_left_alone(
     assert sqnr(run(model, q1=x), run(result, q1=x)) > 30
 
 
-@pytest.mark.parametrize("mode", ["constant", "reflect", "edge"])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        pytest.param(
+            "constant",
+            marks=needs_ort("1.30", "the float model's MaxPool takes the Pad and its zeros away"),
+        ),
+        "reflect",
+        "edge",
+    ],
+)
 def test_padding_works_on_the_codes(
     graph: Graph, images: np.ndarray, bound: Bound, run: Run, mode: str, sqnr: Sqnr
 ) -> None:

@@ -194,7 +194,7 @@ DAMAGE: dict[str, tuple[Callable[[Any], Any], str]] = {
     "missing input": (edit("node Gemm.input", (0, "")), "Gemm.* lacks its input 'A'"),
     "shapes": (
         lambda m: tensor_of(m, "w").CopyFrom(
-            numpy_helper.from_array(np.zeros((5, 4), np.float32), "w")
+            numpy_helper.from_array(np.zeros((3, 4, 1), np.float32), "w")
         ),
         "Gemm",
     ),

@@ -64,7 +64,7 @@ def test_as_onnx_runtime_computes_it(graph, run, name):
     (want,) = run(model, dict(zip(LETTERS, arrays, strict=False)))
     assert result.dtype == want.dtype
     assert result.shape == want.shape
-    if name == "Erf":
+    if name in ("Erf", "Sqrt"):  # kernels differ in the last bit
         np.testing.assert_allclose(result, want, rtol=1e-6)
     else:
         np.testing.assert_array_equal(result, want)

@@ -52,7 +52,7 @@ NOT_LAYERS = {"InputSpec": "describes what a layer accepts"}
 
 @dataclass(frozen=True)
 class Outcome:
-    """``right``; ``refused`` with the message; ``wrong``; ``absent`` for a missing package."""
+    """``right``; ``refused`` with the message; ``wrong``; ``absent`` where something is missing."""
 
     status: Literal["right", "refused", "wrong", "absent"]
     detail: str = ""
@@ -88,8 +88,9 @@ def attempt(case: Case) -> Outcome:
     from runtimes.engines.ort import OrtRuntime
     from runtimes.errors import ModelError, UnsupportedOperator
 
-    if case.needs and importlib.util.find_spec(case.needs) is None:
-        return Outcome("absent", f"{case.needs} is not installed")
+    lacking = _lacking(case, keras)
+    if lacking:
+        return Outcome("absent", lacking)
     model = case.model(keras)
     feeds = case.feeds()
     judge = _judge(keras, model)
@@ -113,6 +114,15 @@ def attempt(case: Case) -> Outcome:
     except ModelError as error:
         return Outcome("wrong", str(error), error, nodes)
     return Outcome("right", nodes=nodes)
+
+
+def _lacking(case: Case, keras: Any) -> str:
+    """What a case needs that is not there, if anything."""
+    if case.needs and importlib.util.find_spec(case.needs) is None:
+        return f"{case.needs} is not installed"
+    if not hasattr(keras.layers, case.layer):
+        return f"Keras {keras.__version__} has no layer {case.layer}"
+    return ""
 
 
 def _judge(keras: Any, model: Any) -> Any:

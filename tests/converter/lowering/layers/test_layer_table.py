@@ -57,7 +57,7 @@ def test_every_activation_of_keras_has_a_case() -> None:
     import keras
 
     public = {name for name in dir(keras.activations) if not name.startswith("_")}
-    assert public - {"get", "serialize", "deserialize"} == set(FUNCTIONS)
+    assert public - {"get", "serialize", "deserialize"} <= set(FUNCTIONS)
 
 
 def test_every_refusal_says_why() -> None:

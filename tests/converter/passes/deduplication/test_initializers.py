@@ -138,7 +138,7 @@ def test_strings_and_packed_integers(graph):
     )
     for name in ("s1", "s2"):
         value = model.graph.initializers[name]
-        value.const_value = ir.tensor(["ab"], name=name)
+        value.const_value = ir.StringTensor([b"ab"], shape=ir.Shape([1]), name=name)
         value.type = ir.TensorType(ir.DataType.STRING)
     for name in ("q1", "q2"):
         value = model.graph.initializers[name]
@@ -232,7 +232,7 @@ def test_a_tensor_of_one_value_is_made_at_load(graph, run, random_feed, tmp_path
 
 def test_near_misses_of_views_stay(graph, run, random_feed):
     almost = BIG.T.copy()
-    almost[5, 7] = np.nextafter(almost[5, 7], 9)
+    almost[5, 7] = np.nextafter(almost[5, 7], np.float32(9))
     zeros = np.zeros((64, 64), np.float32)
     zeros[63, 63] = -0.0
     body = "a = MatMul(x, w1) b = MatMul(a, w2) c = MatMul(b, w3) y = MatMul(c, w4)"

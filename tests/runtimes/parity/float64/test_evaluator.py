@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
+from ort_versions import needs_ort
 
 from runtimes.engines.ort import OrtRuntime
 from runtimes.errors import ModelError
@@ -69,6 +70,7 @@ def test_convolutions_that_pad_by_themselves(auto_pad: str) -> None:
     np.testing.assert_allclose(found, exact, rtol=1e-4, atol=1e-5)
 
 
+@needs_ort("1.21", "a window of AveragePool could begin behind the end")
 @given(
     st.integers(1, 4),
     st.integers(1, 3),

@@ -1,4 +1,4 @@
-"""The layers of a Keras model."""
+"""The layers and variables of a Keras model."""
 
 from __future__ import annotations
 
@@ -9,3 +9,10 @@ def all_layers(model: Any) -> list[Any]:
     """The model itself and every layer inside it, at any depth; none for a SavedModel."""
     flatten = getattr(model, "_flatten_layers", None)  # a SavedModel has no layers
     return [] if flatten is None else list(flatten())
+
+
+def keras_variables(model: Any) -> list[Any]:
+    """The variables that belong to Keras; Keras 3.8 lists some of TensorFlow's own beside them."""
+    import keras
+
+    return [variable for variable in model.variables if isinstance(variable, keras.Variable)]
