@@ -21,7 +21,10 @@ for _module in ("graph", "pruning", "quantizer", "runtime"):
 pytest.register_assert_rewrite("pruning_checks", "layer_cases.table")
 
 # No test asserts a time, and a busy machine is no reason to fail.
-settings.register_profile("kilnx", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples each time: whoever looks for new ones says `--hypothesis-profile search`.
+usual = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("kilnx", usual, derandomize=True)
+settings.register_profile("search", usual)
 settings.load_profile("kilnx")
 
 
@@ -64,7 +67,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     root = Path(__file__).parent
     for item in items:
         inside = item.path.relative_to(root).as_posix().startswith(_FAST)
-        needs = _NEED_KERAS & set(getattr(item, "fixturenames", ()))
+        needs = _NEED_KERAS & {
+            *getattr(item, "fixturenames", ()),
+            *(mark.name for mark in item.iter_markers()),
+        }
         if inside and not needs and item.get_closest_marker("slow") is None:
             item.add_marker("fast")
 

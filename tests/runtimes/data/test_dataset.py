@@ -45,7 +45,10 @@ def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
     yield X[4:], LABELS[4:]
 
 
-KINDS = ["npz", "compressed", "dict", "lists", "generator function", "list", "loader", "tf"]
+KINDS = [
+    *("npz", "compressed", "dict", "lists", "generator function", "list", "loader"),
+    pytest.param("tf", marks=pytest.mark.keras),
+]
 
 
 @pytest.fixture(params=KINDS)

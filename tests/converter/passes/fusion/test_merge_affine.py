@@ -52,7 +52,8 @@ def test_any_chain_becomes_as_short_as_it_can(graph, check_pass, ops, layout, li
     dims, constant = SHAPES[layout]
     arrays, body = {}, ""
     for index, (link, one) in enumerate(links):
-        arrays[f"k{index}"] = (positive(1) if one else constant()) + np.float32(0.1 * index)
+        # Squares: no links cancel each other, as those of equal steps would.
+        arrays[f"k{index}"] = (positive(1) if one else constant()) + np.float32(0.1 * index**2)
         body += f" v{index + 1} = {link}({'x' if index == 0 else f'v{index}'}, k{index})"
     body += f" y = Abs(v{len(links)})"
     model = graph(f"(float[{dims}] x) => (float[{dims}] y)", body, **arrays)
