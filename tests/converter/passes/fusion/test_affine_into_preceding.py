@@ -233,7 +233,7 @@ NEAR_MISSES = {
     "not one a channel": (
         "c = Conv(x, w) y = Mul(c, k)",
         {"k": normal(4, 8, 1)},
-        "not one number a channel",
+        "not one number per channel",
     ),
     "widens": (
         "c = Conv(x, w) y = Mul(c, k)",
