@@ -314,7 +314,7 @@ def _named(class_name: str, registered: str | None, module: str | None) -> Confi
 
 
 def _options(cls: Any) -> set[str]:
-    """Names of the constructor's parameters, including those passed to its bases by ``**kwargs``."""
+    """Names of the constructor's parameters, including those that ``**kwargs`` accepts."""
     names: set[str] = set()
     for base in cls.__mro__:
         if "__init__" not in vars(base):

@@ -228,7 +228,7 @@ NEAR_MISSES = {
     "wrong axis": (
         "c = Conv(x, w) y = Mul(c, k)",
         {"k": normal(8)},
-        "lies along axis -1 from the end, the channels along -3",
+        "is along axis -1, counted from the end, but the channels are along -3",
     ),
     "not one a channel": (
         "c = Conv(x, w) y = Mul(c, k)",
