@@ -1,4 +1,4 @@
-"""An ONNX file and samples for it, made without TensorFlow: ``light_model.py FOLDER``."""
+"""Write an ONNX file and samples for it, without TensorFlow: ``light_model.py FOLDER``."""
 
 from __future__ import annotations
 

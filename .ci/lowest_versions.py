@@ -1,6 +1,6 @@
 """The lowest versions that ``pyproject.toml`` allows, as constraints for pip.
 
-The tools of the tests are not among them: they are ours to choose.
+Test tools are left out, because we choose their versions ourselves.
 """
 
 from __future__ import annotations

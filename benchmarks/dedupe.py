@@ -1,14 +1,14 @@
-"""What does storing and loading equal weights once save, and does it hold under damage?
+"""How much does storing and loading equal weights once save, and is all damage detected?
 
     python benchmarks/dedupe.py [--only planted|family|tied|damage|large]... [--json dedupe.json]
 
 - planted: 3 exact duplicates and a transposed one: merged, bit-equal, no slower.
 - family: 8 heads on one MobileNetV2: bytes of the store; PSS of 8 sessions and of 8 processes.
-- tied: an embedding that is the last product too, through export, pruning and INT8.
+- tied: an embedding that is also the last product, through export, pruning and INT8.
 - damage: 500 byte flips, truncations and malicious locations: each detected.
 - large: a 2.5 GB model with external data: peak memory, time against copying it twice.
 
-Every memory figure comes from a process of its own. Exits with 1 where a bound is not met.
+Every memory figure comes from a separate process. Exits with 1 if a bound is not met.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def family(folder: Path) -> Figures:
     feed = {"image": np.random.default_rng(5).normal(size=(1, 224, 224, 3)).astype(np.float32)}
     np.savez(folder / "feed.npz", **feed)
     stored = [folder / "store" / path.name for path in paths]
-    child("sessions", folder, "shared", HEADS, *stored)  # fills the pool, as a first start does
+    child("sessions", folder, "shared", HEADS, *stored)  # fills the pool, like a first start
     memory = {
         f"{kind} {count}": child("sessions", folder, kind, count, *stored)
         for kind in ("plain", "shared", "prepacked")
@@ -272,7 +272,7 @@ def damage(folder: Path) -> Figures:
 
 
 def _both(verify: Any, extract: Any, store: Path, folder: Path) -> bool:
-    """Whether both ways of reading the store notice: the check, and taking every model out."""
+    """Whether both verifying the store and extracting every model detect the damage."""
     from runtimes.errors import KilnxError
 
     try:
@@ -290,11 +290,11 @@ def _both(verify: Any, extract: Any, store: Path, folder: Path) -> bool:
 
 
 def large(folder: Path) -> Figures:
-    size = (5120, 5120)  # 105 MB a tensor
+    size = (5120, 5120)  # 105 MB per tensor
     rng = np.random.default_rng(0)
     base = rng.normal(size=size).astype(np.float32)
 
-    # Rows moved by another number make another tensor without another normal distribution.
+    # Shifting the rows differently gives another tensor without drawing random numbers again.
     def variant(index: int) -> Any:
         if index == 20:
             return base.T
@@ -329,7 +329,7 @@ def large(folder: Path) -> Figures:
     (folder / "m.onnx").write_bytes(ir.to_proto(ir.Model(graph, ir_version=9)).SerializeToString())
     copies, dedupes, found = [], [], {}
     for _ in range(3):
-        os.sync()  # what was written before would slow down whoever comes next
+        os.sync()  # pending writes would slow down what is timed next
         begin = time.perf_counter()
         for copy in ("first.data", "second.data"):
             shutil.copyfile(folder / "m.data", folder / copy)

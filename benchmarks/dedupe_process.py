@@ -1,4 +1,4 @@
-"""Parts of ``dedupe.py`` that run in a process of their own, so that memory is theirs alone."""
+"""Parts of ``dedupe.py`` that run in separate processes, to measure their memory."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from dedupe_models import run  # noqa: E402
 
 
 def child(*arguments: object) -> Any:
-    """Run a part of this file in a process of its own; give what it prints."""
+    """Run a part of this file in a separate process; return what it prints."""
     command = [sys.executable, __file__, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def together(folder: Path, models: list[Path]) -> dict[str, float]:
-    """PSS in MB of processes that each hold a session, all alive: in all, and of the weights."""
+    """PSS in MB of concurrent processes with one session each: in total, and of the weights."""
     from runtimes.profiling.memory import proportional_bytes
 
     command = [sys.executable, __file__, "one", str(folder)]

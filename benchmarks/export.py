@@ -2,13 +2,13 @@
 
     python benchmarks/export.py [--models ResNet50,NASNetMobile] [--json results.json]
 
-Each export runs in a process of its own: CPU seconds from after the imports and the building of
-the model to the written file, and the peak of resident memory above what stood before, as well as
-of the whole process. kilnx's seconds include its proof (two batch sizes in ONNX Runtime and in
-Keras), Keras' export proves nothing. The file of Keras is then simplified by onnxslim, in a
-virtual environment of its own. Node counts, agreement with Keras, and latency (interleaved, one
-thread) follow. An export that takes more memory than ``--memory-limit`` or more than ten minutes
-is ended, and the table says so.
+Each export runs in a separate process. Measured are CPU seconds, from after the imports and the
+building of the model to the written file, and peak resident memory, above the start and of the
+whole process. kilnx's seconds include its proof (two batch sizes in ONNX Runtime and in Keras);
+Keras' export proves nothing. Keras' file is then simplified by onnxslim, in its own virtual
+environment. Node counts, agreement with Keras, and latency (interleaved, one thread) follow. An
+export that takes more memory than ``--memory-limit`` or more than ten minutes is stopped, and the
+table says so.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ TIMEOUT_SECONDS = 600
 
 
 def build(name: str) -> Any:
-    """The model with statistics as if it were trained: BatchNormalization is no identity."""
+    """The model with statistics as after training, so that BatchNormalization has an effect."""
     import keras
     import numpy as np
 
@@ -79,13 +79,13 @@ def build(name: str) -> Any:
 
 
 def export_once(tool: str, name: str, output: str) -> None:
-    """In a process of its own: export and print what it took as one JSON line."""
+    """Export, in a separate process, and print the cost as one line of JSON."""
     import resource
 
     from runtimes.keras_models.load import import_keras
 
     import_keras()
-    import tf2onnx  # noqa: F401  # what both tools import is not what is measured
+    import tf2onnx  # noqa: F401  # imports that both tools need are not measured
 
     model = build(name)
     # Keras refuses to export a functional model that was never called.
@@ -128,12 +128,12 @@ def sample_shape(model: Any, batch: int) -> list[int]:
 
 
 def reset_peak() -> None:
-    """Let VmHWM start anew (Linux)."""
+    """Reset VmHWM, the peak of resident memory (Linux)."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def resident(field: str, process: int | str = "self") -> float:
-    """``VmRSS`` or ``VmHWM`` of a process in MB; 0 for one that has just ended."""
+    """``VmRSS`` or ``VmHWM`` of a process in MB; 0 if it has just ended."""
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith(field):
             return int(line.split()[1]) / 1024
@@ -141,7 +141,7 @@ def resident(field: str, process: int | str = "self") -> float:
 
 
 def child(*arguments: str, limit_mb: float = float("inf")) -> dict[str, Any]:
-    """Run this script for one export and read its line; ``{"failed": why}`` where it fails."""
+    """Run this script for one export and parse its output; ``{"failed": why}`` if it fails."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
             [sys.executable, __file__, "--child", *arguments], stdout=out, stderr=errors
@@ -158,7 +158,7 @@ def child(*arguments: str, limit_mb: float = float("inf")) -> dict[str, Any]:
 
 
 def watch(process: subprocess.Popen[bytes], limit_mb: float) -> str | None:
-    """Wait for a process, or end it where it takes too much; then say of what."""
+    """Wait for a process, or stop it and say why if it takes too much time or memory."""
     end = time.monotonic() + TIMEOUT_SECONDS
     while True:
         try:
@@ -179,7 +179,7 @@ def watch(process: subprocess.Popen[bytes], limit_mb: float) -> str | None:
 
 
 def slim_environment(folder: Path) -> Path:
-    """A virtual environment with onnxslim, made once in ``folder``; its command."""
+    """Create a virtual environment with onnxslim in ``folder``, once; returns its command."""
     command = folder / "bin" / "onnxslim"
     if not command.exists():
         venv.create(folder, with_pip=True)
@@ -188,7 +188,7 @@ def slim_environment(folder: Path) -> Path:
 
 
 def compare(name: str, folder: Path, slim: Path | None, limit_mb: float) -> dict[str, Any]:
-    """Everything about one model."""
+    """All measurements for one model."""
     row: dict[str, Any] = {"model": name}
     files = {"kilnx": folder / "kilnx.onnx", "keras": folder / "keras.onnx"}
     for tool, path in files.items():

@@ -1,4 +1,4 @@
-"""Which Keras layers export right: the case table of tests/support/layer_cases, as a report.
+"""Which Keras layers export correctly: the case table of tests/support/layer_cases, as a report.
 
     python benchmarks/layers.py [--only REGEX] [--json layers.json]
 
@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def outcomes(only: str = "", *, progress: bool = False) -> Any:
-    """One row a case: what came of it, and whether that was expected."""
+    """One row per case: its outcome, and whether that was expected."""
     from layer_cases.table import FAMILIES, attempt
 
     for family in FAMILIES:

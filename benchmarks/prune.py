@@ -1,20 +1,20 @@
-"""How much can go without training, and what do ranking, allocation and repair each bring?
+"""How much can be pruned without training, and what do ranking, allocation and repair contribute?
 
     python benchmarks/prune.py --models FOLDER --output FOLDER [--only MODEL]... [--custom FILE]
                                [--share 0.5]... [--budget] [--compress]
 
-FOLDER holds a folder a model: a Keras or ONNX file, ``calibration.npz``, ``test.npz``. For each
+FOLDER holds one folder per model: a Keras or ONNX file, ``calibration.npz``, ``test.npz``. For each
 model and each share of its multiply-adds, on the same graph with the same groups:
 
     kilnx             second-order ranking, measured allocation, ridge repair
-    kilnx, unrepaired the same channels gone, nothing refitted
+    kilnx, unrepaired the same channels removed, nothing refitted
     uniform           second-order ranking, every group cut by the same share, ridge repair
     uniform, magnitude, unrepaired
     Torch-Pruning     its group magnitude criterion (p=2, mean over the group), every group cut by
-                      the same share, unrepaired as it leaves a network to be trained again
+                      the same share, unrepaired, because it expects the network to be retrained
     random, repaired
 
-The judged figure is top-1 where there are labels, else agreement with the whole model. Latency
+The reported figure is top-1 if there are labels, otherwise agreement with the whole model. Latency
 is measured against the whole model, interleaved. ``--budget`` also prunes to ``--max-drop``,
 ``--compress`` prunes and quantizes to it. Results go to ``prune.json`` and ``prune.md``.
 """
@@ -106,7 +106,7 @@ def onnx_file(folder: Path, output: Path, custom: Path | None) -> Path:
 
 
 def curve(path: Path, folder: Path, shares: Sequence[float]) -> list[dict[str, Any]]:
-    """One row a share and method: what is left, how good and how fast it is."""
+    """One row per share and method: what is left, how accurate and how fast it is."""
     model = optimize(ir.load(path))
     specs = model_inputs(model)
     calibration = Dataset.open(folder / "calibration.npz", inputs=specs)
@@ -148,7 +148,7 @@ def curve(path: Path, folder: Path, shares: Sequence[float]) -> list[dict[str, A
 
 
 def judged(method: str, whole: ir.Model, pruned: ir.Model, test: Dataset) -> dict[str, Any]:
-    """Top-1, or agreement with the whole model; and latency against it."""
+    """Top-1, or agreement with the whole model, and the speed-up over it."""
     metric = default_metric(model_outputs(whole), test)
     metric = metric or next((f"top1:{name}" for name in test.label_names if name), None)
     if metric is not None:
@@ -168,7 +168,7 @@ def judged(method: str, whole: ir.Model, pruned: ir.Model, test: Dataset) -> dic
 def measured_plans(
     problem: Problem, rankings: Sequence[GroupRanking], costs: CostModel, shares: Sequence[float]
 ) -> dict[float, Plan]:
-    """How kilnx would spread each share of multiply-adds over the groups."""
+    """How kilnx would distribute each share of multiply-adds over the groups."""
     influence = measure_influence(problem, rankings)
     everything = counted_ratio(costs, problem.dependencies.everything(), "macs")
     plans: dict[float, Plan] = {}
@@ -194,7 +194,7 @@ def measured_plans(
 def uniform_plan(
     problem: Problem, rankings: Sequence[GroupRanking], costs: CostModel, share: float
 ) -> Plan:
-    """The same share of every group, as large as the multiply-adds allow."""
+    """The largest uniform share of all groups that the multiply-adds allow."""
     ratio = counted_ratio(costs, problem.dependencies.everything(), "macs")
 
     def plan(keep: float) -> Plan:
@@ -208,8 +208,8 @@ def uniform_plan(
 def group_magnitude(problem: Problem) -> tuple[GroupRanking, ...]:
     """Torch-Pruning's GroupMagnitudeImportance (p=2, group_reduction and normalizer "mean").
 
-    Of every weight that a group touches, makers and readers alike: the squared norm of each
-    channel's slice, averaged over the weights of the group. https://arxiv.org/abs/2301.12900
+    The squared norm of each channel's slice of every weight that a group touches, producers and
+    consumers alike, averaged over the weights of the group. https://arxiv.org/abs/2301.12900
     """
     nodes = {str(node.name): node for node in problem.reference.graph}
     partition = problem.dependencies.partition
@@ -232,7 +232,7 @@ def group_magnitude(problem: Problem) -> tuple[GroupRanking, ...]:
 
 
 def to_budget(path: Path, folder: Path, max_drop: float) -> dict[str, Any]:
-    """What ``kilnx prune`` makes of the model."""
+    """The result of ``kilnx prune``."""
     from converter import prune
 
     start = time.perf_counter()
@@ -248,7 +248,7 @@ def to_budget(path: Path, folder: Path, max_drop: float) -> dict[str, Any]:
 
 
 def compressed(path: Path, folder: Path, output: Path, max_drop: float) -> dict[str, Any]:
-    """What ``kilnx compress`` makes of it: pruned, then INT8."""
+    """The result of ``kilnx compress``: pruned, then INT8."""
     from converter import compress
     from converter.report.html import summary
 
@@ -266,7 +266,7 @@ def compressed(path: Path, folder: Path, output: Path, max_drop: float) -> dict[
 
 
 def as_text(models: dict[str, Any]) -> str:
-    """One table a model: a row a share of the multiply-adds, figure and speed-up by method."""
+    """One table per model: a row per share of multiply-adds, figure and speed-up by method."""
     lines = []
     for name, found in models.items():
         whole, *rows = found["curve"]

@@ -1,13 +1,13 @@
-"""Which quantizer keeps most, runs fastest and needs least? kilnx beside its peers.
+"""Which quantizer is the most accurate, the fastest and the cheapest? kilnx and its peers.
 
     python benchmarks/quantize.py --models FOLDER --output FOLDER [--only CASE]... [--peer NAME]...
 
-FOLDER holds a folder a model: a Keras file, ``calibration.npz``, ``test.npz``. Besides them come
-the cases of ``quantize_cases.py``. Every quantizer runs in a process of its own, peers in virtual
-environments that are made under ``--cache``; one that does not install is skipped with its reason.
-Of the test data, kilnx judges on the even rows, and all are measured on the odd ones. Results go to
-``quantize.json`` and ``quantize.md``; what an earlier run measured there stays unless it is asked
-for again.
+FOLDER holds one folder per model: a Keras file, ``calibration.npz``, ``test.npz``. The cases of
+``quantize_cases.py`` are added to them. Every quantizer runs in a separate process, and peers in
+virtual environments that are created under ``--cache``; one that cannot be installed is skipped,
+with the reason. kilnx judges on the even rows of the test data, and all quantizers are measured on
+the odd ones. Results go to ``quantize.json`` and ``quantize.md``; what an earlier run measured
+there stays unless it is requested again.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ PEERS = {
 """What to install for each quantizer; None runs in this environment."""
 
 UNTRAINED = ("MobileNetV2_224", "ResNet50_224")
-"""A thousand scores of random weights lie so close that agreement says nothing: kilnx gets the
-floors 15 dB and no agreement there."""
+"""With random weights, a thousand scores are so close that agreement says nothing: there, kilnx
+gets floors of 15 dB and no agreement."""
 
 _LONGEST = 1800.0
 
 
 def interpreter(peer: str, cache: Path) -> str:
-    """The Python that has the peer installed; its environment is made on first use."""
+    """The Python that has the peer installed; its environment is created on first use."""
     packages = PEERS[peer]
     if packages is None:
         return sys.executable
@@ -63,7 +63,7 @@ def interpreter(peer: str, cache: Path) -> str:
 
 
 def measure(peer: str, work: Path, cache: Path, samples: int) -> dict[str, Any]:
-    """What ``quantize_peer.py`` finds, or why it finds nothing (``failed``)."""
+    """The results of ``quantize_peer.py``, or why there are none (``failed``)."""
     name = peer.lower().replace(" ", "_")
     result = work / f"{name}.json"
     try:

@@ -1,7 +1,7 @@
-"""What ``benchmarks/quantize.py`` quantizes: each function fills a folder.
+"""The cases of ``benchmarks/quantize.py``: each function fills a folder.
 
-``model.onnx`` is what every quantizer gets, ``model.keras`` what LiteRT gets instead (left out
-where there is none), ``calibration.npz`` and ``test.npz`` are the data.
+Every quantizer gets ``model.onnx``, except LiteRT, which gets ``model.keras`` (some cases have
+none). ``calibration.npz`` and ``test.npz`` are the data.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ Case = Callable[[Path, Path], None]
 Array = np.ndarray[Any, np.dtype[Any]]
 
 MASK = -4_200_000.0
-"""A mask value found in a published model: it sets the scale of what does not know it."""
+"""A mask value found in a published model; unless it is recognized, it ruins the scale."""
 
 
 def cases(models: Path | None) -> dict[str, Case]:
-    """Every case by name; those of the folder of models only where it has them."""
+    """Every case by name; those of the folder of models only if the folder has them."""
     found: dict[str, Case] = {}
     for name in ("resnet_s", "mbv2", "fer", "mtcnn_onet", "mtcnn_rnet", "lstm", "textgenrnn"):
         if models is not None and (models / name).is_dir():
@@ -37,7 +37,7 @@ def cases(models: Path | None) -> dict[str, Case]:
 
 
 def from_folder(folder: Path, work: Path) -> None:
-    """A model of the folder given, with its own data."""
+    """A model of the given folder, with its own data."""
     import keras
 
     from converter import convert
@@ -72,7 +72,7 @@ def _attention_weighted_average() -> type:
 
 
 def unequal(folder: Path, work: Path) -> None:
-    """``mbv2`` with channels rescaled by 0.1 … 10 wherever that changes nothing."""
+    """``mbv2`` with channels rescaled by 0.1 … 10 wherever that does not change the outputs."""
     import onnx_ir as ir
 
     from quantizers.equalization.channel_groups import channel_groups
@@ -89,7 +89,7 @@ def unequal(folder: Path, work: Path) -> None:
 
 
 def application(name: str) -> Case:
-    """A model of keras.applications at 224 with random weights and the statistics they lead to."""
+    """A model of keras.applications at 224 with random weights and matching statistics."""
 
     def make(folder: Path, work: Path) -> None:
         import keras
@@ -115,7 +115,7 @@ def images(count: int, seed: int, size: int = 224) -> Array:
 
 
 def settle(model: Any, data: Array) -> None:
-    """Give every BatchNormalization the statistics of ``data``, and scales as training leaves."""
+    """Give every BatchNormalization the statistics of ``data``, and scales as after training."""
     import keras
 
     rng = np.random.default_rng(0)
@@ -147,7 +147,7 @@ def transformer(folder: Path, work: Path) -> None:
 
 
 def masked_lstm(folder: Path, work: Path) -> None:
-    """Sequences of unequal length, padded with a value far from all data."""
+    """Sequences of different lengths, padded with a value far from all data."""
     import keras
     from keras import layers
 
@@ -168,7 +168,7 @@ def masked_lstm(folder: Path, work: Path) -> None:
 
 
 def front_end(folder: Path, work: Path) -> None:
-    """Sound to a log spectrogram by convolutions (filters as in a constant-Q transform), a CNN."""
+    """Sound → log spectrogram by convolutions (filters as in a constant-Q transform) → CNN."""
     import keras
     from keras import layers
 
@@ -199,7 +199,7 @@ def front_end(folder: Path, work: Path) -> None:
 
 
 def _sounds(count: int, seed: int) -> Array:
-    """A few partials that fade, at very different loudness, in some noise: ``[count, 4096, 1]``."""
+    """A few fading partials of very different loudness, with some noise: ``[count, 4096, 1]``."""
     rng = np.random.default_rng(seed)
     time = np.arange(4096)
     total = np.zeros((count, 4096))

@@ -1,12 +1,12 @@
-"""Does calibration take memory and time by the sample? kilnx beside ONNX Runtime's calibrators.
+"""How do memory and time of calibration grow with samples? kilnx and ONNX Runtime's calibrators.
 
     python benchmarks/quantize_memory.py --model MODEL.onnx --samples 100,2000 [--quantizer NAME]...
 
-Each runs in a process of its own on random smooth images of the shape that the model takes, which
-lie in an ``.npz`` file. Seconds are of processor time, which other work on the machine does not
-change much, for calibration and for the whole static quantization (kilnx without its timing of
-operators, which does not depend on the samples; ONNX Runtime does both in one call). Peak memory is
-the largest resident size.
+Each runs in a separate process on random smooth images of the model's input shape, from an
+``.npz`` file. Seconds are processor time, which other work on the machine hardly changes, for
+calibration and for the whole static quantization (kilnx without timing operators, which does not
+depend on the samples; ONNX Runtime does both in one call). Peak memory is the largest resident set
+size.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NAMES = ("kilnx", "ORT MinMax", "ORT Percentile")
 
 
 def write_images(path: Path, shape: list[int], samples: int) -> None:
-    """Smooth images with some noise, one array, as ``numpy.savez`` stores it."""
+    """Write smooth images with some noise as one array, like ``numpy.savez``."""
     rng = np.random.default_rng(0)
     images = np.empty((samples, *shape), dtype=np.float32)
     for row in images:

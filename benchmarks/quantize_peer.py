@@ -1,9 +1,9 @@
-"""One quantizer on one model, in a process of its own; started by ``benchmarks/quantize.py``.
+"""One quantizer on one model, in a separate process; started by ``benchmarks/quantize.py``.
 
-Runs inside the environment of the quantizer that it measures, so it imports nothing of kilnx
-unless kilnx is that quantizer. Writes JSON: SQNR and agreement on the odd rows of the test data (on
-the even ones kilnx judges), speed against fp32 (interleaved, one thread), size, seconds and peak
-memory of quantization.
+Runs in the environment of the quantizer that it measures, so it does not import kilnx unless kilnx
+is that quantizer. Writes JSON: SQNR and agreement on the odd rows of the test data (kilnx judges on
+the even ones), speed against fp32 (interleaved, one thread), size, and the seconds and peak memory
+of quantization.
 """
 
 from __future__ import annotations
@@ -141,13 +141,13 @@ def by_kilnx(effort: str) -> Callable[..., Runner | None]:
 
 
 def by_litert(args: argparse.Namespace, feeds: dict[str, Any], samples: int) -> Runner:
-    """TensorFlow's converter from the Keras model, run by its interpreter with XNNPACK."""
+    """TensorFlow's converter on the Keras model, run by its interpreter with XNNPACK."""
     import keras
     import tensorflow as tf
 
     source = Path(args.model).with_suffix(".keras")
     if not source.exists():
-        raise SystemExit("there is no Keras model of this case")
+        raise SystemExit("this case has no Keras model")
     keras.config.enable_unsafe_deserialization()
     model = keras.models.load_model(source, compile=False)
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
@@ -220,7 +220,7 @@ def main() -> None:
 
 
 def peak_mb() -> float:
-    """Largest resident size of this process; getrusage would count what it was forked from."""
+    """Largest resident set size of this process; getrusage would include the parent process."""
     for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
@@ -228,7 +228,7 @@ def peak_mb() -> float:
 
 
 def accuracy(reference: Any, runner: Runner, test: dict[str, Any]) -> dict[str, float]:
-    """SQNR of the worst output and agreement of the first's argmax."""
+    """SQNR of the worst output, and agreement of the first output's argmax."""
     signal: list[float] = []
     noise: list[float] = []
     same: list[Any] = []
@@ -247,7 +247,7 @@ def accuracy(reference: Any, runner: Runner, test: dict[str, Any]) -> dict[str, 
 
 
 def speed(reference: Any, runner: Runner, test: dict[str, Any], size: int) -> float:
-    """Median time of fp32 over that of the quantized model, run in turn."""
+    """Median time of fp32 divided by that of the quantized model, interleaved."""
     feed = {name: array[:size] for name, array in test.items()}
     times: list[list[float]] = [[], []]
     calls = [lambda: reference.run(None, feed), lambda: runner(feed)]

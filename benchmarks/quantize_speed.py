@@ -1,10 +1,10 @@
-"""Are kilnx's files as fast as its peers'? The files of ``quantize.py``, run in turn.
+"""Are kilnx's files as fast as its peers'? The files of ``quantize.py``, interleaved.
 
     python benchmarks/quantize_speed.py --output FOLDER [--only CASE]... [--seconds 6]
 
-FOLDER is that of ``benchmarks/quantize.py``. Every round runs the float model and the files of the
-quantizers below, in an order drawn at random, one thread. Prints the ratio of medians, and beside
-it that of the lower quartiles, which other work on the machine disturbs less.
+FOLDER is the output folder of ``benchmarks/quantize.py``. Every round runs the float model and the
+files of the quantizers below, in random order, with one thread. Prints the ratio of medians and
+that of the lower quartiles, which other work on the machine disturbs less.
 """
 
 from __future__ import annotations

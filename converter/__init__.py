@@ -1,6 +1,6 @@
 """Keras to ONNX, graph passes, the pipeline and the command line.
 
-Names are imported on first use: a command that needs one of them should not pay for all.
+Names are imported on first use, so that a command loads only what it needs.
 """
 
 from __future__ import annotations

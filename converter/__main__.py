@@ -9,8 +9,8 @@ from runtimes.signals import exit_code, stopping_signals
 
 
 def main() -> None:
-    """Run the command line; errors that a user can mend are one line and an exit code."""
-    # The process is the command's own, and files are the same on every backend of Keras.
+    """Run the command line; an error that the user can fix is one line and an exit code."""
+    # The process belongs to the command, and files are the same for every Keras backend.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     with stopping_signals() as received:
         try:

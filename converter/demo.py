@@ -1,4 +1,4 @@
-"""``kilnx demo``: the main job on a small model that is trained on the spot, on real data."""
+"""``kilnx demo``: train a small model on real data and compress it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def demo(
 ) -> Report:
     """Train a residual network on scikit-learn's digits and compress it into ``output``.
 
-    The data are the 1797 handwritten digits of 8×8 pixels (E. Alpaydin and C. Kaynak, UCI):
-    two thirds train and then calibrate, one third evaluates. Deterministic for a ``seed``.
-    Raises ``RuntimeUnavailable`` where scikit-learn is not installed.
+    The data are the 1797 handwritten digits of 8×8 pixels (E. Alpaydin and C. Kaynak, UCI): two
+    thirds are for training and calibration, one third for evaluation. Deterministic for a given
+    ``seed``. Raises ``RuntimeUnavailable`` if scikit-learn is not installed.
     """
     refuse_existing(output, force=force, foreign=files_not_reported)
     tell = progress or silent
@@ -68,12 +68,12 @@ def demo(
 
 
 def load_digits(seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Training and test samples, images 16×16×1 in 0…1 so that the network has some depth."""
+    """Training and test samples: images of 16×16×1 in 0…1, large enough for a deep network."""
     try:
         from sklearn import datasets
     except ImportError as error:
         raise RuntimeUnavailable(
-            missing_extra("scikit-learn", "demo", "the demo takes its data from it")
+            missing_extra("scikit-learn", "demo", "the demo uses its data")
         ) from error
     digits = datasets.load_digits()
     images = (digits.images / 16.0).astype(np.float32)

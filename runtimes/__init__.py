@@ -1,6 +1,6 @@
-"""Where models run and are judged: data, runtimes, parity, latency.
+"""Running and judging models: data, engines, parity, latency.
 
-Names are imported on first use: a command that needs one of them should not pay for all.
+Names are imported on first use, so that a command loads only what it needs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Words that every room shares: arrays by name, what an input looks like, what is closed."""
+"""Types that every package shares: arrays by name, input specifications, closable resources."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Feed = Mapping[str, Array]
 class TensorSpec:
     """Name, element type and shape of one input or output.
 
-    ``shape`` holds an ``int`` for a static dimension, a ``str`` for a named dynamic one
-    and ``None`` for a dynamic one without a name; it is ``None`` where the rank is unknown.
+    ``shape`` holds an ``int`` for a static dimension, a ``str`` for a named dynamic one and
+    ``None`` for an unnamed dynamic one. ``shape`` itself is ``None`` if the rank is unknown.
     """
 
     name: str
@@ -26,7 +26,7 @@ class TensorSpec:
     shape: tuple[int | str | None, ...] | None
 
     def accepts(self, shape: Sequence[int]) -> bool:
-        """Whether an array of ``shape`` fits: same rank, and equal where static."""
+        """Whether an array of ``shape`` fits: same rank, and equal static dimensions."""
         if self.shape is None:
             return True
         return len(self.shape) == len(shape) and all(
@@ -46,7 +46,7 @@ class Closable(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of what is held; once more does nothing."""
+        """Release what is held; calling it again does nothing."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,34 +1,34 @@
-"""The errors that users meet: each says what is wrong, where, and how to mend it.
+"""The errors that users see: each says what is wrong, where, and how to fix it.
 
-A bug in kilnx is never a ``KilnxError``: the command line prints the message of a
-``KilnxError`` alone and exits with its ``exit_code``; anything else is a traceback.
+A bug in kilnx is never a ``KilnxError``. For a ``KilnxError`` the command line prints only the
+message and exits with its ``exit_code``; anything else is a traceback.
 """
 
 
 class KilnxError(Exception):
-    """Base of every error that the user can mend."""
+    """Base class of every error that the user can fix."""
 
     exit_code = 2
 
 
 class ConversionError(KilnxError):
-    """The Keras model could not be turned into a right ONNX model."""
+    """The Keras model could not be converted to a correct ONNX model."""
 
 
 class UnsupportedOperator(ConversionError):
-    """A layer or operator has no right ONNX form; names the layer and the way out."""
+    """A layer or operator has no correct ONNX form; names the layer and a way around it."""
 
 
 class DataError(KilnxError):
-    """The data do not fit the model, or are not fit to be used."""
+    """The data do not fit the model, or cannot be used."""
 
 
 class ModelError(KilnxError):
-    """The file is not a model that can be read, or the model is not valid."""
+    """The file cannot be read as a model, or the model is not valid."""
 
 
 class RuntimeUnavailable(KilnxError):
-    """A runtime or provider that was asked for is not there."""
+    """A requested runtime or provider is not available."""
 
     exit_code = 3
 
@@ -40,10 +40,10 @@ class BudgetError(KilnxError):
 
 
 _LONGEST_LINE = 300
-"""Characters of a library's message that still read as a part of one of ours."""
+"""Characters of a library's message that are quoted in one of ours."""
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what a library says; the class of the error where it says nothing."""
+    """The first line of a library's message, or the error's class if the message is empty."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip()[:_LONGEST_LINE] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Optional parts of kilnx: the command that adds one, for a clone as well as for a package."""
+"""Optional dependencies: the command that installs one, for a clone or an installed package."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _CLONE = Path(__file__).resolve().parents[1]
 
 
 def missing_extra(package: str, extra: str, because: str = "") -> str:
-    """Say that ``package`` is missing, which extra brings it, and how to add that.
+    """Say that ``package`` is missing, which extra installs it, and with which command.
 
     Args:
-        package: What is not there, as the start of a sentence, such as ``"Pillow"``.
+        package: The missing package, as the start of a sentence, such as ``"Pillow"``.
         extra: The name of the extra in ``pyproject.toml``.
-        because: What it is needed for, or what the import said.
+        because: What it is needed for, or the import's error message.
 
     Returns:
         One sentence, such as ``"Pillow is not installed (to read images); the extra 'images'
@@ -31,7 +31,7 @@ def missing_extra(package: str, extra: str, because: str = "") -> str:
 
 
 def pip_install(extra: str, *options: str) -> str:
-    """The command that adds ``extra`` to kilnx, from where this kilnx was installed.
+    """The command that adds ``extra`` to kilnx, from the source that kilnx was installed from.
 
     Args:
         extra: The name of the extra in ``pyproject.toml``.
@@ -44,12 +44,12 @@ def pip_install(extra: str, *options: str) -> str:
 
 
 def _requirement(extra: str, origin: Mapping[str, Any]) -> str:
-    """What pip is asked for: a folder, an address, or the name of the package."""
+    """The requirement to give to pip: a folder, a URL, or the name of the package."""
     url, named = str(origin.get("url", "")), f"kilnx[{extra}]"
     if "dir_info" in origin:
         folder = Path(unquote(urlsplit(url).path))
         if not (folder / "pyproject.toml").is_file():
-            return named  # the clone that it was installed from is gone
+            return named  # the clone that it was installed from no longer exists
         return f".[{extra}]" if folder == Path.cwd() else f"{folder}[{extra}]"
     if "vcs_info" in origin:
         return f"{named} @ {origin['vcs_info']['vcs']}+{url}"
@@ -57,7 +57,7 @@ def _requirement(extra: str, origin: Mapping[str, Any]) -> str:
 
 
 def _origin() -> Mapping[str, Any]:
-    """Where kilnx was installed from, empty for a package index.
+    """Where kilnx was installed from; empty for a package index.
 
     See https://packaging.python.org/en/latest/specifications/direct-url/.
     """

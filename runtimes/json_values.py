@@ -11,7 +11,7 @@ import numpy as np
 
 
 def plain(value: Any) -> Any:
-    """Turn dataclasses, tuples and numpy numbers into what ``json`` writes.
+    """Turn dataclasses, tuples and numpy numbers into values that ``json`` can write.
 
     JSON has no NaN and no infinity: both become null.
     """

@@ -10,17 +10,17 @@ from typing import Any
 def lazy_names(
     package: str, homes: Mapping[str, str]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """``__getattr__`` and ``__dir__`` of a package whose names come from elsewhere.
+    """``__getattr__`` and ``__dir__`` of a package that re-exports names of other modules.
 
-    A command that needs one of the names does not pay for the import of all, see
+    A command that needs one of the names does not import the modules of all the others, see
     https://peps.python.org/pep-0562/.
 
     Args:
         package: The name of the package.
-        homes: The public names to the modules that define them.
+        homes: Maps each public name to the module that defines it.
 
     Returns:
-        The two functions; the first raises ``AttributeError`` for other names, as Python does.
+        The two functions; the first raises ``AttributeError`` for any other name.
     """
 
     def __getattr__(name: str) -> Any:

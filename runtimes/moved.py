@@ -1,4 +1,4 @@
-"""Where modules of kilnx 0.1 are now: importing one by its old name says the new one."""
+"""Modules of kilnx 0.1 that moved: importing one by its old name raises an error with the new."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from types import ModuleType
 
 
 class MovedModules(MetaPathFinder):
-    """Answers, after all other finders, for modules that have another name now."""
+    """Runs after all other finders and handles modules that were renamed."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Nothing is ever found; raises ``ModuleNotFoundError`` with the new name."""
+        """Never find a module; raise ``ModuleNotFoundError`` with the new name."""
         if fullname in MOVED:
             raise ModuleNotFoundError(f"{fullname} is now {MOVED[fullname]}", name=fullname)
         return None

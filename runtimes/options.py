@@ -1,4 +1,4 @@
-"""Options that public functions share, and how they are given: as dataclasses or one by one."""
+"""Options that public functions share, given as dataclasses or as single keywords."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ class KerasOptions:
     """How a Keras model is read.
 
     Attributes:
-        signature: Input names to ``(shape, dtype)``, for a model that does not know its inputs.
-        custom_objects: Names in the file to the user's classes and functions.
+        signature: Maps input names to ``(shape, dtype)``, for a model that does not record its
+            inputs.
+        custom_objects: Maps names in the file to the user's classes and functions.
         unsafe: Whether code inside the file (Lambda layers) may run.
-        signature_key: Which signature of a SavedModel, if not its default.
-        weights: File of weights, for a model in JSON or in place of the file's own.
+        signature_key: Which signature of a SavedModel to use, if not its default.
+        weights: File of weights, for a model in JSON or to replace the file's own.
     """
 
     signature: Any = None
@@ -34,7 +35,7 @@ class KerasOptions:
     weights: str | os.PathLike[str] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The options by name, as functions that read Keras models take them."""
+        """The options as keyword arguments for the functions that read Keras models."""
         return {one.name: getattr(self, one.name) for one in fields(self)}
 
 
@@ -43,9 +44,9 @@ class RunOptions:
     """How models run while they are measured.
 
     Attributes:
-        threads: Threads of one run.
-        seed: Seed of everything random.
-        progress: Called with what is being done; None: nobody is told.
+        threads: Number of threads per run.
+        seed: Seed of all random numbers.
+        progress: Called to report progress; None: progress is not reported.
     """
 
     threads: int = 1
@@ -54,19 +55,19 @@ class RunOptions:
 
     @property
     def tell(self) -> Progress:
-        """``progress``, or a function that tells nobody."""
+        """``progress``, or a function that does nothing."""
         return self.progress or silent
 
 
 def flat_options(
     moved: Mapping[str, str] | None = None, **groups: type
 ) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """Let a function that takes dataclasses of options take their fields as keywords, too.
+    """Let a function that takes option dataclasses also take their fields as keywords.
 
     ``groups`` maps parameters of the function to their dataclasses. ``f(metric="top1")`` is then
-    ``f(budget=Budget(metric="top1"))``; giving both a dataclass and one of its fields raises
-    ``TypeError``, and so does an unknown name, with the nearest known one or, for a name in
-    ``moved``, with the name that it has now.
+    ``f(budget=Budget(metric="top1"))``. Giving both a dataclass and one of its fields raises
+    ``TypeError``. So does an unknown name: the message suggests the closest known one or, for a
+    name in ``moved``, its new name.
     """
     renamed = dict(moved or {})
 
@@ -107,7 +108,7 @@ def _grouped(
 
 
 def _flat_signature(own: inspect.Signature, groups: Mapping[str, type]) -> inspect.Signature:
-    """A function's own parameters, then the fields of its groups, all as keywords."""
+    """A function's own parameters, then the fields of its groups, all as keyword-only."""
     flat = [
         inspect.Parameter(
             one.name,

@@ -1,4 +1,4 @@
-"""How a long call tells how far it is."""
+"""How a long call reports its progress."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called with what is being done and, where that can be counted, how much of it is done.
+    """Called with the current stage and, where the work can be counted, how much is done.
 
-    ``done`` of ``total`` are samples, launches or candidates; ``total`` is None where the end is
-    not known. A function of the stage alone is called without counts if it takes no others.
+    ``done`` and ``total`` count samples, launches or candidates; ``total`` is None if it is not
+    known. A function that takes only the stage is called without the counts.
     """
 
     def __call__(self, stage: str, done: int | None = None, total: int | None = None) -> None:
-        """Tell ``stage``, and ``done`` of ``total``."""
+        """Report ``stage``, with ``done`` out of ``total``."""
 
 
 def silent(stage: str, done: int | None = None, total: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The fields of a serialized protobuf message, read from its tags without a library.
+"""Read the fields of a serialized protobuf message from its tags, without a library.
 
 https://protobuf.dev/programming-guides/encoding/
 """
@@ -13,12 +13,12 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
 class MalformedMessage(ValueError):
-    """Bytes that are no protobuf message."""
+    """Bytes that are not a protobuf message."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a message: its number, where its tag starts, and where its value lies."""
+    """One field of a message: its number, where its tag starts, and where its value is."""
 
     number: int
     wire_type: int
@@ -49,7 +49,7 @@ def fields(message: memoryview) -> Iterator[Field]:
 
 
 def _varint(message: memoryview, position: int) -> tuple[int, int]:
-    """A number of seven bits a byte, the lowest first, and where it ends."""
+    """A varint (seven bits per byte, lowest first) and the position after it."""
     value = shift = 0
     end = min(len(message), position + 10)
     while position < end:

@@ -1,4 +1,4 @@
-"""Reports that can be read: one line as text, a table in a notebook."""
+"""Reports that print well: one line as text, a table in a notebook."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from runtimes.json_values import plain
 
 
 class ReadableReport:
-    """What every report has beside its fields.
+    """What every report has in addition to its fields.
 
-    A report says what it found in ``headline``, one line, and in ``rows``, the cells of a table by
-    column. ``str`` of it is the headline, and a notebook shows the table under it.
+    ``headline`` sums up the outcome in one line, and ``rows`` holds the cells of a table by column.
+    ``str(report)`` is the headline; a notebook also shows the table under it.
     """
 
     def headline(self) -> str:
@@ -21,11 +21,11 @@ class ReadableReport:
         raise NotImplementedError
 
     def rows(self) -> Sequence[dict[str, str]]:
-        """Formatted cells by column, a row for each thing that the report tells of."""
+        """Formatted cells by column, one row for each item in the report."""
         return ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The report in plain JSON types; a number that is not finite is null."""
+        """The report in plain JSON types; NaN and infinity become null."""
         document: dict[str, Any] = plain(self)
         return document
 
@@ -41,7 +41,7 @@ class ReadableReport:
 
 
 def html_table(rows: Sequence[dict[str, str]]) -> str:
-    """Cells by column as an HTML table; nothing where there are no rows."""
+    """Cells by column as an HTML table; an empty string if there are no rows."""
     if not rows:
         return ""
     head = "".join(f"<th>{escape(column)}</th>" for column in rows[0])

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP as Ctrl-C, and stretches of code that no signal interrupts."""
+"""SIGTERM and SIGHUP handled as Ctrl-C, and blocks of code that no signal interrupts."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def exit_code(received: list[int]) -> int:
-    """What a shell reports for a program that a signal ended: 128 and the number."""
+    """What a shell reports for a program that a signal ended: 128 plus the signal's number."""
     return 128 + (received[-1] if received else signal.SIGINT)
 
 
 @contextmanager
 def stopping_signals() -> Iterator[list[int]]:
-    """Raise ``KeyboardInterrupt`` for SIGTERM and SIGHUP too; yields the signals that came.
+    """Raise ``KeyboardInterrupt`` for SIGTERM and SIGHUP too; yields the signals received.
 
-    So that everything that cleans up after Ctrl-C does after them. A signal that the process was
-    started to ignore (``nohup``) stays ignored. Does nothing outside of the main thread.
+    Whatever cleans up after Ctrl-C then also cleans up after these signals. A signal that the
+    process was started to ignore (``nohup``) stays ignored. Does nothing outside the main thread.
     """
     received: list[int] = []
 
@@ -36,9 +36,10 @@ def stopping_signals() -> Iterator[list[int]]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let signals that stop the program wait until the block is done.
+    """Delay signals that stop the program until the block is done.
 
-    For steps that belong together: a file that was made and the note that it has to be removed.
+    For steps that must not be separated, such as creating a file and recording that it has to be
+    removed.
     """
     waiting: list[int] = []
     try:
@@ -57,7 +58,7 @@ def _handled(numbers: tuple[signal.Signals, ...], handler: Any) -> Iterator[None
     previous = {}
     try:
         for number in numbers:
-            # None: a handler that is not Python's could not be put back.
+            # None: the handler was not installed from Python and could not be restored.
             if signal.getsignal(number) not in (signal.SIG_IGN, None):
                 previous[number] = signal.signal(number, handler)
         yield

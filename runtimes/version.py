@@ -1,4 +1,4 @@
-"""Which kilnx this is."""
+"""The version of kilnx."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def own_version() -> str:
-    """The version of kilnx that runs."""
+    """The version of the running kilnx."""
     try:
         return version("kilnx")
-    except PackageNotFoundError:  # run from a checkout that is not installed
+    except PackageNotFoundError:  # run from a clone without being installed
         return "0+unknown"

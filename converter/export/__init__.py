@@ -1,1 +1,1 @@
-"""From a Keras model to an ONNX file that has run and matched it."""
+"""Export a Keras model to an ONNX file that has been run and matches it."""

@@ -1,8 +1,8 @@
-"""bfloat16 models computed in float32; only what they are fed with stays bfloat16.
+"""Compute bfloat16 models in float32; only their inputs stay bfloat16.
 
-tf2onnx knows no bfloat16, and ONNX Runtime's CPU provider has kernels for hardly any operator
-on it. Every bfloat16 is a float32, so computing wider loses nothing. Outputs are float32, because
-Python callers of ONNX Runtime cannot read bfloat16: numpy has no such type.
+tf2onnx does not support bfloat16, and ONNX Runtime's CPU provider has bfloat16 kernels for hardly
+any operator. Every bfloat16 value is a float32 value, so nothing is lost. Outputs are float32,
+because Python callers of ONNX Runtime cannot read bfloat16: numpy has no such type.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from runtimes.keras_models.parts import all_layers, keras_variables
 from runtimes.keras_models.signature import KerasSignature
 
 NOTE = (
-    "bfloat16 layers compute in float32, and what is bfloat16 in Keras comes out as float32: ONNX "
+    "bfloat16 layers compute in float32, and outputs that are bfloat16 in Keras are float32: ONNX "
     "Runtime's CPU provider has no kernels for bfloat16; the file was compared with Keras "
-    "computing so"
+    "computing in float32, too"
 )
 
 
@@ -32,7 +32,7 @@ def uses_bfloat16(model: Any) -> bool:
 
 @contextmanager
 def float32_compute(model: Any) -> Iterator[None]:
-    """Let layers and variables that are bfloat16 count as float32 while the block runs."""
+    """Make bfloat16 layers and variables count as float32 while the block runs."""
     changed = [
         (layer, layer.dtype_policy)
         for layer in all_layers(model)
@@ -54,9 +54,9 @@ def float32_compute(model: Any) -> Iterator[None]:
 
 @contextmanager
 def float32_call(model: Any) -> Iterator[None]:
-    """As ``float32_compute``, with the values of the variables as well: for a call, no trace.
+    """Like ``float32_compute``, but also casts the variables' values: for calls, not for tracing.
 
-    What a call writes to variables is lost then.
+    Whatever a call writes to variables is lost.
     """
     import keras
 
@@ -68,7 +68,7 @@ def float32_call(model: Any) -> Iterator[None]:
 
 
 def _in_float32(policy: Any) -> Any:
-    """The policy in float32, its quantization kept: ``int8_from_bfloat16`` names both."""
+    """The policy in float32, keeping its quantization: ``int8_from_bfloat16`` names both."""
     import keras
 
     quantization, separator, _ = policy.name.rpartition("_from_")
@@ -76,7 +76,7 @@ def _in_float32(policy: Any) -> Any:
 
 
 def widened(signature: KerasSignature) -> KerasSignature:
-    """The signature with float32 in the place of bfloat16."""
+    """The signature with float32 instead of bfloat16."""
     inputs = tuple(
         replace(spec, dtype=np.dtype(np.float32)) if spec.dtype.name == "bfloat16" else spec
         for spec in signature.inputs
@@ -85,7 +85,7 @@ def widened(signature: KerasSignature) -> KerasSignature:
 
 
 def restore_inputs(model: ir.Model, signature: KerasSignature) -> None:
-    """Make the inputs that are bfloat16 in Keras so again, by Casts, in place."""
+    """Make inputs that are bfloat16 in Keras bfloat16 again, with Casts, in place."""
     graph = model.graph
     for value, spec in zip(graph.inputs, signature.inputs, strict=False):
         if spec.dtype.name == "bfloat16":

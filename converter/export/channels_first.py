@@ -1,4 +1,4 @@
-"""Image inputs moved to channels first, for callers that hold their images so."""
+"""Change image inputs to channels first, for callers that have their images in that layout."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 import onnx_ir as ir
 
 Layout = Literal["nhwc", "nchw"]
-"""Where image inputs have their channels: last as in Keras, or first."""
+"""The layout of image inputs: channels last as in Keras, or channels first."""
 
 _IMAGE_RANKS = (4, 5)
 
 
 def channels_first(model: ir.Model, images: Collection[str]) -> None:
-    """Turn the inputs called ``images`` (rank 4 or 5) from channels last to first, in place.
+    """Change the inputs called ``images`` (rank 4 or 5) from channels last to first, in place.
 
-    Each gets a Transpose back, which later passes cancel against the one that leads into the
+    Each input gets a Transpose back, which later passes cancel against the Transpose before the
     first convolution.
     """
     for value in model.graph.inputs:
@@ -36,7 +36,7 @@ def channels_first(model: ir.Model, images: Collection[str]) -> None:
 
 
 def _to_channels_last(graph: ir.Graph, value: ir.Value, shape: ir.Shape) -> ir.Node:
-    """A Transpose; a Reshape where one channel moves, as exports write that and can merge it."""
+    """A Transpose; for a single channel a Reshape, which is what exports contain and can merge."""
     inner = [dim for dim in shape[1:] if isinstance(dim, int)]
     if shape[-1] != 1 or len(inner) != len(shape) - 1:
         perm = [0, *range(2, len(shape)), 1]
@@ -48,7 +48,7 @@ def _to_channels_last(graph: ir.Graph, value: ir.Value, shape: ir.Shape) -> ir.N
 
 
 def is_image(rank: int) -> bool:
-    """Whether an input of ``rank`` counts as images or volumes, channels last."""
+    """Whether an input of this ``rank`` counts as images or volumes."""
     return rank in _IMAGE_RANKS
 
 

@@ -1,4 +1,4 @@
-"""``convert``: a Keras model in, a proven ONNX file out."""
+"""``convert``: turns a Keras model into an ONNX file that is proven to match it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from runtimes.readable import ReadableReport
 
 @dataclass(frozen=True)
 class ConversionReport(ReadableReport):
-    """What was converted and how near to Keras the file is; sizes in bytes."""
+    """What was converted and how closely the file matches Keras; sizes are in bytes."""
 
     source: str
     output: str
@@ -57,7 +57,7 @@ class ConversionReport(ReadableReport):
         )
 
     def rows(self) -> list[dict[str, str]]:
-        """How near to Keras each output is, a row for each output and sample."""
+        """How closely each output matches Keras, one row per output and sample."""
         return [
             {
                 "proof against Keras": proof.output,
@@ -80,13 +80,14 @@ class ConvertOptions:
 
     Attributes:
         opset: The opset; None: 18, or 21 for int4 weights.
-        target_ort: Oldest ONNX Runtime release that must open the file, such as ``1.16``.
+        target_ort: The oldest ONNX Runtime release that must be able to open the file, such as
+            ``1.16``.
         layout: ``nchw`` makes image inputs channels first.
-        data: What ``Dataset.open`` takes: samples for the comparison; None: random ones.
+        data: What ``Dataset.open`` takes: samples for the comparison; None: random samples.
         stateful: Whether the states of stateful RNNs, and other variables that a call writes to,
             become optional inputs (``<layer>/h``) and outputs (``<layer>/h_next``). Otherwise
-            every run starts from the state that the model has now.
-        force: Whether an existing output is replaced.
+            every run starts from the model's current state.
+        force: Whether to replace an existing output.
     """
 
     opset: int | None = None
@@ -105,26 +106,26 @@ def convert(
     options: ConvertOptions = ConvertOptions(),
     keras: KerasOptions = KerasOptions(),
 ) -> ConversionReport:
-    """Convert a Keras model to an ONNX file that has run and matched Keras.
+    """Convert a Keras model to an ONNX file that has been run and matches Keras.
 
-    The fields of both dataclasses are taken as keywords, too. A live model stays as it is, its
-    state included.
+    The fields of both dataclasses can also be given as keywords. A live model is not changed, and
+    neither is its state.
 
     Args:
         model: A live model, or the path of a ``.keras`` or HDF5 file, of a model in JSON, or of a
             SavedModel folder.
         output: The file to write.
-        options: Opset, layout, samples for the comparison, whether to replace.
+        options: Opset, layout, samples for the comparison, whether to replace the output.
         keras: How a file is read: signature, custom objects, whether its code may run.
 
     Returns:
-        What was written, and how near to Keras it is.
+        What was written, and how closely it matches Keras.
 
     Raises:
-        UnsupportedOperator: ONNX has no form for an operator; the message names the layer.
+        UnsupportedOperator: An operator has no ONNX form; the message names the layer.
         ConversionError: The model cannot be traced, or the file does not match Keras.
         ModelError: The file cannot be read.
-        DataError: ``data`` do not fit, or ``output`` exists.
+        DataError: ``data`` does not fit, or ``output`` exists.
 
     Example:
         >>> report = convert("model.keras", "converted.onnx")
@@ -132,7 +133,7 @@ def convert(
         (18, ('scores: float32[batch, 3]',))
     """
     opset, target_ort, layout = options.opset, options.target_ort, options.layout
-    choose_opset(opset, target_ort)  # what is wrong with them is said before a model is loaded
+    choose_opset(opset, target_ort)  # report errors in these before a model is loaded
     if layout not in get_args(Layout):
         raise DataError(f"there is no layout {layout!r}; choose one of {get_args(Layout)}")
     place: dict[str, Any] = {
@@ -182,8 +183,8 @@ def _notes(model: Any, signature: KerasSignature, layout: Layout) -> tuple[str, 
     if layout == "nchw":
         moved = channels_last_images(model, signature)
         found += [
-            f"the input {spec.name!r} stays as it is: the layers that read it have its channels "
-            "first already"
+            f"the input {spec.name!r} stays as it is: the layers that read it already expect "
+            "channels first"
             for spec in signature.inputs
             if is_image(len(spec.shape or ())) and spec.name not in moved
         ]
@@ -197,12 +198,12 @@ def _state_notes(states: Sequence[State], stateful: bool) -> tuple[str, ...]:
     if stateful:
         return (
             f"the model's state is an optional input ({names}) and an output "
-            f"({', '.join(state.next_name for state in states)}); what is not fed starts from "
-            "the state that the model was saved with",
+            f"({', '.join(state.next_name for state in states)}); a state that is not fed starts "
+            "from the value saved in the model",
         )
     return (
-        f"the model keeps a state from call to call ({names}): every run of the file starts from "
-        "the state that the model was saved with; --stateful (stateful=True) makes it an input "
+        f"the model keeps a state between calls ({names}): every run of the file starts from "
+        "the state saved in the model; --stateful (stateful=True) makes it an input "
         "and an output",
     )
 
@@ -216,7 +217,7 @@ def export_to(
     layout: Layout = "nhwc",
     data: Any = None,
 ) -> tuple[ir.Model, tuple[OutputProof, ...]]:
-    """Export a live model to ``path`` and prove the file; the graph and the proofs."""
+    """Export a live model to ``path`` and prove the file; returns the graph and the proofs."""
     expected = expectations(model, signature, data)
     version = preferred_opset(model) if opset is None else opset
     return _export_and_prove(path, model, signature, expected, opset=version, layout=layout)
@@ -244,5 +245,5 @@ def _export_and_prove(
 
 
 def _moved_images(model: Any, signature: KerasSignature, layout: Layout) -> tuple[str, ...]:
-    """The inputs that the file has channels first and Keras has not."""
+    """The inputs that are channels first in the file, but not in Keras."""
     return channels_last_images(model, signature) if layout == "nchw" else ()

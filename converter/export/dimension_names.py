@@ -1,4 +1,4 @@
-"""Names of dynamic dimensions: one name where two are seen to be equal."""
+"""Names of dynamic dimensions: one name for dimensions that were always equal."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Sizes = tuple[int, ...]
 def share_dimension_names(
     model: ir.Model, signature: KerasSignature, seen: Sequence[Expectation]
 ) -> None:
-    """Give dynamic dimensions that had equal sizes in every run one name, in place.
+    """Give dynamic dimensions that had equal sizes in every run the same name, in place.
 
-    An output's dimension takes the name of the input's that it equals. Two inputs share the name
-    of an axis where the model refused other sizes for it. One run, or runs of one size, say
-    nothing.
+    An output's dimension takes the name of the input dimension that it equals. Two inputs share
+    the name of an axis if the model refused different sizes for it. A single run, or runs of only
+    one size, are no evidence.
     """
     drawn = [run for run in seen if run.independent is not None]
     seen = drawn or seen
@@ -31,7 +31,7 @@ def share_dimension_names(
             value.shape = ir.Shape(
                 [shared.get(dim, dim) if isinstance(dim, str) else dim for dim in dims]
             )
-    # What comes after the model's own outputs are its states, whose shapes are fixed.
+    # After the model's own outputs come its states, whose shapes are fixed.
     for index, value in enumerate(model.graph.outputs[: len(seen[0].outputs)]):
         if value.shape is None:
             continue
@@ -40,14 +40,14 @@ def share_dimension_names(
             found = tuple(run.outputs[index].shape[axis] for run in seen)
             if not isinstance(dim, int) and _tells(found):
                 equal = [name for name, own in sizes.items() if own == found]
-                # The user's own samples may be square by chance.
+                # The user's own samples may happen to be square.
                 name = equal[0] if equal and (drawn or len(equal) == 1) else None
                 dims[axis] = dim if name is None else shared.get(name, name)
         value.shape = ir.Shape(dims)
 
 
 def _input_sizes(signature: KerasSignature, seen: Sequence[Expectation]) -> dict[str, Sizes]:
-    """Dimension name → its size in each run; of names that say the same, the first input's."""
+    """Maps each dimension name to its size in each run; for equal names, the first input's."""
     sizes: dict[str, Sizes] = {}
     for spec in signature.inputs:
         for axis, dim in enumerate(spec.shape or ()):
@@ -57,7 +57,7 @@ def _input_sizes(signature: KerasSignature, seen: Sequence[Expectation]) -> dict
 
 
 def _forced_equal(sizes: dict[str, Sizes], seen: Sequence[Expectation]) -> dict[str, str]:
-    """Names of different inputs' dimensions that only equal sizes were accepted for → one."""
+    """Maps dimensions of different inputs to one name, if the model accepted only equal sizes."""
     if any(run.independent is not False for run in seen):
         return {}
     groups: dict[tuple[str, Sizes], list[str]] = {}

@@ -1,4 +1,4 @@
-"""A live Keras model → an ONNX graph: one trace, one conversion, our passes.
+"""Turn a live Keras model into an ONNX graph: one trace, one conversion, our passes.
 
 The only file that imports tf2onnx.
 """
@@ -38,7 +38,7 @@ from runtimes.keras_models.parts import keras_variables
 from runtimes.keras_models.signature import KerasSignature, keras_signature
 from runtimes.onnx_graph.opset import convert_opset
 
-# A GraphDef cannot exceed 2 GB; beyond this no conversion with weights as constants is tried.
+# A GraphDef cannot exceed 2 GB; above this limit, weights are never converted as constants.
 _CONSTANTS_LIMIT_BYTES = 1_500_000_000
 
 
@@ -58,15 +58,15 @@ def export(
     layout: Layout = "nhwc",
     states: Sequence[State] = (),
 ) -> ir.Model:
-    """Export a live Keras model as it behaves at inference (``training=False``).
+    """Export a live Keras model in inference mode (``training=False``).
 
-    Inputs and outputs carry their Keras names; a dynamic batch is called ``batch``; every node
-    names its Keras layer in ``metadata_props["kilnx.layer"]``. With the layout ``nchw`` image
-    inputs are channels first. Weights are shared with the Keras model, not copied. The result
-    has passed no check yet: ``convert`` does that.
+    Inputs and outputs have their Keras names; a dynamic batch is called ``batch``; every node names
+    its Keras layer in ``metadata_props["kilnx.layer"]``. With the layout ``nchw``, image inputs are
+    channels first. Weights are shared with the Keras model, not copied. The result has not been
+    checked yet: ``convert`` does that.
 
-    Raises ``UnsupportedOperator`` naming layer and operator, or ``ConversionError`` for what the
-    model or tf2onnx cannot do.
+    Raises ``UnsupportedOperator``, which names the layer and the operator, or ``ConversionError``
+    if the model or tf2onnx fails.
     """
     from converter.passes import optimize
 
@@ -75,7 +75,7 @@ def export(
     total = sum(_variable_bytes(v) for v in keras_variables(model))
     attempts = [_Attempt(STAND_IN_ABOVE_BYTES, lenient=False)]
     if total < _CONSTANTS_LIMIT_BYTES:
-        # Some of tf2onnx's rewriters read weights, and some fail where going on is harmless.
+        # Some of tf2onnx's rewriters read weights, and some fail where it is safe to continue.
         attempts += [_Attempt(total + 1, lenient=False), _Attempt(total + 1, lenient=True)]
     failures: list[Exception] = []
     for attempt in attempts:
@@ -83,7 +83,7 @@ def export(
             any(isinstance(each, UnsupportedOperator) for each in failures)
             or _is_defect(failures[-1])
         ):
-            # tf2onnx would leave the operator as it is, and ONNX may have another of that name.
+            # tf2onnx would keep the operator, and ONNX may have a different one of that name.
             break
         if not narrow:
             traced = trace(model, signature, stand_in_above=attempt.stand_in_above, states=states)
@@ -118,7 +118,7 @@ def export(
 
 
 def _to_onnx(traced: TracedModel, opset: int, *, lenient: bool) -> ir.Model:
-    """Convert a traced graph; weights that stand outside are still inputs afterwards."""
+    """Convert a traced graph; weights outside the graph are still inputs afterwards."""
     with _quiet_logging():
         import tensorflow as tf
         from tf2onnx import handler, tfonnx
@@ -133,8 +133,8 @@ def _to_onnx(traced: TracedModel, opset: int, *, lenient: bool) -> ir.Model:
         try:
             with tf.Graph().as_default() as source:
                 tf.import_graph_def(traced.graph_def, name="")
-                # tf2onnx's own optimizers are not run: our passes do what they do, in a tenth
-                # of the time, and theirs are wrong around some loops.
+                # tf2onnx's own optimizers are not run: our passes do the same in a tenth of the
+                # time, and tf2onnx's are wrong around some loops.
                 graph = tfonnx.process_tf_graph(
                     source,
                     continue_on_error=lenient,
@@ -154,9 +154,9 @@ def _to_onnx(traced: TracedModel, opset: int, *, lenient: bool) -> ir.Model:
 
 
 def _most_telling(failures: list[Exception], model: Any) -> Exception:
-    """Prefer the refusal that names an operator to whatever else went wrong on the way.
+    """The failure to report: preferably the refusal that names an operator.
 
-    What tf2onnx cannot do becomes a ``ConversionError``; a defect of kilnx stays what it is.
+    A failure of tf2onnx becomes a ``ConversionError``; a defect of kilnx is raised unchanged.
     """
     for failure in failures:
         if isinstance(failure, UnsupportedOperator):
@@ -175,7 +175,7 @@ def _most_telling(failures: list[Exception], model: Any) -> Exception:
 
 
 def _is_defect(error: Exception) -> bool:
-    """Whether kilnx is at fault: it raised in a lowering, or outside of tf2onnx altogether."""
+    """Whether kilnx is at fault: the error arose in a lowering, or outside tf2onnx."""
     names = [
         str(frame.f_globals.get("__name__", ""))
         for frame, _ in traceback.walk_tb(error.__traceback__)
@@ -191,7 +191,7 @@ def _variable_bytes(variable: Any) -> int:
 
 @contextmanager
 def _quiet_logging() -> Iterator[None]:
-    """tf2onnx logs what goes wrong; kilnx raises it, and a user should read it once."""
+    """Silence tf2onnx, which logs what kilnx raises, so that users see each problem once."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

@@ -1,4 +1,4 @@
-"""Which inputs are images with their channels last, by what the layers say that read them."""
+"""Which inputs are channels-last images, according to the layers that read them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from runtimes.keras_models.signature import KerasSignature
 
 
 def channels_last_images(model: Any, signature: KerasSignature) -> tuple[str, ...]:
-    """The names of the inputs that are images or volumes (rank 4 or 5), channels last.
+    """The names of the inputs that are channels-last images or volumes (rank 4 or 5).
 
-    An input counts as channels first where the first layer with a ``data_format`` that it leads
-    to says so; in a subclassed model, where no layer says anything else.
+    An input counts as channels first if the first layer after it that has a ``data_format`` says
+    so; in a subclassed model, if all layers say so.
     """
     images = [spec.name for spec in signature.inputs if is_image(len(spec.shape or ()))]
     network = network_of(model)
@@ -48,6 +48,6 @@ def _format_behind(network: Any, tensor: Any) -> str | None:
 
 
 def _format(layer: Any) -> str | None:
-    """``data_format`` of a layer that reads images by it; ``Flatten`` only keeps it."""
+    """The ``data_format`` of a layer that uses it; ``Flatten`` only stores it."""
     found = getattr(layer, "data_format", None)
     return found if isinstance(found, str) and type(layer).__name__ != "Flatten" else None

@@ -1,4 +1,4 @@
-"""The interface of the converted graph: its weights attached, inputs and outputs named."""
+"""The interface of the converted graph: attach its weights, name its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runtimes.keras_models.signature import KerasSignature, named_dims
 
 
 def interim_names(kind: str, tensors: Sequence[str]) -> dict[str, str]:
-    """Names for the interface during conversion, which no layer's operator can have."""
+    """Interface names for the conversion, which no layer's operator can have."""
     return {tensor: f"kilnx:{kind}:{i}" for i, tensor in enumerate(tensors)}
 
 
@@ -40,7 +40,7 @@ def name_interface(
     extra = [value.name for value in graph.inputs if value.name not in known]
     if extra:
         raise ConversionError(
-            f"the exported graph wants inputs that the Keras model does not have: {extra}"
+            f"the exported graph has inputs that the Keras model does not have: {extra}"
         )
     own = [spec.name for spec in signature.inputs]
     _rename(graph, inputs, [*own, *(state.name for state in traced.states)])
@@ -61,9 +61,9 @@ def name_interface(
 
 
 def set_defaults(model: ir.Model, traced: TracedModel) -> None:
-    """Let the inputs that hold state start from the model's own where a caller feeds none.
+    """Give the state inputs the model's own state as a default, if a caller feeds none.
 
-    As late as can be: before, a pass could take a default for a constant.
+    This is done last, because a pass could mistake a default for a constant.
     """
     by_name = {value.name: value for value in model.graph.inputs}
     for state in traced.states:
@@ -73,7 +73,7 @@ def set_defaults(model: ir.Model, traced: TracedModel) -> None:
 
 
 def _rename(graph: ir.Graph, values: list[ir.Value], names: list[str]) -> None:
-    """Give ``values`` their names; whoever has one of these already makes way."""
+    """Give ``values`` their names; any other value with one of them is renamed."""
     wanted = dict(zip(names, values, strict=True))
     for node in ir.traversal.RecursiveGraphIterator(graph):
         for value in node.outputs:
@@ -89,7 +89,7 @@ def _rename(graph: ir.Graph, values: list[ir.Value], names: list[str]) -> None:
 def _output_dims(
     output: str, shape: tuple[int | None, ...], batches: set[int | str | None]
 ) -> list[int | str]:
-    """Dynamic dimensions of an output: the batch where it may be it, else names of its own."""
+    """Names of an output's dynamic dimensions: the batch where possible, otherwise its own."""
     dims: list[int | str] = []
     for axis, dim in enumerate(shape):
         if dim is not None:

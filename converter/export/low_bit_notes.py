@@ -1,4 +1,4 @@
-"""What a user should know of a model whose weights stay in few bits, and the opset it wants."""
+"""Notes about a model whose weights stay in low precision, and the opset that it needs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from converter.lowering.low_bit.dequantize import INT4_OPSET
 from converter.lowering.low_bit.weights import has_int4
 from runtimes.engines.ort import OrtRuntime
 
-# Below it, other rounding than Keras' explains as much.
+# Smaller differences can also come from ordinary rounding.
 _WORTH_SAYING = 5e-4
 
 
 def preferred_opset(model: Any) -> int:
-    """The opset that a Keras model is written in where nobody asks for another."""
+    """The default opset for a Keras model."""
     return INT4_OPSET if has_int4(model) else DEFAULT_OPSET
 
 
@@ -35,7 +35,7 @@ def low_bit_notes(
 ) -> tuple[str, ...]:
     """Notes for the report of a model with weights in 4 or 8 bits; none for other models.
 
-    ``path`` is the file of ``graph``, which is run once more as ONNX Runtime does by default.
+    ``path`` is the file of ``graph``; it is run again with ONNX Runtime's default options.
     """
     notes = []
     version = graph.opset_imports[""]
@@ -45,7 +45,7 @@ def low_bit_notes(
             f"{INT4_OPSET} and ONNX Runtime 1.20"
             if version >= INT4_OPSET
             else f"the weights that are int4 in Keras are INT8 in the file: opset {version} has no "
-            f"INT4, opset {INT4_OPSET} has"
+            f"INT4, which needs opset {INT4_OPSET}"
         )
     if not any(node.op_type == "DequantizeLinear" for node in graph.graph):
         return tuple(notes)
@@ -53,10 +53,10 @@ def low_bit_notes(
     if moved > _WORTH_SAYING:
         ((option, value),) = FLOAT32_MATMUL.items()
         notes.append(
-            "ONNX Runtime rounds what it multiplies by weights in few bits to int8, which moves "
-            f"an output by up to {moved:.1%} of its largest "
-            f"value; the session option {option}={value} has it multiply in float32, and so the "
-            "file was compared with Keras"
+            "ONNX Runtime rounds activations to int8 before it multiplies them by low-bit weights, "
+            f"which changes an output by up to {moved:.1%} of its largest "
+            f"value; with the session option {option}={value} it multiplies in float32, which is "
+            "how the file was compared with Keras"
         )
     return tuple(notes)
 

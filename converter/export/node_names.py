@@ -1,7 +1,7 @@
-"""Names that mean something and never change: every node and weight after its Keras layer.
+"""Meaningful, stable names: every node and weight is named after its Keras layer.
 
 tf2onnx numbers what it creates with a counter of the process, so the same model would get
-other names, and other bytes, on every export.
+different names, and different bytes, on every export.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from runtimes.onnx_graph.layer_names import LAYER_KEY
 def name_after_layers(model: ir.Model, layers: Set[str]) -> None:
     """Write each node's layer path into its metadata and rename everything inside, in place.
 
-    ``layers`` are the paths that operators' scoped names begin with. Names of inputs and
-    outputs stay. A node gets ``<layer>/<operator>``, its output the same, an initializer
+    ``layers`` are the paths with which the operators' scoped names begin. Names of inputs and
+    outputs stay the same. A node and its output are called ``<layer>/<operator>``, an initializer
     ``<node>/<formal input>``, such as ``block_1/conv/Conv/W``, and the body of a loop
     ``<node>/body``.
     """
@@ -60,7 +60,7 @@ def name_after_layers(model: ir.Model, layers: Set[str]) -> None:
 
 
 def _make_way(model: ir.Model, nodes: list[ir.Node], fixed: set[int]) -> None:
-    """Give everything a throw-away name, so that no new name meets an old one."""
+    """Give everything a temporary name, so that new names do not clash with old ones."""
     for index, value in enumerate(_inner_values(model, nodes)):
         if id(value) not in fixed and value.name:
             value.name = f"kilnx:renaming:{index}"
@@ -76,7 +76,7 @@ def _inner_values(model: ir.Model, nodes: list[ir.Node]) -> Iterator[ir.Value]:
 
 
 def _find_layers(nodes: list[ir.Node], layers: Set[str]) -> None:
-    """By the node's own name, else its weights' names, else the neighbours' layers."""
+    """Find layers by the node's own name, or else its weights' names, or else its neighbours."""
     for node in nodes:
         names = [node.name, *(v.name for v in node.inputs if v is not None and v.is_initializer())]
         found = (layer_of(name, layers) for name in names if name)
@@ -101,7 +101,7 @@ def _inherit(node: ir.Node, neighbours: list[ir.Node]) -> None:
 
 
 def _formal_input(node: ir.Node, index: int, model: ir.Model) -> str:
-    """The name that the ONNX specification gives the input; its position where it gives none."""
+    """The input's name in the ONNX specification, or its position if it has none."""
     import onnx.defs
 
     version = model.opset_imports.get(node.domain)

@@ -1,4 +1,4 @@
-"""Which opset a file is written in, so that the runtime it is meant for opens it."""
+"""Which opset to write, so that the target runtime can open the file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OLDEST_OPSET = 13
 DEFAULT_OPSET = 18
 
 NEWEST_CONVERTED_OPSET = 18
-"""What tf2onnx writes at most; a newer opset is reached by ONNX's version converter."""
+"""The newest opset that tf2onnx writes; for newer ones, ONNX's version converter is used."""
 
 # Newest opset that each release of ONNX Runtime implements, from its version matrix:
 # https://onnxruntime.ai/docs/reference/compatibility.html
@@ -38,10 +38,10 @@ _ORT_OPSETS = {
 
 
 def choose_opset(opset: int | None, target_ort: str | None, *, default: int = DEFAULT_OPSET) -> int:
-    """The opset to write: ``opset`` if given, else ``default`` where ``target_ort`` knows it.
+    """The opset to write: ``opset`` if given, or else ``default`` if ``target_ort`` supports it.
 
     ``target_ort`` is a release such as ``1.16``. Raises ``DataError`` for an opset that is out
-    of range or newer than the target, and for a release that does not read as one.
+    of range or too new for the target, and for a release that cannot be parsed.
     """
     newest = newest_opset()
     limit = newest if target_ort is None else _newest_of(target_ort, newest)
@@ -53,7 +53,7 @@ def choose_opset(opset: int | None, target_ort: str | None, *, default: int = DE
         )
     if opset > limit:
         raise DataError(
-            f"ONNX Runtime {target_ort} opens opsets up to {limit}, and --opset asks for {opset}; "
+            f"ONNX Runtime {target_ort} opens opsets up to {limit}, but --opset asks for {opset}; "
             "leave one of the two out"
         )
     return opset
@@ -67,7 +67,7 @@ def _newest_of(release: str, newest: int) -> int:
     if key < min(_ORT_OPSETS):
         oldest = ".".join(map(str, min(_ORT_OPSETS)))
         raise DataError(
-            f"ONNX Runtime {release} does not know opset {OLDEST_OPSET}, the oldest that can be "
-            f"written; {oldest} is the oldest release to aim at"
+            f"ONNX Runtime {release} does not support opset {OLDEST_OPSET}, the oldest that can be "
+            f"written; the oldest possible release is {oldest}"
         )
     return _ORT_OPSETS.get(key, newest)

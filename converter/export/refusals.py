@@ -1,4 +1,4 @@
-"""What cannot be exported, in the user's words: the layer, the operators and the way out."""
+"""Errors for what cannot be exported: the layer, the operators and a way around it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from runtimes.keras_models.scope_names import from_scope
 
 WAY_OUT = (
     "replace the layer by one without it, or move it out of the model into the code that "
-    "prepares the data"
+    "preprocesses the data"
 )
 
-# Programs of another compiler or of Python inside one operator; tf2onnx fails on some of them
-# before it can say so.
+# Operators that contain programs of another compiler or of Python; tf2onnx fails on some of them
+# before it reports them.
 _OPAQUE = {"EagerPyFunc", "PyFuncStateless", "XlaCallModule", "XlaLaunch"}
 
 
 def refusal(
     operators: Iterable[tuple[str, str]], layers: Set[str], reason: str = ""
 ) -> UnsupportedOperator:
-    """The error for operators that have no ONNX form, as names of nodes and operator types.
+    """The error for operators without an ONNX form, given as node names and operator types.
 
     Each layer is named once with all its operators, so that a user sees everything at once.
     """
@@ -41,12 +41,12 @@ def refusal(
 
 
 def refusal_of(error: UnsupportedLowering, layers: Set[str]) -> UnsupportedOperator:
-    """The error for an operator that kilnx knows and cannot write as it is used."""
+    """The error for an operator that kilnx supports, but not as it is used here."""
     return refusal([(error.node, error.operator)], layers, str(error))
 
 
 def refuse_opaque(graph_def: Any, layers: Set[str]) -> None:
-    """Raise ``UnsupportedOperator`` if the traced graph holds programs that nobody can read."""
+    """Raise ``UnsupportedOperator`` if the traced graph contains opaque programs."""
     nodes = [*graph_def.node]
     nodes += [node for function in graph_def.library.function for node in function.node_def]
     opaque = [(node.name, node.op) for node in nodes if node.op in _OPAQUE]
@@ -55,10 +55,10 @@ def refuse_opaque(graph_def: Any, layers: Set[str]) -> None:
 
 
 def refuse_unsupported(graph: Any, layers: Set[str]) -> None:
-    """Raise ``UnsupportedOperator`` if tf2onnx's ``graph`` holds an operator that ONNX has not.
+    """Raise ``UnsupportedOperator`` if tf2onnx's ``graph`` has an operator that ONNX lacks.
 
-    tf2onnx logs an operator that it lacks and writes it all the same. What its handlers
-    replaced and left behind is deleted first.
+    tf2onnx logs an unsupported operator, but writes it anyway. Nodes that its handlers replaced
+    and left behind are deleted first.
     """
     import onnx.defs
 

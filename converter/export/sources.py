@@ -1,4 +1,4 @@
-"""From what a user has to a live Keras model and the signature that it is exported with."""
+"""Load what the user has as a live Keras model, with the signature for its export."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runtimes.keras_models.load import KerasSource, import_keras, load_keras_mod
 from runtimes.keras_models.signature import KerasSignature, keras_signature
 
 SignatureSpec = Mapping[str, tuple[Sequence[int | None], str]]
-"""Input name → (shape with ``None`` for a dynamic dimension, dtype name)."""
+"""Maps input names to (shape with ``None`` for a dynamic dimension, dtype name)."""
 
 
 def load_source(
@@ -29,9 +29,9 @@ def load_source(
 ) -> tuple[Any, KerasSignature]:
     """Return the live model and its signature.
 
-    ``signature`` is for models that do not know their inputs (unbuilt or subclassed), or to fix
-    dimensions that are dynamic in the model. Raises what ``load_keras_model`` does,
-    ``RuntimeUnavailable`` without tf2onnx, which the export needs, and ``DataError`` for a
+    ``signature`` is for models that do not record their inputs (unbuilt or subclassed), or to fix
+    dimensions that are dynamic in the model. Raises whatever ``load_keras_model`` does,
+    ``RuntimeUnavailable`` if tf2onnx, which the export needs, is missing, and ``DataError`` for a
     signature that does not fit the model's own.
     """
     _require_tf2onnx()
@@ -48,7 +48,7 @@ def load_source(
 
 
 def _require_tf2onnx() -> None:
-    """Say before anything is loaded that tf2onnx is missing where only it is."""
+    """Report, before anything is loaded, that tf2onnx is missing, if it is the only one."""
     import_keras()
     if find_spec("tf2onnx") is None:
         raise RuntimeUnavailable(missing_extra("tf2onnx", "keras", "the export needs it"))
@@ -59,7 +59,7 @@ def parse_signature(text: str) -> tuple[str, tuple[tuple[int | None, ...], str]]
     match = re.fullmatch(r"([^=]+)=([^:]*)(?::(\w+))?", text.strip())
     if not match:
         raise DataError(
-            f"--signature {text!r} does not read as name=1,224,224,3:float32 "
+            f"--signature {text!r} is not of the form name=1,224,224,3:float32 "
             "(? for a dynamic dimension)"
         )
     name, dims, dtype = match.group(1), match.group(2), match.group(3) or "float32"
@@ -70,7 +70,7 @@ def parse_signature(text: str) -> tuple[str, tuple[tuple[int | None, ...], str]]
 
 
 def given_signature(model: Any, signature: SignatureSpec) -> KerasSignature:
-    """The signature that the user states, in the structure that the model wants."""
+    """The user's signature, in the structure that the model expects."""
     keras = import_keras()
     tensors = {
         name: keras.KerasTensor(tuple(shape), dtype=dtype, name=name)
@@ -92,7 +92,7 @@ def given_signature(model: Any, signature: SignatureSpec) -> KerasSignature:
 
 
 def _own_signature(model: Any) -> KerasSignature | None:
-    """The model's own signature, unless it is a subclassed one that is bound to no shape."""
+    """The model's own signature, unless it is subclassed and not bound to any shape."""
     try:
         own = keras_signature(model)
     except ConversionError:
@@ -101,17 +101,17 @@ def _own_signature(model: Any) -> KerasSignature | None:
 
 
 def _knows_its_shapes(model: Any, own: KerasSignature) -> bool:
-    """Not so a subclassed model, which only remembers those of its first call."""
+    """Whether the shapes are certain; a subclassed model only knows those of its first call."""
     return own.note is None or isinstance(model, import_keras().Sequential)
 
 
 def _fitted(own: KerasSignature, tensors: Mapping[str, Any], *, bound: bool) -> list[Any]:
-    """The stated tensors in the order of the model's inputs, if they fit its shapes."""
+    """The given tensors in the order of the model's inputs, if they fit its shapes."""
     if len(own.inputs) == len(tensors) == 1:
         tensors = {own.inputs[0].name: next(iter(tensors.values()))}
     names = [spec.name for spec in own.inputs]
     if set(names) != set(tensors):
-        raise DataError(f"the signature names {sorted(tensors)}, and the model's inputs are {own}")
+        raise DataError(f"the signature names {sorted(tensors)}, but the model's inputs are {own}")
     for spec in own.inputs:
         stated = tensors[spec.name]
         rank = 0 if spec.shape is None else len(spec.shape)
@@ -131,7 +131,7 @@ def _fitted(own: KerasSignature, tensors: Mapping[str, Any], *, bound: bool) -> 
 
 
 def _build(model: Any, signature: KerasSignature) -> None:
-    """Make the variables of a model that was never called, symbolically."""
+    """Create the variables of a model that was never called, with symbolic tensors."""
     keras = import_keras()
     if model.built and not isinstance(model, keras.Sequential):
         return

@@ -1,4 +1,4 @@
-"""Passes over the ONNX graph: each simplifies it without changing what it computes.
+"""Passes over the ONNX graph: each one simplifies it without changing what it computes.
 
 Names are imported on first use, as in ``converter``.
 """

@@ -25,24 +25,24 @@ from runtimes.onnx_graph.fold_constants import FoldConstants
 from runtimes.onnx_graph.fold_pads import FoldPads
 from runtimes.onnx_graph.rewrite import Refusal, RewritePass, RewriteResult
 
-# A round makes room for the next; the limit ends what would circle.
+# One round may enable another; the limit ends any cycle.
 _MAX_ROUNDS = 10
-# Below this a duplicate costs nothing, and sharing would tie unrelated layers together.
+# Smaller duplicates cost next to nothing, and sharing them would tie unrelated layers together.
 _DEDUPLICATE_FROM_BYTES = 1 << 16
 
 
 def optimize(model: ir.Model) -> ir.Model:
-    """Simplify ``model`` in place without changing what it computes, and give it back.
+    """Simplify ``model`` in place without changing what it computes, and return it.
 
-    Running it again changes nothing; equal models give equal results. Inputs and outputs
-    keep their names, types and order.
+    Running it again changes nothing; equal models give equal results. Inputs and outputs keep
+    their names, types and order.
     """
     Optimize()(model)
     return model
 
 
 class Optimize(ir.passes.InPlacePass):
-    """The standard sequence as one pass; its result lists what stayed and why."""
+    """The standard sequence as one pass; its result lists what was refused, and why."""
 
     def __repr__(self) -> str:
         return f"Optimize({', '.join(map(repr, _sequence()))})"

@@ -1,1 +1,1 @@
-"""What ``compress`` tells: the report as JSON and as a page with charts."""
+"""The report of ``compress``, as JSON and as an HTML page with charts."""

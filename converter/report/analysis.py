@@ -1,4 +1,4 @@
-"""What the report shows besides the decision: where the error arises and where the time goes."""
+"""The report's analysis: where the error arises and where the time goes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _RUNS = 10
 
 @dataclass(frozen=True)
 class ErrorHistogram:
-    """How the errors of one output's elements are spread: ``counts`` between ``edges``."""
+    """The distribution of one output's element errors: ``counts`` between ``edges``."""
 
     output: str
     edges: tuple[float, ...]
@@ -39,9 +39,10 @@ class ErrorHistogram:
 
 @dataclass(frozen=True)
 class Insight:
-    """Layers and errors of the result, and the operators of fp32 and of it; None: not known.
+    """Layers and errors of the result, and the operators of fp32 and the result; None: not known.
 
-    ``layers`` are held against ``layers_of``: fp32, or the pruned model, whose channels it has.
+    ``layers`` are compared with ``layers_of``: fp32, or the pruned model, which has the same
+    channels as the result.
     """
 
     layers: LayersReport | None = None
@@ -68,10 +69,10 @@ def analyze(
 ) -> Insight:
     """Compare the two files on a few samples of ``evaluation`` and profile their operators.
 
-    ``pruned`` is what pruning left, where it did something: its layers have other channels than
-    those of fp32, so the result's are held against them. Takes seconds: 4 samples layer by layer,
-    256 for the errors, 10 runs under the profiler. What cannot be found out is a note, never a
-    failure of the whole.
+    ``pruned`` is the pruned model, if pruning removed channels: the result's layers are then
+    compared with its layers and not with those of fp32. Takes seconds: 4 samples layer by layer,
+    256 for the errors, 10 runs under the profiler. What cannot be determined becomes a note and
+    never makes the run fail.
     """
     notes: list[str] = []
     layers: LayersReport | None = None
@@ -93,7 +94,7 @@ def analyze(
         try:
             errors = _errors(fp32, result, evaluation, provider, threads)
             if pruned == result:
-                notes.append("layers were not compared: pruning gave them other channels")
+                notes.append("layers were not compared: pruning changed their channels")
             else:
                 layers = compare_layers(
                     pruned or fp32,

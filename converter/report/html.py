@@ -1,4 +1,4 @@
-"""``report.html``: the report as one self-contained page, in light and dark."""
+"""``report.html``: the report as one self-contained page, in light and dark mode."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ thead th { background: var(--soft); font-weight: 600; }
 
 
 def to_html(report: Report) -> str:
-    """Render ``report`` as an HTML page that needs no network and no other file."""
+    """Render ``report`` as an HTML page that needs no network and no other files."""
     steps = models(report)
     sizes = [
         (name, found.size_bytes / 1024, f"{found.size_bytes / 1024:,.1f} KiB")

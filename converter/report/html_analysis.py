@@ -1,4 +1,4 @@
-"""The lower half of ``report.html``: errors by layer, time by layer and operator, the roof."""
+"""The second half of ``report.html``: errors by layer, time by layer and operator, roofline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TABLE = 25
 
 
 def insight_sections(insight: Insight | None) -> str:
-    """The sections as HTML; empty where nothing was looked into."""
+    """The sections as HTML; empty if nothing was analysed."""
     if insight is None:
         return ""
     parts = []
@@ -23,7 +23,7 @@ def insight_sections(insight: Insight | None) -> str:
     if insight.errors:
         parts.append("<h2>Errors of the outputs</h2>")
         parts.append(
-            '<p class="soft">Result minus fp32, every element of up to 256 samples; '
+            '<p class="soft">Result minus fp32, for every element of up to 256 samples; '
             "logarithmic counts.</p>"
         )
         parts += [
@@ -54,10 +54,10 @@ def _layers(report: LayersReport, reference: str) -> str:
     )
     return (
         "<h2>Error by layer</h2>"
-        f'<p>{escape(_sentence(report.reason))}</p><p class="soft">Signal to noise ratio against '
+        f'<p>{escape(_sentence(report.reason))}</p><p class="soft">Signal-to-noise ratio against '
         f"{reference} on {report.samples} samples, higher is better: of the whole model up to the "
-        "layer, and of the layer alone on its input there. Layers that are exact but for rounding "
-        "have no point.</p>"
+        "layer, and of the layer alone, given the reference's input. Layers that are exact up to "
+        "rounding have no point.</p>"
         + lines(labels, series, ("up to the layer", "the layer alone"), "dB", blamed)
         + '<details><summary>all layers</summary><div class="scroll"><table><thead><tr>'
         '<th>layer</th><th class="text">operators</th><th>error</th><th>SQNR</th>'
@@ -115,10 +115,10 @@ def _roof(before: OperatorsReport, after: OperatorsReport | None) -> str:
     roof = before.roof
     return (
         "<h2>Roofline</h2>"
-        f'<p class="soft">Every operator under what this machine was measured to reach: '
+        f'<p class="soft">Every operator, and the measured peak of this machine: '
         f"{roof.gflops:.0f} GFLOP/s in float32 and {roof.gigabytes_per_s:.0f} GB/s. Left of the "
-        "corner memory is the limit, right of it arithmetic; INT8 may lie above the roof. Areas "
-        "are shares of the time.</p>"
+        "corner, memory is the limit, and right of it, arithmetic; INT8 may exceed the roof. "
+        "The area of a point is its share of the time.</p>"
         + roofline(points, roof.gflops, roof.gigabytes_per_s, ("fp32", "result"))
     )
 
@@ -143,7 +143,7 @@ def _operators(report: OperatorsReport) -> str:
         )
     return (
         "<h2>Operators</h2>"
-        f"<p>{report.fused} of {report.nodes} nodes are part of another one in the graph that "
+        f"<p>{report.fused} of {report.nodes} nodes are fused into others in the graph that "
         f"ONNX Runtime runs.</p>{stayed}"
         '<details><summary>the slowest</summary><div class="scroll"><table><thead><tr>'
         f"{heads}</tr></thead><tbody>{body}</tbody></table></div></details>"
@@ -158,7 +158,7 @@ def _text(column: str) -> str:
 def _shown(decibels: float | None) -> float | None:
     if decibels is None or decibels > ROUNDING_DB:
         return None
-    return max(decibels, -20.0)  # minus infinity where the candidate gives NaN
+    return max(decibels, -20.0)  # minus infinity if the candidate returns NaN
 
 
 def _sentence(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What ``compress`` found, for machines (JSON) and for people (HTML)."""
+"""The results of ``compress``, for programs (JSON) and for people (HTML)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from runtimes.readable import ReadableReport
 from runtimes.version import own_version
 
 REPORT_NAME = "report.json"
-"""What ``compress`` calls its report for machines."""
+"""The file name of the JSON report of ``compress``."""
 
 
 def describe_machine() -> dict[str, Any]:
-    """What the figures were measured on: processor, cores, system and package versions."""
+    """Where the figures were measured: processor, cores, system and package versions."""
     packages = ("onnxruntime", "onnxruntime-gpu", "onnx", "onnx-ir", "tf2onnx", "keras")
     versions = {}
     for name in (*packages, "tensorflow", "numpy"):
@@ -52,11 +52,11 @@ def _processor() -> str:
 
 @dataclass(frozen=True)
 class Measured:
-    """A model as it was measured: size in bytes, median latency of one run in milliseconds.
+    """Measurements of a model: size in bytes, median latency of one run in milliseconds.
 
-    ``metric`` is the labelled metric, ``agreement`` the share of samples on which the model's
-    largest output is the reference's; ``None`` where it means nothing. ``sqnr_db`` is against the
-    reference, ``speedup`` the ratio of the reference's median latency to this one's,
+    ``metric`` is the metric on labelled data and ``agreement`` the share of samples for which the
+    model and the reference have the same top-1 class; ``None`` if it does not apply. ``sqnr_db`` is
+    relative to the reference. ``speedup`` is the reference's median latency divided by this one's,
     from interleaved runs, with its 95% interval.
     """
 
@@ -72,9 +72,9 @@ class Measured:
 
 @dataclass(frozen=True)
 class StepReport:
-    """One step of the pipeline: what it would have given, and why it was kept or not.
+    """One step of the pipeline: the measured candidate, and why it was kept or not.
 
-    Where there was nothing to try, ``tried`` is false and ``measured`` is the model before.
+    If there was nothing to try, ``tried`` is false and ``measured`` is the model before the step.
     """
 
     name: str
@@ -85,7 +85,7 @@ class StepReport:
     details: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types, the measurement side by side with the decision."""
+        """Plain JSON types, with the measurement on the same level as the decision."""
         own = {
             "name": self.name,
             "tried": self.tried,
@@ -99,7 +99,7 @@ class StepReport:
 class Report(ReadableReport):
     """The whole run of ``compress``; ``to_dict`` is the format of ``report.json``.
 
-    ``files``: SHA-256 of what was written with it, by name.
+    ``files``: SHA-256 digests of the files written with the report, by name.
     """
 
     source: str
@@ -140,11 +140,11 @@ class Report(ReadableReport):
         }
 
     def headline(self) -> str:
-        """How much smaller and faster the model became, at what loss."""
+        """How much smaller and faster the model became, and at what loss."""
         return f"{self.source}: {summary(self)}"
 
     def rows(self) -> list[dict[str, str]]:
-        """fp32, every step and the result, as cells of a table."""
+        """The rows of fp32, every step and the result, as cells of a table."""
         return table_rows(self)
 
     def to_json(self) -> str:
@@ -153,7 +153,7 @@ class Report(ReadableReport):
 
 
 def summary(report: Report) -> str:
-    """One sentence: how much smaller, how much faster, at what loss."""
+    """One sentence: how much smaller, how much faster, and at what loss."""
     size = report.baseline.size_bytes / max(report.result.size_bytes, 1)
     parts = [f"{size:.2f}× smaller" if size > 1.005 else "no smaller"]
     if report.result.speedup is not None:
@@ -167,19 +167,19 @@ def summary(report: Report) -> str:
 
 
 def metric_title(report: Report) -> str:
-    """What the column ``metric`` holds."""
+    """The title of the column with the metric."""
     return report.metric_name or "agreement"
 
 
 def files_not_reported(folder: Path) -> Iterator[str]:
-    """Yield the files in a folder that ``compress`` did not write there, by its report's digests.
+    """Yield the files in a folder that ``compress`` did not write, by its report's digests.
 
-    All of them where there is no such report.
+    Without such a report, these are all files.
     """
     path = folder / REPORT_NAME
     try:
         if path.is_symlink():
-            raise ValueError("a link is not what compress writes")
+            raise ValueError("compress does not write links")
         document = json.loads(path.read_text(encoding="utf-8"))
         written = {**document["files"], REPORT_NAME: None}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -198,7 +198,7 @@ def table_rows(report: Report) -> list[dict[str, str]]:
 
 
 def models(report: Report) -> list[tuple[str, Measured | None, str]]:
-    """Rows of the table: name, measurement where there is one, verdict."""
+    """Rows of the table: name, measurement if there is one, verdict."""
     steps = [
         (step.name, step.measured if step.tried else None, decision(step)) for step in report.steps
     ]
@@ -206,12 +206,12 @@ def models(report: Report) -> list[tuple[str, Measured | None, str]]:
 
 
 def decision(step: StepReport) -> str:
-    """What became of the step, in a word or two."""
+    """The outcome of the step, in a word or two."""
     return ("kept" if step.kept else "not kept") if step.tried else "nothing to do"
 
 
 def cells(found: Measured | None, report: Report) -> list[str]:
-    """A measurement as formatted cells; empty ones where there is none."""
+    """A measurement as formatted cells, which are empty if there is none."""
     if found is None:
         return [""] * 6
     share = found.size_bytes / max(report.baseline.size_bytes, 1)

@@ -1,4 +1,4 @@
-"""Charts as SVG text, in colours that the page's style sets for light and for dark."""
+"""Charts as SVG text; the page's style sets their colours for light and dark mode."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ svg circle { fill-opacity: .75; }
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a scatter plot: place, name for the tooltip, area by ``weight`` (0…1)."""
+    """A point of a scatter plot: position, name for the tooltip, area by ``weight`` (0…1)."""
 
     x: float
     y: float
@@ -36,7 +36,7 @@ class Point:
 
 
 def bars(rows: Sequence[tuple[str, float, str]], kind: str = "first") -> str:
-    """Horizontal bars from zero: label, length, and what is written behind it."""
+    """Horizontal bars from zero: label, length, and the text after the bar."""
     if not rows:
         return '<p class="soft">not measured</p>'
     top = max(value for _, value, _ in rows) or 1.0
@@ -56,7 +56,7 @@ def bars(rows: Sequence[tuple[str, float, str]], kind: str = "first") -> str:
 def paired_bars(
     rows: Sequence[tuple[str, float | None, float | None]], unit: str, names: tuple[str, str]
 ) -> str:
-    """Two bars a label, one of each series; None: the series has no such label."""
+    """Two bars per label, one for each series; None: the series has no such label."""
     values = [value for _, *pair in rows for value in pair if value is not None]
     if not values:
         return '<p class="soft">not measured</p>'
@@ -100,7 +100,7 @@ def lines(
     unit: str,
     blamed: Sequence[int] = (),
 ) -> str:
-    """Two series over positions that have labels; ``blamed`` positions are marked."""
+    """Two series over labelled positions; ``blamed`` positions are marked."""
     known = [value for one in series for value in one if value is not None]
     if not known:
         return '<p class="soft">nothing differs</p>'
@@ -136,7 +136,7 @@ def lines(
 
 
 def histogram(edges: Sequence[float], counts: Sequence[int]) -> str:
-    """Columns between ``edges``, on a logarithmic scale of counts: errors have long tails."""
+    """Columns between ``edges``, with logarithmic counts because errors have long tails."""
     height, left, bottom = 220, 60, 30
     top = math.log10(max(counts) + 1) or 1.0
     width = (_WIDTH - left - 20) / len(counts)
@@ -166,7 +166,7 @@ def histogram(edges: Sequence[float], counts: Sequence[int]) -> str:
 def roofline(
     points: Sequence[Point], gflops: float, gigabytes: float, names: tuple[str, str]
 ) -> str:
-    """Operations a byte against operations a second, both logarithmic, under the measured roof."""
+    """Operations per byte and per second, both logarithmic, with the measured roofline."""
     shown = [point for point in points if point.x > 0 and point.y > 0]
     if not shown:
         return '<p class="soft">no operator computes</p>'
@@ -215,7 +215,7 @@ def roofline(
         )
     parts.append(
         f'<text class="small" x="{_WIDTH / 2}" y="{height - 4}" text-anchor="middle">'
-        "operations a byte</text>"
+        "operations per byte</text>"
         f'<text class="small" x="{left + 4}" y="14">GFLOP/s</text>'
     )
     return legend(names) + _svg(height, "".join(parts))

@@ -1,4 +1,4 @@
-"""What is fed to a model: checked against its inputs, padded where the batch is fixed."""
+"""Check a feed against a model's inputs, and pad it where the model's batch size is fixed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runtimes.errors import DataError, ModelError
 
 
 class Runner(Protocol):
-    """What can be fed: a runtime, or something that evaluates a model in another way."""
+    """Anything that runs batches: a runtime, or another way to evaluate a model."""
 
     name: str
     inputs: tuple[TensorSpec, ...]
@@ -46,10 +46,10 @@ def check_outputs(outputs: Sequence[str], model_outputs: Sequence[TensorSpec], m
 
 
 def fixed_batch(inputs: Sequence[TensorSpec], model: str = "the model") -> int | None:
-    """The number of samples that a model insists on per run, None where it is free.
+    """The fixed batch size of a model, None if any size is accepted.
 
-    A scalar input has no samples: it is one value for all of a run. Raises ``ModelError`` where two
-    inputs insist on different numbers.
+    A scalar input has no batch axis: it is one value for the whole run. Raises ``ModelError`` if
+    two inputs require different batch sizes.
     """
     sizes = {}
     for spec in inputs:
@@ -66,10 +66,10 @@ def fixed_batch(inputs: Sequence[TensorSpec], model: str = "the model") -> int |
 def refuse_other_axes(
     inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], model: str
 ) -> None:
-    """Raise ``ModelError`` where samples are not on the first axis of an input or output.
+    """Raise ``ModelError`` if samples are not on the first axis of an input or output.
 
-    Told by the name of the dimension that is first elsewhere, as PyTorch's recurrent layers have
-    their states: [layers, batch, size].
+    Such an axis is recognized by its name, which is that of the first dimension of another input.
+    The states of PyTorch's recurrent layers are an example: [layers, batch, size].
     """
     first = {spec.shape[0] for spec in inputs if spec.shape and isinstance(spec.shape[0], str)}
     for kind, specs in (("input", inputs), ("output", outputs)):
@@ -78,17 +78,17 @@ def refuse_other_axes(
             if places and places[0] > 0:
                 raise ModelError(
                     f"{model} has the samples of its {kind} {spec.name!r} on axis {places[0]}, and "
-                    "they are compared along the first; export it with the batch first "
-                    "(batch_first=True), or put a Transpose there"
+                    "samples are compared along the first axis; export it with the batch first "
+                    "(batch_first=True), or insert a Transpose"
                 )
 
 
 def run_padded(
     runtime: Runner, feed: Feed, outputs: Sequence[str] | None = None
 ) -> dict[str, Array]:
-    """Run one batch of at most the model's fixed size; the last sample fills up the rest.
+    """Run one batch of at most the model's fixed size, padded by repeating the last sample.
 
-    What the filling gives is cut off again, where an output's first axis is the batch.
+    The rows of the padding are cut off again from every output whose first axis is the batch.
     """
     size = fixed_batch(runtime.inputs, runtime.name)
     scalars = {spec.name for spec in runtime.inputs if spec.shape == ()} & feed.keys()
@@ -97,7 +97,7 @@ def run_padded(
     if size is None or count == size:
         return runtime.run(feed, outputs)
     if count > size:
-        raise DataError(f"{runtime.name} takes {size} samples a run, not {count}")
+        raise DataError(f"{runtime.name} takes {size} samples per run, not {count}")
     padded = {
         name: value if name in scalars else fill_up(value, size) for name, value in feed.items()
     }
@@ -108,17 +108,17 @@ def run_padded(
 
 
 def fill_up(array: Array, size: int | None) -> Array:
-    """As many samples as the model insists on, if it does: the last one is there several times."""
+    """Pad an array to the model's fixed batch size, if it has one, by repeating the last sample."""
     missing = 0 if size is None else size - len(array)
     return np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) if missing > 0 else array
 
 
 def _only_value(name: str, values: Array, model: str) -> Array:
-    """What a scalar input gets: the value that all samples of the run have."""
+    """The value for a scalar input: the one that all samples of the run share."""
     if values.ndim and (values != values[:1]).any():
         raise DataError(
-            f"{model} takes one {name!r} for all samples of a run, and the data hold several; "
-            "give the samples of one value at a time"
+            f"{model} takes one {name!r} for all samples of a run, but the data hold several "
+            "values; give only samples that share one value"
         )
     return np.asarray(values if values.ndim == 0 else values[0])
 

@@ -24,9 +24,9 @@ _FILE_ENDINGS = {".keras", ".h5", ".hdf5", ".json"}
 
 
 def is_keras_file(path: str | os.PathLike[str]) -> bool:
-    """Whether ``path`` is a .keras, HDF5 or JSON file, or a folder of Keras or a SavedModel.
+    """Whether ``path`` is a .keras, HDF5 or JSON file, a Keras folder or a SavedModel.
 
-    By content, or by the ending of the file where it is damaged.
+    Decided by the content, or by the file extension if the file is damaged.
     """
     path = Path(path)
     if is_saved_model(path) or (path / "model.weights.h5").is_file():
@@ -41,19 +41,19 @@ def is_keras_file(path: str | os.PathLike[str]) -> bool:
 
 
 class KerasRuntime(Runtime):
-    """A Keras model called with ``training=False`` in a ``tf.function``, as ``predict`` does it.
+    """A Keras model called with ``training=False`` in a ``tf.function``, as in ``predict``.
 
-    Every run starts from the model's state as it was given, and leaves it so: two runs on the
-    same batch give the same.
+    Every run starts from the model's original state and restores it afterwards: two runs on the
+    same batch give the same outputs.
 
     Args:
         model: A live model or a path.
-        signature: Needed for a subclassed model only, whose inputs Keras does not record.
-        custom_objects: Classes and functions of the model by their names, for a path.
+        signature: Needed only for a subclassed model, whose inputs Keras does not record.
+        custom_objects: Classes and functions of the model by name, for a path.
 
     Raises:
-        ModelError: It is not a Keras model, or does not know its inputs; for a path also what
-            ``load_keras_model`` raises.
+        ModelError: It is not a Keras model, or does not record its inputs. For a path, also
+            whatever ``load_keras_model`` raises.
     """
 
     engine = "Keras"
@@ -114,9 +114,9 @@ class KerasRuntime(Runtime):
             return self._function(*values)
 
     def _trace(self, source: LiveModel) -> Any:
-        """The model as a graph function of flat inputs that gives flat outputs.
+        """The model as a graph function from flat inputs to flat outputs.
 
-        One trace for all batch sizes: the signature keeps the dynamic dimensions dynamic.
+        One trace serves all batch sizes: the signature keeps dynamic dimensions dynamic.
         """
         import tensorflow as tf
 
@@ -134,7 +134,7 @@ class KerasRuntime(Runtime):
         )
 
     def _output_specs(self, source: LiveModel) -> tuple[TensorSpec, ...]:
-        """What the outputs are, without computing them."""
+        """The specifications of the outputs, without computing them."""
         signature = source.signature
         symbolic = [
             self._keras.KerasTensor(
@@ -163,7 +163,7 @@ def _dynamic(shape: Sequence[int | str | None]) -> list[int | None]:
 
 
 def _array(tensor: Any) -> Array:
-    """The values in numpy's types: bfloat16 as float32, as exported files give it."""
+    """The values as a numpy type: bfloat16 becomes float32, as in exported files."""
     values = np.asarray(tensor)
     return values.astype(np.float32) if values.dtype.name == "bfloat16" else values
 

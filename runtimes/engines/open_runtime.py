@@ -1,4 +1,4 @@
-"""From what a user has (a path, a graph, a live Keras model) to a runtime."""
+"""Open a runtime for what the user has: a path, a graph or a live Keras model."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ def open_runtime(
     allow_fallback: bool = False,
     cuda: CudaOptions | None = None,
 ) -> Runtime:
-    """Load ``model`` to be run; use it in a ``with`` block.
+    """Load ``model`` so that it can be run; use it in a ``with`` block.
 
     Args:
         model: The path of an ONNX or Keras file, an ``onnx_ir.Model`` or a live Keras model. A
-            Keras model runs in Keras whatever the provider.
+            Keras model always runs in Keras, whatever the provider.
         provider: ``cpu`` or ``cuda`` (ONNX Runtime), ``reference`` (the ONNX reference evaluator)
-            or ``openvino``. The options below are ONNX Runtime's; the others take ``threads``.
-        threads: Threads of one run; None leaves it to the engine.
-        optimization: How far the graph is optimized: ``disabled``, ``basic``, ``extended`` or
-            ``all``.
-        optimized_model_path: Where the optimized graph is written.
-        config: Entries of the session's configuration.
-        arena: Whether memory of activations is kept between runs.
-        allow_fallback: Whether nodes may run elsewhere than on ``provider``.
+            or ``openvino``. Of the options below, the other engines take only ``threads``.
+        threads: Number of threads per run; None leaves the choice to the engine.
+        optimization: ONNX Runtime's graph optimization level: ``disabled``, ``basic``,
+            ``extended`` or ``all``.
+        optimized_model_path: Where to write the optimized graph.
+        config: Session configuration entries.
+        arena: Whether to keep the memory of activations between runs.
+        allow_fallback: Whether nodes may run on a provider other than ``provider``.
         cuda: Options of the CUDA provider.
 
     Returns:
@@ -107,7 +107,7 @@ def borrow(
     allow_fallback: bool = False,
     cuda: CudaOptions | None = None,
 ) -> Iterator[Runtime]:
-    """Yield ``model`` if it is a runtime already, else open it and close it at the end."""
+    """Yield ``model`` if it is already a runtime; otherwise open it, and close it at the end."""
     if is_runtime(model):
         yield model
         return
@@ -124,5 +124,5 @@ def borrow(
 
 
 def is_runtime(model: Any) -> TypeGuard[Runtime]:
-    """Whether ``model`` is a runtime rather than a model that has to be opened."""
+    """Whether ``model`` is a runtime, not a model that has yet to be opened."""
     return isinstance(model, Runtime)

@@ -1,4 +1,4 @@
-"""OpenVINO as a runtime: a second engine that reads the same file.
+"""OpenVINO as a runtime: a second engine for the same ONNX file.
 
 https://docs.openvino.ai.
 """
@@ -25,16 +25,16 @@ from runtimes.onnx_graph.quantized import is_quantized
 class OpenVinoRuntime(Runtime):
     """One ONNX model on OpenVINO's CPU device, computing in float32.
 
-    Operators check no shapes while they run: where dynamic dimensions turn out not to fit each
-    other, results are whatever was in memory, and no error tells.
+    Its operators do not check shapes at run time: if dynamic dimensions turn out to be
+    incompatible, the results are whatever was in memory, and there is no error.
 
     Args:
         model: The path of an ONNX file, or a graph.
-        threads: The number of threads; OpenVINO chooses by default.
+        threads: The number of threads; by default OpenVINO chooses.
 
     Raises:
         RuntimeUnavailable: OpenVINO is not installed.
-        ModelError: OpenVINO does not read the model.
+        ModelError: OpenVINO cannot read the model.
     """
 
     engine = "OpenVINO"
@@ -54,7 +54,7 @@ class OpenVinoRuntime(Runtime):
         found = Loaded(
             model_inputs(graph), model_outputs(graph), _placement(compiled), is_quantized(graph)
         )
-        # Names of ports may be lost where outputs are only passed on: order is what is kept.
+        # Port names may be lost where an output is only passed through; the order is kept.
         self._ports = dict(zip((s.name for s in found.outputs), compiled.outputs, strict=True))
         self._request = compiled.create_infer_request()
         return found
@@ -72,7 +72,7 @@ class OpenVinoRuntime(Runtime):
         self._ports = {}
 
     def _explain(self, error: Exception) -> str:
-        # The last line is the reason; those before say where in OpenVINO's source it was found.
+        # The last line is the reason; the lines before it point into OpenVINO's source.
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return (lines[-1] if lines else type(error).__name__)[:300]
 
@@ -81,7 +81,7 @@ class OpenVinoRuntime(Runtime):
 
 
 def require_openvino() -> Any:
-    """Import OpenVINO; ``RuntimeUnavailable`` with the command that installs it."""
+    """Import OpenVINO, or raise ``RuntimeUnavailable`` with the command that installs it."""
     try:
         return import_module("openvino")
     except ImportError as error:

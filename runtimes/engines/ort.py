@@ -35,7 +35,7 @@ from runtimes.onnx_graph.quantized import is_quantized
 __all__ = ["NO_SPINNING", "PROVIDERS", "Optimization", "OrtRuntime", "explain"]
 
 NO_SPINNING = {"session.intra_op.allow_spinning": "0"}
-"""For sessions that take turns with other work: threads that spin would slow that down."""
+"""For sessions that alternate with other work, which spinning threads would slow down."""
 
 
 class OrtRuntime(Runtime):
@@ -44,20 +44,20 @@ class OrtRuntime(Runtime):
     Args:
         model: The path of an ONNX file, or a graph.
         provider: ``cpu`` or ``cuda``; on CUDA, INT8 models are refused.
-        threads: The number of intra-op threads; ONNX Runtime chooses by default.
-        optimization: How far ONNX Runtime optimizes the graph.
-        optimized_model_path: Where to write the graph as ONNX Runtime optimized it.
+        threads: The number of intra-op threads; by default ONNX Runtime chooses.
+        optimization: ONNX Runtime's graph optimization level.
+        optimized_model_path: Where to write the graph after ONNX Runtime's optimizations.
         config: Further session configuration entries.
-        profile_prefix: Where to write the times of the operators, see ``end_profiling``.
+        profile_prefix: Path prefix for the profiler's output, see ``end_profiling``.
         arena: Whether to keep memory between runs, which is faster.
-        allow_fallback: Whether nodes may run elsewhere than on ``provider``.
+        allow_fallback: Whether nodes may run on a provider other than ``provider``.
         cuda: Options of the CUDA provider.
-        initializers: An ``OrtValue`` by name in the place of the model's own, which the session
-            shares with whoever else has it.
+        initializers: Maps names of initializers to ``OrtValue`` objects that replace them; their
+            memory can be shared with other sessions.
 
     Raises:
-        RuntimeUnavailable: The provider is not there, or a node would run elsewhere.
-        ModelError: The model does not load; names the node.
+        RuntimeUnavailable: The provider is not available, or a node would run on another one.
+        ModelError: The model does not load; the message names the node.
     """
 
     engine = "ONNX Runtime"
@@ -78,7 +78,7 @@ class OrtRuntime(Runtime):
         initializers: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self._allow_fallback = allow_fallback
-        self._initializers = initializers  # the session uses their memory, but does not hold it
+        self._initializers = initializers  # the session uses their memory without keeping it alive
         self._cuda = (cuda or CudaOptions()) if provider == "cuda" else None
         self._settings = SessionSettings(
             provider,
@@ -93,20 +93,20 @@ class OrtRuntime(Runtime):
         super().__init__(model, name=name_of(model), threads=threads)
 
     def end_profiling(self) -> Path:
-        """Write what the profiler recorded; give the file (JSON, Chrome's trace format)."""
+        """Write what the profiler recorded and return the file (JSON, Chrome's trace format)."""
         return Path(self._session.end_profiling())
 
     def _load(self, source: ModelSource) -> Loaded:
         self._ort = require_onnxruntime()
         provider = self._settings.provider
         require_provider(provider, self._ort.get_available_providers())
-        # For a path as well: the checks come before ONNX Runtime's parser.
+        # Also for a path: our checks run before ONNX Runtime's parser sees the file.
         self._graph: ir.Model | None = _graph_of(source)
         quantized = is_quantized(self._graph)
         if self._cuda and quantized:
             raise refuse_quantized(self.name)
         self._session = open_session(self._ort, source, self._settings, self._initializers)
-        self._graph = None  # needed to explain what goes wrong until here
+        self._graph = None  # needed only to explain errors up to this point
         self._run_options = self._ort.RunOptions()
         self._run_options.log_severity_level = FATAL
         placement = judge_placement(
@@ -172,7 +172,7 @@ def _graph_of(model: ModelSource) -> ir.Model:
 
 
 def _dtype(name: str) -> np.dtype[Any] | None:
-    """The numpy dtype of ONNX Runtime's element type, ``float`` say."""
+    """The numpy dtype of one of ONNX Runtime's element types, such as ``float``."""
     numpy_names = {"float": "float32", "double": "float64", "string": "object"}
     if name != "bfloat16":
         try:

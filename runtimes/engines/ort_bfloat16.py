@@ -1,4 +1,4 @@
-"""bfloat16 in and out of ONNX Runtime, whose Python interface has no NumPy type for it."""
+"""bfloat16 inputs and outputs for ONNX Runtime, whose Python API has no NumPy type for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def is_bfloat16(dtype: np.dtype[Any]) -> bool:
 
 
 def run_narrow(session: Any, names: Sequence[str], feed: Feed, options: Any) -> list[Array]:
-    """``session.run`` where inputs or outputs are bfloat16, by ONNX Runtime's own values."""
+    """``session.run`` with bfloat16 inputs or outputs, by means of ``OrtValue`` objects."""
     values = {name: _to_value(array) for name, array in feed.items()}
     return [_to_array(value) for value in session.run_with_ort_values(list(names), values, options)]
 
@@ -41,7 +41,7 @@ def _to_array(value: Any) -> Array:
 
     shape = tuple(value.shape())
     count = int(np.prod(shape, dtype=np.int64))
-    # The buffer belongs to ``value``: copied before it goes.
+    # The buffer belongs to ``value``: copy it before it is freed.
     bits = np.array((ctypes.c_uint16 * count).from_address(value.data_ptr()), dtype=np.uint16)
     narrow: Array = bits.view(ml_dtypes.bfloat16).reshape(shape)
     return narrow

@@ -1,4 +1,4 @@
-"""ONNX Runtime's CUDA provider: its options, and runs whose data stay on the device.
+"""ONNX Runtime's CUDA provider: its options, and runs whose data stays on the device.
 
 https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html
 """
@@ -15,13 +15,13 @@ from runtimes.errors import ModelError
 
 @dataclass(frozen=True)
 class CudaOptions:
-    """How CUDA is used.
+    """Options of the CUDA provider.
 
-    ``tf32``: multiply float32 with ten bits of mantissa, faster and off by 1e-3 of the value;
-    off unless speed is what is measured. ``memory_limit_bytes`` bounds the arena, and
-    ``grow_exactly`` lets it take what is asked for instead of powers of two. ``graph_capture``:
-    record the kernels of the first run and replay them, which needs fixed shapes and every node on
-    the GPU. ``device``: the GPU's index.
+    ``tf32``: multiply float32 values with ten bits of mantissa, which is faster and has a relative
+    error of 1e-3; leave it off unless only speed is measured. ``memory_limit_bytes`` limits the
+    arena, and ``grow_exactly`` lets it grow by the requested size instead of by powers of two.
+    ``graph_capture``: record the kernels of the first run and replay them, which needs fixed shapes
+    and every node on the GPU. ``device``: the GPU's index.
     """
 
     tf32: bool = False
@@ -43,21 +43,21 @@ class CudaOptions:
         return options
 
     def place(self) -> dict[str, Any]:
-        """Where arrays go, as ``OrtValue.ortvalue_from_numpy`` has it."""
+        """The device of arrays, as arguments of ``OrtValue.ortvalue_from_numpy``."""
         return {"device_type": "cuda", "device_id": self.device}
 
 
 def refuse_quantized(model: str) -> ModelError:
-    """Why a quantized model does not run on CUDA, and what to do."""
+    """The error that says why a quantized model does not run on CUDA, and what to do."""
     return ModelError(
         f"{model} is an INT8 model, and the CUDA provider has no INT8 kernels: its quantized "
-        "operators would run on the CPU, with copies both ways. On a GPU use the float model in "
-        "fp16, or the TensorRT provider; or run this file on the CPU (--provider cpu)"
+        "operators would run on the CPU, with copies in both directions. On a GPU, use the "
+        "model in fp16, or the TensorRT provider; or run this file on the CPU (--provider cpu)"
     )
 
 
 def run_bound(session: Any, feed: Feed, outputs: Sequence[str], options: Any) -> list[Array]:
-    """Run once with inputs copied to the device by the binding and outputs copied back."""
+    """Run once; the I/O binding copies inputs to the device and outputs back."""
     binding = session.io_binding()
     for name, values in feed.items():
         binding.bind_cpu_input(name, values)
@@ -76,15 +76,15 @@ def prepare_bound(
     to_device: Callable[[Array], Any],
     device: int,
 ) -> Callable[[], object]:
-    """A function that runs with inputs and outputs that stay on the device, and waits for it.
+    """A function that runs the model on the device, without copies, and waits until it is done.
 
-    Copies are left out, as in a pipeline that works on the GPU all through; the addresses stay
-    the same, which graph capture needs.
+    Inputs and outputs stay on the device, as in a pipeline that runs entirely on the GPU. Their
+    addresses stay the same, which graph capture needs.
     """
     binding = session.io_binding()
     for name, values in feed.items():
         binding.bind_ortvalue_input(name, to_device(values))
-    # What a run gives lies where the first one put it: later ones write to the same place.
+    # Bind the outputs to the memory of the first run, so that later runs write there too.
     for name in outputs:
         binding.bind_output(name, "cuda", device)
     session.run_with_iobinding(binding, options)

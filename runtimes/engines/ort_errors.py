@@ -1,4 +1,4 @@
-"""What ONNX Runtime's exceptions say, with the node that they are about first."""
+"""ONNX Runtime's error messages, rewritten to begin with the node they are about."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import onnx_ir as ir
 
 
 def is_onnxruntimes(error: Exception) -> bool:
-    """Whether ONNX Runtime raised ``error``; its classes have no common base of their own."""
+    """Whether ONNX Runtime raised ``error``; its exception classes have no common base class."""
     return type(error).__module__ == "onnxruntime.capi.onnxruntime_pybind11_state"
 
 
 def explain(error: Exception, model: ir.Model | None = None) -> str:
-    """ONNX Runtime's message in one line, the node that it is about first.
+    """ONNX Runtime's message in one line that begins with the node it is about.
 
-    Some messages name the operator only; then the node is the first of its kind in ``model``.
+    Some messages name only the operator; the node is then the first such node in ``model``.
     """
     text = re.sub(r"\s+", " ", str(error)).strip()
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
-    text = re.sub(r"(?:/[\w.+-]+)+\.(?:cc|h):\d+ ", "", text)  # where in ORT's own source
+    text = re.sub(r"(?:/[\w.+-]+)+\.(?:cc|h):\d+ ", "", text)  # a position in ORT's own source
     for pattern in (
         r"while running (?P<op>[\w.]+) node\. Name:'(?P<name>[^']*)'",
         r"find an implementation for (?P<op>[\w.]+)\(\d+\) node with name '(?P<name>[^']*)'",
@@ -39,9 +39,9 @@ def explain(error: Exception, model: ir.Model | None = None) -> str:
 
 
 def _memory(text: str) -> str | None:
-    """What to say of a message about memory that is not to be had."""
+    """What to say about a failed allocation, None if the message is about something else."""
     found = re.search(r"allocate memory for requested buffer of size (\d+)", text)
     if found is None and "bad_alloc" not in text:
         return None
     size = f"{int(found[1]) / 1e9:.1f} GB at once" if found else "more"
-    return f"it needs {size}, and there is not that much memory; try a smaller batch"
+    return f"out of memory: it needs {size}; try a smaller batch"

@@ -1,4 +1,4 @@
-"""That exactly one ONNX Runtime is installed."""
+"""Check that exactly one ONNX Runtime distribution is installed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runtimes.extras import missing_extra, pip_install
 
 
 def is_installed(distribution: str) -> bool:
-    """Whether a distribution of that name is installed in this environment."""
+    """Whether a distribution with this name is installed in this environment."""
     try:
         metadata.distribution(distribution)
     except metadata.PackageNotFoundError:
@@ -20,23 +20,23 @@ def is_installed(distribution: str) -> bool:
 
 
 def require_onnxruntime(installed: Callable[[str], bool] = is_installed) -> Any:
-    """Import ONNX Runtime and give the module back.
+    """Import ONNX Runtime and return the module.
 
-    The distributions ``onnxruntime`` and ``onnxruntime-gpu`` hold the same files, so with both
-    installed the one written last wins, silently. Raises ``RuntimeUnavailable`` with the command
-    that mends it when neither or both are installed, or when the module does not load.
-    ``installed`` tells whether a distribution is there.
+    The distributions ``onnxruntime`` and ``onnxruntime-gpu`` contain the same files, so if both are
+    installed, the one installed last silently overwrites the other. Raises ``RuntimeUnavailable``,
+    with the command that fixes it, if neither or both are installed, or if the module does not
+    load. ``installed`` tells whether a distribution is installed.
     """
     cpu, gpu = installed("onnxruntime"), installed("onnxruntime-gpu")
     if cpu and gpu:
         raise RuntimeUnavailable(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; "
             "keep one: pip uninstall -y onnxruntime onnxruntime-gpu && "
-            f"{pip_install('gpu')} (or the extra 'cpu')"
+            f"{pip_install('gpu')} (or, without an NVIDIA GPU, the extra 'cpu')"
         )
     if not cpu and not gpu:
         raise RuntimeUnavailable(
-            f"{missing_extra('ONNX Runtime', 'cpu')} (for an NVIDIA GPU the extra 'gpu')"
+            f"{missing_extra('ONNX Runtime', 'cpu')} (for an NVIDIA GPU, the extra 'gpu')"
         )
     try:
         return import_module("onnxruntime")

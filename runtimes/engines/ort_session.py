@@ -1,4 +1,4 @@
-"""How a session of ONNX Runtime is opened: its options, and the model in a form that it takes."""
+"""How an ONNX Runtime session is opened: its options, and the model as a path or as bytes."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from runtimes.onnx_files.load_save import ModelSource, weight_bytes
 Optimization = Literal["disabled", "basic", "extended", "all"]
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-"""ONNX Runtime's providers, by the names that users give them."""
+"""ONNX Runtime's providers, by the names that users write."""
 
 FATAL = 4
-"""The severity below which nothing is logged: every error is raised as an exception as well."""
+"""Log only from this severity up: every error is raised as an exception anyway."""
 
-# A protobuf message cannot exceed 2 GiB: larger models reach the session through files.
+# A protobuf message cannot exceed 2 GiB: larger models are passed to the session as files.
 _IN_MEMORY_BELOW_BYTES = 1_500_000_000
 
 
 @dataclass(frozen=True)
 class SessionSettings:
-    """What a session is opened with; ``OrtRuntime`` says what each setting means."""
+    """The settings of a session; ``OrtRuntime`` says what each one means."""
 
     provider: str
     threads: int | None
@@ -61,7 +61,7 @@ class SessionSettings:
         return options
 
     def to_providers(self) -> list[Any]:
-        """The one provider, with its options where it has some."""
+        """The one provider, with its options if it has any."""
         name = PROVIDERS[self.provider]
         return [name if self.cuda is None else (name, self.cuda.to_provider_options())]
 
@@ -69,9 +69,9 @@ class SessionSettings:
 def open_session(
     ort: Any, model: ModelSource, settings: SessionSettings, initializers: Mapping[str, Any]
 ) -> Any:
-    """A session that never falls back to another provider in silence.
+    """A session that never falls back silently to another provider.
 
-    It uses the memory of ``initializers`` without holding it: the caller keeps them.
+    It uses the memory of ``initializers`` but does not keep it alive: the caller must.
     """
     options = settings.to_options(ort)
     for key, shared in initializers.items():
@@ -84,7 +84,7 @@ def open_session(
 
 
 def require_provider(provider: str, available: Sequence[str]) -> None:
-    """Raise ``RuntimeUnavailable`` where the provider is unknown, or not among ``available``."""
+    """Raise ``RuntimeUnavailable`` if the provider is unknown or not among ``available``."""
     if provider not in PROVIDERS:
         raise RuntimeUnavailable(
             f"there is no provider {provider!r}; kilnx runs models on: "
@@ -102,7 +102,7 @@ def _advice(provider: str) -> str:
         return ""
     return (
         f". For an NVIDIA GPU: pip uninstall -y onnxruntime && {pip_install('gpu')}, "
-        "with the CUDA libraries that it needs"
+        "and install the CUDA libraries that it needs"
     )
 
 
@@ -117,7 +117,7 @@ def _level(ort: Any, optimization: Optimization) -> Any:
 
 
 def _readable(model: ModelSource, stack: ExitStack) -> str | bytes:
-    """The model as a path or as bytes; a large graph is in a file while ``stack`` is open."""
+    """The model as a path or bytes; a large graph is kept in a file until ``stack`` is closed."""
     if not isinstance(model, ir.Model):
         return os.fspath(model)
     if _fits_in_memory(model):

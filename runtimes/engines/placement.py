@@ -1,4 +1,4 @@
-"""Which execution provider runs each node, as ONNX Runtime itself says."""
+"""Which execution provider runs each node, as reported by ONNX Runtime itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from runtimes.errors import RuntimeUnavailable
 
 RECORD = {"session.record_ep_graph_assignment_info": "1"}
-"""Session configuration that lets ONNX Runtime remember its assignment."""
+"""Session configuration that makes ONNX Runtime record which provider each node runs on."""
 
 _CPU = "CPUExecutionProvider"
 
@@ -28,10 +28,10 @@ class NodePlacement:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a model's nodes run: how many on each provider, and which are not where they should be.
+    """Where a model's nodes run: how many on each provider, and which are on the wrong one.
 
-    ``asked`` is the name that the user gave. ``counts`` is None where nobody counts the nodes:
-    ONNX Runtime before 1.24, with the CPU as its only provider.
+    ``asked`` is the name that the user gave. ``counts`` is None if the counts are not known, as
+    with ONNX Runtime before 1.24 and the CPU as its only provider.
     """
 
     asked: str
@@ -48,16 +48,16 @@ class Placement:
 def read_placement(session: Any) -> list[NodePlacement] | None:
     """Every node's provider, from a session that was opened with ``RECORD``.
 
-    None where nothing but the CPU can run a node and this ONNX Runtime does not list them.
-    Raises ``RuntimeUnavailable`` where it does not say which of several providers runs a node.
+    None if only the CPU can run a node and this ONNX Runtime does not list the nodes. Raises
+    ``RuntimeUnavailable`` if it does not report which of several providers runs a node.
     """
     read = getattr(session, "get_provider_graph_assignment_info", None)
     if read is None and session.get_providers() == [_CPU]:
         return None
     if read is None:
         raise RuntimeUnavailable(
-            "this ONNX Runtime does not say on which provider its nodes run, so nobody could tell "
-            "whether the one that was asked for did: pip install --upgrade 'onnxruntime>=1.24' "
+            "this ONNX Runtime does not report on which provider its nodes run, so the requested "
+            "provider cannot be verified: pip install --upgrade 'onnxruntime>=1.24' "
             "(onnxruntime-gpu for CUDA)"
         )
     return [

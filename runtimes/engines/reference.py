@@ -1,4 +1,4 @@
-"""The ONNX reference evaluator as a runtime: slow, simple, and what the specification means.
+"""The ONNX reference evaluator as a runtime: slow, simple, and true to the specification.
 
 https://onnx.ai/onnx/api/reference.html
 """
@@ -33,7 +33,7 @@ class ReferenceRuntime(Runtime):
         model: The path of an ONNX file, or a graph.
 
     Raises:
-        ModelError: The evaluator lacks an operator; names it.
+        ModelError: The evaluator lacks an operator; the message names it.
     """
 
     engine = "the ONNX reference evaluator"
@@ -76,9 +76,10 @@ class ReferenceRuntime(Runtime):
 
 
 def _evaluable(graph: ir.Model) -> Any:
-    """The model as a proto in which every output has a name.
+    """The model as a proto in which every node output has a name.
 
-    The evaluator keeps an output without one where it looks for inputs that are left out.
+    The evaluator stores an unnamed output under the empty name, where it would then find a value
+    for inputs that are left out.
     """
     copy = self_contained(graph)
     for place, node in enumerate(ir.traversal.RecursiveGraphIterator(copy.graph)):

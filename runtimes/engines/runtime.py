@@ -1,7 +1,7 @@
-"""What every engine is: one loaded model that can be run, asked about itself, and closed.
+"""The base class of all engines: one loaded model that can be inspected, run and closed.
 
-An engine fills in how it loads, runs and lets go of a model; checks, errors and the ``with`` block
-are the same for all and stand here. Nothing outside needs to know which engine it has.
+An engine implements how it loads, runs and frees a model. Checks, errors and the ``with`` block
+are the same for all engines and are here. Callers need not know which engine they have.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from runtimes.onnx_files.load_save import ModelSource
 
 @dataclass(frozen=True)
 class Loaded:
-    """What an engine knows about a model as soon as it has loaded it."""
+    """What an engine knows about a model once it has loaded it."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -35,16 +35,16 @@ class Loaded:
 
 
 class Runtime(Closable):
-    """One model in one engine, loaded when it is made; use it in a ``with`` block.
+    """One model in one engine, loaded by the constructor; use it in a ``with`` block.
 
     Attributes:
-        name: What messages call the model: its path, else its own name.
-        inputs: What ``run`` takes; the first axis is the sample.
-        optional_inputs: What may be fed as well; else a default in the file holds.
-        outputs: What ``run`` gives.
+        name: The model's name in messages: its path, or else its own name.
+        inputs: What ``run`` takes; the first axis is the batch.
+        optional_inputs: Inputs that may be left out; the file has a default for them.
+        outputs: What ``run`` returns.
         placement: Where the model's nodes run.
         quantized: Whether some operator works on, or stores weights as, quantized integers.
-        threads: The threads that were asked for, None where the engine chooses.
+        threads: The requested number of threads, None if the engine chooses.
 
     Raises:
         ModelError: The engine cannot load the model.
@@ -52,7 +52,7 @@ class Runtime(Closable):
     """
 
     engine: ClassVar[str]
-    """What messages call the engine."""
+    """The engine's name in messages."""
 
     name: str
     inputs: tuple[TensorSpec, ...]
@@ -77,7 +77,7 @@ class Runtime(Closable):
 
     @property
     def source(self) -> ModelSource | LiveModel:
-        """What was opened: a path, a graph, or a live Keras model and how it is called."""
+        """What was opened: a path, a graph, or a live Keras model with its call signature."""
         return self._require_open()
 
     def run(self, feed: Feed, outputs: Sequence[str] | None = None) -> dict[str, Array]:
@@ -85,7 +85,7 @@ class Runtime(Closable):
 
         Args:
             feed: Arrays named after the inputs.
-            outputs: Names of the outputs to give back; all of them by default.
+            outputs: Names of the outputs to return; all of them by default.
 
         Returns:
             Arrays named after the outputs.
@@ -107,12 +107,12 @@ class Runtime(Closable):
         return dict(zip(names, found, strict=True))
 
     def prepare(self, feed: Feed) -> Callable[[], object]:
-        """Check ``feed`` once and give a function that runs it and nothing else, for timing."""
+        """Check ``feed`` once and return a function that only runs it, for timing."""
         self.run(feed)
         return self._prepare(feed)
 
     def close(self) -> None:
-        """Free the model; ``run`` may not be called afterwards. Once more does nothing."""
+        """Free the model; ``run`` must not be called afterwards. Closing again does nothing."""
         if self._source is not None:
             self._source = None
             self._unload()
@@ -123,31 +123,31 @@ class Runtime(Closable):
 
     @abstractmethod
     def _load(self, source: Any) -> Loaded:
-        """Load ``source``, of the type that the engine was given, and say what it is."""
+        """Load ``source``, which has the type that the engine's constructor takes."""
 
     @abstractmethod
     def _run(self, feed: Feed, names: Sequence[str]) -> Sequence[Array]:
-        """The outputs called ``names`` for a feed that fits."""
+        """The outputs called ``names`` for a feed that was already checked."""
 
     @abstractmethod
     def _unload(self) -> None:
-        """Let go of what ``_load`` made."""
+        """Free what ``_load`` created."""
 
     def _prepare(self, feed: Feed) -> Callable[[], object]:
-        """A function that runs ``feed``, with as little beside as the engine allows."""
+        """A function that runs ``feed`` with as little overhead as the engine allows."""
         return lambda: self._run(feed, self._output_names)
 
     def _is_models_fault(self, error: Exception) -> bool:
-        """Whether an exception of the engine speaks of the model rather than of a bug here."""
+        """Whether the engine's exception is about the model and not a bug in kilnx."""
         return True
 
     def _explain(self, error: Exception) -> str:
-        """What an exception of the engine says, in one line."""
+        """The engine's error message in one line."""
         return f"{type(error).__name__}: {first_line(error)}"
 
     @contextmanager
     def _naming(self, what: str) -> Iterator[None]:
-        """Make an exception of the engine one that names the model and says ``what`` it did."""
+        """Turn the engine's exceptions into a ``ModelError`` that names the model and ``what``."""
         try:
             yield
         except (KilnxError, MemoryError):
@@ -165,13 +165,13 @@ class Runtime(Closable):
 
 
 def check_threads(threads: int | None) -> None:
-    """Raise ``ValueError`` for a number of threads that is below one."""
+    """Raise ``ValueError`` if the number of threads is below one."""
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, not {threads}")
 
 
 def name_of(model: ModelSource) -> str:
-    """What messages call an ONNX model: its path, else the name of its graph."""
+    """An ONNX model's name in messages: its path, or else the name of its graph."""
     if isinstance(model, ir.Model):
         return model.graph.name or "the ONNX model"
     return os.fspath(model)

@@ -1,4 +1,4 @@
-"""A model in memory that refers to no file, for engines that are given bytes."""
+"""A model in memory that refers to no file, for engines that take bytes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 
 def self_contained(model: ir.Model) -> ir.Model:
-    """A copy of ``model`` with its external weights in it; the others are shared."""
+    """A copy of ``model`` with its external weights loaded; all other weights are shared."""
     copy = model.clone()
     for graph in copy.graphs():
         for value in graph.initializers.values():

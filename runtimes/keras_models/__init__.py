@@ -1,1 +1,1 @@
-"""Keras models of versions 1 to 3 read from files, and their configuration."""
+"""Reading models of Keras 1 to 3 from files, and their configuration."""

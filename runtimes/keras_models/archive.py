@@ -1,4 +1,4 @@
-"""From the configuration and the weights in a Keras file to a live model."""
+"""Build a live model from the configuration and the weights in a Keras file."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from runtimes.keras_models.weights import load_weights
 def load_file(
     saved: SavedConfig, custom_objects: dict[str, Any], unsafe: bool, weights: Path | None
 ) -> Any:
-    """Make the model of ``saved`` with the weights of its file, or those of ``weights``.
+    """Build the model of ``saved`` with the weights of its file, or those of ``weights``.
 
-    Raises ``ConversionError`` for what the user has to add, and ``ModelError`` for a file that
-    Keras cannot make a model of.
+    Raises ``ConversionError`` if the user has to supply something, and ``ModelError`` for a file
+    that Keras cannot load.
     """
     path = saved.path
-    # The optimizer and the loss have no part in inference, and may be the user's own.
+    # The optimizer and the loss are not used for inference, and may be custom classes.
     inference = {key: value for key, value in saved.config.items() if key != "compile_config"}
     config, changed = with_own_functions(inference, custom_objects)
     if not unsafe and (code := list(code_in(config))):
         raise ConversionError(_of_code(path, code))
     if saved.container == "json" and weights is None:
         raise ConversionError(
-            f"{path} is the configuration of a model without its weights; give them with "
+            f"{path} is the configuration of a model, without its weights; give them with "
             "--weights model.h5 (weights='model.h5')"
         )
     try:
@@ -60,7 +60,7 @@ def load_file(
     if weights is not None or saved.container == "hdf5":
         if not model.built:
             raise ConversionError(
-                f"{path} does not say the shape of the model's inputs, so the model has no "
+                f"{path} does not record the shape of the model's inputs, so the model has no "
                 "variables to load the weights into; add an Input to it and save it again"
             )
         load_weights(model, weights or path)
@@ -85,7 +85,7 @@ def _from_config(
     from keras.src.saving import serialization_lib
 
     if saved.container == "hdf5" and saved.major >= 3:
-        # HDF5 keeps the old form of a configuration, which has no public reader.
+        # HDF5 files keep the old configuration format, which has no public reader.
         legacy = saving_options.keras_option_scope(use_legacy_config=True)
         known = {**_operations(), **custom_objects}
         with legacy, serialization_lib.SafeModeScope(not unsafe):
@@ -97,7 +97,7 @@ def _from_config(
 
 
 def _operations() -> dict[str, Any]:
-    """Keras' operations such as ``x + 1`` by class name, which its reader of HDF5 lacks."""
+    """Keras' operations, such as ``x + 1``, by class name; its HDF5 reader does not know them."""
     import keras
 
     pending, found = [keras.Operation], {}
@@ -111,9 +111,9 @@ def _operations() -> dict[str, Any]:
 
 @contextmanager
 def _archive(saved: SavedConfig, config: dict[str, Any] | None) -> Iterator[Path]:
-    """A path that Keras takes for a ``.keras`` file, with ``config`` instead of its own.
+    """A path that Keras accepts as a ``.keras`` file, with ``config`` instead of its own.
 
-    Keras tells its format by the ending of the file alone.
+    Keras recognizes its format by the file extension only.
     """
     if config is None and (saved.container == "folder" or saved.path.suffix == ".keras"):
         yield saved.path
@@ -149,19 +149,19 @@ def _write_archive(saved: SavedConfig, config: dict[str, Any], target: Path) -> 
 
 def _of_code(path: Path, code: list[str]) -> str:
     own = (
-        "give functions of your own with the names of the Lambda layers, with --custom "
+        "supply your own functions with the names of the Lambda layers, with --custom "
         "my_layers.py (custom_objects={'name': function}); or, "
         if any("Lambda layer" in text for text in code)
         else ""
     )
     return (
         f"{path} holds code that loading it would run: {'; '.join(code)}. To load it, {own}if you "
-        "trust where it comes from, use --unsafe (unsafe=True)"
+        "trust its source, use --unsafe (unsafe=True)"
     )
 
 
 def _explained(saved: SavedConfig, error: Exception) -> ConversionError | ModelError:
-    """Say what is missing, from what Keras says when it cannot load a file."""
+    """Turn Keras' error for a file that it cannot load into one that says what is missing."""
     path, text = saved.path, str(error)
     if "safe_mode" in text:
         return ConversionError(_of_code(path, [first_line(error)]))
@@ -173,8 +173,8 @@ def _explained(saved: SavedConfig, error: Exception) -> ConversionError | ModelE
         )
     if (undefined := _within(error, NameError)) is not None:
         return ConversionError(
-            f"the code in {path} uses a name that it does not define ({undefined}); give "
-            "a function of your own with the name of the Lambda layer, with --custom "
+            f"the code in {path} uses a name that it does not define ({undefined}); supply "
+            "your own function with the name of the Lambda layer, with --custom "
             "my_layers.py (custom_objects={'name': function})"
         )
     unknown = re.search(
@@ -197,7 +197,7 @@ def _explained(saved: SavedConfig, error: Exception) -> ConversionError | ModelE
 
 
 def _too_old(saved: SavedConfig) -> str:
-    """What to do about a file of a newer Keras than this one, which may use what this one lacks."""
+    """What to do about a file from a newer Keras, which may use features that this one lacks."""
     import keras
 
     wrote, reads = (_release(version) for version in (saved.version, keras.__version__))
@@ -210,12 +210,12 @@ def _too_old(saved: SavedConfig) -> str:
 
 
 def _release(version: str) -> tuple[int, ...]:
-    """Major and minor version, by which Keras changes what it saves; nothing for an unknown one."""
+    """Major and minor version, which determine the file format; empty for an unknown version."""
     return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
 def _within(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:
-    """The error of that kind which ``error`` came of: Keras says another one in its place."""
+    """The first error of this kind among the causes of ``error``; Keras wraps the original."""
     while error is not None and not isinstance(error, kind):
         error = error.__cause__ or error.__context__
     return error

@@ -1,8 +1,8 @@
-"""Code inside a Keras file: where it is, what it is, and the user's own in its place.
+"""Code inside a Keras file: finding it, describing it, and replacing it by the user's own.
 
 A Lambda layer holds the bytecode of its function, and other layers hold pickles or whole
-TensorFlow programs. Keras has a safe mode against them; here they are found before Keras sees
-the file, so that a user reads all of them at once and by name.
+TensorFlow programs. Keras' safe mode rejects them; here they are found before Keras sees the file,
+so that the user gets one message that names all of them.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _PROGRAMS = {
     "FlaxLayer": "a pickled Flax module",
     "JaxLayer": "a pickled JAX function",
 }
-# A marshalled code object begins so, with and without the flag of a reference: in base64, and as
-# Keras 1 wrote it, its bytes as characters.
+# The first bytes of a marshalled code object, with and without the reference flag: in base64, and
+# as characters, which is how Keras 1 wrote it.
 _MARSHALLED = ("4w", "Yw", "\xe3", "c\0")
 _NAMES_SHOWN = 6
 
@@ -52,7 +52,7 @@ def code_in(config: Any, owner: str = "the model") -> Iterator[str]:
 
 
 def bytecode(value: Any) -> Any:
-    """A function as Keras writes it, a list of code, defaults and closure; else ``None``."""
+    """A function as Keras saves it, a list of code, defaults and closure; otherwise ``None``."""
     if isinstance(value, dict):
         inner = value.get("config") if value.get("class_name") == "__lambda__" else value
         if not isinstance(inner, dict):
@@ -68,13 +68,13 @@ def bytecode(value: Any) -> Any:
 
 
 def _described(code: str) -> str:
-    """What a function is called and what it names, read without running or unpacking it."""
+    """A function's name and the names that it uses, read without running or unmarshalling it."""
     names: list[str] = []
     try:
         data = base64.b64decode(code)
     except ValueError:
         data = code.encode("latin-1", "replace")
-    # Short strings, plain or interned: a type, a length in one byte, the characters.
+    # Short strings, plain or interned: a type byte, a length byte, the characters.
     for match in re.finditer(rb"[zZ\xfa\xda](?=(.))", data, re.DOTALL):
         start, length = match.end() + 1, match.group(1)[0]
         text = data[start : start + length]
@@ -85,9 +85,9 @@ def _described(code: str) -> str:
 
 
 def with_own_functions(config: Any, custom_objects: Mapping[str, Any]) -> tuple[Any, bool]:
-    """Let functions of ``custom_objects`` named after Lambda layers stand for these layers' code.
+    """Replace the code of Lambda layers by functions in ``custom_objects`` with the same names.
 
-    Returns the configuration and whether it is another one.
+    Returns the configuration and whether it was changed.
     """
     if isinstance(config, list):
         parts = [with_own_functions(part, custom_objects) for part in config]
@@ -111,5 +111,5 @@ def with_own_functions(config: Any, custom_objects: Mapping[str, Any]) -> tuple[
 
 
 def own_function(name: str) -> dict[str, Any]:
-    """How a configuration refers to a function among the custom objects."""
+    """The reference to a custom object's function in a configuration."""
     return {"module": None, "class_name": "function", "config": name, "registered_name": name}

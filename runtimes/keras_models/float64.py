@@ -1,4 +1,4 @@
-"""A Keras model in double precision: the same layers and weights, other dtypes."""
+"""A Keras model in double precision: the same layers and weights with float64 dtypes."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ def double_model(model: Any) -> Any:
     """A copy of a functional or sequential Keras model that computes in float64.
 
     Raises ``ModelError`` for a model that cannot be rebuilt from its configuration: a subclassed
-    one, or one with code that the configuration does not hold.
+    model, or one with code that is not in the configuration.
     """
     import keras
 
     if not isinstance(model, keras.Sequential) and type(model).__name__ != "Functional":
-        raise ModelError(f"{model.name} is subclassed: its configuration does not rebuild it")
+        raise ModelError(f"{model.name} is subclassed: it cannot be rebuilt from its configuration")
     own = {type(layer).__name__: type(layer) for layer in model._flatten_layers()}
     try:
         copy = type(model).from_config(_widened(model.get_config()), custom_objects=own)
         for wide, narrow in zip(copy.weights, model.weights, strict=True):
-            wide.assign(narrow)  # one at a time: all of them are a model's memory once more
+            wide.assign(narrow)  # one at a time, to avoid a second copy of all weights
         for wide, narrow in zip(_remembered(copy), _remembered(model), strict=True):
             wide.assign(narrow)
-    except Exception as error:  # the user's layers may raise anything
+    except Exception as error:  # custom layers may raise anything
         raise ModelError(f"{model.name} cannot be rebuilt in float64: {error}") from error
     return copy
 
 
 def _remembered(model: Any) -> list[Any]:
-    """States of recurrent layers and random seeds, which Keras does not count as weights."""
+    """States of recurrent layers and seed generators, which Keras does not list as weights."""
     import keras
 
     found: list[Any] = []
@@ -45,7 +45,7 @@ def _remembered(model: Any) -> list[Any]:
 
 
 def _widened(config: Any, key: str = "") -> Any:
-    """A configuration with every float dtype replaced, those of layers and of policies."""
+    """A configuration with every float dtype replaced, in layers and in dtype policies."""
     if isinstance(config, Mapping):
         if config.get("class_name") == "DTypePolicy":
             return {**config, "config": {"name": _dtype(config["config"]["name"])}}

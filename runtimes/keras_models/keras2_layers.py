@@ -1,4 +1,4 @@
-"""What Keras 2 had and Keras 3 has not, or has otherwise: as Keras 2 computed it."""
+"""Layers and functions of Keras 2 that Keras 3 lacks or changed, as Keras 2 computed them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from runtimes.errors import ConversionError
 from runtimes.keras_models.keras2_nodes import TEMPLATE_TENSOR
 
 HARD_SIGMOID = "hard_sigmoid_of_keras_2"
-"""Name of Keras 2's ``hard_sigmoid``, for Keras 3 has another under that name: x / 6 + 0.5.
+"""Name for Keras 2's ``hard_sigmoid``; Keras 3's function of that name is x / 6 + 0.5.
 
-It is the function's own name too: Keras copies a layer by the names of its functions.
+It must also be the function's ``__name__``: Keras copies a layer by the names of its functions.
 """
 
-# Namespaces of TensorFlow without effects, and what of its top level and of compat.v1 is such.
+# TensorFlow's namespaces without side effects, and such functions of its top level and compat.v1.
 _PURE_NAMESPACES = (
     "__operators__",
     "bitwise",
@@ -44,13 +44,13 @@ _PURE_FUNCTIONS = """
 def replacements() -> dict[str, Any]:
     """Classes and functions by the names that a rewritten Keras 2 model uses.
 
-    Made when they are needed, because Keras is imported no earlier.
+    Defined inside a function, because Keras is not imported before it is needed.
     """
     import keras
     from keras.src.applications.convnext import LayerScale
 
     class ThresholdedReLU(keras.layers.Layer):  # type: ignore[misc]
-        """``x`` where it is above ``theta``, else zero."""
+        """``x`` where it is above ``theta``, otherwise zero."""
 
         def __init__(self, theta: float = 1.0, **options: Any) -> None:
             super().__init__(**options)
@@ -60,7 +60,7 @@ def replacements() -> dict[str, Any]:
             return keras.ops.where(inputs > self.theta, inputs, keras.ops.zeros_like(inputs))
 
     class TFOpLambda(keras.layers.Layer):  # type: ignore[misc]
-        """A TensorFlow function as a layer, which Keras 2 made of it by itself."""
+        """A TensorFlow function that Keras 2 turned into a layer automatically."""
 
         def __init__(self, function: str, **options: Any) -> None:
             super().__init__(**{**options, "autocast": False})
@@ -89,7 +89,7 @@ def replacements() -> dict[str, Any]:
 
 
 def usual_names() -> dict[str, Any]:
-    """Modules by the names that code around a Keras model has them under."""
+    """Modules by the names under which code for Keras models usually imports them."""
     import math
 
     import keras
@@ -101,9 +101,9 @@ def usual_names() -> dict[str, Any]:
 
 
 def tensorflow_function(name: str) -> Callable[..., Any]:
-    """The function of TensorFlow that ``name`` says, such as ``math.add``.
+    """The TensorFlow function called ``name``, such as ``math.add``.
 
-    A file is not trusted: only functions without effects are given out. Raises
+    A file is not trusted: only functions without side effects are allowed. Raises
     ``ConversionError`` for others.
     """
     import tensorflow as tf
@@ -117,13 +117,13 @@ def tensorflow_function(name: str) -> Callable[..., Any]:
     if not pure or function.startswith("_") or not callable(found):
         raise ConversionError(
             f"the model calls the TensorFlow function tf.{name}, which is not among those that a "
-            "file may call; export the model as a SavedModel from the Keras version that made it"
+            "file may call; export a SavedModel with the Keras version that saved the file"
         )
     return cast(Callable[..., Any], found)
 
 
 def _filled(value: Any, tensors: Any) -> Any:
-    """A template with the tensors in their places."""
+    """A template with its placeholders replaced by the tensors."""
     if isinstance(value, dict):
         if value.keys() == {TEMPLATE_TENSOR}:
             return tensors[value[TEMPLATE_TENSOR]]
@@ -132,7 +132,7 @@ def _filled(value: Any, tensors: Any) -> Any:
 
 
 def _indices(spec: Any) -> Any:
-    """What stands in the brackets of an index, from JSON."""
+    """The contents of the brackets of an index expression, from JSON."""
     if isinstance(spec, dict):
         if {"start", "stop", "step"} <= spec.keys():
             return slice(*(_indices(spec[key]) for key in ("start", "stop", "step")))
@@ -144,7 +144,7 @@ def _indices(spec: Any) -> Any:
 
 
 def hard_sigmoid_of_keras_2(x: Any) -> Any:
-    """Clip(0.2 x + 0.5, 0, 1), which is ONNX's HardSigmoid as it is."""
+    """Clip(0.2 x + 0.5, 0, 1), which is exactly ONNX's HardSigmoid."""
     from keras import ops
 
     return ops.clip(0.2 * x + 0.5, 0.0, 1.0)

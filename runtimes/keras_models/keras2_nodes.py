@@ -1,9 +1,9 @@
-"""How the layers of a Keras 2 model are called, in the form of Keras 3.
+"""The layer calls of a Keras 2 model in Keras 3's format.
 
-Keras 2 writes a call as its first argument with the other ones attached to it:
-``["conv", 0, 0, {"axis": 1}]``, or a nest of these; a tensor is ``[layer, node, tensor]``, where
-``node`` counts the calls of the layer. The calls of a model that was built before count from
-one: its own inputs were the first.
+Keras 2 writes a call as its first argument with the other arguments attached to it:
+``["conv", 0, 0, {"axis": 1}]``, or a nested structure of these. A tensor is
+``[layer, node, tensor]``, where ``node`` counts the calls of the layer. For a model used as a
+layer, the count starts at one: being built on its own inputs was call zero.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Config = dict[str, Any]
 Reference = Callable[[Sequence[Any]], Any]
 
 TEMPLATE_TENSOR = "kilnx_tensor"
-"""Key of what stands for a tensor, by its position, in the template of a TensorFlow function."""
+"""Key of a tensor's placeholder in the template of a TensorFlow function; holds its position."""
 
 _TENSORFLOW = {"TFOpLambda", "SlicingOpLambda"}
 _RECURRENT = {"RNN", "LSTM", "GRU", "SimpleRNN", "Bidirectional", "ConvLSTM1D", "ConvLSTM2D"}
@@ -33,7 +33,7 @@ def connect(model: Config, layers: Sequence[Config], names: Mapping[str, str]) -
 
     def tensor(reference: Sequence[Any]) -> Any:
         layer, node, index = reference[:3]
-        # Keras looks the tensor up by its history and never at this shape.
+        # Keras looks the tensor up by its history and ignores this shape.
         history = [names[layer], node - first[layer], index]
         config = {"shape": [], "dtype": "float32", "keras_history": history}
         return {"class_name": "__keras_tensor__", "config": config}
@@ -49,9 +49,9 @@ def connect(model: Config, layers: Sequence[Config], names: Mapping[str, str]) -
 
 
 def model_ends(model: Config, layers: Sequence[Config], names: Mapping[str, str]) -> Config:
-    """The inputs and outputs of ``model`` as Keras 3 counts the calls."""
+    """The inputs and outputs of ``model``, with calls numbered as in Keras 3."""
     first = _first_calls(model, names)
-    # For its ends alone, Keras 3 counts the calls of a functional model from one as well.
+    # Only here, Keras 3 also counts the calls of a functional model from one.
     functional = {
         old["name"]
         for old, new in zip(model["layers"], layers, strict=True)
@@ -70,14 +70,14 @@ def model_ends(model: Config, layers: Sequence[Config], names: Mapping[str, str]
         return [rewritten(value) for value in tensors]
 
     def single(tensors: Any) -> Any:
-        """One input or output is that tensor, and no list of one."""
+        """A single input or output is the tensor itself, not a list of one."""
         return tensors[0] if isinstance(tensors, list) and len(tensors) == 1 else tensors
 
     return {key: rewritten(single(model[key])) for key in _ENDS}
 
 
 def _first_calls(model: Config, names: Mapping[str, str]) -> dict[str, int]:
-    """Where the calls of each layer begin to count: the last one is always used somewhere."""
+    """The number of each layer's first call, known because the last call is always used."""
     last = dict.fromkeys(names, 0)
     for layer, node in _references(
         [layer.get("inbound_nodes") for layer in model["layers"]], names
@@ -112,7 +112,7 @@ def _is_tensor(value: Any, names: Mapping[str, str]) -> bool:
 
 
 def _call(node: Any, names: Mapping[str, str], tensor: Reference) -> Config:
-    """One call as positional and keyword arguments."""
+    """One call, split into positional and keyword arguments."""
     if isinstance(node, dict) and {"args", "kwargs"} <= node.keys():
         return node
     first, keywords = _first_argument(node, names, tensor)
@@ -125,7 +125,7 @@ def _call(node: Any, names: Mapping[str, str], tensor: Reference) -> Config:
 def _first_argument(
     node: Any, names: Mapping[str, str], tensor: Reference
 ) -> tuple[Any, dict[str, Any]]:
-    """The first argument and the keyword arguments, which hang at each of its leaves."""
+    """The first argument and the keyword arguments, which are attached to each of its leaves."""
     if isinstance(node, dict):
         named = {key: _first_argument(value, names, tensor) for key, value in node.items()}
         keywords = next((found for _, found in named.values() if found), {})
@@ -138,7 +138,7 @@ def _first_argument(
 
 
 def _argument(value: Any, names: Mapping[str, str], tensor: Reference) -> Any:
-    """A keyword argument: tensors in whatever nest, and plain values."""
+    """A keyword argument: any nested structure of tensors, and plain values."""
     if isinstance(value, dict):
         return {key: _argument(part, names, tensor) for key, part in value.items()}
     if not isinstance(value, list):
@@ -151,9 +151,9 @@ def _argument(value: Any, names: Mapping[str, str], tensor: Reference) -> Any:
 
 
 def _templated(call: Config) -> Config:
-    """All tensors as one list, and the arguments that they belong into as a template.
+    """All tensors as one list, and the arguments as a template with placeholders for them.
 
-    Keras takes no argument that has tensors and other values in one nest.
+    Keras does not accept an argument that mixes tensors and other values in one structure.
     """
     tensors: list[Any] = []
 
@@ -170,7 +170,7 @@ def _templated(call: Config) -> Config:
 
 
 def _with_states(call: Config) -> Config:
-    """Keras 2 lists the initial states behind the sequence."""
+    """Split off the initial states, which Keras 2 lists after the sequence."""
     (first,) = call["args"]
     if not isinstance(first, list):
         return call

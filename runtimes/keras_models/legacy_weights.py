@@ -1,8 +1,8 @@
-"""Weights as older Keras saved them, in the form of the layers of today.
+"""Weights saved by older versions of Keras, converted for today's layers.
 
-Keras 1 saved each gate of a recurrent layer by itself, and kernels in other orders. On Theano, a
-kernel was stored the other way round, because Theano convolves where the others correlate. The
-layers for cuDNN had kernels of their own layout and two biases.
+Keras 1 saved each gate of a recurrent layer separately, and kernels with other axis orders. On
+Theano, kernels were stored flipped, because Theano convolves where the other backends correlate.
+The cuDNN layers had their own kernel layout and two biases.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from runtimes.base import Array
 
 Weights = list[Array]
 Conversion = Callable[[Any, Weights], Weights]
-"""A live layer and the arrays that were saved for it → the arrays for it."""
+"""Maps a live layer and the arrays saved for it to the arrays that it takes now."""
 
 _CONVOLUTIONS = {"Conv1D", "Conv2D", "Conv3D", "Conv2DTranspose", "ConvLSTM2D"}
 _KEPT = "channels_last"
 
 
 def conversion(major: int, backend: str | None) -> Conversion:
-    """What rewrites the arrays of one layer; ``backend`` is what Keras ran on when it saved."""
+    """A function that converts the arrays of one layer; ``backend`` is the one that saved them."""
 
     def convert(layer: Any, weights: Weights) -> Weights:
         kind = type(layer).__name__
@@ -46,7 +46,7 @@ def conversion(major: int, backend: str | None) -> Conversion:
 
 def _of_keras_1(kind: str, layer: Any, weights: Weights) -> Weights:
     if kind in ("LSTM", "ConvLSTM2D") and len(weights) == 12:
-        # By gate i, c, f, o; since then the order is i, f, c, o.
+        # Keras 1 ordered the gates i, c, f, o; later versions use i, f, c, o.
         return [np.concatenate([weights[i] for i in part], -1) for part in _gates(3, (0, 2, 1, 3))]
     if kind == "GRU" and len(weights) == 9:
         return [np.concatenate([weights[i] for i in part], -1) for part in _gates(3, (0, 1, 2))]
@@ -66,17 +66,17 @@ def _of_keras_1(kind: str, layer: Any, weights: Weights) -> Weights:
 
 
 def _gates(kinds: int, order: tuple[int, ...]) -> list[list[int]]:
-    """Positions of each kind of weight, kernels, recurrent kernels and biases, by gate."""
+    """Positions by gate of each kind of weight: kernels, recurrent kernels and biases."""
     return [[kinds * gate + kind for gate in order] for kind in range(kinds)]
 
 
 def _flipped(kernel: Array) -> Array:
-    """All but the last two axes are spatial."""
+    """Flip the kernel along its spatial axes, which are all but the last two."""
     return np.flip(kernel, tuple(range(kernel.ndim - 2)))
 
 
 def _of_cudnn(kind: str, weights: Weights) -> Weights:
-    """Two biases in one array tell the layers for cuDNN."""
+    """Convert the weights of a cuDNN layer, recognized by two biases in one array."""
     gates = 4 if kind == "LSTM" else 3
     if len(weights) != 3 or weights[2].shape != (2 * gates * weights[1].shape[0],):
         return weights

@@ -1,7 +1,7 @@
-"""Keras files made into live Keras models.
+"""Load Keras files as live Keras models.
 
 A model file is untrusted: code inside it (Lambda layers, pickled functions) runs only with
-``unsafe``. The user's own code (``custom_objects``, ``--custom my_layers.py``) is theirs and runs.
+``unsafe``. The user's own code (``custom_objects``, ``--custom my_layers.py``) is trusted.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _LARGE_BYTES = 200_000_000
 
 
 def import_keras() -> Any:
-    """Import Keras on TensorFlow without its start-up noise and give the module back.
+    """Import Keras on TensorFlow without its start-up messages and return the module.
 
-    Raises ``RuntimeUnavailable`` where it is not installed or runs on another backend.
+    Raises ``RuntimeUnavailable`` if it is not installed or runs on another backend.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     try:
         with _no_native_stderr():
             import keras
-            import tensorflow  # noqa: F401  # the noise is printed at its import
+            import tensorflow  # noqa: F401  # the messages are printed on import
     except ModuleNotFoundError as error:
         why = f"a Keras model needs them; {error}"
         raise RuntimeUnavailable(missing_extra("TensorFlow with Keras", "keras", why)) from error
@@ -49,8 +49,8 @@ def import_keras() -> Any:
     backend = keras.backend.backend()
     if backend != "tensorflow":
         raise RuntimeUnavailable(
-            f"Keras runs on its {backend} backend here, and kilnx goes through TensorFlow; save "
-            "the model as .keras and run the kilnx command on the file, which chooses TensorFlow "
+            f"Keras runs on its {backend} backend here, but kilnx needs TensorFlow; save the model "
+            "as .keras and run the kilnx command on the file, which selects TensorFlow by "
             "itself, or set KERAS_BACKEND=tensorflow before Keras is imported"
         )
     return keras
@@ -58,7 +58,7 @@ def import_keras() -> Any:
 
 @contextmanager
 def _no_native_stderr() -> Iterator[None]:
-    """Drop what C++ prints on stderr before TensorFlow's logging can be silenced."""
+    """Drop what C++ code prints to stderr before TensorFlow's logging can be silenced."""
     sys.stderr.flush()
     try:
         saved = os.dup(2)
@@ -77,7 +77,7 @@ def _no_native_stderr() -> Iterator[None]:
 
 
 def make_deterministic() -> None:
-    """Let training give the same weights on every run: by default sums follow the threads."""
+    """Make training reproducible; by default, the order of sums depends on the threads."""
     from tensorflow.config import experimental
 
     experimental.enable_op_determinism()
@@ -91,16 +91,16 @@ def load_keras_model(
     signature_key: str | None = None,
     weights: str | os.PathLike[str] | None = None,
 ) -> Any:
-    """Return the live Keras model behind ``source``, without its optimizer.
+    """Return ``source`` as a live Keras model, without its optimizer.
 
-    ``custom_objects`` maps the names that the file uses to classes or functions; a function
-    with the name of a Lambda layer stands for that layer's. ``signature_key`` chooses a
-    signature of a SavedModel (see ``load_saved_model``). ``weights`` is a file of weights, for
-    a model in JSON or instead of the file's own. Files of Keras 2 are rewritten for Keras 3.
+    ``custom_objects`` maps the names that the file uses to classes or functions; a function with
+    the name of a Lambda layer replaces that layer's own. ``signature_key`` chooses a signature of
+    a SavedModel (see ``load_saved_model``). ``weights`` is a file of weights, for a model in JSON
+    or to replace the file's own. Files of Keras 2 are rewritten for Keras 3.
 
     Raises ``ModelError`` for a file that is missing, damaged or not a Keras model, ``DataError``
-    for options that do not fit the source, and ``ConversionError`` where weights, a custom
-    class, or leave to run code from the file, is wanting.
+    for options that do not fit the source, and ``ConversionError`` if weights, a custom class or
+    permission to run code from the file is missing.
     """
     if _is_path(source):
         _spare_memory_for(Path(source))
@@ -108,8 +108,8 @@ def load_keras_model(
     is_folder = _is_path(source) and is_saved_model(source)
     if signature_key is not None and not is_folder:
         raise DataError(
-            f"signature_key={signature_key!r} chooses a signature of a SavedModel folder, and "
-            "this model is none; leave it out"
+            f"signature_key={signature_key!r} chooses a signature of a SavedModel folder, but "
+            "this model is not one; leave it out"
         )
     if weights is not None and (is_folder or isinstance(source, keras.Model)):
         raise DataError(
@@ -130,9 +130,9 @@ def load_keras_model(
 
 
 def _spare_memory_for(path: Path) -> None:
-    """Let TensorFlow return memory to the system, where it is imported for a large model only.
+    """Let TensorFlow return memory to the system, if it is being imported for a large model.
 
-    Its allocator keeps what was freed: 0.4 GB beside VGG16. For small models that is faster.
+    By default its allocator keeps freed memory, 0.4 GB for VGG16; for small models that is faster.
     """
     if "tensorflow" in sys.modules:
         return
@@ -149,8 +149,8 @@ def load_custom_objects(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Run the user's Python file and return its classes and functions by name.
 
     Names registered with ``keras.saving.register_keras_serializable`` need nothing more. Names
-    that Python does not allow, such as ``<lambda>``, go into a dict ``CUSTOM_OBJECTS`` of the
-    file. Raises ``DataError`` when the file is missing or fails.
+    that are not valid in Python, such as ``<lambda>``, go into a dict called ``CUSTOM_OBJECTS`` in
+    the file. Raises ``DataError`` if the file is missing or fails.
     """
     path = Path(path)
     if not path.is_file():
@@ -170,5 +170,5 @@ def load_custom_objects(path: str | os.PathLike[str]) -> dict[str, Any]:
     }
     stated = getattr(module, "CUSTOM_OBJECTS", {})
     if not isinstance(stated, dict):
-        raise DataError(f"{path}: CUSTOM_OBJECTS is no dict of names to classes and functions")
+        raise DataError(f"{path}: CUSTOM_OBJECTS must map names to classes and functions")
     return {**named, **stated}

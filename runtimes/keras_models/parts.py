@@ -6,7 +6,7 @@ from typing import Any
 
 
 def all_layers(model: Any) -> list[Any]:
-    """The model itself and every layer inside it, at any depth; none for a SavedModel."""
+    """The model itself and every layer inside it, at any depth; empty for a SavedModel."""
     flatten = getattr(model, "_flatten_layers", None)  # a SavedModel has no layers
     return [] if flatten is None else list(flatten())
 

@@ -1,4 +1,4 @@
-"""What a Keras file says about its model, read without making anything of it."""
+"""A Keras file's configuration, read without building anything from it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ _PARTS = {"config.json", "model.weights.h5"}
 class SavedConfig:
     """The configuration of a model and the major version of the Keras that wrote it.
 
-    ``container``: a ``.keras`` file, the same unzipped, HDF5, or JSON alone. ``compiled``: it
-    says what the model was trained with. ``version``: of that Keras in full, if the file tells.
+    ``container``: a ``.keras`` file, the same unzipped, HDF5, or only JSON. ``compiled``: whether
+    the file records what the model was compiled with. ``version``: the full version of that Keras,
+    if the file records it.
     """
 
     path: Path
@@ -33,10 +34,10 @@ class SavedConfig:
 
 
 def read_config(path: Path) -> SavedConfig:
-    """Read the configuration in a Keras file, whose kind is told by its content.
+    """Read the configuration in a Keras file, whose format is recognized by its content.
 
-    Raises ``ModelError`` for a file that is missing, damaged or none of Keras', and
-    ``ConversionError`` for one that holds weights only.
+    Raises ``ModelError`` for a file that is missing, damaged or not a Keras file, and
+    ``ConversionError`` for one that holds only weights.
     """
     if not path.exists():
         raise ModelError(f"{path}: no such file")
@@ -96,7 +97,7 @@ def _from_hdf5(path: Path) -> SavedConfig:
         raise ModelError(f"{path} is a truncated or damaged HDF5 file: {error}") from error
     if text is None:
         raise ConversionError(
-            f"{path} holds weights only, without the model around them; give the model's JSON "
+            f"{path} holds only weights, not the model; give the model's JSON "
             "(model.to_json()) together with --weights (weights=) for this file, or build the "
             "model in Python, call model.load_weights on this file and pass the live model"
         )
@@ -113,7 +114,7 @@ def _from_json(path: Path) -> SavedConfig:
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"{path} is not a model in JSON: {error}") from error
     config = _parsed(path, text)
-    # Keras 3 names the module of every class, and Keras 1 and 2 their own version.
+    # Keras 3 records the module of every class; Keras 1 and 2 record their version.
     major = _major(config.get("keras_version")) or (3 if "module" in config else 1)
     return SavedConfig(path, "json", config, major)
 
@@ -124,7 +125,7 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
     except (json.JSONDecodeError, RecursionError) as error:
         raise ModelError(f"{path} holds a configuration that is not JSON: {error}") from error
     if not isinstance(parsed, dict):
-        raise ModelError(f"{path} holds a configuration that is no Keras model")
+        raise ModelError(f"{path} holds a configuration that is not a Keras model")
     return parsed
 
 

@@ -1,8 +1,8 @@
-"""SavedModel folders made into live Keras models: one signature, called as a layer.
+"""Load SavedModel folders as live Keras models: one signature, called as a layer.
 
-What ``tf.saved_model.save``, Keras 3's ``model.export`` and Keras 2's ``model.save`` write, and
-what TensorFlow 1 wrote. Keras 3 reads none of these as a model; wrapped into one, a SavedModel
-is exported, run and judged like any other. https://www.tensorflow.org/guide/saved_model
+``tf.saved_model.save``, Keras 3's ``model.export``, Keras 2's ``model.save`` and TensorFlow 1
+write this format. Keras 3 does not load it as a model; wrapped in one, a SavedModel is exported,
+run and judged like any other. https://www.tensorflow.org/guide/saved_model
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from runtimes.errors import ConversionError, DataError, ModelError, first_line
 from runtimes.keras_models.saved_model_safety import outside_operators
 
 NETWORK_NAME = "kilnx_saved_model"
-"""Name of the layer that a SavedModel is inside the model that ``load_saved_model`` returns."""
+"""Name of the layer that wraps a SavedModel in the model returned by ``load_saved_model``."""
 
 _FILES = ("saved_model.pb", "saved_model.pbtxt", "saved_model.cpb")
 _DEFAULT_SIGNATURE = "serving_default"
@@ -34,21 +34,21 @@ def is_saved_model(path: str | os.PathLike[str]) -> bool:
 def load_saved_model(
     path: str | os.PathLike[str], *, signature_key: str | None = None, unsafe: bool = False
 ) -> Any:
-    """Load one signature of a SavedModel as a Keras model of named inputs and outputs.
+    """Load one signature of a SavedModel as a Keras model with named inputs and outputs.
 
-    ``signature_key`` chooses the signature: ``serving_default`` unless given, or the only one.
-    An optimizer that was saved along is left out. Operators that reach files, Python or the
-    network are refused without ``unsafe``.
+    ``signature_key`` chooses the signature; the default is ``serving_default``, or the only one.
+    A saved optimizer is left out. Operators that access files, Python or the network are refused
+    without ``unsafe``.
 
-    Raises ``ModelError`` for a damaged SavedModel, ``DataError`` for a signature that is not
-    there or cannot be chosen, and ``ConversionError`` for operators that are refused.
+    Raises ``ModelError`` for a damaged SavedModel, ``DataError`` for a signature that does not
+    exist or if there is no default one, and ``ConversionError`` for operators that are refused.
     """
     path = Path(path)
     meta_graph = _read(path)
     if not unsafe and (outside := outside_operators(meta_graph)):
         raise ConversionError(
             f"{path} reaches outside the model: {', '.join(outside)}. Loading and running it would "
-            "let the file do so. If you trust where it comes from, use --unsafe (unsafe=True)"
+            "allow that. If you trust its source, use --unsafe (unsafe=True)"
         )
     restored = _restore(path, meta_graph)
     key = _choose(path, list(restored.signatures), signature_key)
@@ -56,7 +56,7 @@ def load_saved_model(
     inputs = _inputs(function)
     name = _plain(path.resolve().name) or "saved_model"
     if any(spec.shape.rank is None for spec in inputs.values()):
-        # It needs a signature from the user, like a subclassed model.
+        # Like a subclassed model, it needs a signature from the user.
         return _network_class()(restored, function, tuple(inputs), name)
     network = _network_class()(restored, function, tuple(inputs), NETWORK_NAME)
     return _functional(network, inputs, name)
@@ -81,12 +81,12 @@ def _read(path: Path) -> Any:
 
 
 def _restore(path: Path, meta_graph: Any) -> Any:
-    """Load objects, functions and weights, without the optimizer."""
+    """Load the objects, functions and weights, without the optimizer."""
     import tensorflow as tf
 
     if not _is_complete(path, meta_graph):
         raise ModelError(
-            f"{path} has no weights: the folder 'variables' is missing beside saved_model.pb; "
+            f"{path} has no weights: the folder 'variables' is missing next to saved_model.pb; "
             "copy the whole SavedModel folder"
         )
     try:
@@ -107,9 +107,9 @@ def _restore_version_1(path: Path, meta_graph: Any) -> Any:
 
 
 def _restore_objects(path: Path, meta_graph: Any) -> Any:
-    """``tf.saved_model.load`` of an object graph that its optimizer has been taken out of.
+    """``tf.saved_model.load``, with the optimizer removed from the object graph.
 
-    TensorFlow revives an optimizer through Keras 2 and cannot without it; and its slots would
+    TensorFlow can restore an optimizer only if Keras 2 is installed, and its slot variables would
     take twice the memory of the weights.
     """
     import tensorflow as tf
@@ -129,7 +129,7 @@ def _restore_objects(path: Path, meta_graph: Any) -> Any:
 
 
 def _drop_optimizers(nodes: Any) -> bool:
-    """Unlink optimizers from the nodes of an object graph, in place; whether there were any."""
+    """Unlink optimizers from an object graph in place; returns whether there were any."""
     optimizers = {
         index
         for index, node in enumerate(nodes)
@@ -145,7 +145,7 @@ def _drop_optimizers(nodes: Any) -> bool:
 
 
 def _is_complete(path: Path, meta_graph: Any) -> bool:
-    """Whether the checkpoint is there, unless there is nothing to put into it."""
+    """Whether the checkpoint exists, or is not needed because there are no variables."""
     objects = meta_graph.object_graph_def.nodes
     wanted = any(node.WhichOneof("kind") == "variable" for node in objects)
     return not wanted or (path / "variables" / "variables.index").is_file()
@@ -156,7 +156,7 @@ def _choose(path: Path, keys: Iterable[str], wanted: str | None) -> str:
     listed = ", ".join(map(repr, names))
     if not names:
         raise DataError(
-            f"{path} has no signatures, so nothing says how it is called; save it with "
+            f"{path} has no signatures, so it is not known how to call it; save it with "
             "tf.saved_model.save(module, path, signatures=module.call.get_concrete_function(…)), "
             "or a Keras model with model.export(path)"
         )
@@ -175,9 +175,9 @@ def _choose(path: Path, keys: Iterable[str], wanted: str | None) -> str:
 
 
 def _inputs(function: Any) -> dict[str, Any]:
-    """Input name → ``tf.TensorSpec`` of a restored signature, sorted by name.
+    """Input names and ``tf.TensorSpec`` of a restored signature, sorted by name.
 
-    A sparse tensor is three of them: TensorFlow writes signatures of dense tensors only.
+    A sparse tensor is three inputs, because TensorFlow's signatures hold only dense tensors.
     """
     specs: Mapping[str, Any] = function.structured_input_signature[1]
     return {name: specs[name] for name in sorted(specs)}
@@ -186,7 +186,7 @@ def _inputs(function: Any) -> dict[str, Any]:
 def _network_class() -> Any:
     """The class of Keras models that call one restored function.
 
-    Made when it is needed, because Keras is imported no earlier.
+    Defined inside a function, because Keras is not imported before it is needed.
     """
     import keras
 
@@ -199,7 +199,7 @@ def _network_class() -> Any:
             self._signature_function = function
             self._signature_inputs = inputs
             for variable in _variables(function):
-                # Wraps the TensorFlow variable, without a copy of its values.
+                # Wraps the TensorFlow variable without copying its values.
                 wrapped = keras.Variable(
                     variable,
                     trainable=False,
@@ -219,7 +219,7 @@ def _network_class() -> Any:
 
 
 def _variables(function: Any) -> list[Any]:
-    """The variables that a function reads, those that Keras has a type for, each once."""
+    """The variables that a function reads and Keras has a dtype for, without duplicates."""
     unique = {id(variable): variable for variable in function.graph.variables}
     return [
         variable
@@ -231,7 +231,7 @@ def _variables(function: Any) -> list[Any]:
 
 
 def _vocabulary(function: Any) -> int | None:
-    """The smallest table of embeddings by Keras' name for it: sample indices stay below it."""
+    """Rows of the smallest embedding table, found by Keras' name for it: the bound for indices."""
     sizes = [
         int(variable.shape[0])
         for variable in _variables(function)
@@ -241,7 +241,7 @@ def _vocabulary(function: Any) -> int | None:
 
 
 def _functional(network: Any, specs: Mapping[str, Any], name: str) -> Any:
-    """A functional model of ``network``, whose inputs and outputs Keras then knows by name."""
+    """A functional model that wraps ``network``, so that Keras knows the names of its ends."""
     import keras
 
     inputs = {
@@ -249,7 +249,7 @@ def _functional(network: Any, specs: Mapping[str, Any], name: str) -> Any:
         for name, spec in specs.items()
     }
     with warnings.catch_warnings():
-        # A name such as "images/x" is fine in TensorFlow and ONNX, and not in Keras.
+        # A name such as "images/x" is valid in TensorFlow and ONNX, but not in Keras.
         warnings.filterwarnings("ignore", message="When providing `inputs` as a dict")
         outputs = network(inputs if len(inputs) > 1 else next(iter(inputs.values())))
         return keras.Model(inputs, outputs, name=name)

@@ -1,9 +1,9 @@
 """Which operators of a SavedModel reach outside the model: files, Python, the network.
 
-A SavedModel is a program. Loading it runs what sets up its tables, and calling it runs the rest,
-so what is in reach of either is looked at before anything is loaded. An operator with effects
-(TensorFlow calls it stateful) has to be known as harmless; the others have to be none of those
-that read files. https://github.com/tensorflow/tensorflow/blob/master/SECURITY.md
+A SavedModel is a program. Loading it runs the operators that initialize its tables, and calling it
+runs the rest, so everything reachable from either is checked before anything is loaded. An operator
+with side effects (TensorFlow calls it stateful) must be on a list of harmless ones; any other must
+not be one that reads files. https://github.com/tensorflow/tensorflow/blob/master/SECURITY.md
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _HARMLESS = re.compile(
     re.VERBOSE,
 )
 
-# Operators that reach outside though TensorFlow does not call them stateful.
+# Operators that reach outside although TensorFlow does not call them stateful.
 _OUTSIDE = re.compile(
     r"\w*PyFunc\w*|ReadFile|WriteFile|MatchingFiles|GenerateVocabRemapping|\w*Dataset\w*"
     r"|\w*Reader\w*|Debug\w+|Save\w*|Restore\w*|\w*FromTextFile\w*|LoadAndRemapMatrix"
@@ -43,11 +43,11 @@ _TEXT_FILE = "InitializeTableFromTextFile"
 
 
 def outside_operators(meta_graph: Any) -> tuple[str, ...]:
-    """What reaches outside among all that loading and calling ``meta_graph`` can run.
+    """Operators reaching outside among those that loading and calling ``meta_graph`` can run.
 
-    ``meta_graph`` is TensorFlow's ``MetaGraphDef``. Returns operator types, each with the place
-    that uses it, such as ``ReadFile (in __inference_serve_12)``, sorted; empty where all is well.
-    Vocabulary files are the model's own as long as they lie among its assets.
+    ``meta_graph`` is TensorFlow's ``MetaGraphDef``. Returns operator types, each with the function
+    or node that uses it, such as ``ReadFile (in __inference_serve_12)``, sorted; empty if there are
+    none. Vocabulary files belong to the model as long as they are among its assets.
     """
     found = {
         f"an asset outside the model ({asset.filename!r})"
@@ -67,7 +67,7 @@ def _escapes(filename: str) -> bool:
 
 
 def _in_functions(meta_graph: Any, roots: Iterable[str]) -> set[str]:
-    """Look at the functions that ``roots`` call, and those that these call."""
+    """Check the functions that ``roots`` call, directly or indirectly."""
     library = {
         function.signature.name: function for function in meta_graph.graph_def.library.function
     }
@@ -89,7 +89,7 @@ def _in_functions(meta_graph: Any, roots: Iterable[str]) -> set[str]:
 
 
 def _in_version_1(meta_graph: Any) -> set[str]:
-    """TensorFlow 1: one graph, of which outputs, initializers and the restoring are run."""
+    """TensorFlow 1: one graph, of which the outputs, initializers and restore operators are run."""
     nodes = {node.name: node for node in meta_graph.graph_def.node}
     assets = {_node_of(asset.tensor_info.name) for asset in meta_graph.asset_file_def}
     checkpoint = _node_of(meta_graph.saver_def.filename_tensor_name)
@@ -127,7 +127,7 @@ def _roots_of_version_1(meta_graph: Any) -> list[str]:
 
 
 def _ancestors(nodes: Mapping[str, Any], roots: Iterable[str]) -> set[str]:
-    """All nodes that ``roots`` depend on, themselves and control inputs included."""
+    """All nodes that ``roots`` depend on, including themselves and control inputs."""
     found: set[str] = set()
     pending = [name for name in roots if name in nodes]
     while pending:
@@ -146,7 +146,7 @@ def _seen_through_identity(nodes: Mapping[str, Any], tensor: str) -> str:
 
 
 def _asset_arguments(meta_graph: Any, function: Any) -> set[str]:
-    """The arguments of a function of the object graph that are paths of the model's assets."""
+    """The arguments of an object graph's function that are paths of the model's assets."""
     objects = meta_graph.object_graph_def
     if function.signature.name not in objects.concrete_functions:
         return set()
@@ -160,7 +160,7 @@ def _asset_arguments(meta_graph: Any, function: Any) -> set[str]:
 
 
 def _called(node: Any) -> Iterator[str]:
-    """Names of the functions that a node calls, in whatever attribute it names them."""
+    """Names of the functions that a node calls, from all of its attributes."""
     for attribute in node.attr.values():
         if attribute.HasField("func"):
             yield attribute.func.name
@@ -182,5 +182,5 @@ def _reaches_outside(node: Any, assets: set[str]) -> bool:
 
 
 def _node_of(tensor: str) -> str:
-    """The node, or argument, that a tensor or control input is named after."""
+    """The node or argument that a tensor's or control input's name refers to."""
     return tensor.removeprefix("^").split(":")[0]

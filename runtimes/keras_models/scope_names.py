@@ -1,7 +1,7 @@
-"""Any layer name as a name that TensorFlow's graphs accept, and back.
+"""Convert any layer name to one that TensorFlow's graphs accept, and back.
 
-Keras allows nearly every name and TensorFlow's graphs do not: not ``größe``, not ``dense 1``, and
-nothing that begins with ``_`` at the top. A model with such a layer works when it is called.
+Keras allows nearly any name. TensorFlow's graphs do not: they reject ``größe``, ``dense 1`` and, at
+the top level, names that begin with ``_``. A model with such a layer works only in eager mode.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ _VALID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.>-]*")
 _NOT_ALLOWED = re.compile(r"[^A-Za-z0-9_-]")
 _ESCAPED = re.compile(r"\.x([0-9a-f]+)\.")
 
-# Replacing what is in Keras' class concerns the whole process: one trace at a time.
+# Patching Keras' class affects the whole process, so only one trace may run at a time.
 _LOCK = threading.RLock()
 
 
 def to_scope(name: str) -> str:
-    """``name`` as a scope: most are as they are, the others escaped behind a leading dot."""
+    """``name`` as a scope name; most are unchanged, others are escaped after a leading dot."""
     if _VALID.fullmatch(name):
         return name
     return "." + _NOT_ALLOWED.sub(lambda found: f".x{ord(found[0]):x}.", name)
 
 
 def from_scope(path: str) -> str:
-    """The layers' names in a path of scopes that ``to_scope`` wrote."""
+    """The layers' names in a scope path written by ``to_scope``."""
     return "/".join(
         _ESCAPED.sub(lambda found: chr(int(found[1], 16)), part[1:]) if part[:1] == "." else part
         for part in path.split("/")
@@ -37,7 +37,7 @@ def from_scope(path: str) -> str:
 
 @contextmanager
 def valid_scopes() -> Iterator[None]:
-    """Let Keras open scopes that TensorFlow accepts, whatever its layers are called."""
+    """Make Keras open scopes that TensorFlow accepts, whatever its layers are called."""
     import tensorflow as tf
     from keras.src.backend.tensorflow.core import name_scope
 

@@ -1,7 +1,8 @@
-"""The batch size of a Sequential model that was built on data, which nobody asked for.
+"""The accidental fixed batch size of a Sequential model that was built on data.
 
-A Sequential model without an Input takes its input shape from the first samples that it sees, the
-batch size of ``fit`` included. Keras keeps no note of who chose a shape, so the signs are read.
+A Sequential model without an Input takes its input shape from the first samples that it sees,
+including the batch size of ``fit``. Keras does not record where a shape came from, so it has to be
+inferred.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ _NAME_BY_KERAS = re.compile(r"input_layer(_\d+)?")
 
 
 def mark_trained(model: Any) -> None:
-    """Note that the file of ``model`` holds what it was compiled with, for ``chosen_by_data``."""
+    """Mark ``model`` as saved with its compile settings, for ``chosen_by_data``."""
     setattr(model, _TRAINED, True)
 
 
 def chosen_by_data(model: Any) -> bool:
     """Whether the fixed batch size of a Sequential model comes from its data.
 
-    A live model's Input says how it was made. In a file it does not: there the batch of a model
-    that was compiled, and whose Input has no name of its own, counts as fit's. A stateful layer
-    needs its batch size.
+    The Input of a live model tells how it was created; in a file that is lost. There, the batch
+    size counts as that of ``fit`` if the model was compiled and its Input has no name of its own.
+    If a layer is stateful, the batch size is always kept.
     """
     import keras
 
@@ -40,6 +41,6 @@ def chosen_by_data(model: Any) -> bool:
 
 
 def _made_by_build(layer: Any) -> bool:
-    """Whether ``Sequential.build`` made the Input: it states a dtype and nothing else."""
+    """Whether ``Sequential.build`` created the Input: it sets only the shape and the dtype."""
     arguments = getattr(getattr(layer, "_auto_config", None), "config", {})
     return arguments.get("dtype") is not None and arguments.get("sparse", False) is None

@@ -1,7 +1,7 @@
-"""The interface of a Keras model: what its ONNX file's inputs and outputs are called.
+"""The interface of a Keras model: the names of its ONNX file's inputs and outputs.
 
-Shared by the export, which writes these names into the file, and the Keras runtime, which answers
-to them; so a Keras model and its ONNX file can be fed with the same arrays.
+Shared by the export, which writes these names into the file, and the Keras runtime, which uses the
+same names, so that a Keras model and its ONNX file can be fed the same arrays.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _SPATIAL = {3: ("length",), 4: ("height", "width"), 5: ("depth", "height", "widt
 
 @dataclass(frozen=True)
 class KerasSignature:
-    """Flat inputs in Keras' order, and the structure that ``model.call`` wants them in.
+    """Flat inputs in Keras' order, and the structure that ``model.call`` expects.
 
-    With ``keywords`` the structure is a dict whose entries are arguments of ``call``; otherwise
-    it is the first argument. ``note`` says what a user should know of where shapes come from.
+    With ``keywords``, the structure is a dict whose entries are arguments of ``call``; otherwise it
+    is the first argument. ``note`` tells the user where the shapes come from, if it matters.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -43,7 +43,7 @@ class KerasSignature:
         keywords: bool = False,
         note: str | None = None,
     ) -> KerasSignature:
-        """From a nest of KerasTensors; inputs are named after dict keys, else after tensors."""
+        """From a structure of KerasTensors; inputs are named after dict keys, or else tensors."""
         import keras
 
         paths = keras.tree.flatten_with_path(structure)
@@ -66,7 +66,7 @@ class KerasSignature:
         return cls(inputs, structure, declared_outputs, keywords, note)
 
     def call(self, model: Any, tensors: Sequence[Any]) -> Any:
-        """Call ``model`` on flat ``tensors`` as at inference."""
+        """Call ``model`` on flat ``tensors`` in inference mode."""
         packed = self.pack(tensors)
         if self.keywords:
             return model(**packed, training=False)
@@ -81,8 +81,8 @@ class KerasSignature:
     def output_names(self, outputs: Any) -> tuple[str, ...]:
         """Names for the flattened ``outputs`` of one call, unique among all names.
 
-        Dict keys where the model gives back a dict, else the names of the output layers,
-        else ``output``, ``output_1``, …
+        These are the dict keys if the model returns a dict, or else the names of the output
+        layers, or else ``output``, ``output_1``, …
         """
         import keras
 
@@ -101,7 +101,7 @@ class KerasSignature:
 
 @dataclass(frozen=True)
 class LiveModel:
-    """A Keras model in memory, and how it is called."""
+    """A Keras model in memory, and its signature."""
 
     model: Any
     signature: KerasSignature
@@ -110,10 +110,10 @@ class LiveModel:
 def keras_signature(model: Any) -> KerasSignature:
     """Read the signature of a built Keras model.
 
-    A dynamic batch is called ``batch``, other dynamic dimensions ``length``, ``height``,
-    ``width``, … by rank. A subclassed model knows only the shapes of its first call: its batch
-    is taken as dynamic, the rest as it was, and ``note`` says so. Raises ``ConversionError``
-    for a model that does not know its inputs.
+    A dynamic batch is called ``batch``, and other dynamic dimensions ``length``, ``height``,
+    ``width``, … by rank. A subclassed model knows only the shapes of its first call: its batch is
+    assumed to be dynamic, the other dimensions to be fixed, and ``note`` says so. Raises
+    ``ConversionError`` for a model that does not record its inputs.
     """
     structure, note = _input_structure(model)
     if structure is None and (recorded := _recorded_call(model)) is not None:
@@ -128,9 +128,9 @@ def keras_signature(model: Any) -> KerasSignature:
 
 
 def named_dims(shape: Sequence[int | None], prefix: str = "") -> tuple[int | str | None, ...]:
-    """Name the dynamic dimensions of an input by their place, batch first.
+    """Name the dynamic dimensions of an input by their position, batch first.
 
-    ``prefix`` goes before all but the batch, where several inputs have dynamic dimensions.
+    ``prefix`` is put before all names but the batch, if several inputs have dynamic dimensions.
     """
     spatial = _SPATIAL.get(len(shape), ())
     names = ["batch", *spatial, *(f"dim_{i}" for i in range(len(spatial) + 1, len(shape)))]
@@ -141,7 +141,7 @@ def named_dims(shape: Sequence[int | None], prefix: str = "") -> tuple[int | str
 
 
 def dimension_role(name: str) -> str:
-    """``length`` of ``left_length``: what a dimension is, without the input that it is of."""
+    """``length`` of ``left_length``: what a dimension is, without the prefix of its input."""
     return re.sub(r"^.*_(?=[a-z]+$|dim_\d+$)", "", name)
 
 
@@ -152,7 +152,7 @@ def _identifier(text: str) -> str:
 def unique_names(
     names: Sequence[str], taken: set[str] | frozenset[str] = frozenset()
 ) -> tuple[str, ...]:
-    """Make names unique by suffixes ``_1``, ``_2``, …, leaving those of ``taken`` alone."""
+    """Make names unique with suffixes ``_1``, ``_2``, …, and different from those in ``taken``."""
     seen = set(taken)
     result = []
     for name in names:
@@ -166,11 +166,11 @@ def unique_names(
 
 
 def _input_structure(model: Any) -> tuple[Any, str | None]:
-    """The nest of KerasTensors that the model was built on, or ``None``, and a note on it."""
+    """The structure of KerasTensors that the model was built on, or ``None``, and a note on it."""
     import keras
 
     if not isinstance(model, keras.Sequential):
-        # As it is, a list of one too: Keras warns of any other structure than the model's own.
+        # Unchanged, even a list of one: Keras warns about any structure but the model's own.
         return getattr(model, "_inputs_struct", None), None
     inputs = model.inputs if model.built else None
     if not inputs or not chosen_by_data(model):
@@ -178,13 +178,13 @@ def _input_structure(model: Any) -> tuple[Any, str | None]:
     batch, *shape = inputs[0].shape
     free = keras.KerasTensor((None, *shape), dtype=inputs[0].dtype, name=inputs[0].name)
     return free, (
-        f"the batch size is free: {batch} is that of the data which {model.name!r} was built on; "
-        "a signature fixes it"
+        f"the batch size is dynamic: {batch} is only that of the data that {model.name!r} was "
+        "built on; give a signature to fix it"
     )
 
 
 def _recorded_call(model: Any) -> KerasSignature | None:
-    """The shapes that a subclassed model was first called with or built for."""
+    """The shapes that a subclassed model was first called with or built with."""
     import keras
 
     recorded = getattr(model, "_build_shapes_dict", None)

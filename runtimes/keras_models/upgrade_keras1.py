@@ -1,7 +1,7 @@
-"""Model configurations of Keras 1, rewritten into what Keras 2 would have written.
+"""Rewrite model configurations of Keras 1 into what Keras 2 would have written.
 
-The layers are the same under other names and options. What Keras 2 dropped (Highway, MaxoutDense,
-normalization of each sample, merging by a function) is refused.
+The layers are the same with other names and options. What Keras 2 dropped (Highway, MaxoutDense,
+normalization per sample, merging by a function) is refused.
 https://github.com/keras-team/keras/wiki/Keras-2.0-release-notes
 """
 
@@ -73,12 +73,12 @@ _DROPPED = ("Highway", "MaxoutDense", "ParametricSoftplus", "SReLU")
 
 
 def upgrade_keras1(model: Config, *, source: str) -> Config:
-    """Rewrite the configuration of a model of Keras 1; ``source`` is named in errors.
+    """Rewrite the configuration of a Keras 1 model; ``source`` is named in errors.
 
-    Raises ``ConversionError`` naming the layer for what Keras 2 no longer had.
+    Raises ``ConversionError``, which names the layer, for anything that Keras 2 dropped.
     """
     layouts = set(_layouts(model))
-    # Some layers did not save the layout that they had: then it is that of all the others.
+    # Some layers did not save their layout; it is then the layout of all the others.
     common = _LAYOUTS[layouts.pop()] if len(layouts) == 1 else None
     return _upgraded(model, source, common)
 
@@ -116,7 +116,7 @@ def _layer(kind: str, config: Config, source: str, layout: str | None) -> Config
         what = f"{kind} by sample or batch (mode={config['mode']})" if by_batch else kind
         raise ConversionError(
             f"{source}: the layer {name!r} is a {what} of Keras 1, which no later Keras has; "
-            "replace it, or give a class of your own that computes the same: --custom my_layers.py "
+            "replace it, or supply your own class that computes the same: --custom my_layers.py "
             f"(custom_objects={{{kind!r}: …}})"
         )
     renamed: Config = {}
@@ -134,7 +134,7 @@ def _layer(kind: str, config: Config, source: str, layout: str | None) -> Config
     if kind.startswith(("Deconvolution", "TimeDistributedDense")):
         renamed.pop("output_shape", None)
     if kind not in {"InputLayer", "Embedding"}:
-        # Keras 1 says for the first layer alone of what type and size its input is.
+        # Keras 1 records the dtype and size of the input only for the first layer.
         renamed.pop("dtype", None)
         renamed.pop("input_dim", None)
     if kind == "Embedding":
@@ -155,7 +155,7 @@ def _option(kind: str, key: str) -> str:
 
 
 def _padding(config: Config) -> Config:
-    """One list of four was top, bottom, left and right."""
+    """Convert padding; a list of four was top, bottom, left and right."""
     padding = config.get("padding")
     if isinstance(padding, list) and len(padding) == 4:
         return {"padding": [padding[:2], padding[2:]]}
@@ -180,7 +180,7 @@ def _merge(config: Config, source: str) -> Config:
 
 
 def _merged_branches(layers: list[Config], source: str, layout: str | None) -> Config:
-    """A Sequential model that begins with a Merge of other ones: a functional model."""
+    """Turn a Sequential model that begins with a Merge of others into a functional model."""
     first, *rest = layers
     functional: list[Config] = []
     inputs: list[Any] = []
@@ -200,8 +200,8 @@ def _merged_branches(layers: list[Config], source: str, layout: str | None) -> C
         ):
             raise ConversionError(
                 f"{source}: the Merge of Keras 1 that the model begins with has branches that are "
-                "not Sequential models of known input shape; build the model anew with the layers "
-                "of today, load the weights into it and pass the live model"
+                "not Sequential models with a known input shape; rebuild the model with today's "
+                "layers, load the weights into it and pass the live model"
             )
         head = chain[0]["config"]
         name = f"{head['name']}_input"

@@ -1,10 +1,10 @@
-"""Model configurations of Keras 2, rewritten into what Keras 3 reads.
+"""Rewrite model configurations of Keras 2 so that Keras 3 can read them.
 
-Keras 3 refuses many of them (options that it has dropped, such as ``time_major`` of an LSTM or
-``groups`` of a DepthwiseConv2D, and TensorFlow operators as layers) and misreads others: its
-``hard_sigmoid`` is another function. What Keras 3 has dropped is left out only where its value
-says nothing; where it says something, the model is refused. Initializers, regularizers and
-constraints are left out: they have no part in inference.
+Keras 3 refuses many of them (because of options that it dropped, such as ``time_major`` of an LSTM
+or ``groups`` of a DepthwiseConv2D, and because of TensorFlow operators as layers) and misreads
+others: its ``hard_sigmoid`` is a different function. A dropped option is left out only if its value
+has no effect; otherwise the model is refused. Initializers, regularizers and constraints are left
+out, because inference does not use them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Config = dict[str, Any]
 _TRAINING_ONLY = ("_initializer", "_regularizer", "_constraint")
 _ANYTHING = object()
 
-# Options that Keras 3 does not know → values under which leaving them out changes nothing.
+# Options that Keras 3 does not know, with the values for which leaving them out changes nothing.
 _DROPPED: dict[str, Any] = {
     "adjustment": None,
     "autocast": _ANYTHING,
@@ -67,12 +67,13 @@ _WRAPPED = ("layer", "backward_layer", "cell")
 def upgrade(
     config: Config, *, source: str, custom_objects: Mapping[str, Any], unsafe: bool = False
 ) -> tuple[Config, dict[str, Any]]:
-    """Rewrite the configuration of a Keras 2 model, as ``keras.saving`` reads it.
+    """Rewrite the configuration of a Keras 2 model so that ``keras.saving`` can read it.
 
-    ``config`` is what Keras 2 wrote into JSON, HDF5 or a ``.keras`` file; ``source`` is named in
-    errors. Code in it is made functions with ``unsafe`` only. Returns the configuration and the
-    custom objects that it refers to, ``custom_objects`` and others; they go before what Keras
-    has of the same name. Raises ``ConversionError`` naming layer and option, class or function.
+    ``config`` is what Keras 2 wrote to JSON, HDF5 or a ``.keras`` file; ``source`` is named in
+    errors. Code in it becomes functions only with ``unsafe``. Returns the configuration and the
+    custom objects that it refers to, including ``custom_objects``; they take precedence over
+    Keras' own objects of the same name. Raises ``ConversionError``, which names the layer and the
+    option, class or function.
     """
     rewriting = _Upgrade(source, custom_objects, unsafe)
     rewritten = rewriting.model(config)
@@ -90,7 +91,7 @@ class _Upgrade:
         self.own = replacements()
 
     def model(self, model: Config) -> Config:
-        """A model or a layer, which may hold others."""
+        """Rewrite a model or a layer, which may contain others."""
         kind = str(model["class_name"]).rpartition(">")[2]
         config = model["config"]
         known = self._custom_name(str(model["class_name"]))
@@ -154,7 +155,7 @@ class _Upgrade:
             kind = kind.removeprefix("CuDNN")
             config = {"reset_after": True, **config} if kind == "GRU" else config
         if kind == "RandomCrop":
-            # What it does at inference, Keras 3 has under another name.
+            # Keras 3 has its inference behaviour under another name.
             size = {key: config[key] for key in ("name", "height", "width")}
             kind, config = "Resizing", {**size, "crop_to_aspect_ratio": True}
         if kind in self.own:
@@ -163,8 +164,8 @@ class _Upgrade:
             found = _named(kind, None, "keras.layers")
         else:
             raise ConversionError(
-                f"{self._source}: the class {kind!r} of the layer {name!r} is none that Keras "
-                "knows; give the Python file that defines it with --custom my_layers.py, or "
+                f"{self._source}: Keras does not know the class {kind!r} of the layer {name!r}; "
+                "give the Python file that defines it with --custom my_layers.py, or "
                 f"custom_objects={{{kind!r}: …}}; or save the model as a SavedModel folder with "
                 "the Keras that made it, and give that"
             )
@@ -189,12 +190,12 @@ class _Upgrade:
         if kind == "InputLayer":
             config["batch_shape"] = config.pop("batch_input_shape", config.get("batch_shape"))
         if kind in {"GRU", "GRUCell"}:
-            # Before it had the option, a GRU was the one that resets before the product.
+            # Before this option existed, a GRU applied the reset gate before the product.
             config.setdefault("reset_after", False)
         return {**found, "config": self._accepted(cls, name, config)}
 
     def _wrapped(self, layer: Any) -> Any:
-        """A layer inside another one's options."""
+        """Rewrite a layer inside another one's options."""
         if not isinstance(layer, dict) or "class_name" not in layer:
             return layer
         rewritten = self.model(layer)
@@ -222,7 +223,7 @@ class _Upgrade:
         return activation
 
     def _lambda(self, config: Config) -> Config:
-        """Keras 2 says beside a function of what kind it is."""
+        """Rewrite a Lambda layer; Keras 2 stores the kind of a function next to it."""
         name, function = str(config.get("name")), config["function"]
         if (code := bytecode(function)) is not None:
             key = f"kilnx_function_{len(self.own)}"
@@ -241,7 +242,7 @@ class _Upgrade:
         return rewritten
 
     def _loaded(self, code: Any) -> Any:
-        """The function that was in the file as bytecode."""
+        """The function whose bytecode is in the file."""
         if not self._unsafe:
             raise ConversionError(f"{self._source} holds the bytecode of a function; see --unsafe")
         serialized = {"class_name": "__lambda__", "config": {"value": code}}
@@ -250,19 +251,19 @@ class _Upgrade:
         except Exception as error:
             raise ConversionError(
                 f"{self._source} holds the bytecode of a function that this Python cannot read "
-                f"({error}): another version of Python made it. Give a function of your own with "
+                f"({error}): another version of Python wrote it. Supply your own function with "
                 "the name of its Lambda layer: --custom my_layers.py (custom_objects={'name': …})"
             ) from error
-        # Bytecode comes without the imports that were around it.
+        # Bytecode does not include the imports of its module.
         around = {**function.__globals__, **usual_names()}
         parts = function.__name__, function.__defaults__, function.__closure__
         return types.FunctionType(function.__code__, around, *parts)
 
     def _renamed(self, function: Any) -> str:
-        """Take a function, or a class, in under a name that it calls itself by as well.
+        """Register a function or class under a new name, and give a function that ``__name__``.
 
-        Keras copies a layer by what its functions call themselves, and a function of the user's
-        that calls itself ``relu`` would come back as Keras' own.
+        Keras copies a layer by the ``__name__`` of its functions, so a user's function called
+        ``relu`` would come back as Keras' own.
         """
         name = f"kilnx_function_{len(self.own)}"
         if inspect.isclass(function):
@@ -285,13 +286,13 @@ class _Upgrade:
         )
 
     def _custom_name(self, name: str) -> str | None:
-        """The name under which the user or a package has registered ``name``, if at all."""
+        """The name under which the user or a package registered ``name``, if at all."""
         bare = name.rpartition(">")[2]
         registered = (key for key in self._custom if key.rpartition(">")[2] == bare)
         return next((key for key in (name, bare) if key in self._custom), next(registered, None))
 
     def _accepted(self, cls: Any, layer: str, config: Config) -> Config:
-        """The options that the class takes; the others have to mean nothing."""
+        """The options that the class takes; all others must have no effect, or it is refused."""
         if "from_config" in vars(cls) and cls.__name__ in self.own:
             return config
         accepted = _options(cls) | (_LOOKUP_STATE if cls.__name__ in _LOOKUPS else set())
@@ -301,8 +302,8 @@ class _Upgrade:
             if neutral is not _ANYTHING and neutral != config[key]:
                 raise ConversionError(
                     f"{self._source}: the layer {layer!r} ({cls.__name__}) has the option "
-                    f"{key}={config[key]!r}, which Keras 3 does not have; export the model from "
-                    "the Keras version that made it, with model.save(folder) as a SavedModel, and "
+                    f"{key}={config[key]!r}, which Keras 3 does not have; save the model as a "
+                    "SavedModel with the Keras version that made it (model.save(folder)), and "
                     "give that folder"
                 )
         return kept
@@ -313,7 +314,7 @@ def _named(class_name: str, registered: str | None, module: str | None) -> Confi
 
 
 def _options(cls: Any) -> set[str]:
-    """Names of what the constructor takes, through ``**kwargs`` of its bases too."""
+    """Names of the constructor's parameters, including those that ``**kwargs`` accepts."""
     names: set[str] = set()
     for base in cls.__mro__:
         if "__init__" not in vars(base):
@@ -346,12 +347,12 @@ def _input_shape(layer: Config) -> list[int | None] | None:
 
 
 def _plain(name: str) -> str:
-    """Keras 3 allows no slash in the name of a layer."""
+    """A layer name without slashes, which Keras 3 does not allow."""
     return name.replace("/", "_")
 
 
 def _plain_names(names: Iterable[str]) -> dict[str, str]:
-    """Each name without slashes, still unique."""
+    """Maps each name to one without slashes, still unique."""
     listed = list(names)
     taken = {name for name in listed if "/" not in name}
     result = {}

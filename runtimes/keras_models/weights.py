@@ -1,7 +1,7 @@
-"""Weights in HDF5 put into a live Keras model, by the names of its layers.
+"""Load weights from HDF5 into a live Keras model, by the names of its layers.
 
-Keras 3 goes by the order of the layers, in which two layers of one shape can be exchanged
-without a word. https://docs.hdfgroup.org/hdf5/v1_14/
+Keras 3 loads them by the order of the layers, so two layers of the same shape can be silently
+swapped. https://docs.hdfgroup.org/hdf5/v1_14/
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from runtimes.keras_models.legacy_weights import Conversion, conversion
 def load_weights(model: Any, path: Path) -> None:
     """Load a file of weights, or those in a model file, into ``model``.
 
-    ``path``: HDF5 as any Keras wrote it, ``.weights.h5`` or ``.keras``. Raises
-    ``ConversionError`` where the weights do not fit the model, naming the layer, and
-    ``ModelError`` for a file that holds none.
+    ``path``: HDF5 from any version of Keras, ``.weights.h5`` or ``.keras``. Raises
+    ``ConversionError``, which names the layer, if the weights do not fit the model, and
+    ``ModelError`` for a file without weights.
     """
     import h5py
 
@@ -46,7 +46,7 @@ def load_weights(model: Any, path: Path) -> None:
 
 
 def _load_by_keras(model: Any, path: Path, ending: str) -> None:
-    """Keras tells these formats by the ending of the file alone."""
+    """Load with Keras itself, which recognizes these formats by the file extension only."""
     with scratch_folder() as folder:
         alias = folder / f"model{ending}"
         alias.symlink_to(path.resolve())
@@ -60,7 +60,7 @@ def _load_by_keras(model: Any, path: Path, ending: str) -> None:
 
 
 def _weight_group(file: Any) -> Any:
-    """The group that lists its layers, which Keras up to 2 and model files have."""
+    """The group that lists its layers, found in model files and in files of Keras 1 and 2."""
     from keras.src.saving.saving_lib import safe_get_h5_group
 
     if _names(file, "layer_names") is not None:
@@ -101,7 +101,7 @@ def _load_layers(group: Any, model: Any, path: Path) -> None:
 
 
 def _load_top_level(group: Any, model: Any, path: Path) -> None:
-    """Weights that belong to no layer of the model, which a model by subclassing may have."""
+    """Load weights that belong to no layer, which a subclassed model may have."""
     from keras.src.saving.saving_lib import safe_get_h5_group
 
     if "top_level_model_weights" not in group:
@@ -116,7 +116,7 @@ def _load_top_level(group: Any, model: Any, path: Path) -> None:
 def _assign(
     layer: Any, names: Sequence[str], arrays: list[Array], convert: Conversion, path: Path
 ) -> None:
-    """Put ``arrays`` into a layer; into the layers inside it where their names tell which."""
+    """Load ``arrays`` into a layer, or into the layers inside it if their names identify them."""
     inner = list(getattr(layer, "layers", []))
     if inner and len(names) == len(arrays):
         shares = _shares(inner, names)
@@ -128,12 +128,12 @@ def _assign(
             return
     if arrays:
         arrays = convert(layer, arrays)
-    # Keras saves what can be trained first, in each layer.
+    # In each layer, Keras saves the trainable weights first.
     _assign_all(layer.trainable_weights + layer.non_trainable_weights, arrays, layer.name, path)
 
 
 def _shares(layers: Sequence[Any], names: Sequence[str]) -> list[list[int]] | None:
-    """Which of the weights belong to which layer, if their names and numbers say it all."""
+    """Which weights belong to which layer, if their names and counts determine it."""
     owners = {layer.name: index for index, layer in enumerate(layers)}
     shares: list[list[int]] = [[] for _ in layers]
     for position, name in enumerate(names):
@@ -159,7 +159,7 @@ def _assign_all(variables: Sequence[Any], arrays: Sequence[Array], owner: str, p
 
 
 def _major(group: Any) -> int:
-    """Major version of the Keras that saved the weights; Keras 1 did not say."""
+    """Major version of the Keras that saved the weights; Keras 1 did not record it."""
     version = _attribute(group, "keras_version") or "1"
     return int(version.partition(".")[0])
 
@@ -170,7 +170,7 @@ def _attribute(group: Any, name: str) -> str | None:
 
 
 def _names(group: Any, attribute: str) -> list[str] | None:
-    """A list of names, which Keras splits where it is longer than HDF5 allows."""
+    """A list of names, which Keras splits if it is longer than HDF5 allows."""
     attributes = group.attrs
     if attribute in attributes:
         return _decoded(attributes[attribute])
@@ -187,7 +187,7 @@ def _decoded(values: Iterable[Any]) -> list[str]:
 
 
 def _read(group: Any, name: str) -> Array:
-    """A dataset that is stored in the file itself: no link out of it, no bomb."""
+    """A dataset stored in the file itself: no external link, no decompression bomb."""
     from keras.src.saving.saving_lib import safe_get_h5_dataset
 
     return np.asarray(safe_get_h5_dataset(group, name))

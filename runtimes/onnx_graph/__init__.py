@@ -1,1 +1,1 @@
-"""The graph toolkit: values, rewrites, folding and arithmetic over an ONNX graph."""
+"""The graph toolkit: values, rewrites, constant folding and arithmetic on an ONNX graph."""

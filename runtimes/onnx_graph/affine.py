@@ -1,6 +1,6 @@
-"""Per-channel affine maps, y = scale·x + offset, as ONNX nodes write them.
+"""Per-channel affine maps, y = scale·x + offset, as they occur in ONNX graphs.
 
-Mul, Div, Add, Sub by a constant and BatchNormalization at inference are all of this form:
+Mul, Div, Add and Sub with a constant and BatchNormalization at inference all have this form:
 ``scale = gamma / sqrt(variance + epsilon)``, ``offset = beta - mean · scale``.
 https://arxiv.org/abs/1502.03167
 """
@@ -25,11 +25,11 @@ FLOATS = frozenset(
 
 @dataclass(frozen=True)
 class Affine:
-    """y = scale·x + offset, with one number a channel, or one for all.
+    """y = scale·x + offset, with one number per channel, or one for all.
 
     ``scale`` and ``offset`` are float64 of shape () or (channels,). ``axis`` is the channel
     axis of x counted from its end (negative); it is ``None`` where both are single numbers.
-    ``constant_rank`` is the least rank of x for which broadcasting does not widen it.
+    ``constant_rank`` is the smallest rank of x at which broadcasting does not add dimensions.
     """
 
     scale: Float64
@@ -67,10 +67,10 @@ IDENTITY = Affine(_ONE, _ZERO, None)
 
 
 def affine_of(node: ir.Node, rank: int | None = None) -> tuple[ir.Value, Affine] | None:
-    """Read ``node`` as a per-channel affine map of one of its inputs, of this rank if known.
+    """Interpret ``node`` as a per-channel affine map of one of its inputs (of ``rank``, if known).
 
-    Returns that input and the map, ``None`` where the node is something else. Raises
-    ``Refused`` where it has the form but not the numbers for it.
+    Returns that input and the map, or ``None`` if the node is something else. Raises ``Refused``
+    if the node has the right form, but its constants do not allow it.
     """
     if is_op(node, "BatchNormalization"):
         return _batch_normalization(node, rank)
@@ -113,7 +113,7 @@ def _per_channel(tensor: ir.TensorProtocol) -> tuple[Float64, int | None]:
     shape = shape_of(tensor)
     wide = [axis for axis, dim in enumerate(shape) if dim != 1]
     if len(wide) > 1 or 0 in shape:
-        raise Refused("its constant is not one number a channel")
+        raise Refused("its constant is not one number per channel")
     numbers = np.asarray(tensor.numpy()).astype(np.float64).reshape(-1)
     if not np.all(np.isfinite(numbers)):
         raise Refused("its constant holds NaN or infinity")
@@ -131,7 +131,7 @@ def _batch_normalization(node: ir.Node, rank: int | None) -> tuple[ir.Value, Aff
     ):
         raise Refused("it normalizes with the statistics of the batch (training mode)")
     if not node.attributes.get_int("spatial", 1):  # until opset 8
-        raise Refused("it has statistics of its own for every place")
+        raise Refused("it has separate statistics for every spatial position")
     arrays = [constant(value) for value in node.inputs[1:]]
     gamma, beta, mean, variance = (
         np.zeros(0) if array is None else array.astype(np.float64).reshape(-1) for array in arrays

@@ -1,6 +1,6 @@
-"""How the axes of one form of a tensor lie in another: reordered, or with axes of size one more.
+"""How one view of a tensor orders the axes of another, up to additional axes of size one.
 
-Transpose, Squeeze and Unsqueeze with known axes change nothing but this.
+Transpose, Squeeze and Unsqueeze with known axes change only this.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class AxisOrder:
-    """A value v as a form of another value s that holds the same numbers.
+    """A value v as a view of another value s that holds the same numbers.
 
     Axis i of v is axis ``places[i]`` of s, or an axis of size one that s lacks (``None``).
-    ``rank`` is the rank of s; its axes that v does not show have size one.
+    ``rank`` is the rank of s; axes of s that v lacks have size one.
     """
 
     places: tuple[int | None, ...]
@@ -33,16 +33,16 @@ class AxisOrder:
         return self.places == tuple(range(self.rank))
 
     def inverse(self) -> AxisOrder:
-        """S as a form of v."""
+        """S as a view of v."""
         return AxisOrder(tuple(self.carry(range(len(self.places)), None)), len(self.places))
 
     def after(self, first: AxisOrder) -> AxisOrder:
-        """V as a form of x, where s is ``first`` of x."""
+        """V as a view of x, where ``first`` describes s as a view of x."""
         places = (None if place is None else first.places[place] for place in self.places)
         return AxisOrder(tuple(places), first.rank)
 
     def carry(self, items: Sequence[T], default: T) -> list[T]:
-        """One item an axis of v as one item an axis of s; ``default`` for what v lacks."""
+        """Reorder items, one per axis of v, to one per axis of s; ``default`` for axes v lacks."""
         result = [default] * self.rank
         for item, place in zip(items, self.places, strict=True):
             if place is not None:
@@ -56,7 +56,7 @@ class AxisOrder:
         return found if len(found) == len(moved) else None
 
     def without(self, axes: Sequence[int]) -> AxisOrder | None:
-        """The same for v without these axes and s without theirs."""
+        """The same order after these axes of v, and the matching axes of s, are removed."""
         gone = self.axes(axes)
         if gone is None:
             return None
@@ -65,16 +65,16 @@ class AxisOrder:
         return AxisOrder(tuple(None if p is None else left.index(p) for p in places), len(left))
 
     def array(self, array: Array) -> Array | None:
-        """An array that broadcasts with v as one that broadcasts with s.
+        """Turn an array that broadcasts with v into one that broadcasts with s.
 
-        A single number may stay as it is; ``None`` if the array is wide where s has no axis.
+        A single number may stay as it is. ``None`` if the array varies along an axis that s lacks.
         """
         if array.size == 1:
             return array if array.ndim <= self.rank else array.reshape(())
         return self.reordered(array)
 
     def reordered(self, array: Array) -> Array | None:
-        """The same with exactly the rank of s, single numbers too."""
+        """Like ``array``, but always with exactly the rank of s, even for a single number."""
         wide = array.reshape((1,) * (len(self.places) - array.ndim) + array.shape)
         lacking = [axis for axis, place in enumerate(self.places) if place is None]
         if any(wide.shape[axis] != 1 for axis in lacking):
@@ -85,14 +85,14 @@ class AxisOrder:
         return np.ascontiguousarray(moved).reshape(self.carry(wide.shape, 1))
 
     def shape(self, shape: ir.Shape | None) -> ir.Shape | None:
-        """Shape of s for the shape of v."""
+        """The shape of s, given the shape of v."""
         if shape is None or len(shape) != len(self.places):
             return None
         return ir.Shape(self.carry(list(shape), 1))
 
 
 def order_of(node: ir.Node) -> AxisOrder | None:
-    """The output of Transpose, Squeeze or Unsqueeze as a form of its input."""
+    """The output of Transpose, Squeeze or Unsqueeze as a view of its input."""
     length = rank(node.inputs[0]) if node.inputs else None
     if is_op(node, "Transpose"):
         perm = node.attributes.get_ints("perm")
@@ -113,9 +113,9 @@ def order_of(node: ir.Node) -> AxisOrder | None:
 
 
 def node_for(order: AxisOrder) -> tuple[str, tuple[int, ...]]:
-    """The operator that makes v of s, and its perm or axes.
+    """The operator that computes v from s, and its perm or axes.
 
-    Only for orders that one such operator makes.
+    Only for orders that a single operator can produce.
     """
     shown = [place for place in order.places if place is not None]
     if len(shown) == len(order.places) == order.rank:

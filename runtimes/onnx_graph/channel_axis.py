@@ -1,4 +1,4 @@
-"""Follow one axis of a value through nodes that keep its channels apart."""
+"""Follow one axis of a value through nodes that do not mix its channels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runtimes.onnx_graph.values import is_op, rank, small_ints
 
 
 class Commutes(Enum):
-    """Which affine maps of a channel may as well be applied after a node as before it."""
+    """Which per-channel affine maps can be moved from before a node to after it."""
 
     ALL = "all"
     NOT_NEGATIVE = "those whose scale is not negative"
@@ -26,7 +26,7 @@ class Channel:
     rank: int | None
 
     def after(self, node: ir.Node) -> Channel | None:
-        """The same channels in the output of ``node``, or ``None`` where they get mixed."""
+        """The same channels in the output of ``node``, or ``None`` if the node mixes them."""
         if self.rank is None:
             return None
         shown = _shown(node, self.rank)
@@ -50,10 +50,10 @@ class Channel:
 
 
 def commutes(node: ir.Node) -> Commutes | None:
-    """Which per-channel affine maps ``node`` commutes with; ``None`` if not with all of a kind.
+    """Which kind of per-channel affine map ``node`` commutes with; ``None`` if with neither kind.
 
-    Moving data commutes with all; so do means, whose weights add up to one; a maximum
-    does where the map keeps the order.
+    Moving data commutes with all of them, and so do means, whose weights add up to one. A maximum
+    commutes with maps that preserve the order.
     """
     if is_op(node, "Transpose", "Squeeze", "Unsqueeze", "GlobalAveragePool", "ReduceMean"):
         return Commutes.ALL
@@ -61,7 +61,7 @@ def commutes(node: ir.Node) -> Commutes | None:
         counts_padding = bool(node.attributes.get_int("count_include_pad", 0))
         return None if counts_padding and _is_padded(node) else Commutes.ALL
     if is_op(node, "MaxPool", "GlobalMaxPool", "ReduceMax"):
-        # The second output of MaxPool is an index, which no map may touch.
+        # The second output of MaxPool is an index, to which no map may be applied.
         return Commutes.NOT_NEGATIVE if len(node.outputs) == 1 else None
     return None
 
@@ -77,10 +77,10 @@ def _is_pool(node: ir.Node) -> bool:
 
 
 def _shown(node: ir.Node, source_rank: int) -> list[int | None] | None:
-    """For each output axis the input axis that it shows (``None``: a new axis of size one).
+    """For each output axis, the input axis that it is (``None``: a new axis of size one).
 
-    Axes along which the node computes are not shown; the result is ``None`` where the node
-    is none that ``commutes``.
+    Axes along which the node computes are left out. The result is ``None`` for a node that
+    commutes with no affine map.
     """
     if commutes(node) is None:
         return None

@@ -1,7 +1,7 @@
-"""Compute one node on arrays: what constant folding needs, without a runtime.
+"""Compute one node on arrays, as constant folding needs it, without a runtime.
 
-Frequent operators are one numpy expression each; the rest goes through ONNX's own reference
-implementation, which is right but slow, and therefore only for small tensors.
+Frequent operators are one numpy expression each. The others use ONNX's own reference
+implementation, which is correct but slow, so it is used for small tensors only.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import onnx_ir as ir
 from runtimes.onnx_graph.values import Array, constant, is_op
 
 REFERENCE_LIMIT = 16384
-"""Elements, of all inputs together, above which the reference implementation is not asked."""
+"""Total elements of all inputs above which the reference implementation is not used."""
 
 MOST_PRODUCTS = 1 << 30
-"""Multiply-adds of a matrix product, about a second's worth, above which it is not computed."""
+"""Multiply-adds above which a matrix product is not computed; this many take about a second."""
 
 
 def evaluate(node: ir.Node, inputs: Sequence[Array | None], opset: int) -> list[Array] | None:
-    """Outputs of ``node`` for these inputs, or ``None`` where it cannot be computed here.
+    """Outputs of ``node`` for these inputs, or ``None`` if it cannot be computed here.
 
     An absent optional input is ``None``. The arrays may share memory with the inputs.
     Raises ``ValueError`` or ``IndexError`` for inputs on which the operator is not defined.
     """
     arrays = [array for array in inputs if array is not None]
     by_numpy = _BY_NUMPY.get(node.op_type)
-    # The forms that older operator sets gave these operators are left to the reference.
+    # Older operator sets define these operators differently; the reference handles those.
     if by_numpy is not None and opset >= 11 and len(arrays) == len(inputs):
         result = by_numpy(node, arrays)
         if result is not None:
@@ -82,7 +82,7 @@ def _slice(node: ir.Node, arrays: list[Array]) -> Array | None:
     steps = arrays[4] if len(arrays) > 4 else [1] * len(starts)
     slices = [slice(None)] * first.ndim
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        # Python clamps what lies beyond either end exactly as ONNX does.
+        # Python clamps out-of-range positions exactly as ONNX does.
         slices[int(axis)] = slice(int(start), int(end), int(step))
     return np.asarray(first[tuple(slices)])
 
@@ -120,7 +120,7 @@ def _cast(node: ir.Node, arrays: list[Array]) -> Array | None:
     if array.dtype.kind not in "iub" and target.kind in "iu":
         info = np.iinfo(target)
         numbers = array.astype(np.float64)
-        # Out of range the result is the machine's choice: better not to fix it here.
+        # The result of an out-of-range cast depends on the machine: do not bake one in.
         if not np.all((numbers > float(info.min) - 1) & (numbers < float(info.max) + 1)):
             raise ValueError(f"a number does not fit {to.name}")
     with np.errstate(over="ignore"):
@@ -192,7 +192,7 @@ _BY_NUMPY: dict[str, Callable[[ir.Node, list[Array]], Array | None]] = {
 
 
 def _by_reference(node: ir.Node, inputs: Sequence[Array | None], opset: int) -> list[Array] | None:
-    # Imported late: the reference implementation loads every operator it knows.
+    # Imported here, because the reference implementation loads every operator it knows.
     from onnx.reference import ReferenceEvaluator
 
     names = [f"input_{index}" if array is not None else "" for index, array in enumerate(inputs)]
@@ -218,7 +218,7 @@ def _by_reference(node: ir.Node, inputs: Sequence[Array | None], opset: int) -> 
         with np.errstate(all="ignore"):
             results = evaluator.run(None, dict(zip(names, inputs, strict=True)))
     except (NotImplementedError, RuntimeError, TypeError, KeyError):
-        # Not every operator has a reference implementation, and not for every type.
+        # Not every operator has a reference implementation for every type, or any at all.
         return None
     by_name = dict(zip((value.name for value in named), results, strict=True))
     if not all(isinstance(result, np.ndarray | np.generic) for result in results):

@@ -1,4 +1,4 @@
-"""How much a node computes and moves, from the shapes of what it reads and writes."""
+"""How much a node computes and moves, from the shapes of its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 Shape = Sequence[int]
 
-# Where the weights stand among the inputs, and the operators that multiply and add with them.
+# Operators that multiply by weights, with the position of the weights among the inputs.
 _CONVOLUTIONS = {"Conv": 1, "FusedConv": 1, "NhwcFusedConv": 1, "QLinearConv": 3, "ConvInteger": 1}
 _PRODUCTS = {
     "MatMul": 1, "Gemm": 1, "FusedMatMul": 1, "FusedGemm": 1, "MatMulInteger": 1,
     "QLinearMatMul": 3, "QGemm": 3, "DynamicQuantizeMatMul": 1, "MatMulIntegerToFloat": 1,
     "MatMulNBits": 1,
 }  # fmt: skip
-# With the number of gates: of so many rows of weights for each unit.
+# With the number of gates: each unit has one row of weights per gate.
 _RECURRENT = {"LSTM": 4, "GRU": 3, "RNN": 1, "DynamicQuantizeLSTM": 4}
 _MOVING = {
     "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Concat", "Slice", "Split", "Pad",
@@ -30,11 +30,11 @@ _ELEMENT_BYTES = {
 def uses_of_weight(
     op_type: str, weight: Shape, read: float, made: float, outputs: int | None = None
 ) -> float:
-    """How often a run multiplies by each number of a weight of shape ``weight``.
+    """How often one run multiplies by each element of a weight of shape ``weight``.
 
-    ``read`` and ``made`` are the elements of the node's first input and first output; the result
-    times the numbers in the weight is the multiply-adds of the run. ``outputs``: for a matrix
-    product, along how many places of the weight the sums lie apart (its columns).
+    ``read`` and ``made`` are the element counts of the node's first input and first output. The
+    result times the number of weight elements is the number of multiply-adds per run. ``outputs``:
+    for a matrix product, the number of output columns.
     """
     if op_type in _CONVOLUTIONS:
         return made / max(1, weight[0])
@@ -48,10 +48,10 @@ def uses_of_weight(
 
 
 def operations(op_type: str, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> float:
-    """Floating or integer operations of one run; a multiply-add counts two.
+    """Floating-point or integer operations of one run; a multiply-add counts as two.
 
-    Exact for convolutions, products and recurrent layers, one for each element of the output
-    elsewhere, none where values are only moved or the shapes that it takes are not told.
+    Exact for convolutions, products and recurrent layers. Other operators count one per output
+    element, and zero if they only move values or the shapes are not known.
     """
     made = math.prod(outputs[0]) if outputs else 0
     read = math.prod(inputs[0]) if inputs else 0
@@ -80,30 +80,30 @@ def weight_inputs(op_type: str) -> tuple[int, ...]:
 
 
 def moved_bytes(inputs: Sequence[tuple[str, Shape]], outputs: Sequence[tuple[str, Shape]]) -> float:
-    """Bytes read and written by one run, weights included, each once: (element type, shape)."""
+    """Bytes read and written by one run, weights included; tensors are (element type, shape)."""
     return float(
         sum(_ELEMENT_BYTES.get(kind, 4) * math.prod(shape) for kind, shape in (*inputs, *outputs))
     )
 
 
 def multiplies(op_type: str) -> bool:
-    """Whether the operator is one whose time is in multiplying: what INT8 is for."""
+    """Whether the operator spends its time on multiplications, and so can gain from INT8."""
     return op_type in {*_CONVOLUTIONS, *_PRODUCTS, *_RECURRENT, "ConvTranspose"}
 
 
 def _recurrent(gates: int, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> float:
-    """Multiply-adds of a recurrent layer: two matrices, at each step of each sample."""
+    """Multiply-adds of a recurrent layer: two matrices at each step of each sample."""
     if not inputs or not outputs or len(inputs[0]) != 3 or len(outputs[0]) < 3:
         return 0.0
     width, hidden = inputs[0][-1], outputs[0][-1]
-    # Of Y [time, directions, batch, hidden] or, without it, of the last state.
+    # From Y [time, directions, batch, hidden] or, without it, from the last state.
     directions = outputs[0][1] if len(outputs[0]) == 4 else outputs[0][-3]
     rows = math.prod(inputs[0][:-1])
     return float(rows * directions * gates * hidden * (width + hidden))
 
 
 def _inner(op_type: str, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int:
-    """The length of the sums of a product: what a matrix of the first input has beside its rows."""
+    """The inner dimension of a product: the elements of a matrix of the first input per row."""
     if not inputs or not outputs:
         return 0
     first, output, second = inputs[0], outputs[0], _PRODUCTS[op_type]

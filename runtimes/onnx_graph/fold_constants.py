@@ -1,4 +1,4 @@
-"""Constant folding: compute at conversion what does not depend on the input."""
+"""Constant folding: compute ahead of time what does not depend on the input."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from runtimes.onnx_graph.values import (
 class FoldConstants(RewritePass):
     """Replace nodes whose inputs are all constants by their results.
 
-    A node stays when the file would grow by more than ``max_growth_bytes`` with its result
-    (a broadcast, a transposed copy of a weight that is still used as it was): runtimes
-    compute it once at load. For a copy that is only turned or cut (tied embeddings), the limit is
-    ``max_copy_bytes``. It stays, too, where the constant is small on purpose
-    (quantized weights), where two runs may differ, and where its output is the caller's.
+    A node stays if its result would add more than ``max_growth_bytes`` to the file (a broadcast,
+    or a transposed copy of a weight that is also used as it is): runtimes compute it once when they
+    load the model. For a copy that is only transposed or sliced (tied embeddings), the limit is
+    ``max_copy_bytes``. A node also stays if its constant is small on purpose (quantized weights),
+    if two runs of it may differ, or if its output is an output of the graph.
 
-    Weights are folded one at a time and each source is dropped as soon as nothing uses it.
+    Weights are folded one at a time, and each source is dropped as soon as nothing uses it.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class FoldConstants(RewritePass):
         self.max_copy_bytes = max_copy_bytes
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
-        """Fold in graph order, so that chains fold in one call."""
+        """Fold in graph order, so that whole chains are folded in one call."""
         modified = False
         version = opset(model)
         for node in all_nodes(model):
@@ -56,7 +56,7 @@ class FoldConstants(RewritePass):
         return modified
 
     def fold(self, node: ir.Node, version: int) -> None:
-        """Replace one node of constants by its results, or raise ``Refused``."""
+        """Replace one node with constant inputs by its results, or raise ``Refused``."""
         graph = node.graph
         assert isinstance(graph, ir.Graph)
         arrays = [constant(value) for value in node.inputs]
@@ -85,7 +85,7 @@ class FoldConstants(RewritePass):
 
 
 def _is_foldable(node: ir.Node) -> bool:
-    """Whether every input is a constant and the node computes something from them alone."""
+    """Whether every input is a constant and the result depends on nothing else."""
     return (
         node.domain == ""
         and any(value is not None for value in node.inputs)
@@ -120,7 +120,7 @@ def _check_allowed(node: ir.Node) -> None:
 
 
 def _growth_bytes(node: ir.Node, elements: int) -> int:
-    """Bytes that the result adds, less those of the sources that nothing else uses."""
+    """Bytes that the result adds, minus those of the sources that nothing else uses."""
     output = node.outputs[0]
     dtype = output.dtype
     if is_op(node, "Cast"):
@@ -139,10 +139,10 @@ def _growth_bytes(node: ir.Node, elements: int) -> int:
 
 
 def _replace(graph: ir.Graph, output: ir.Value, result: Array) -> None:
-    # A view would keep the memory of a source alive that nothing uses any more.
+    # A view would keep the memory of a source alive that is no longer used.
     array = np.ascontiguousarray(result).reshape(result.shape)
     name, output.name = output.name, None
-    is_free = bool(name) and name not in graph.initializers  # it was this output's alone
+    is_free = bool(name) and name not in graph.initializers  # only this output had the name
     value = add_initializer(graph, name or "folded", array, is_free=is_free)
     value.metadata_props.update(output.metadata_props)
     output.replace_all_uses_with(value)

@@ -1,7 +1,7 @@
-"""Let convolutions and pooling pad for themselves: a Pad before them becomes their ``pads``.
+"""Fold a Pad into the ``pads`` of the convolution or pooling after it.
 
-``Conv(Pad(x, p), pads=q) = Conv(x, pads=p+q)`` for zeros around the spatial axes. A maximum is
-taken without what its own padding adds; zeros change nothing there if there is nothing below zero.
+``Conv(Pad(x, p), pads=q) = Conv(x, pads=p+q)`` for zeros around the spatial axes. MaxPool ignores
+its own padding, so folding zeros into it is exact only if no value is negative.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from runtimes.onnx_graph.values import (
 
 
 class FoldPads(RewritePass):
-    """Fold Pad into each convolution and pool after it; it goes when nothing else reads it.
+    """Fold Pad into each convolution and pool after it; remove the Pad if nothing else reads it.
 
-    A MaxPool takes it only if nothing is negative, an AveragePool counts it from then on.
+    A MaxPool accepts it only if no value is negative. An AveragePool is set to count padding.
 
-    Refused where the padding is not constant zero, reaches the batch or the channels, or cuts
-    (a negative number: what ``pads`` of the reader add would stand in the place of values), and
-    where what follows pads by rule (auto_pad).
+    Refused if the padding is not constant zero, pads the batch or the channels, or is negative and
+    so crops (the reader's own ``pads`` would then replace values by zeros), and if the reader
+    pads by rule (auto_pad).
     """
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
@@ -71,7 +71,7 @@ def _remove_if_unused(pad: ir.Node, refuse: Refuse) -> None:
 
 
 def _spatial_pads(pad: ir.Node) -> list[int]:
-    """Zeros before each axis behind the channels, then after each."""
+    """Zeros before each spatial axis, then after each."""
     if pad.attributes.get_string("mode", "constant") != "constant" or not _pads_zero(pad):
         raise Refused("it does not pad with zeros")
     pads = _pads_of(pad)
@@ -82,12 +82,12 @@ def _spatial_pads(pad: ir.Node) -> list[int]:
     if any((*before[:2], *after[:2])):
         raise Refused("it pads the batch or the channels")
     if min(pads) < 0:
-        raise Refused("it cuts instead of padding")
+        raise Refused("it crops instead of padding")
     return [*before[2:], *after[2:]]
 
 
 def _padding_of_its_own(user: ir.Node, pad: ir.Node, pads: list[int]) -> list[int]:
-    """The ``pads`` with which ``user`` needs no Pad before it."""
+    """The ``pads`` that make the Pad before ``user`` unnecessary."""
     value = pad.outputs[0]
     if user.graph is not pad.graph:
         raise Refused("its result is used in a subgraph")
@@ -100,9 +100,9 @@ def _padding_of_its_own(user: ir.Node, pad: ir.Node, pads: list[int]) -> list[in
     own = own or [0] * len(pads)
     total = [a + b for a, b in zip(pads, own, strict=True)]
     if is_op(user, "MaxPool") and not _is_never_negative(pad.inputs[0]):
-        raise Refused("a maximum over zeros differs where all else is negative")
+        raise Refused("a maximum over padded zeros differs where all values are negative")
     if is_op(user, "AveragePool") and (any(own) or user.attributes.get_int("ceil_mode", 0) != 0):
-        raise Refused("an average counts this padding, and not that of its own")
+        raise Refused("the average counts this padding, but not its own")
     if not is_op(user, "Conv"):
         _check_window(user, total)
     return total
@@ -119,7 +119,7 @@ def _is_never_negative(value: ir.Value | None) -> bool:
 
 
 def _check_window(pool: ir.Node, pads: list[int]) -> None:
-    """ONNX wants padding smaller than the window: no window may lie in it altogether."""
+    """ONNX requires padding smaller than the window: no window may consist of padding only."""
     kernel = pool.attributes.get_ints("kernel_shape", ())
     if any(pad >= size for pad, size in zip(pads, [*kernel, *kernel], strict=True)):
         raise Refused("it pads more than the window of the pooling")
@@ -133,7 +133,7 @@ def _pads_zero(pad: ir.Node) -> bool:
 
 
 def _pads_of(pad: ir.Node) -> tuple[int, ...] | None:
-    """Padding before each axis, then after each; ``None`` where it is not known."""
+    """Padding before each axis, then after each; ``None`` if it is not known."""
     if len(pad.inputs) < 2:
         pads = pad.attributes.get_ints("pads")
         return None if pads is None else tuple(pads)

@@ -1,4 +1,4 @@
-"""Views of shared weights computed beforehand, so that their readers see constants."""
+"""Compute views of shared weights ahead of time, so that their readers see constants."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from runtimes.onnx_graph.rewrite import Refuse, Refused, RewritePass
 from runtimes.onnx_graph.values import all_nodes, is_constant, is_op, opset
 
 VIEW_KEY = "kilnx.view"
-"""Metadata key of the nodes that read a tensor out of another, put here to share it."""
+"""Metadata key of nodes that deduplication added to read one tensor from another."""
 _VIEWS = ("ConstantOfShape", "Reshape", "Slice", "Transpose")
 
 
 class FoldViews(RewritePass):
-    """Compute what is read out of a constant (a view of a shared weight), whatever it takes.
+    """Compute every view of a constant (such as a shared weight), whatever its size.
 
-    The opposite of ``deduplicate(model, views=True)``, which puts the result together again.
-    ``only_ours``: leave those that the model came with, such as a tied embedding's Transpose.
+    The opposite of ``deduplicate(model, views=True)``, which shares the weights again.
+    ``only_ours``: leave views that the model came with, such as a tied embedding's Transpose.
     """
 
     def __init__(self, *, only_ours: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Which layer a node of a graph came from, as ``kilnx convert`` wrote it down."""
+"""Which layer a node of a graph came from, as recorded by ``kilnx convert``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ QUANTIZING = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
 def layer_of(node: ir.Node) -> str | None:
-    """The path of the node's Keras layer, ``block_1/conv`` say, or None where it is not known."""
+    """The path of the node's Keras layer, such as ``block_1/conv``, or None if not known."""
     return node.metadata_props.get(LAYER_KEY)
 
 
 def label_of(node: ir.Node) -> str:
-    """The layer's path, else the node's own name, else its operator and output."""
+    """The layer's path, or else the node's own name, or else its operator and output."""
     return layer_of(node) or node.name or f"{node.op_type} of {node.outputs[0].name}"

@@ -1,7 +1,7 @@
-"""Operators that are linear in a constant weight, seen by their channels.
+"""Operators that are linear in a constant weight, and the channels of that weight.
 
-For each: along which axis of its weight the output channels lie (and the input channels),
-groups included, so that scaling a channel of the data becomes scaling a slice of the weight.
+For each operator: which axes of its weight are the output and the input channels, groups
+included, so that scaling a channel of the data becomes scaling a slice of the weight.
 https://onnx.ai/onnx/operators/ (Conv, ConvTranspose, Gemm, MatMul)
 """
 
@@ -32,9 +32,9 @@ class Linear:
 
     ``data`` and ``weight`` are positions among the node's inputs; ``output_axis`` and
     ``input_axis`` are the channel axes of its output and its data input, counted from the
-    end. ``bias`` is the position of its bias input, ``None`` where it has none (MatMul).
-    Where a matrix reads flattened samples, ``sample`` is the shape of one before it is
-    flattened and ``sample_axis`` the axis of it along which the input channels lie.
+    end. ``bias`` is the position of its bias input, ``None`` if it has none (MatMul). If a
+    matrix reads flattened samples, ``sample`` is the shape of one before it is flattened and
+    ``sample_axis`` is its channel axis.
     """
 
     node: ir.Node
@@ -62,11 +62,11 @@ class Linear:
         return self._held().astype(np.float64)
 
     def scale_outputs(self, weight: Float64, scale: Float64) -> Float64:
-        """Weight whose output channels come out multiplied by ``scale``, () or (outputs,)."""
+        """The weight with output channels multiplied by ``scale``, of shape () or (outputs,)."""
         return weight * self._along_outputs(weight, scale) if scale.ndim else weight * scale
 
     def scale_inputs(self, weight: Float64, scale: Float64) -> Float64:
-        """Weight that acts as if its input channels were multiplied by ``scale`` first."""
+        """The weight that has the effect of multiplying its input channels by ``scale``."""
         return weight * self._along_inputs(weight, scale) if scale.ndim else weight * scale
 
     def with_scaled_outputs(self, scale: Float64) -> Array:
@@ -86,9 +86,9 @@ class Linear:
         return self.weight_value.const_value.numpy()
 
     def response(self, weight: Float64, offset: Float64) -> Float64:
-        """What a constant ``offset`` of each input channel adds to the outputs, (outputs,).
+        """What a constant ``offset`` for each input channel adds to the outputs, (outputs,).
 
-        Right only where every output sees the whole kernel: see ``sees_border``.
+        Correct only if every output sees the whole kernel, see ``sees_border``.
         """
         added: Float64 = weight * (self._along_inputs(weight, offset) if offset.ndim else offset)
         if is_op(self.node, "Conv"):
@@ -100,7 +100,7 @@ class Linear:
         return alpha * _sum(added, self._matrix_input_axis())
 
     def sees_border(self) -> bool:
-        """Whether some outputs see padding, or only a part of the kernel."""
+        """Whether some outputs see padding, or only part of the kernel."""
         if is_op(self.node, "Conv"):
             padding = any(self.node.attributes.get_ints("pads", ()))
             return padding or self.node.attributes.get_string("auto_pad", "NOTSET") not in (
@@ -149,9 +149,9 @@ class Linear:
 
 
 def linear_of(node: ir.Node) -> Linear | None:
-    """Read ``node`` as a linear operator with a constant weight, or ``None`` if it is not one.
+    """Interpret ``node`` as a linear operator with a constant weight; ``None`` if it is not one.
 
-    Raises ``Refused`` where it is linear but its weight cannot be changed at conversion.
+    Raises ``Refused`` if it is linear, but its weight cannot be changed ahead of time.
     """
     if not is_op(node, "Conv", "ConvTranspose", "Gemm", "MatMul") or len(node.inputs) < 2:
         return None
@@ -198,8 +198,8 @@ def _gemm(node: ir.Node, weight: int, shape: tuple[int, ...]) -> Linear:
 def bias_of(linear: Linear) -> Float64:
     """The bias as float64 of shape (outputs,), zeros where there is none.
 
-    Gemm's ``beta`` is multiplied in; whoever writes the bias back sets ``beta`` to one.
-    Raises ``Refused`` for a bias that is not one constant a channel.
+    Gemm's ``beta`` is multiplied in; code that writes the bias back sets ``beta`` to one.
+    Raises ``Refused`` for a bias that is not one constant per channel.
     """
     node = linear.node
     value = None
@@ -216,25 +216,25 @@ def bias_of(linear: Linear) -> Float64:
     if numbers.size == 1:
         return np.full(linear.output_channels, numbers.reshape(()))
     if numbers.shape[-1] != numbers.size or numbers.size != linear.output_channels:
-        raise Refused("its bias is not one number a channel")
+        raise Refused("its bias is not one number per channel")
     return numbers.reshape(-1)
 
 
 # Half a unit in the last place of bfloat16, the coarsest type here, is 2**-9.
 _ROUNDING_LIMIT = 2.0**-7
-# Elements of a weight that are held in float64 at once.
+# Elements of a weight that are in float64 at the same time.
 _BLOCK = 1 << 18
 
 
 def rounded(numbers: Float64, like: ir.Value) -> Array:
-    """``numbers`` in the type of ``like``; ``Refused`` where that type cannot hold them."""
+    """``numbers`` in the type of ``like``; raises ``Refused`` if that type cannot hold them."""
     return _rounded_product(numbers, np.ones(()), like)
 
 
 def _rounded_product(left: Array, right: Float64, like: ir.Value) -> Array:
     """``left * right`` in float64, rounded once to the type of ``like``.
 
-    Some rows at a time: a weight may be a large part of the memory that there is.
+    Computed a few rows at a time, because a weight may take a large part of the memory.
     """
     assert like.const_value is not None
     dtype = like.const_value.dtype
@@ -255,7 +255,7 @@ def _rounded_product(left: Array, right: Float64, like: ir.Value) -> Array:
 
 
 def _blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
-    """Arrays of one shape in parts along their first axis, as views."""
+    """Split arrays of equal shape into parts along their first axis, as views."""
     arrays = tuple(map(np.atleast_1d, arrays))
     step = max(1, _BLOCK * len(arrays[0]) // max(arrays[0].size, 1))
     for start in range(0, len(arrays[0]), step):
@@ -263,7 +263,7 @@ def _blocks(*arrays: Array) -> Iterator[tuple[Array, ...]]:
 
 
 def write_weight(users: Sequence[Linear], weight: Array, graph: ir.Graph) -> None:
-    """Give all ``users`` of one weight a new one; the old goes when nothing else uses it."""
+    """Give all ``users`` of one weight a new one; remove the old one if nothing else uses it."""
     old = users[0].weight_value
     for user in users:
         user.node.replace_input_with(user.weight, None)
@@ -290,7 +290,7 @@ def write_bias(linear: Linear, bias: Array, graph: ir.Graph) -> None:
 
 
 def _successor(old: ir.Value, array: Array, graph: ir.Graph) -> ir.Value:
-    """A new initializer in the place of ``old``, under its name if that has become free."""
+    """A new initializer that replaces ``old``, under its name if that has become free."""
     drop_if_unused([old])
     return add_initializer(graph, old.name or "weight", array)
 

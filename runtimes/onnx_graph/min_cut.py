@@ -11,7 +11,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 INFINITE = 1 << 60
-"""More than any sum of capacities here: such an edge is never cut."""
+"""Larger than any sum of capacities in use: an edge of this capacity is never cut."""
 
 
 @dataclass
@@ -22,7 +22,7 @@ class _Edge:
 
 
 class Network:
-    """A flow network whose vertices are any hashable things, made on first mention."""
+    """A flow network whose vertices are arbitrary hashable objects, created on first use."""
 
     def __init__(self, source: Hashable, sink: Hashable) -> None:
         self._index: dict[Hashable, int] = {}
@@ -42,9 +42,9 @@ class Network:
         self._edges[h].append(_Edge(t, 0, len(self._edges[t]) - 1))
 
     def cut(self) -> tuple[int, set[Hashable]]:
-        """Cost of the cheapest cut, and the vertices on the side of the source.
+        """The cost of a minimum cut, and the vertices on the source side.
 
-        Among several cheapest cuts it is the one with the fewest vertices on that side.
+        Among several minimum cuts, it is the one with the fewest vertices on that side.
         """
         flow = 0
         while True:
@@ -69,7 +69,7 @@ class Network:
         return levels
 
     def _push(self, levels: list[int], following: list[int]) -> int:
-        """Send flow along one path that descends the levels; 0 if none is left."""
+        """Send flow along one path through the levels; 0 if no path is left."""
         path: list[_Edge] = []
         vertex = self._source
         while vertex != self._sink:
@@ -82,7 +82,7 @@ class Network:
             else:
                 if not path:
                     return 0
-                # A dead end: step back and never come here again in this phase.
+                # A dead end: step back, and do not visit it again in this phase.
                 edge = path.pop()
                 vertex = self._edges[edge.head][edge.reverse].head
                 following[vertex] += 1

@@ -1,4 +1,4 @@
-"""Another opset, by ONNX's own version converter, without the weights passing through it."""
+"""Convert to another opset with ONNX's own version converter, without passing weights to it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _STAYS_BELOW_BYTES = 4096
 
 
 def convert_opset(model: ir.Model, version: int) -> ir.Model:
-    """``model`` at opset ``version``; itself when it is there already.
+    """``model`` at opset ``version``; returned as it is if it already has that opset.
 
-    Weights are shared, not copied, so a model of any size can be converted. The IR version is
-    the oldest that knows the opset. Raises ``ModelError`` when ONNX cannot convert an operator, and
-    when what it made is not a valid model.
+    Weights are shared, not copied, so a model of any size can be converted. The IR version is the
+    oldest that supports the opset. Raises ``ModelError`` if ONNX cannot convert an operator, or if
+    the result is not a valid model.
     """
     before = model.opset_imports.get("", 1)
     if before == version:
@@ -51,14 +51,14 @@ def oldest_ir_version(opset: int) -> int:
 
 
 def newest_opset() -> int:
-    """The newest opset that the installed ONNX knows."""
+    """The newest opset that the installed ONNX supports."""
     import onnx.defs
 
     return int(onnx.defs.onnx_opset_version())
 
 
 def _take_weights(model: ir.Model) -> dict[str, ir.TensorProtocol]:
-    """Make the large initializers of the main graph plain inputs for a while."""
+    """Temporarily turn the large initializers of the main graph into plain inputs."""
     weights = {}
     for name, value in list(model.graph.initializers.items()):
         tensor = value.const_value
@@ -79,7 +79,7 @@ def _give_weights(model: ir.Model, weights: dict[str, ir.TensorProtocol]) -> Non
 
 
 def _keep_metadata(model: ir.Model, converted: ir.Model) -> None:
-    """The converter drops what nodes say about themselves; join them again by output name."""
+    """Restore the nodes' metadata, which the converter drops, by matching output names."""
     by_output = {
         value.name: node
         for node in ir.traversal.RecursiveGraphIterator(model.graph)

@@ -6,9 +6,9 @@ import re
 
 import onnx_ir as ir
 
-# By name, because the operators are many and in two domains: Q/DQ and what ONNX has in QLinear and
-# Integer forms, and of com.microsoft those that quantize as they go (DynamicQuantizeLSTM), take
-# quantized inputs (QAttention, QGemm, QMoE, QOrdered…) or weights of few bits (MatMulNBits).
+# Matched by name, because the operators are many and in two domains: Q/DQ and ONNX's QLinear and
+# Integer operators; and of com.microsoft, those that quantize at run time (DynamicQuantizeLSTM),
+# take quantized inputs (QAttention, QGemm, QMoE, QOrdered…) or low-bit weights (MatMulNBits).
 _QUANTIZED = re.compile(
     r"[Qq]uantize|Integer(16|ToFloat)?$|NBits|Bnb4$|FpQ4$|"
     r"^Q(Linear|Ordered|Attention|Embed|Gemm|MoE)"
@@ -21,6 +21,6 @@ def is_quantized(model: ir.Model) -> bool:
 
 
 def first_quantized_node(model: ir.Model) -> ir.Node | None:
-    """The first such node, subgraphs included; None where all is float."""
+    """The first such node, subgraphs included; None if there is none."""
     nodes = (node for graph in model.graphs() for node in graph)
     return next((node for node in nodes if _QUANTIZED.search(node.op_type)), None)

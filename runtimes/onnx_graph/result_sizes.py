@@ -1,7 +1,7 @@
 """How large the result of a node on constants will be, before it is computed.
 
-A few bytes of ONNX can ask for a tensor that fits no memory (ConstantOfShape, Expand, Tile,
-a broadcast); whoever computes constants has to look first.
+A few bytes of ONNX can ask for a tensor that does not fit in memory (ConstantOfShape, Expand,
+Tile, a broadcast), so the size has to be checked before constants are computed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from runtimes.onnx_graph.values import Array, static_shape
 
 
 def result_elements(node: ir.Node, inputs: Sequence[Array | None]) -> int | None:
-    """Number of elements of the first output, at most; ``None`` where no rule tells it.
+    """Upper bound on the elements of the first output; ``None`` if there is no rule for it.
 
     Raises ``ValueError``, ``IndexError`` or ``TypeError`` for inputs that do not fit.
     """

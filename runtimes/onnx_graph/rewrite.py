@@ -1,4 +1,4 @@
-"""What every pass here is: an in-place onnx-ir pass that says what it refused, and why."""
+"""The base class of all passes: an in-place onnx-ir pass that reports what it refused, and why."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 @dataclass(frozen=True)
 class Refusal:
-    """A rewrite that looked possible and was not made.
+    """A rewrite that looked possible but was not made.
 
     ``node`` is the name of the node that stays as it was; ``reason`` reads as a sentence.
     """
@@ -26,7 +26,7 @@ class Refusal:
 
 @dataclass
 class RewriteResult(ir.passes.PassResult):
-    """``PassResult`` with the refusals of the call, in graph order, each once."""
+    """``PassResult`` with the refusals of the call, in graph order and without duplicates."""
 
     refusals: tuple[Refusal, ...] = ()
 
@@ -43,9 +43,9 @@ Refuse = Callable[[ir.Node, str], None]
 
 
 class RewritePass(ir.passes.InPlacePass):
-    """Base of the passes: ``rewrite`` changes the model and returns whether it did.
+    """Base class of the passes: ``rewrite`` changes the model and returns whether it did.
 
-    Passes hold options only, never state of a call, so one instance may serve many models.
+    Passes hold only options and no state of a call, so one instance can process many models.
     """
 
     @abc.abstractmethod
@@ -68,6 +68,6 @@ class RewritePass(ir.passes.InPlacePass):
 
 
 def describe(node: ir.Node) -> str:
-    """Name of ``node`` for people: its operator and its name, or its first output's."""
+    """A readable name for ``node``: its operator and its name, or that of its first output."""
     name = node.name or next((out.name for out in node.outputs if out.name), None)
     return f"{node.op_type} {name}" if name else node.op_type

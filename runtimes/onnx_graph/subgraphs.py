@@ -1,4 +1,4 @@
-"""Parts of a graph as models of their own: what lies between some values and others."""
+"""Parts of a graph as separate models: the nodes between some values and others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def captured(node: ir.Node) -> Iterator[ir.Value]:
-    """Values that the node's subgraphs take from outside of them."""
+    """Values that the node's subgraphs use from outside (outer-scope values)."""
     for attribute in node.attributes.values():
         if attribute.type == ir.AttributeType.GRAPH:
             graphs = [attribute.as_graph()]
@@ -33,14 +33,14 @@ def captured(node: ir.Node) -> Iterator[ir.Value]:
 
 
 def needs(node: ir.Node) -> list[ir.Value]:
-    """All values that a node reads, those of its subgraphs included, each once."""
+    """All values that a node reads, including those of its subgraphs, without duplicates."""
     found = {id(value): value for value in node.inputs if value is not None}
     found.update({id(value): value for value in captured(node)})
     return list(found.values())
 
 
 def between(inputs: Collection[ir.Value], outputs: Sequence[ir.Value]) -> list[ir.Node]:
-    """The nodes that make ``outputs`` out of ``inputs``, in no particular order."""
+    """The nodes that compute ``outputs`` from ``inputs``, in no particular order."""
     stop = {id(value) for value in inputs}
     nodes: dict[int, ir.Node] = {}
     pending = [value for value in outputs if id(value) not in stop]
@@ -54,7 +54,7 @@ def between(inputs: Collection[ir.Value], outputs: Sequence[ir.Value]) -> list[i
 
 
 def last_uses(touched: Sequence[Iterable[Key]]) -> list[list[Key]]:
-    """For each step, of what it touches, that which no later step touches: it may be freed."""
+    """For each step, what it uses and no later step does: this can be freed after the step."""
     last = {key: place for place, keys in enumerate(touched) for key in keys}
     dead: list[list[Key]] = [[] for _ in touched]
     for key, place in last.items():
@@ -69,10 +69,10 @@ def extract_submodel(
     nodes: Sequence[ir.Node],
     types: Mapping[str, tuple[np.dtype[Any], int]],
 ) -> ir.Model:
-    """A model of ``nodes`` (in topological order) alone; weights are shared, not copied.
+    """A model of only ``nodes`` (in topological order); weights are shared, not copied.
 
-    ``types`` gives each input's dtype and rank: graphs do not always record those of the values
-    inside them.
+    ``types`` holds each input's dtype and rank, because graphs do not always record them for
+    intermediate values.
     """
     fed = {id(value) for value in inputs}
     weights = {

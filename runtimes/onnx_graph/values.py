@@ -1,4 +1,4 @@
-"""Questions that passes ask about values, and the few ways in which they replace them."""
+"""Helpers that passes use to inspect values and to replace them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def is_constant(value: ir.Value | None) -> bool:
 
 
 def constant(value: ir.Value | None) -> Array | None:
-    """The array behind a constant (shared memory: do not write into it), or ``None``."""
+    """The array of a constant (shared memory: do not write to it), or ``None``."""
     if value is None or value.const_value is None or not is_constant(value):
         return None
     return np.asarray(value.const_value.numpy())
 
 
 def small_ints(value: ir.Value | None, limit: int = 64) -> tuple[int, ...] | None:
-    """The integers in a small constant of rank 0 or 1, or ``None`` if it is not one."""
+    """The integers in a small constant of rank 0 or 1; ``None`` for any other value."""
     if value is None or value.const_value is None or not is_constant(value):
         return None
     tensor = value.const_value
@@ -42,7 +42,7 @@ _INTEGERS = {ir.DataType.INT64, ir.DataType.INT32}
 
 
 def rank(value: ir.Value | None) -> int | None:
-    """Number of dimensions, where known."""
+    """Number of dimensions, if known."""
     return None if value is None or value.shape is None else len(value.shape)
 
 
@@ -55,9 +55,9 @@ def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
 
 
 def refine_shape(value: ir.Value, shape: ir.Shape | None) -> None:
-    """Add what ``shape`` knows about ``value``: numbers first, then names of dimensions.
+    """Refine the shape of ``value`` with ``shape``: numbers take precedence over names.
 
-    Where the two contradict each other, ``value`` keeps what it has.
+    If the two contradict each other, ``value`` keeps its own shape.
     """
     if shape is None:
         return
@@ -89,9 +89,9 @@ def opset(model: ir.Model) -> int:
 
 
 def only_user(value: ir.Value) -> ir.Node | None:
-    """The node that uses ``value``, if it is used there and nowhere else.
+    """The node that uses ``value``, if that is its only use.
 
-    A graph output is used by the caller; a node that uses it twice does not count either.
+    Being a graph output counts as another use, and so does a second use by the same node.
     """
     uses = value.uses()
     if len(uses) != 1 or value.is_graph_output():
@@ -100,20 +100,20 @@ def only_user(value: ir.Value) -> ir.Node | None:
 
 
 def all_nodes(model: ir.Model) -> Iterator[ir.Node]:
-    """Nodes of the main graph and its subgraphs; the graph may be changed meanwhile."""
+    """Nodes of the main graph and its subgraphs; the graph may be changed during iteration."""
     for graph in tuple(model.graphs()):
         yield from tuple(graph)
 
 
 class Names:
-    """Names of values in a graph, so that new ones can be told apart from them."""
+    """The names of values in a graph, for creating new ones that do not clash."""
 
     def __init__(self, graph: ir.Graph) -> None:
         self._taken = {value.name for value in graph.inputs} | set(graph.initializers)
         self._taken |= {output.name for node in graph for output in node.outputs}
 
     def take(self, base: str) -> str:
-        """``base``, or ``base`` with the first number that makes it a new name."""
+        """``base``, or ``base`` with the first number that makes it unique."""
         name, count = base, 0
         while name in self._taken:
             count += 1
@@ -122,20 +122,20 @@ class Names:
         return name
 
     def free(self, name: str) -> None:
-        """Let ``name`` be given again."""
+        """Make ``name`` available again."""
         self._taken.discard(name)
 
 
 def unused_name(graph: ir.Graph, base: str) -> str:
-    """``base``, or ``base`` with the first number that makes it a new name in ``graph``."""
+    """``base``, or ``base`` with the first number that makes it unique in ``graph``."""
     return Names(graph).take(base)
 
 
 def add_initializer(graph: ir.Graph, name: str, array: Array, *, is_free: bool = False) -> ir.Value:
-    """Register ``array`` as a new initializer of ``graph``, called ``name`` or alike.
+    """Register ``array`` as a new initializer of ``graph``, called ``name`` or similar.
 
-    ``array`` is not copied. ``is_free`` promises that no value has the name, which saves a look
-    at all of them.
+    ``array`` is not copied. ``is_free`` promises that no value has the name, which saves checking
+    all of them.
     """
     unique = name if is_free else unused_name(graph, name)
     tensor = ir.tensor(array, name=unique)
@@ -150,9 +150,9 @@ def add_initializer(graph: ir.Graph, name: str, array: Array, *, is_free: bool =
 
 
 def replace_value(old: ir.Value, new: ir.Value) -> None:
-    """Let everything that used ``old`` use ``new``, graph outputs included.
+    """Make everything that used ``old`` use ``new``, graph outputs included.
 
-    ``new`` takes the name of a graph output that it replaces: the caller sees no change.
+    ``new`` takes the name of a graph output that it replaces, so that callers see no change.
     """
     if not old.is_graph_output():
         old.replace_all_uses_with(new)
@@ -168,20 +168,20 @@ def replace_value(old: ir.Value, new: ir.Value) -> None:
 
 
 def take_place(old: ir.Value, new: ir.Value) -> None:
-    """``replace_value``, and ``new`` has the name of ``old`` wherever it stands."""
+    """``replace_value``, and ``new`` always takes the name of ``old``."""
     name = old.name
     replace_value(old, new)
     old.name, new.name = None, name
 
 
 def can_be_output(value: ir.Value, graph: ir.Graph | ir.Function) -> bool:
-    """Whether ``value`` may become an output of ``graph`` in the place of another value."""
+    """Whether ``value`` can replace another value as an output of ``graph``."""
     producer = value.producer()
     return producer is not None and producer.graph is graph and not value.is_graph_output()
 
 
 def drop_if_unused(values: Sequence[ir.Value | None]) -> None:
-    """Take initializers without any use out of their graph, so that memory is freed."""
+    """Remove unused initializers from their graph, so that their memory is freed."""
     for value in values:
         if (
             value is not None

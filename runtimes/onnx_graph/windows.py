@@ -1,4 +1,4 @@
-"""What a convolution's kernel sees at each of its places (im2col), as a view: nothing is copied."""
+"""The inputs of a convolution's kernel at each position (im2col), as a view without copies."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from runtimes.base import Array
 def windows(
     padded: Array, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
 ) -> Array:
-    """View ``[…, *places, *kernel]`` of an array ``[…, *sizes]`` that has its padding already.
+    """View ``[…, *positions, *kernel]`` of an array ``[…, *sizes]`` that is already padded.
 
-    There are no places where the kernel is longer than the array. Definition:
+    There are no positions if the kernel is longer than the array. Definition:
     https://onnx.ai/onnx/operators/onnx__Conv.html
     """
     taps = len(kernel)
@@ -33,7 +33,7 @@ def windows(
 def places_of(
     sizes: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
 ) -> list[int]:
-    """Number of places of the kernel along each axis of a padded array."""
+    """Number of kernel positions along each axis of a padded array."""
     return [
         max(0, (size - (width - 1) * dilation - 1) // stride + 1)
         for size, width, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True)
@@ -41,9 +41,9 @@ def places_of(
 
 
 def rows_of(views: Array, chosen: Any, groups: int, taps: int) -> Array:
-    """Rows ``[groups, rows, inputs]`` of ``views [samples, channels, *places, *kernel]``.
+    """Rows ``[groups, rows, inputs]`` of ``views [samples, channels, *positions, *kernel]``.
 
-    ``chosen``: numbers of rows, counted over samples and places. ``taps``: number of places' axes.
+    ``chosen``: row indices over samples and positions. ``taps``: number of spatial axes.
     """
     sample, *place = np.unravel_index(chosen, (len(views), *views.shape[2 : 2 + taps]))
     at: Any = (sample, slice(None), *place)

@@ -1,1 +1,1 @@
-"""How fast a model is, what it costs in memory, and where its time goes."""
+"""How fast a model is, how much memory it needs, and where its time goes."""

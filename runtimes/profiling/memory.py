@@ -1,4 +1,4 @@
-"""How much memory a model takes, and what a process really costs where it shares pages."""
+"""How much memory a model takes, and the real cost of a process that shares pages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runtimes.atomic_files import scratch_folder
 from runtimes.base import Feed
 from runtimes.errors import ModelError, RuntimeUnavailable
 
-# getrusage would not do: its peak is that of the process before exec, the parent's, too.
+# Not getrusage: its peak includes the process before exec, and so the parent's memory.
 _CHILD = """
 import json, sys
 import numpy as np
@@ -40,10 +40,10 @@ print(json.dumps([before, loaded, peak()]))
 def peak_memory(
     model: str | os.PathLike[str], feed: Feed, *, provider: str = "cpu", threads: int | None = None
 ) -> int:
-    """Bytes of resident memory that loading ``model`` and running it three times add at the peak.
+    """Bytes that loading ``model`` and running it three times add to peak resident memory.
 
-    The libraries themselves are not counted. Raises ``ModelError`` where the process fails, which
-    it does when memory does not suffice.
+    The libraries themselves are not counted. Raises ``ModelError`` if the process fails, for
+    example because it runs out of memory.
     """
     with scratch_folder() as folder:
         arrays = folder / "feed.npz"
@@ -60,9 +60,9 @@ def peak_memory(
         )
     if done.returncode:
         lines = done.stderr.strip().splitlines()
-        killed = " (killed: memory does not suffice?)" if done.returncode < 0 else ""
+        killed = " (killed: out of memory?)" if done.returncode < 0 else ""
         raise ModelError(
-            f"{model} could not be run in a process of its own{killed}: "
+            f"{model} could not be run in a separate process{killed}: "
             f"{lines[-1] if lines else f'exit code {done.returncode}'}"
         )
     before, _, peak = json.loads(done.stdout.strip().splitlines()[-1])
@@ -72,9 +72,9 @@ def peak_memory(
 def proportional_bytes(pid: int | str = "self", kind: str = "Pss") -> int:
     """Proportional set size of a process in bytes: a page that n mappings share counts 1/n.
 
-    ``kind``: ``Pss`` for all, ``Pss_Anon`` for what the process alone has, ``Pss_File`` for mapped
-    files. Summed over processes it counts every page once, which resident set sizes do not.
-    Raises ``RuntimeUnavailable`` where the kernel does not say (Linux before 4.14, others).
+    ``kind``: ``Pss`` for all memory, ``Pss_Anon`` for anonymous memory, ``Pss_File`` for mapped
+    files. Unlike resident set sizes, the sum over processes counts every page once. Raises
+    ``RuntimeUnavailable`` if the kernel does not report it (Linux before 4.14, other systems).
     https://www.kernel.org/doc/html/latest/filesystems/proc.html
     """
     path = Path(f"/proc/{pid}/smaps_rollup")
@@ -86,4 +86,4 @@ def proportional_bytes(pid: int | str = "self", kind: str = "Pss") -> int:
         name, _, rest = line.partition(":")
         if name == kind:
             return int(rest.split()[0]) * 1024
-    raise RuntimeUnavailable(f"{path} does not say {kind!r}")
+    raise RuntimeUnavailable(f"{path} has no field {kind!r}")

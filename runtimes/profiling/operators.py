@@ -1,7 +1,7 @@
-"""Where a model's time goes: operators by Keras layer, precision and provider, under the roof.
+"""Where a model's time goes: operators by Keras layer, precision and provider, with a roofline.
 
-The times are ONNX Runtime's own profiler's, of the graph as it optimized it; layers are found again
-by the names that survive, shapes come from the profile, weights from the optimized file.
+Times come from ONNX Runtime's own profiler and are those of the optimized graph. Layers are
+recovered from the names that survive, shapes from the profile, weights from the optimized file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from runtimes.profiling.roofline import Roof, measure_roof
 from runtimes.readable import ReadableReport
 
 _SUFFIX = "_kernel_time"
-# The first runs allocate what later ones reuse.
+# The first runs allocate memory that later ones reuse.
 _WARM_UP = 3
 
 
@@ -35,10 +35,10 @@ _WARM_UP = 3
 class OperatorProfile:
     """One node of the optimized graph.
 
-    ``microseconds`` is its median time a run and ``share`` that of all nodes. ``operations`` and
-    ``bytes`` are of one run; ``gflops`` and ``gigabytes_per_s`` what it reached. ``fused_nodes``
-    are the nodes of the model that ONNX Runtime fused into it. ``layer`` is None where no name
-    tells.
+    ``microseconds`` is its median time per run and ``share`` its share of the time of all nodes.
+    ``operations`` and ``bytes`` are per run; ``gflops`` and ``gigabytes_per_s`` are the rates that
+    it reached. ``fused_nodes`` are the model's nodes that ONNX Runtime fused into it. ``layer`` is
+    None if no name identifies the layer.
     """
 
     node: str
@@ -58,10 +58,10 @@ class OperatorProfile:
 
 @dataclass(frozen=True)
 class OperatorsReport(ReadableReport):
-    """All nodes in order of execution, and what became of the model's.
+    """All nodes of the optimized graph in order of execution.
 
-    ``fused``: how many nodes of the model are part of another one now. ``stayed_float``: in an INT8
-    model, the nodes that multiply and do so in float.
+    ``fused``: how many of the model's nodes were fused into another one. ``stayed_float``: the
+    nodes of an INT8 model that still multiply in float.
     """
 
     batch: int
@@ -80,14 +80,14 @@ class OperatorsReport(ReadableReport):
         return _summed((one.op_type, one.microseconds) for one in self.operators)
 
     def headline(self) -> str:
-        """How many nodes became part of others, and what the machine can do."""
+        """What the machine can do, and how many nodes were fused."""
         return (
             f"roof: {self.roof.gflops:.0f} GFLOP/s float32, {self.roof.gigabytes_per_s:.0f} GB/s; "
-            f"{self.fused} of {self.nodes} nodes are part of another one now"
+            f"{self.fused} of {self.nodes} nodes were fused into others"
         )
 
     def rows(self, limit: int | None = None) -> list[dict[str, str]]:
-        """One row of formatted cells an operator, the slowest first."""
+        """One row of formatted cells per operator, the slowest first."""
         ordered = sorted(self.operators, key=lambda one: -one.microseconds)
         return [
             {
@@ -117,7 +117,7 @@ def profile_operators(
 ) -> OperatorsReport:
     """Run ``model`` (a path or a graph) on ``feed`` under the profiler.
 
-    The profiler adds about a microsecond to each node: shares of small ones are too large.
+    The profiler adds about a microsecond to each node, so the shares of small nodes are too large.
     """
     graph = load_model(model)
     with scratch_folder() as folder:
@@ -160,7 +160,7 @@ def profile_operators(
 
 @dataclass(frozen=True)
 class _Kernel:
-    """What the profiler told of one node."""
+    """What the profiler reported about one node."""
 
     name: str
     op_type: str
@@ -183,7 +183,7 @@ class _Source:
         self._ends = {id(end) for node in optimized.graph if (end := self._end(node))}
 
     def layer(self, node: ir.Node | None, name: str) -> str | None:
-        """By what it took in, where it ends, the beginning of its name, its inputs."""
+        """The layer, found by the fused nodes, the outputs, the name's prefix or the inputs."""
         taken = [self._nodes[one] for one in self.taken_in(node)]
         ends = [self._end(node) if node else None, self._nodes.get(name)]
         for known in (*(one for one in taken if multiplies(one.op_type)), *ends):
@@ -199,9 +199,9 @@ class _Source:
         return None
 
     def taken_in(self, node: ir.Node | None) -> tuple[str, ...]:
-        """The model's nodes that a node of the optimized graph stands for, if more than one.
+        """The model's nodes that were fused into a node of the optimized graph, if more than one.
 
-        Those before its end that are no other node's end.
+        These are its last node and those before it, up to the last nodes of other fused nodes.
         """
         end = self._end(node) if node else None
         if end is None or (node and node.op_type in _INSERTED):
@@ -218,9 +218,9 @@ class _Source:
         return tuple(reversed(found)) if len(found) > 1 else ()
 
     def unpadded(self, node: ir.Node | None, inputs: Sequence[tuple[str, Sequence[int]]]) -> float:
-        """The share of a convolution's work that the model asked for.
+        """The share of a convolution's work that is not padding.
 
-        The layout with channels in blocks fills them up, so that the weights grow.
+        The blocked channel layout pads the channels to whole blocks, so the weights grow.
         """
         if node is None or node.op_type != "Conv" or len(inputs) < 2:
             return 1.0
@@ -235,15 +235,15 @@ class _Source:
         return 1.0
 
     def _end(self, node: ir.Node) -> ir.Node | None:
-        """The model's node that gives what a node of the optimized graph gives."""
+        """The model's node with the same output as a node of the optimized graph."""
         for value in node.outputs:
             if str(value.name) in self._producers and node.op_type not in _INSERTED:
                 return self._producers[str(value.name)]
-        name = _SUFFIXES.sub("", str(node.name))  # of the node, or of what it gives
+        name = _SUFFIXES.sub("", str(node.name))  # the name of the node, or of its output
         return self._nodes.get(name) or self._producers.get(name)
 
 
-# What ONNX Runtime puts around its own layouts, and appends to the names of what it changes.
+# Nodes that ONNX Runtime inserts around its own layouts, and suffixes of nodes that it changes.
 _INSERTED = {"ReorderInput", "ReorderOutput"}
 _SUFFIXES = re.compile(r"(_mul_nchwc|_nchwc|_token_\d+|_nhwc)+$")
 
@@ -262,7 +262,7 @@ def _kernels(events: Sequence[Mapping[str, Any]], runs: int) -> list[_Kernel]:
             name=name,
             op_type=str(last[name]["op_name"]),
             provider=str(last[name].get("provider", "")),
-            # A node inside a loop runs several times a run: their sum is what it costs.
+            # A node inside a loop runs several times per run; its cost is the sum.
             microseconds=statistics.median(found[-runs:]) * max(1, len(found) // (_WARM_UP + runs)),
             inputs=_shapes(last[name].get("input_type_shape", ())),
             outputs=_shapes(last[name].get("output_type_shape", ())),
@@ -304,9 +304,9 @@ def _operator(
 def _with_weights(
     told: Sequence[tuple[str, list[int]]], node: ir.Node | None
 ) -> list[tuple[str, list[int]]]:
-    """The kernel's inputs with those weights that the profiler leaves out.
+    """The kernel's inputs, including the weights that the profiler leaves out.
 
-    A weight that was rearranged for the kernel has lost its shape, or is not among the inputs.
+    A weight that was repacked for the kernel has lost its shape, or is not among the inputs.
     """
     present = [value for value in node.inputs if value is not None] if node else []
     missing = len(present) - len(told)

@@ -14,12 +14,12 @@ class ProfileOptions:
     Attributes:
         provider: Execution provider to measure on.
         batch: Batch sizes.
-        data: What ``Dataset.open`` takes: inputs are its first samples; None: random numbers.
-        memory: Whether peak memory is measured too, each model file in a process of its own.
-        operators: Whether to tell where the time goes, operator by operator, at the first batch.
-        allow_fallback: Whether nodes may run elsewhere than on ``provider``.
-        min_time: Seconds that each batch size is timed for.
-        max_time: Seconds at most, for slow models or on a busy machine.
+        data: What ``Dataset.open`` takes; its first samples are the inputs. None: random numbers.
+        memory: Whether to measure peak memory too, with a separate process for each model file.
+        operators: Whether to break the time down by operator, at the first batch size.
+        allow_fallback: Whether nodes may run on a provider other than ``provider``.
+        min_time: Seconds for which each batch size is timed.
+        max_time: Most seconds per batch size, for slow models or a busy machine.
     """
 
     provider: str = "cpu"

@@ -1,4 +1,4 @@
-"""How long each operator of a model takes, by ONNX Runtime's own profiler."""
+"""How long each operator of a model takes, as measured by ONNX Runtime's own profiler."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _SUFFIX = "_kernel_time"
 
 @dataclass(frozen=True)
 class OperatorTime:
-    """Median time of one node of the optimized graph, microseconds.
+    """Median time of one node of the optimized graph, in microseconds.
 
-    ``name`` is the node's, which ONNX Runtime keeps or makes of its output's name where it
-    changes the node.
+    ``name`` is the node's name; where ONNX Runtime changed the node, it may derive a new name from
+    the output's.
     """
 
     name: str
@@ -33,9 +33,9 @@ class OperatorTime:
 def operator_times(
     model: ir.Model, feed: Feed, *, threads: int | None = None, runs: int = 20
 ) -> list[OperatorTime]:
-    """Run ``model`` on ``feed`` under the profiler; times in the order of execution.
+    """Run ``model`` on ``feed`` under the profiler; returns times in order of execution.
 
-    The profiler adds a microsecond or so to every node: good for comparing nodes, not for totals.
+    The profiler adds about a microsecond to each node: compare nodes, but do not add them up.
     """
     with scratch_folder() as folder:
         prefix = str(folder / "profile")

@@ -1,4 +1,4 @@
-"""How fast is a model here, and how much faster than another one?"""
+"""How fast is a model on this machine, and how much faster than another one?"""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ __all__ = ["BatchProfile", "Latency", "ProfileOptions", "ProfileReport", "profil
 
 T = TypeVar("T")
 
-# Sessions opened anew: where their memory lies moves the time of all runs of one, so that an
-# interval needs several. An odd number has a median among them.
+# Launches, each with new sessions: memory placement changes the time of all runs of a session, so
+# an interval needs several. An odd number, so that the median is one of them.
 _LAUNCHES = 5
-_MIN_LAUNCHES = 2  # where the time is up sooner: two at least show a spread
+_MIN_LAUNCHES = 2  # if the time is up sooner; two at least show a spread
 _MAX_LAUNCHES = 11
-_WIDE = 1.1  # an interval whose ends differ more than this gets further launches
-_MIN_ROUNDS = 2  # a launch; ten in all
+_WIDE = 1.1  # if the ends of the interval differ by more than this ratio, launch again
+_MIN_ROUNDS = 2  # per launch; ten in all
 
 
 @flat_options(options=ProfileOptions, run=RunOptions)
@@ -55,17 +55,18 @@ def profile(
 ) -> ProfileReport:
     """Time a model, interleaved with ``against`` where given.
 
-    Both are loaded anew for each of five launches, warmed up, and run in pairs whose order is
-    drawn at random, so that drift of the machine's speed hits both alike; ``timing`` says why.
-    Up to eleven launches are made where the interval of the ratio stays wider than 10%. Dynamic
-    dimensions other than the batch need ``data`` or are set to 1, noted. A model whose batch is
-    fixed is timed at that size alone, noted. Keras models and runtimes that are open already are
-    not loaded anew. The fields of both dataclasses are taken as keywords, too.
+    Both are loaded again for each of five launches, warmed up, and run in pairs whose order is
+    random, so that changes in the machine's speed affect both equally; the module
+    ``runtimes.profiling.timing`` explains why. If the interval of the ratio stays wider than 10%,
+    up to eleven launches are made. Dynamic dimensions other than the batch come from ``data`` or
+    are set to 1. A model with a fixed batch size is timed at that size only. Both are mentioned in
+    the report's notes. Keras models and open runtimes are not loaded again. The fields of both
+    dataclasses can also be given as keywords.
 
     Args:
-        model: What ``open_runtime`` takes, or a runtime that is open.
+        model: What ``open_runtime`` takes, or an open runtime.
         against: Another model to interleave with.
-        threads: Threads of one run, or several numbers, each of which is timed.
+        threads: Number of threads per run, or several numbers, each of which is timed.
         options: Where, at which batch sizes, on what data, and what else to measure.
         run: Threads, seed of random inputs, and progress (in launches).
 
@@ -73,7 +74,7 @@ def profile(
         Latency, throughput and size, and the speed-up with its 95% interval.
 
     Raises:
-        ModelError: The two models take other inputs.
+        ModelError: The two models take different inputs.
         ValueError: There is no batch size, or one below 1.
 
     Example:
@@ -89,7 +90,7 @@ def profile(
     batches: list[BatchProfile] = []
     openings: list[_Opening] = []
     with ExitStack() as stack:
-        # Tracing a Keras model takes longer than timing it, and is not what varies.
+        # Tracing a Keras model takes longer than timing it, and its time does not vary by launch.
         held = [
             stack.enter_context(borrow(one)) if is_runtime(one) or is_keras(one) else one
             for one in models
@@ -143,7 +144,7 @@ def _thread_counts(threads: int | Sequence[int], run: RunOptions) -> list[int]:
 
 @dataclass(frozen=True)
 class _Plan:
-    """How long to measure, and how to shuffle."""
+    """How long to measure, and the seed for shuffling."""
 
     min_time: float
     max_time: float
@@ -162,7 +163,7 @@ class _Target:
 
 @dataclass(frozen=True)
 class _Opening:
-    """What it took to load the models once and to run each for the first time, seconds."""
+    """Seconds to load each model once and to run it for the first time."""
 
     load: tuple[float, ...]
     first: tuple[float, ...]
@@ -171,7 +172,7 @@ class _Opening:
 def _launches(
     models: Sequence[Any], target: _Target, workload: _Workload, plan: _Plan
 ) -> tuple[dict[int, list[Array]], list[_Opening]]:
-    """Seconds of every run by batch size and launch, and what each launch took to begin."""
+    """Seconds of every run by batch size and launch, and the opening times of each launch."""
     seconds: dict[int, list[Array]] = {size: [] for size in workload.feeds}
     openings = []
     order = list(range(len(models)))
@@ -180,7 +181,7 @@ def _launches(
         pending = [size for size, timed in seconds.items() if _unsure(timed, plan.max_time)]
         if not pending:
             break
-        order.reverse()  # what is loaded first lies elsewhere in memory
+        order.reverse()  # the model loaded first gets other memory than the second
         load: list[float] = [0.0] * len(models)
         with _opened(models, target, order, load) as runtimes:
             first: list[float] = []
@@ -208,7 +209,7 @@ def _launches(
 
 
 def _in_order(order: Sequence[int], calls: Sequence[Callable[[], T]]) -> list[T]:
-    """What each call gives, made in that order: what runs first finds other memory."""
+    """The result of each call, made in this order, because the first call gets other memory."""
     found = {place: calls[place]() for place in order}
     return [found[place] for place in range(len(calls))]
 
@@ -222,7 +223,7 @@ def _seconds(call: Callable[[], object]) -> float:
 def _opening_times(
     openings: Sequence[_Opening], models: Sequence[Any]
 ) -> tuple[tuple[float | None, float | None], tuple[float | None, float | None]]:
-    """Median load and first run of each model, milliseconds."""
+    """Median time of loading and of the first run of each model, in milliseconds."""
     found: list[tuple[float | None, float | None]] = []
     for place in range(2):
         if place >= len(models) or is_runtime(models[place]) or is_keras(models[place]):
@@ -251,7 +252,7 @@ def _with_memory(
 
 
 def _settings(threads: Sequence[int | None]) -> dict[str, Any]:
-    """What the figures hold for: threads, cores that may be used, spinning, cost of timing."""
+    """The conditions of the measurement: threads, available cores, spinning, timing overhead."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     return {
         "threads": list(threads),
@@ -265,7 +266,7 @@ def _settings(threads: Sequence[int | None]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Workload:
-    """What is run: a feed for each batch size."""
+    """What is run: one feed per batch size."""
 
     feeds: dict[int, dict[str, Array]]
     notes: tuple[str, ...]
@@ -284,7 +285,7 @@ def _workload(runtimes: Sequence[Runtime], batch: Sequence[int], data: Any, seed
         notes += [note for note in made.notes if note not in notes]
         feeds[size] = made.feed
     if samples is None and any(spec.dtype.kind in "iu" for spec in inputs):
-        notes.append("integer inputs were 0 and 1; give data for values that you use")
+        notes.append("integer inputs were filled with 0 and 1; give data to time realistic values")
     return _Workload(feeds, tuple(notes))
 
 
@@ -295,8 +296,8 @@ def _opened(
     order: Sequence[int] | None = None,
     load: list[float] | None = None,
 ) -> Iterator[list[Runtime]]:
-    """The models as runtimes, loaded in that order; ``load`` gets the seconds that each took."""
-    # Threads that spin after a run would take the cores from the other model's run.
+    """The models as runtimes, loaded in this order; fills ``load`` with the seconds for each."""
+    # Threads that keep spinning after a run would take cores away from the other model's run.
     config = {"session.force_spinning_stop": "1"}
     opened = {}
     with ExitStack() as stack:
@@ -317,7 +318,7 @@ def _opened(
 
 
 def _unsure(launches: Sequence[Array], max_time: float) -> bool:
-    """Whether a further launch is wanted."""
+    """Whether another launch is needed."""
     if len(launches) < _MIN_LAUNCHES:
         return True
     if sum(float(timed.sum()) for timed in launches) > max_time:
@@ -353,14 +354,14 @@ def _latency(seconds: Array, batch: int) -> Latency:
 
 
 def _renamed(feed: dict[str, Array], first: Runtime, other: Runtime) -> dict[str, Array]:
-    """The same arrays under the other model's names, by name or by place."""
+    """The same arrays under the other model's input names, matched by name or by position."""
     wanted = [spec.name for spec in other.inputs]
     if set(wanted) == set(feed):
         return feed
     if len(wanted) != len(feed):
         raise ModelError(
             f"{first.name} takes {len(feed)} inputs and {other.name} takes {len(wanted)}; "
-            "only models of the same inputs can be timed against each other"
+            "only models with the same inputs can be timed against each other"
         )
     return {name: feed[spec.name] for name, spec in zip(wanted, first.inputs, strict=True)}
 
@@ -380,7 +381,7 @@ def _sizes(runtimes: Sequence[Runtime], batch: Sequence[int], notes: list[str]) 
         return list(dict.fromkeys(batch))
     size, name = fixed.popitem()
     if list(batch) != [size]:
-        notes.append(f"{name} has a fixed batch of {size}: timed at that size")
+        notes.append(f"{name} has a fixed batch size of {size} and was timed at that size only")
     return [size]
 
 

@@ -1,4 +1,4 @@
-"""What was measured of a model's speed, size and memory."""
+"""Measurements of a model's speed, size and memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runtimes.readable import ReadableReport
 
 @dataclass(frozen=True)
 class Latency:
-    """Latency of one run, milliseconds, over ``runs`` runs; ``throughput`` in samples a second."""
+    """Milliseconds per run over ``runs`` runs; ``throughput`` is in samples per second."""
 
     runs: int
     p50_ms: float
@@ -23,11 +23,11 @@ class Latency:
 
 @dataclass(frozen=True)
 class BatchProfile:
-    """One batch size.
+    """Measurements at one batch size.
 
-    ``ratio`` is the speed-up over the other model: its median latency over this model's, the mean
-    of several launches, with the 95% interval ``ratio_low`` … ``ratio_high``. ``peak_memory_bytes``
-    is what loading and running the model adds to a process, where that was asked for.
+    ``ratio`` is the speed-up: the other model's median latency divided by this model's, averaged
+    over several launches, with the 95% interval ``ratio_low`` … ``ratio_high``.
+    ``peak_memory_bytes`` is what loading and running the model adds to a process, if requested.
     """
 
     batch: int
@@ -45,10 +45,10 @@ class BatchProfile:
 class ProfileReport(ReadableReport):
     """Latency and size of a model, and of the one it was measured against.
 
-    Sizes are those of the files, external data included, in bytes; None for a live Keras model.
-    ``load_ms`` and ``first_run_ms`` are medians over the launches, None for what is not loaded
-    anew. ``settings`` are the threads, cores and the rest that the figures hold for, and what
-    timing itself costs a run (``overhead_us``). ``operators`` is there where it was asked for.
+    Sizes are file sizes in bytes, external data included; None for a live Keras model. ``load_ms``
+    and ``first_run_ms`` are medians over the launches, None for a model that is not loaded again.
+    ``settings`` are the conditions of the measurement, such as threads and cores, and the overhead
+    of timing itself per run (``overhead_us``). ``operators`` is set if it was requested.
     """
 
     model: str
@@ -67,17 +67,17 @@ class ProfileReport(ReadableReport):
     operators: OperatorsReport | None = None
 
     def faster(self, margin: float = 0.0) -> bool:
-        """Whether the model is surely faster, at every batch size, by more than ``margin``.
+        """Whether the model is significantly faster by more than ``margin`` at every batch size.
 
-        Surely: the lower end of the interval of the speed-up lies above 1 + margin.
+        Significantly: the lower end of the interval of the speed-up is above 1 + margin.
         """
         self._require_against()
         return all(b.ratio_low is not None and b.ratio_low > 1 + margin for b in self.batches)
 
     def slower(self, margin: float = 0.0) -> bool:
-        """Whether the model is surely slower, at some batch size, by more than ``margin``.
+        """Whether the model is significantly slower by more than ``margin`` at any batch size.
 
-        Surely: the upper end of the interval of the speed-up lies below 1 / (1 + margin).
+        Significantly: the upper end of the interval of the speed-up is below 1 / (1 + margin).
         """
         self._require_against()
         return any(
@@ -93,7 +93,7 @@ class ProfileReport(ReadableReport):
         return f"{found}, {first.ratio:.2f}× as fast as {self.against}"
 
     def rows(self) -> list[dict[str, str]]:
-        """One row of formatted cells a batch size and model, for a table."""
+        """One row of formatted cells per batch size and model, for a table."""
         rows = []
         for batch in self.batches:
             timed = [(self.model, self.size_bytes, batch.model, batch.ratio)]
@@ -125,6 +125,6 @@ class ProfileReport(ReadableReport):
             raise ValueError("the model was not measured against another one")
 
 
-# A step that is smaller but not faster may be this much slower at the surest, as a ratio of
-# medians: below it, interleaved runs on a shared machine do not tell the two apart.
+# How much slower a step may be that makes the model smaller but not faster, as a ratio of medians.
+# Smaller differences cannot be resolved by interleaved runs on a shared machine.
 NOISE_MARGIN = 0.02

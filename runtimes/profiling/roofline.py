@@ -1,8 +1,8 @@
-"""What this machine can do at most: the roof that operators are held against.
+"""The peak performance of this machine: the roofline that operators are compared with.
 
 Williams, Waterman, Patterson: Roofline, an insightful visual performance model for multicore
 architectures, CACM 52 (2009). Arithmetic is measured by a large matrix product, memory by copying
-arrays that no cache holds.
+arrays that fit in no cache.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ import onnx_ir as ir
 from runtimes.base import Array
 from runtimes.engines.ort import NO_SPINNING, OrtRuntime
 
-# Three matrices of so many rows and columns, 7 MB, lie in the caches of most machines.
+# Rows and columns of the matrices; three of them take 7 MB, which fits in most machines' caches.
 _SIDE = 768
-# More than any cache of a CPU that is common today holds.
+# Larger than the cache of any common CPU today.
 _COPY_BYTES = 128_000_000
-# The fastest counts: what disturbs a run only makes it slower.
+# The fastest run counts: interference only makes a run slower.
 _REPEATS = 5
 
 
 @dataclass(frozen=True)
 class Roof:
-    """The most that was measured: float32 GFLOP/s, and GB/s of memory traffic."""
+    """The measured peaks: float32 GFLOP/s, and GB/s of memory traffic."""
 
     gflops: float
     gigabytes_per_s: float
 
     @property
     def ridge(self) -> float:
-        """Operations a byte above which arithmetic is the limit."""
+        """Operations per byte above which arithmetic is the limit."""
         return self.gflops / self.gigabytes_per_s
 
     def memory_bound(self, operations: float, moved: float) -> bool:
-        """Whether memory limits an operator of so many operations and bytes."""
+        """Whether memory limits an operator with these numbers of operations and bytes."""
         return operations < self.ridge * moved
 
 
 def measure_roof(threads: int | None = None) -> Roof:
     """Run both tests, with as many ``threads`` as the model; takes about a second.
 
-    The copy reads and writes by one thread, which alone fills the memory of most machines.
+    The copy uses one thread, which alone saturates the memory bandwidth of most machines.
     """
     rng = np.random.default_rng(0)
     square = rng.standard_normal((_SIDE, _SIDE)).astype(np.float32)

@@ -1,9 +1,9 @@
-"""Timing functions against each other on a machine that is not quiet.
+"""Timing functions against each other on a noisy machine.
 
 The method of Kalibera and Jones, Rigorous Benchmarking in Reasonable Time, ISMM 2013: repeat at
-the level where the variation arises. Where a session's memory happens to lie moves its speed by
-half a percent for as long as it lives, so a model has to be loaded anew several times, and the
-interval comes from the differences between these launches.
+the level where the variation arises. Memory placement changes a session's speed by half a percent
+for its whole lifetime, so a model has to be loaded several times, and the interval comes from the
+differences between these launches.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from runtimes.base import Array
 Clock = Callable[[], float]
 """Seconds from an arbitrary start."""
 
-# The first rounds fill caches and allocate; a tenth of the time goes into more of them.
+# The first rounds fill caches and allocate memory; a tenth of the time is spent on warm-up.
 _WARM_UP_ROUNDS = 3
 
 # 97.5% quantiles of Student's t for 1, 2, … degrees of freedom.
@@ -47,18 +47,19 @@ def interleave(
     seed: int = 0,
     clock: Clock = time.perf_counter,
 ) -> Array:
-    """Call the functions in rounds and give the seconds of each call, [functions, rounds].
+    """Call the functions in rounds; returns the seconds of each call, [functions, rounds].
 
-    A round calls each function once, in an order drawn at random, so that drift hits all alike.
-    Three rounds, or a tenth of ``min_time``, warm up and do not count. Then rounds go on for
-    ``min_time`` seconds and at least ``min_rounds``. After half of ``max_time`` the warm-up ends,
-    and after all of it the measurement, with the round that is under way and at least one.
+    A round calls each function once, in random order, so that drift affects all of them equally.
+    Three rounds, or a tenth of ``min_time``, are a warm-up and do not count. Measured rounds then
+    continue for ``min_time`` seconds and at least ``min_rounds`` rounds. The warm-up ends at the
+    latest after half of ``max_time``, the measurement after all of it, once the current round is
+    complete; at least one round is measured.
     """
     rng = np.random.default_rng(seed)
     begin = clock()
     seconds: list[list[float]] = []
     collecting = gc.isenabled()
-    gc.disable()  # a collection would be charged to whichever function it falls into
+    gc.disable()  # a collection would be charged to the function during which it happens
     try:
         rounds = 0
         while rounds < _WARM_UP_ROUNDS or clock() - begin < min_time / 10:
@@ -85,7 +86,7 @@ def interleave(
 
 
 def overhead(clock: Clock = time.perf_counter, rounds: int = 2000) -> float:
-    """Seconds that ``interleave`` adds to what it measures of a call: the median of nothing."""
+    """Seconds that ``interleave`` adds to each call: the median time of an empty function."""
     nothing = [lambda: None]
     seconds = []
     for _ in range(rounds):
@@ -96,10 +97,10 @@ def overhead(clock: Clock = time.perf_counter, rounds: int = 2000) -> float:
 
 
 def ratio_of_medians(launches: Sequence[tuple[Array, Array]]) -> Interval:
-    """How many times longer the first of two functions takes, over several launches.
+    """How many times as long the first of two functions takes, over several launches.
 
-    ``launches`` holds the seconds of both functions for each launch, 2 to 11 of them. The value is
-    the geometric mean of the launches' ratios of medians; the interval is Student's, on the
+    ``launches`` holds the seconds of both functions for each of 2 to 11 launches. The value is the
+    geometric mean of the launches' ratios of medians. The interval is a Student's t interval on the
     logarithm of the ratio, so that a against b is the inverse of b against a.
     """
     logs = [math.log(np.median(one) / np.median(other)) for one, other in launches]

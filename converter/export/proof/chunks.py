@@ -1,4 +1,4 @@
-"""The proof of a model with state: two chunks of a stream, one after the other."""
+"""The proof for a model with state: two consecutive chunks of a stream."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def prove_chunks(
     graph: ir.Model,
     images: Collection[str],
 ) -> tuple[OutputProof, ...]:
-    """Run two chunks in Keras and in the file, which gets back the states that it gave.
+    """Run two chunks in Keras and in the file, feeding the file's states from the first back in.
 
-    The first chunk starts from the defaults, and both are the shortest of what is ``expected``: a
-    long one forgets its state. Raises ``ConversionError`` where an output or a
-    state differs by more than rounding explains.
+    The first chunk starts from the defaults. Both are the shortest of ``expected``, because a model
+    forgets its initial state over a long one. Raises ``ConversionError`` if an output or a state
+    differs by more than rounding explains.
     """
     chunks = [min(expected, key=_elements)] * 2
     feeds = [chunk.feed for chunk in chunks]
@@ -86,7 +86,7 @@ def _in_keras(
     states: Sequence[State],
     feeds: Sequence[Mapping[str, Array]],
 ) -> list[list[Array]]:
-    """Outputs and then states after each of ``feeds``, the states going on from one to the next."""
+    """Outputs, then states, after each of ``feeds``; states carry over from one to the next."""
     found = []
     with kept_state(model):
         for feed in feeds:

@@ -1,4 +1,4 @@
-"""How an output of an exported model may differ from Keras' before it is another model."""
+"""How far an exported model's output may differ from that of Keras."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def judge(
     model: str,
     noises: Iterable[Callable[[], float]],
 ) -> tuple[float, float]:
-    """The largest error of an output and what is allowed; ``ConversionError`` where it is more.
+    """The largest error of an output and what is allowed; ``ConversionError`` if it is exceeded.
 
-    ``noises`` measure how far rounding alone moves the output; they are asked in turn, only as
-    far as it takes. ``where`` says on which sample, for the message.
+    ``noises`` measure how far rounding alone changes the output; they are called one after another
+    until the error is allowed. ``where`` describes the sample, for the message.
     """
     _check_form(name, reference, found, where)
     error, allowed = max_error(reference, found), allowed_error(reference)
@@ -35,20 +35,21 @@ def judge(
         allowed = max(allowed, noise_tolerance(noise()))
     if error > allowed:
         raise ConversionError(
-            f"the exported model is not the Keras model {model!r}: output {name!r} differs by "
-            f"{error:.3g} at {where}, and {allowed:.3g} is what rounding explains. {_DEFECT}"
+            f"the exported model does not match the Keras model {model!r}: output {name!r} "
+            f"differs by {error:.3g} at {where}, but rounding explains only {allowed:.3g}. "
+            f"{_DEFECT}"
         )
     return error, allowed
 
 
 def agree(reference: Array, found: Array) -> bool:
-    """Whether two outputs are the same within what any other framework rounds."""
+    """Whether two outputs are equal up to the usual rounding differences between frameworks."""
     same_form = reference.shape == found.shape and reference.dtype == found.dtype
     return same_form and max_error(reference, found) <= allowed_error(reference)
 
 
 def max_error(reference: Array, found: Array) -> float:
-    """Largest absolute difference; infinite where NaN, infinity or a discrete value differs."""
+    """Largest absolute difference; infinite if NaN, infinity or a discrete value differs."""
     if reference.dtype.kind in "OSU":
         same = [_text(a) == _text(b) for a, b in zip(reference.flat, found.flat, strict=True)]
         return 0.0 if all(same) else float("inf")
@@ -62,14 +63,14 @@ def max_error(reference: Array, found: Array) -> float:
 
 
 def max_difference(reference: Array, other: Array) -> float:
-    """Largest absolute difference where both are numbers."""
+    """Largest absolute difference of the elements that are finite in both."""
     difference = other.astype(np.float64) - reference.astype(np.float64)
     return float(np.nanmax(np.abs(difference), initial=0.0))
 
 
 def allowed_error(reference: Array) -> float:
-    """What rounding may explain before anything was measured; nothing for what is not a float."""
-    if reference.dtype.kind not in "fV" or reference.size == 0:  # V: bfloat16 and its like
+    """The error that rounding may explain without a measurement; zero for other than floats."""
+    if reference.dtype.kind not in "fV" or reference.size == 0:  # V: bfloat16 and similar types
         return 0.0
     wide = np.abs(reference.astype(np.float64))
     peak = float(np.max(wide, where=np.isfinite(wide), initial=0.0))
@@ -79,12 +80,12 @@ def allowed_error(reference: Array) -> float:
 def _check_form(name: str, reference: Array, found: Array, where: str) -> None:
     if reference.shape != found.shape:
         raise ConversionError(
-            f"output {name!r} of the exported model has the shape {found.shape} at {where}, and "
-            f"Keras gives {reference.shape}. {_DEFECT}"
+            f"output {name!r} of the exported model has the shape {found.shape} at {where}, but "
+            f"in Keras {reference.shape}. {_DEFECT}"
         )
     if reference.dtype != found.dtype and reference.dtype.kind not in "OSU":
         raise ConversionError(
-            f"output {name!r} of the exported model is {found.dtype}, and Keras gives "
+            f"output {name!r} of the exported model is {found.dtype}, but in Keras "
             f"{reference.dtype}. {_DEFECT}"
         )
 

@@ -1,4 +1,4 @@
-"""What Keras answers to some inputs, to hold an exported file against."""
+"""Keras' outputs for some inputs, to compare an exported file with."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _OTHER_BATCH = 2
 
 @dataclass(frozen=True)
 class Expectation:
-    """A batch and what the Keras model gives for it, outputs flat and in order.
+    """A batch and the Keras model's outputs for it, flat and in order.
 
-    ``independent`` says whether every dynamic dimension of the inputs had a size of its own;
-    ``None`` for the user's data, whose sizes are what they are. ``sizes`` holds the sizes of the
-    dynamic dimensions by name. ``moved``: the variables that the call wrote to; they were put
-    back afterwards.
+    ``independent`` says whether every dynamic dimension of the inputs had a different size;
+    ``None`` for the user's data, whose sizes cannot be chosen. ``sizes`` holds the sizes of the
+    dynamic dimensions by name. ``moved``: the variables that the call wrote to; they were restored
+    afterwards.
     """
 
     batch: int
@@ -45,12 +45,12 @@ class Expectation:
 def expectations(
     model: Any, signature: KerasSignature, data: Any = None, seed: int = 0
 ) -> tuple[Expectation, ...]:
-    """Run the Keras model on two batch sizes (one, where its batch is fixed).
+    """Run the Keras model on two batch sizes (one if its batch size is fixed).
 
-    With other dynamic dimensions it runs once more, at sizes of another kind, where it accepts
-    some, and once at short ones where a call changes the model's state. ``data`` (what
-    ``Dataset.open`` takes) is used where given, cut and repeated for the other sizes, else random
-    samples. Raises ``ConversionError`` when Keras itself accepts none.
+    If there are other dynamic dimensions, it is also run at a different kind of sizes, if it
+    accepts any, and at short ones if calls change the model's state. ``data`` (what
+    ``Dataset.open`` takes) is used if given, cut or repeated for the other sizes; otherwise the
+    samples are random. Raises ``ConversionError`` if Keras itself accepts no sample.
     """
     fixed = fixed_batch(signature)
     batches = _BATCHES if fixed is None else (fixed,)
@@ -71,7 +71,7 @@ def expectations(
         )
         runs += _if_accepted(model, signature, others)
         if any(run.moved for run in runs):
-            # A long sequence forgets the state that it started from.
+            # Over a long sequence, a model forgets its initial state.
             runs += _if_accepted(model, signature, resized(signature, runs[-1].feed, SHORT))
     return tuple(runs)
 
@@ -89,7 +89,7 @@ def _required(
     found, refusal = _first_accepted(model, signature, samples)
     if found is not None:
         return found
-    what = "sample inputs" if data is None else "the samples that were given, which are to be"
+    what = "sample inputs" if data is None else "the given samples, which should be"
     advice = "; give samples that it accepts with --data" if data is None else ""
     raise ConversionError(
         f"the Keras model {model.name!r} itself fails on {what} {signature}{advice}. "
@@ -100,9 +100,9 @@ def _required(
 def _first_accepted(
     model: Any, signature: KerasSignature, samples: Iterable[Sample]
 ) -> tuple[Expectation | None, Exception | None]:
-    """The first sample whose outputs hold numbers, else the first one that Keras takes at all.
+    """The first sample whose outputs hold numbers, or else the first one that Keras accepts.
 
-    A window that is longer than the sample leaves outputs without elements, or of NaN.
+    A window that is longer than the sample results in outputs that are empty or NaN.
     """
     accepted: Expectation | None = None
     refusal: Exception | None = None
@@ -140,7 +140,7 @@ def _sizes(signature: KerasSignature, feed: dict[str, Array]) -> dict[str, int]:
 
 
 def reason_of(error: BaseException | None) -> str:
-    """What a user's model says of itself when it fails, in full, without colours."""
+    """The full error message of a user's model, without colour codes."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
     return re.sub(r"\n\s*\n+", "\n", text) or type(error).__name__
 

@@ -1,7 +1,7 @@
-"""What the inputs of a Keras model are to its layers: indices, masked steps, known words.
+"""How layers use the inputs of a Keras model: as indices, masked steps or known words.
 
-Numbers at random prove little of a model that looks its inputs up in tables and masks what is
-zero; these are the facts that samples are drawn by.
+Random numbers prove little about a model that looks its inputs up in tables and masks zeros, so
+samples are drawn according to these uses.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from runtimes.base import TensorSpec
 class InputUse:
     """How one input is read.
 
-    ``limit``: it is an index below this, the smallest of what the layers declare. ``masked``: the
-    value that marks a step as absent. ``terms``: values that a lookup layer knows.
+    ``limit``: it is an index below this, the smallest size that the layers declare. ``masked``: the
+    value that marks a step as masked. ``terms``: values that a lookup layer knows.
     """
 
     limit: int | None = None
@@ -29,9 +29,9 @@ class InputUse:
 def input_uses(model: Any, inputs: Sequence[TensorSpec]) -> list[InputUse]:
     """The uses of the inputs of a model, in their order.
 
-    In functional and sequential models each input is followed to the layers that read it,
-    through nested models and whatever keeps integers or strings. In others all inputs of
-    integers share what the embeddings declare.
+    In functional and sequential models, each input is followed to the layers that read it, through
+    nested models and layers that keep integers or strings. In other models, all integer inputs
+    share what the embeddings declare.
     """
     network = network_of(model)
     if network is not None and len(network.inputs) == len(inputs):
@@ -47,9 +47,9 @@ def input_uses(model: Any, inputs: Sequence[TensorSpec]) -> list[InputUse]:
 
 
 def _follow(network: Any, sources: list[set[int]], uses: list[InputUse]) -> list[set[int]]:
-    """Note in ``uses`` who reads a network's inputs, which hold the model's ``sources``.
+    """Record in ``uses`` how a network reads its inputs, which hold the model's ``sources``.
 
-    Gives the sources of the outputs.
+    Returns the sources of the outputs.
     """
     reached = {id(t): s for t, s in zip(network.inputs, sources, strict=True)}
     for _, nodes in sorted(network._nodes_by_depth.items(), reverse=True):
@@ -63,13 +63,13 @@ def _follow(network: Any, sources: list[set[int]], uses: list[InputUse]) -> list
                 given = _follow(inner, read, uses)
                 reached.update({id(t): s for t, s in zip(node.outputs, given, strict=False)})
                 continue
-            # What comes first is the index; CategoryEncoding's weights are a second tensor.
+            # The first tensor is the index; CategoryEncoding takes weights as a second one.
             declared = _declared(node.operation, node.arguments.kwargs)
             for index in read[0] if read else ():
                 uses[index] = _and(uses[index], declared)
             if declared == InputUse():
                 everything: set[int] = set().union(*read)
-                # What makes numbers of words gives something else than it was given.
+                # A layer that maps words to numbers does not pass its input on.
                 kinds = {_is_string(tensor) for tensor in tensors}
                 kept = [t for t in node.outputs if _is_discrete(t) and {_is_string(t)} == kinds]
                 reached.update(dict.fromkeys(map(id, kept), everything))
@@ -77,7 +77,7 @@ def _follow(network: Any, sources: list[set[int]], uses: list[InputUse]) -> list
 
 
 def _declared(operation: Any, arguments: Any = None) -> InputUse:
-    """What one layer says of the input that it reads."""
+    """What one layer declares about the input that it reads."""
     import keras
 
     layers = keras.layers
@@ -104,7 +104,7 @@ def _terms(lookup: Any) -> tuple[Any, ...]:
 
 
 def _texts(vectorization: Any) -> tuple[str, ...]:
-    """Known words, and texts of three of them each."""
+    """Known words, and texts of three such words."""
     words = [
         str(word) for word in vectorization.get_vocabulary(include_special_tokens=False) if word
     ]
@@ -118,7 +118,7 @@ def _and(first: InputUse, second: InputUse) -> InputUse:
 
 
 def network_of(operation: Any) -> Any:
-    """The graph of layers that a model is, ``None`` for a layer and for a subclassed model."""
+    """A model's graph of layers, ``None`` for a layer or a subclassed model."""
     import keras
 
     if isinstance(operation, keras.Sequential):

@@ -1,4 +1,4 @@
-"""What Keras answers, called eagerly or in a graph; the model is afterwards as it was."""
+"""Keras' outputs, eagerly or in a graph; the model is restored afterwards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runtimes.keras_models.state import kept, kept_state, written_variables
 def run_keras(
     model: Any, signature: KerasSignature, feed: Mapping[str, Array]
 ) -> tuple[Array, ...]:
-    """The model's outputs for ``feed``, flat and in order; without a trace, so it is quick."""
+    """The model's outputs for ``feed``, flat and in order; fast, because nothing is traced."""
     with kept_state(model):
         return call_eagerly(model, signature, feed)
 
@@ -26,10 +26,10 @@ def run_keras(
 def call_eagerly(
     model: Any, signature: KerasSignature, feed: Mapping[str, Array]
 ) -> tuple[Array, ...]:
-    """The outputs of one call, which moves the model's state.
+    """The outputs of one call, which changes the model's state.
 
-    What is bfloat16 computes in float32, as the file does: how bfloat16 is rounded on the way
-    hangs on the CPU, so that no file could be held against it.
+    bfloat16 layers compute in float32, as in the file: intermediate rounding to bfloat16 depends on
+    the CPU, so no file could be compared with it.
     """
     import keras
 
@@ -42,10 +42,10 @@ def call_eagerly(
 def run_in_graph(
     model: Any, signature: KerasSignature, feed: Mapping[str, Array]
 ) -> tuple[Array, ...]:
-    """The outputs as ``model.predict`` has them: of a graph, which some layers do otherwise.
+    """The outputs as in ``model.predict``: from a graph, in which some layers behave differently.
 
-    ``Resizing`` gives uint8 images back as uint8 when it is called, and as float32 in a graph.
-    Like ``predict`` on its first batch, the graph knows all sizes but the batch.
+    ``Resizing`` returns uint8 images as uint8 when it is called eagerly, but as float32 in a graph.
+    As in ``predict`` on its first batch, all sizes but the batch are static in the graph.
     """
     import keras
     import tensorflow as tf

@@ -1,4 +1,4 @@
-"""The proof that an exported file behaves like its Keras model, before it gets its name."""
+"""The proof that an exported file matches its Keras model, before it gets its final name."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from runtimes.errors import (
 from runtimes.keras_models.signature import KerasSignature
 from runtimes.parity.rounding_noise import measure_noise, moved_feed
 
-# How ONNX Runtime says that an operator exists, but not for this element type.
+# ONNX Runtime's message if an operator exists, but not for this element type.
 _NO_KERNEL = "Could not find an implementation"
 
-# ONNX Runtime multiplies by weights of 4 and 8 bits with the other side rounded to int8, but for
-# this: then it computes what the file says, in float32.
+# By default, ONNX Runtime rounds activations to int8 before it multiplies them by weights of 4 or
+# 8 bits. With this option it multiplies in float32, as the file specifies.
 FLOAT32_MATMUL = {"session.qdq_matmulnbits_accuracy_level": "1"}
 
 
@@ -41,7 +41,7 @@ FLOAT32_MATMUL = {"session.qdq_matmulnbits_accuracy_level": "1"}
 class OutputProof:
     """One output on one batch: the largest error and what was allowed.
 
-    ``sizes`` are those of the inputs' dynamic dimensions, by name.
+    ``sizes`` are the sizes of the inputs' dynamic dimensions, by name.
     """
 
     output: str
@@ -61,11 +61,12 @@ def prove(
     graph: ir.Model | None = None,
     images: Collection[str] = (),
 ) -> tuple[OutputProof, ...]:
-    """Check the ONNX file at ``path`` and hold it against what Keras answered.
+    """Check the ONNX file at ``path`` and compare it with Keras' outputs.
 
-    ``graph``: what it was written from; a large file is proven on the weights in there, once
-    they were compared with the file's. ``images``: the inputs that the file has channels first.
-    Raises ``ConversionError`` when the checker, the runtime or the comparison says no.
+    ``graph``: the graph that it was written from; a large file is proven with the weights of the
+    graph, after they were compared with those in the file. ``images``: the inputs that are
+    channels first in the file. Raises ``ConversionError`` if the checker, the runtime or the
+    comparison fails.
     """
     with proof_session(Path(path), graph) as session, open_exported(session, model) as runtime:
         prover = _Prover(runtime, model, signature, tuple(output_names), images)
@@ -74,7 +75,7 @@ def prove(
 
 @dataclass(frozen=True)
 class _Prover:
-    """An exported file that is open, and the model that it was made from."""
+    """An open exported file, and the model that it was exported from."""
 
     runtime: OrtRuntime
     model: Any
@@ -83,7 +84,7 @@ class _Prover:
     images: Collection[str]
 
     def proofs(self, run: Expectation) -> list[OutputProof]:
-        """Hold the file against one answer of Keras."""
+        """Compare the file with one of Keras' outputs."""
         feed = feed_of(run, self.images)
         actual = run_exported(self.runtime, feed, where(run), self.model)
         outputs, call = run.outputs, run_keras
@@ -110,7 +111,7 @@ class _Prover:
 
 
 def run_exported(runtime: OrtRuntime, feed: Feed, place: str, model: Any) -> dict[str, Array]:
-    """What the file gives for a sample that Keras accepts; so it has to run."""
+    """The file's outputs for a sample that Keras accepts; failing is a defect of the export."""
     try:
         return runtime.run(feed)
     except ModelError as error:
@@ -127,7 +128,7 @@ def where(run: Expectation) -> str:
 
 
 def open_exported(session: ProofSession, model: Any) -> OrtRuntime:
-    """A session on the file; an error says whether the model or the export is to blame."""
+    """A session for the file; an error says whether the model or the export is at fault."""
     _check_file(session.path)
     try:
         return OrtRuntime(
@@ -162,7 +163,7 @@ def _check_file(path: Path) -> None:
 
 
 def feed_of(run: Expectation, images: Collection[str]) -> Feed:
-    """What Keras was fed with, and the ``images`` channels first, as the file takes them."""
+    """The feed of Keras, with the ``images`` channels first, as the file takes them."""
     return {
         name: np.ascontiguousarray(values.transpose(to_channels_first(values.ndim)))
         if name in images
@@ -172,19 +173,19 @@ def feed_of(run: Expectation, images: Collection[str]) -> Feed:
 
 
 def moved_by_rounding(feed: Feed) -> dict[str, Array]:
-    """The feed moved by a rounding.
+    """The feed, perturbed by one rounding.
 
-    A network that amplifies rounding does so in every runtime: how far its outputs move bounds
-    what any other runtime can be asked for.
+    A network that amplifies rounding does so in every runtime: how far its outputs move limits the
+    precision that can be expected of any other runtime.
     """
     return moved_feed(feed, np.random.default_rng(0))
 
 
 def _own_noise(runtime: OrtRuntime, feed: Feed, output: str) -> float:
-    """How far rounding moves the exported graph: its results against itself in float64.
+    """How far rounding changes the exported graph's outputs: float32 against float64.
 
-    For what moved inputs can't show: inputs that are indices can't be moved. A graph that
-    computes something else does so in float64 as well, which leaves this small.
+    For what perturbed inputs cannot show, because indices cannot be perturbed. A wrong graph is
+    wrong in float64 as well, so its error does not make this larger.
     """
     noise = measure_noise(runtime, [feed])
     return 0.0 if noise is None else noise.errors.get(output, 0.0)

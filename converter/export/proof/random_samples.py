@@ -1,4 +1,4 @@
-"""Sample inputs for a Keras model, to prove an export on when the user gives no data."""
+"""Sample inputs for a Keras model, for the proof of an export without the user's data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runtimes.keras_models.signature import KerasSignature
 
 @dataclass(frozen=True)
 class Sample:
-    """Inputs by name; ``independent`` where every dynamic dimension has a size of its own."""
+    """Inputs by name; ``independent`` if every dynamic dimension has a different size."""
 
     feed: dict[str, Array]
     independent: bool | None
@@ -25,14 +25,14 @@ class Sample:
 def sample_feeds(
     model: Any, signature: KerasSignature, batch: int, seed: int = 0, size_round: int = 0
 ) -> Iterator[Sample]:
-    """Yield samples of ``batch`` rows, the most telling first, until the model accepts one.
+    """Yield samples of ``batch`` rows, the most informative first, until the model accepts one.
 
-    First every dynamic dimension has another size, and other ones in each ``size_round``; then
-    equal axes of different inputs share theirs (two sequences that are added); then all are
-    equal (square images). Floats are standard normal. An input that is looked up is drawn below
-    the vocabulary of the layers that read it, because an index beyond has no defined result, or
-    from the words that a layer knows. Where a value masks steps, some samples have it before,
-    between and after the others.
+    First, every dynamic dimension has a different size, and different ones in each ``size_round``.
+    Then equal axes of different inputs have the same size (two sequences that are added), and then
+    all dimensions (square images). Floats are standard normal. Indices are drawn below the
+    vocabulary size of the layers that read them, because the result for a larger index is
+    undefined, or from the words that a layer knows. If a value masks steps, some samples have
+    masked steps before, between and after the others.
     """
     uses = input_uses(model, signature.inputs)
     for attempt in attempts(model, signature, batch, size_round):
@@ -45,7 +45,7 @@ def sample_feeds(
 
 
 def fixed_batch(signature: KerasSignature) -> int | None:
-    """The batch size that the model is bound to, if it is."""
+    """The model's fixed batch size, if it has one."""
     for spec in signature.inputs:
         if spec.shape and isinstance(spec.shape[0], int):
             return spec.shape[0]
@@ -55,12 +55,12 @@ def fixed_batch(signature: KerasSignature) -> int | None:
 def _array(
     spec: TensorSpec, shape: tuple[int, ...], use: InputUse, random: np.random.Generator
 ) -> Array:
-    """Values as the layers that read them want them, see ``sample_feeds``."""
+    """Values that suit the layers that read them, see ``sample_feeds``."""
     values = _values(spec, shape, use, random)
     if use.masked is None or len(shape) < 2:
         return values
     absent = _absent(shape[:2], random)
-    if values.dtype.kind in "iu" or use.limit is not None:  # an index: none is absent by chance
+    if values.dtype.kind in "iu" or use.limit is not None:  # an index: none may be masked by chance
         values[values == use.masked] = 1 if use.limit is None or use.limit > 1 else 0
     values[absent] = use.masked
     return values
@@ -87,10 +87,10 @@ def _values(
 
 
 def _absent(shape: tuple[int, ...], random: np.random.Generator) -> Array:
-    """Steps that are masked, bool (samples, steps), at least one step of each sample left.
+    """Which steps to mask, bool (samples, steps); at least one step per sample is left.
 
-    The first of three samples lacks steps at both ends and in between, the second at its end,
-    the third none.
+    Of every three samples, the first is masked at both ends and in between, the second at its end,
+    and the third nowhere.
     """
     samples, steps = shape
     absent = np.zeros((samples, steps), bool)

@@ -1,4 +1,4 @@
-"""The user's samples at other sizes: cut, or repeated from their start."""
+"""The user's samples at other sizes: cut, or repeated from the start."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from runtimes.base import Array, TensorSpec
 from runtimes.keras_models.signature import KerasSignature
 
 Sizes = Sequence[Callable[[int], int]]
-"""From one size to others, to be tried in turn; sizes that were equal stay equal."""
+"""Functions from a size to another one, to be tried in turn; equal sizes stay equal."""
 
-# The first gives odd sizes to most, the others keep what halvings and heads ask for.
+# The first gives mostly odd sizes; the others keep sizes divisible, as pooling and heads require.
 OTHER_SIZES: Sizes = (
     lambda size: (3 * size // 4) | 1,
     lambda size: size // 2,
@@ -24,7 +24,7 @@ SHORT: Sizes = (lambda _: 2, lambda _: 3, lambda _: 5, lambda _: 8)
 
 
 def resized(signature: KerasSignature, feed: dict[str, Array], sizes: Sizes) -> Iterator[Sample]:
-    """Yield ``feed`` with every dynamic dimension but the batch at another size."""
+    """Yield ``feed`` with a different size for every dynamic dimension but the batch."""
     for other in sizes:
         found = {spec.name: _resized(spec, feed[spec.name], other) for spec in signature.inputs}
         changed = any(found[name].shape != values.shape for name, values in feed.items())

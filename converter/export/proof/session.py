@@ -1,9 +1,9 @@
-"""The session that proves an exported file, in the least memory.
+"""The session that proves an exported file, with as little memory as possible.
 
-A large file is not read into a session: that would hold the weights twice more, beside Keras'
-own. The session gets the file's graph, whose weights refer to their bytes in the file, and in
-their place the weights in memory that the file was written from, after every byte of them was
-compared with the file's.
+A large file is not loaded by the session, which would hold two more copies of the weights next to
+Keras' own. The session gets the file's graph, whose weights refer to the file, and uses instead
+the weights in memory from which the file was written, after every byte of them was compared with
+the file.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from runtimes.onnx_files.tensor_bytes import equal_bytes
 _SHARED_ABOVE_BYTES = 100_000_000
 _EXTENDED_ABOVE_BYTES = 1_000_000_000
 
-# Prepacked weights are a second copy, which pays for speed and not for two runs.
+# Prepacked weights are a second copy, which is worth it for speed but not for two runs.
 _NO_PREPACKING = {"session.disable_prepacking": "1"}
 
 
 class ProofSession:
-    """What to give to ``OrtRuntime`` to run a file: a path, weights and options."""
+    """The arguments of ``OrtRuntime`` to run a file: a path, weights and options."""
 
     def __init__(
         self,
@@ -49,18 +49,18 @@ class ProofSession:
 
 @contextmanager
 def proof_session(path: Path, graph: ir.Model | None) -> Iterator[ProofSession]:
-    """How to run the file at ``path``, which was written from ``graph`` where that is known.
+    """How to run the file at ``path``, which was written from ``graph``, if that is known.
 
-    Raises ``ConversionError`` where a weight in the file is not the one in memory.
+    Raises ``ConversionError`` if a weight in the file differs from the one in memory.
     """
     size = file_bytes(path)
     if size < _SHARED_ABOVE_BYTES:
         yield ProofSession(path)
         return
-    # Of a larger file, ONNX Runtime's blocked layout would be a copy of every convolution.
+    # For a larger file, ONNX Runtime's blocked layout would copy the weights of every convolution.
     optimization: Optimization = "all" if size < _EXTENDED_ABOVE_BYTES else "extended"
     initializers = {} if graph is None else _compared(load_graph(path), graph)
-    # Beside the file, for a model may refer to nothing outside of its folder.
+    # Next to the file, because a model may not refer to files outside its folder.
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".onnx") as frame:
         frame.write(frame_of(path))
         frame.flush()
@@ -79,7 +79,7 @@ def _compared(written: ir.Model, graph: ir.Model) -> dict[str, Any]:
             found, meant
         ):
             raise ConversionError(
-                f"the weight {name!r} is not in the file as it was written; the disk or the "
+                f"the weight {name!r} in the file differs from what was written; the disk or the "
                 "memory may be damaged, or another program wrote to the file: convert again"
             )
         array = meant.numpy()

@@ -1,9 +1,9 @@
 """Sizes to try for the dynamic dimensions of a model's inputs, until the model accepts one.
 
-A network that halves its input five times wants 32 and more, a table of positions wants few, and
-a kernel wants as many as it is long. Each round has sizes of its own: a file that is right at one
-size only has to fail at another, and the last round's first ones are odd, as strides and pools
-meet them in use.
+A network that halves its input five times needs at least 32, a table of positions allows only
+small sizes, and a kernel needs at least its own length. Each round has different sizes, so that a
+file that is correct at one size only fails at another. The first sizes of the last round are odd,
+which strides and pooling have to handle in practice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from runtimes.keras_models.signature import KerasSignature
 ROUNDS = 3
 
 Sharing = Literal["none", "axes", "all"]
-"""Which dynamic dimensions have one size: none, equal axes of different inputs, or all."""
+"""Which dynamic dimensions share a size: none, equal axes of different inputs, or all."""
 
 _SPATIAL = (
     (64, 96, 160, 224, 299, 32, 16, 512),
@@ -32,12 +32,12 @@ _LENGTHS = (
     (24, 40, 72, 264, 10, 5, 1032, 4104, 3),
     (19, 48, 37, 75, 267, 12, 7, 3, 1019, 4099, 1),
 )
-_MOST = {True: 1024, False: 16384}  # of what windows ask for: more is no window any longer
+_MOST = {True: 1024, False: 16384}  # limit for sizes that windows require
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """Shapes of all inputs to try; ``number`` counts the sizes, ``sharing`` is how they relate."""
+    """Shapes of all inputs to try; ``number`` counts the sizes, ``sharing`` is which are equal."""
 
     number: int
     sharing: Sharing
@@ -47,10 +47,10 @@ class Attempt:
 def attempts(
     model: Any, signature: KerasSignature, batch: int, size_round: int
 ) -> Iterator[Attempt]:
-    """What to try in one round, the most telling first; one attempt where nothing is dynamic.
+    """What to try in one round, the most informative first; one attempt if nothing is dynamic.
 
-    Where the second round's own sizes are all refused, the first round's follow: a model that
-    takes one size only has to be proven at that.
+    If all sizes of the second round are refused, those of the first round follow: a model that
+    accepts only one size is proven at that size.
     """
     window = needed_size(model)
     sizes = zip(_sizes(True, window, size_round), _sizes(False, window, size_round), strict=True)
@@ -74,9 +74,9 @@ def is_dynamic(signature: KerasSignature) -> bool:
 
 
 def needed_size(model: Any) -> int:
-    """The size that the windows of all layers ask for, as if they were one after the other.
+    """The input size that the windows of all layers need, if the layers form a single chain.
 
-    Too large where they are not, which only makes for a larger sample.
+    If they do not, it is too large, which only makes the sample larger.
     """
     needed = 1
     for layer in reversed(all_layers(model)):
@@ -98,7 +98,7 @@ def _largest(sizes: Any) -> int:
 
 
 def _sizes(spatial: bool, window: int, size_round: int) -> Sequence[int]:
-    """The sizes of one round; every round of one length, of both kinds."""
+    """The sizes of one round; both kinds have the same number of sizes."""
     table = _SPATIAL if spatial else _LENGTHS
     own = list(table[size_round])
     own.insert(4, max(min(window, _MOST[spatial]), own[0]) + 5 * size_round)
@@ -123,7 +123,7 @@ def _shape(
 
 
 def _step(size: int, spatial: bool) -> int:
-    """How far the sizes of two dimensions are apart; little where a size is small."""
+    """The difference between the sizes of two dimensions; small if the size is small."""
     if spatial:
         return 32 if size >= 64 else 8
     return 4 if size >= 16 else 1

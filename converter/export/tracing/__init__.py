@@ -1,1 +1,1 @@
-"""A Keras model as one TensorFlow graph without its weights."""
+"""Trace a Keras model as one TensorFlow graph without its weights."""

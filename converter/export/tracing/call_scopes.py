@@ -1,6 +1,6 @@
-"""Names of what came out of a SavedModel's functions, as if they had never been functions.
+"""Remove function calls from the names of operators inlined from a SavedModel's functions.
 
-A function that is inlined leaves its caller in the names of its operators:
+An inlined function leaves its caller in the names of its operators:
 ``StatefulPartitionedCall/StatefulPartitionedCall/cnn/conv/Conv2D``. Without the calls, what is
 left is the scope that the operator had when the model was saved: its Keras layer.
 """
@@ -15,7 +15,7 @@ from converter.export.tracing.layer_scopes import layer_of
 
 _CALL = re.compile(r"(Stateful)?PartitionedCall(_\d+)?")
 
-# Scopes that a layer opens inside itself, by the names that TensorFlow and Keras give them.
+# Scopes that layers open inside themselves, by their names in TensorFlow and Keras.
 _INNER = re.compile(
     r"(Tensordot|while|cond|batchnorm|moments|embedding_lookup|TensorArray\w*|strided_slice"
     r"|None_\w+|einsum|zeros|ones)(_\d+)?"
@@ -26,9 +26,9 @@ def strip_calls(graph_def: Any, layers: Set[str], *, fixed: Iterable[str], whole
     """Rename the operators of inlined functions after their scopes, in place.
 
     ``layers`` are the paths of the Keras layers that were called, ``fixed`` the nodes that keep
-    their names, and ``whole`` the layer that is the model itself where the model is a
-    SavedModel: it is left out of the names, and so is the one scope that all others lie in.
-    Returns the scopes, paths like those of ``layers``.
+    their names, and ``whole`` the layer that is the model itself if the model is a SavedModel: it
+    is left out of the names, and so is a scope that contains all others. Returns the scopes, which
+    are paths like those of ``layers``.
     """
     kept = set(fixed)
     inlined = {
@@ -54,7 +54,7 @@ def strip_calls(graph_def: Any, layers: Set[str], *, fixed: Iterable[str], whole
 
 
 def _without_calls(name: str, layers: Set[str], whole: str) -> list[str] | None:
-    """The parts of a name but for the calls in it; ``None`` if it was never in a function."""
+    """The parts of a name without the calls; ``None`` if it was not in a function."""
     parts = name.split("/")
     calls = [index for index, part in enumerate(parts) if _CALL.fullmatch(part)]
     if not calls or calls[0] == len(parts) - 1 or parts[0] == "Func":
@@ -74,7 +74,7 @@ def _drop_common_root(inlined: dict[str, list[str]]) -> None:
 
 
 def _scope(parts: list[str], operators: Set[str]) -> str:
-    """The path that an operator lies in, up to where it is inside another operator."""
+    """The path that contains an operator, up to the first part that is another operator."""
     path = ""
     for part in parts[:-1]:
         longer = f"{path}/{part}" if path else part

@@ -1,9 +1,8 @@
-"""A traced function as one GraphDef without calls and without variables.
+"""Turn a traced function into one GraphDef without calls and variables.
 
-What a function reads from outside itself besides its arguments (variables that Keras does not
-know of, as in a SavedModel, and eager tensors) becomes a constant where it is small, and else a
-placeholder that stands in for it, like the weights of a Keras model: a GraphDef cannot hold
-more than 2 GB, and every step copies it.
+Besides its arguments, a function may read variables that Keras does not know, as in a SavedModel,
+and eager tensors. Small ones become constants, and others become placeholders, called stand-ins,
+like the weights of a Keras model: a GraphDef cannot hold more than 2 GB, and every step copies it.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from converter.lowering.variables import bytes_of, is_variable, values_of
 from runtimes.base import Array
 from runtimes.errors import ConversionError
 
-# What a GraphDef can hold, less some room for the graph itself.
+# What a GraphDef can hold, minus some space for the graph itself.
 _CONSTANTS_LIMIT_BYTES = 2_000_000_000
 
 _READS = {"ReadVariableOp", "ResourceGather", "ResourceGatherNd"}
@@ -27,12 +26,12 @@ def freeze(
 ) -> tuple[Any, dict[str, tuple[str, Array]]]:
     """Inline the calls of a concrete function and freeze what it captured.
 
-    ``beside`` are the inputs, tensors by name, that stand in for weights already. Returns the
-    GraphDef, whose inputs and outputs have the names of the function's, and the stand-ins:
-    tensor name of a placeholder → (name, values) of what is larger than ``stand_in_above``
-    bytes. Values share memory with the variables. Lookup tables stay captured. Raises
-    ``ConversionError`` for a function that writes to a variable, and where constants would not
-    fit into a GraphDef.
+    ``beside`` are the inputs, tensors by name, that are already stand-ins for weights. Returns the
+    GraphDef, with the function's input and output names, and the stand-ins, which map the tensor
+    name of a placeholder to the (name, values) of a variable or tensor larger than
+    ``stand_in_above`` bytes. Values share memory with the variables. Lookup tables stay captured.
+    Raises ``ConversionError`` for a function that writes to a variable, and if the constants do
+    not fit into a GraphDef.
     """
     captured = _captured(function)
     large = {name for name, value in captured.items() if bytes_of(value) > stand_in_above}
@@ -47,7 +46,7 @@ def freeze(
     resources = {name for name in large if is_variable(captured[name])}
     looped = resources - _only_read(conversion.graph_def, resources)
     if looped:
-        # A loop carries its variables from step to step as resources: there they are constants.
+        # Loops pass their variables from step to step as resources; those become constants.
         large -= looped
         conversion = _conversion(function, graph_def, large)
     _check_size(value for name, value in captured.items() if name not in large)
@@ -60,7 +59,7 @@ def freeze(
 
 
 def _captured(function: Any) -> dict[str, Any]:
-    """Variables and eager tensors by the name of the placeholder that the graph has for them."""
+    """Captured variables and eager tensors, by the names of their placeholders in the graph."""
     import tensorflow as tf
 
     by_handle = {id(variable.handle): variable for variable in function.graph.variables}
@@ -77,9 +76,9 @@ def _name_of(value: Any, placeholder: str) -> str:
 
 
 def _conversion(function: Any, graph_def: Any, kept: set[str]) -> Any:
-    """TensorFlow's plan to freeze all that ``function`` captured but ``kept``.
+    """TensorFlow's plan for freezing everything that ``function`` captured except ``kept``.
 
-    Its own way to make one inlines anew, at the cost of all weights once more.
+    Its own way to create one would inline again, with another copy of all weights.
     """
     from tensorflow.python.framework import convert_to_constants
 
@@ -112,7 +111,7 @@ def _check_size(constants: Iterable[Any]) -> None:
 
 
 def _users(graph_def: Any, names: Iterable[str]) -> dict[str, list[Any]]:
-    """The nodes that take the output of each node of ``names``, seen through Identity."""
+    """The nodes that read the output of each node of ``names``, looking through Identity."""
     consumers: dict[str, list[Any]] = {}
     for node in graph_def.node:
         for source in {text.split(":")[0] for text in node.input if not text.startswith("^")}:
@@ -138,13 +137,13 @@ def _refuse_writes(graph_def: Any, captured: Mapping[str, Any]) -> None:
         if writes:
             raise ConversionError(
                 f"the model writes to its variable {_name_of(captured[name], name)!r} when it "
-                f"runs ({writes[0].op}), and an ONNX model has no state; give the state in as an "
-                "input and out as an output of the model"
+                f"runs ({writes[0].op}), but an ONNX model has no state; make the state an "
+                "input and an output of the model"
             )
 
 
 def _let_stand_in(graph_def: Any, variables: Mapping[str, Any]) -> None:
-    """Turn the resources of ``variables`` into tensors, in place, and what reads them."""
+    """Turn the resources of ``variables`` and the nodes that read them into tensors, in place."""
     for name, users in _users(graph_def, variables).items():
         dtype = variables[name].dtype.as_datatype_enum
         for user in users:
@@ -158,7 +157,7 @@ def _let_stand_in(graph_def: Any, variables: Mapping[str, Any]) -> None:
 
 
 def _read_tensor(graph_def: Any, node: Any, dtype: int) -> None:
-    """Let a node that reads a variable read a tensor of its values instead, in place."""
+    """Make a node that reads a variable read a tensor of its values instead, in place."""
     old = {name: attribute.__deepcopy__() for name, attribute in node.attr.items()}
     batch_dims = old["batch_dims"].i if "batch_dims" in old else 0
     if node.op in {"Identity", "ReadVariableOp"}:

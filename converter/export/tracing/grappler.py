@@ -1,8 +1,8 @@
-"""TensorFlow's graph optimizer on a GraphDef, without memory for what the graph does not hold.
+"""TensorFlow's graph optimizer (grappler), without allocating the weights outside the graph.
 
-Grappler feeds every placeholder with a tensor of its full shape. For the weights that stand
-outside the graph that would be the model once more, so they are hidden from it as another
-operator without inputs, which it leaves alone.
+Grappler feeds every placeholder with a tensor of its full shape. For the weights outside the
+graph, that would be another copy of the model, so they are hidden from it as a different operator
+without inputs, which it leaves alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _REGION = "memory_region_name"
 
 
 def inlined(graph_def: Any, *, fetch: Sequence[str], hidden: Iterable[str]) -> Any:
-    """Put the bodies of all functions that are called in the place of their calls.
+    """Replace all function calls by the bodies of the functions.
 
     ``fetch`` are the tensors to keep, ``hidden`` names of placeholders that grappler must not
     feed. ``graph_def`` is changed. Loops and branches stay operators.
@@ -25,7 +25,7 @@ def inlined(graph_def: Any, *, fetch: Sequence[str], hidden: Iterable[str]) -> A
 
     graph_def = disable_lower_using_switch_merge(graph_def)
     for function in graph_def.library.function:
-        # Another implementation of the same, for GPUs: it keeps this one from being inlined.
+        # An alternative implementation for GPUs, which would prevent inlining of this one.
         function.attr.pop("api_implements", None)
     config = config_pb2.ConfigProto()
     rewrites = config.graph_options.rewrite_options
@@ -36,14 +36,14 @@ def inlined(graph_def: Any, *, fetch: Sequence[str], hidden: Iterable[str]) -> A
 
 
 def simplified(graph_def: Any, *, fetch: Sequence[str], hidden: Iterable[str]) -> Any:
-    """Fold constants, inline what is left and drop what is not used, with ``inlined``'s arguments.
+    """Fold constants, inline remaining calls and drop unused nodes; takes ``inlined``'s arguments.
 
-    Fake quantization around constants stays: it is the user's, and nothing to fold away.
+    Fake quantization of constants stays, because the user put it there on purpose.
     """
     from tensorflow.core.protobuf import config_pb2
 
     # Keras compiles some layers with XLA (grouped convolutions): a compiled call is opaque, and
-    # TensorFlow forbids to inline it.
+    # TensorFlow does not allow inlining it.
     nested = (n for function in graph_def.library.function for n in function.node_def)
     for holder in (*graph_def.library.function, *graph_def.node, *nested):
         holder.attr.pop("_XlaMustCompile", None)

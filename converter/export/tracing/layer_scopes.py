@@ -1,4 +1,4 @@
-"""Which Keras layer an operator came from, written into its name while tracing.
+"""Record in each operator's name which Keras layer it came from, while tracing.
 
 Keras names TensorFlow scopes after layers, but TensorFlow makes each scope unique with a
 number, and then ``conv2d_1`` may be the second layer or the second call of the first. While
@@ -14,7 +14,7 @@ from typing import Any
 
 from runtimes.keras_models.scope_names import to_scope, valid_scopes
 
-# Replacing Layer.__call__ concerns the whole process: one trace at a time.
+# Patching Layer.__call__ affects the whole process, so only one trace may run at a time.
 _LOCK = threading.RLock()
 
 
@@ -22,8 +22,8 @@ _LOCK = threading.RLock()
 def layer_scopes() -> Iterator[set[str]]:
     """Yield the set that collects the path of every layer called inside, such as ``inner/conv``.
 
-    The path leaves out the outermost layer, which is the model itself, and is written as
-    ``to_scope`` writes it.
+    The path leaves out the outermost layer, which is the model itself, and is escaped by
+    ``to_scope``.
     """
     import keras
     import tensorflow as tf
@@ -53,7 +53,7 @@ def layer_scopes() -> Iterator[set[str]]:
 
 
 def layer_of(name: str, paths: Set[str]) -> str | None:
-    """The longest path of ``paths`` that the operator's scoped ``name`` begins with."""
+    """The longest of ``paths`` with which the operator's scoped ``name`` begins."""
     parts = name.split(":", maxsplit=1)[0].split("/")
     for end in range(len(parts), 0, -1):
         path = "/".join(parts[:end])

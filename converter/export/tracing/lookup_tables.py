@@ -1,7 +1,7 @@
-"""What is in the lookup tables that a traced model uses.
+"""Read the contents of the lookup tables that a traced model uses.
 
-A table is a resource of the running TensorFlow, which the graph only refers to: its contents
-are read while they can be, and travel beside the graph under the table's shared name.
+A table is a resource of the running TensorFlow, and the graph only refers to it. Its contents are
+therefore read at once, and kept next to the graph under the table's shared name.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _USES = ("LookupTableFindV2", "LookupTableSizeV2")
 def read_tables(function: Any, graph_def: Any) -> dict[str, tuple[Array, Array]]:
     """Read the tables that ``function`` captured and name them in its ``graph_def``, in place.
 
-    Returns keys and values by the shared name that the table has in ``graph_def`` afterwards;
-    strings are ``bytes``. Keys are sorted. A table that holds nothing yet comes out empty.
+    Returns keys and values by the table's shared name in the changed ``graph_def``; strings are
+    ``bytes``. Keys are sorted. A table without contents yet is empty.
     """
     import tensorflow as tf
 
@@ -38,7 +38,7 @@ def read_tables(function: Any, graph_def: Any) -> dict[str, tuple[Array, Array]]
             table_handle=captured[node.name], Tkeys=key, Tvalues=value
         )
         name = f"kilnx_table_{len(tables)}"
-        # TensorFlow gives them in another order in every process.
+        # TensorFlow returns them in a different order in every process.
         order = np.argsort(keys.numpy(), kind="stable")
         tables[name] = (keys.numpy()[order], values.numpy()[order])
         node.op = "HashTableV2"
@@ -50,7 +50,7 @@ def read_tables(function: Any, graph_def: Any) -> dict[str, tuple[Array, Array]]
 
 
 def _types_of_tables(graph_def: Any) -> dict[str, tuple[int, int]]:
-    """Key and value types of each table, as the operators that use it state them."""
+    """Key and value types of each table, according to the operators that use it."""
     sources = {node.name: node.input[0] for node in graph_def.node if node.op == "Identity"}
     types: dict[str, tuple[int, int]] = {}
     for node in graph_def.node:

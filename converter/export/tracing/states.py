@@ -1,8 +1,8 @@
-"""The state of a Keras model: variables that one call leaves for the next.
+"""The state of a Keras model: variables that one call changes for the next.
 
-A stateful RNN keeps its last state, and a layer may count or average in variables of its own. In
-an ONNX file such a variable is a constant, or an input with the saved value as its default and an
-output with the next value.
+A stateful RNN keeps its last state, and other layers may keep counts or averages in variables. In
+an ONNX file, such a variable is either a constant, or an input with the saved value as its default
+and an output with the next value.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class State:
 
     @property
     def next_name(self) -> str:
-        """What the output is called that holds the value after the run."""
+        """The name of the output that holds the value after the run."""
         return f"{self.name}_next"
 
 
@@ -61,25 +61,26 @@ def states_of(model: Any, moved: Sequence[Any] = ()) -> tuple[State, ...]:
 
 
 def refuse_stateless(model: Any, states: Sequence[State], moved: Sequence[Any]) -> None:
-    """Raise ``ConversionError`` where there is no state, or one that Keras does not know."""
+    """Raise ``ConversionError`` if there is no state, or one that cannot be exported."""
     import keras
 
     if not states and not moved:
         raise ConversionError(
-            f"the model {model.name!r} has no state to make an input and an output of: none of "
-            "its RNN layers is stateful, and no call changes a variable; leave --stateful out"
+            f"the model {model.name!r} has no state that could become an input and an output: none "
+            "of its RNN layers is stateful, and no call changes a variable; leave --stateful out"
         )
     narrow = [state.name for state in states if state.variable.dtype == "bfloat16"]
     if narrow:
         raise ConversionError(
-            f"the model {model.name!r} keeps {', '.join(narrow)} in bfloat16, which no file is "
-            "proven in; build it with the policy mixed_bfloat16, whose variables are float32"
+            f"the model {model.name!r} keeps {', '.join(narrow)} in bfloat16, in which a file "
+            "cannot be proven; build it with the dtype policy mixed_bfloat16, whose variables are "
+            "float32"
         )
     unknown = {v.name: None for v in moved if not isinstance(v, keras.Variable)}
     if unknown:
         raise ConversionError(
             f"the model {model.name!r} keeps state in {', '.join(map(repr, unknown))}, which "
-            "TensorFlow knows and Keras does not; make it a weight of its layer with "
+            "Keras does not track; make it a weight of its layer with "
             "self.add_weight(trainable=False)"
         )
 
@@ -93,7 +94,7 @@ def _layers(model: Any, above: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _parts(layer: Any, count: int) -> list[str]:
-    """What the states of one layer are called, as ONNX calls those of its nodes."""
+    """Names for the states of one layer, as ONNX names those of its operators."""
     if count == 1:
         return ["h"]
     if count == 2 and "LSTM" in type(layer.cell).__name__:

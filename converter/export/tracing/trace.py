@@ -1,10 +1,10 @@
-"""A Keras model as a TensorFlow graph that does not hold its weights.
+"""Trace a Keras model as a TensorFlow graph that does not hold its weights.
 
-Weights are handed to the traced function as arguments (through Keras' ``StatelessScope``), so a
-large weight is a placeholder in the graph: freezing, grappler and tf2onnx see its shape and
-never its bytes. A GraphDef can hold 2 GB and every step copies it; without weights it is some
-kilobytes. Small variables (BatchNormalization statistics, biases) are traced as constants,
-because the steps that follow can then fold them.
+Weights are passed to the traced function as arguments (through Keras' ``StatelessScope``), so a
+large weight is a placeholder in the graph: freezing, grappler and tf2onnx see its shape but never
+its bytes. A GraphDef can hold 2 GB, and every step copies it; without weights it has a few
+kilobytes. Small variables (BatchNormalization statistics, biases) are traced as constants, so that
+the following steps can fold them.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from runtimes.keras_models.signature import KerasSignature
 
 _Weight = TypeVar("_Weight")
 
-# Above this many bytes a weight travels beside the graph instead of in it.
+# Weights larger than this many bytes are kept outside the graph.
 STAND_IN_ABOVE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
 class TracedModel:
-    """A frozen GraphDef, the tensor names of its interface and the weights that stand outside.
+    """A frozen GraphDef, the tensor names of its interface and the weights outside the graph.
 
     ``weights`` maps the tensor name of a stand-in placeholder to ``(name, array)``: the Keras
     path of the weight and its values, which share memory with the Keras model.
-    ``matrices`` are the stand-ins for weights in few bits, float32 in the graph.
+    ``matrices`` are the stand-ins for low-bit weights, which are float32 in the graph.
     ``tables`` holds keys and values of lookup tables by shared name.
     ``output_shapes`` are static shapes with ``None`` for a dynamic dimension; ``layers`` holds
-    the paths of the layers that were called, the scopes that operators are named after.
-    ``states`` are the last of the inputs, and their next values the last of the outputs.
+    the paths of the layers that were called, which are the scopes in operators' names.
+    ``states`` are the last of the inputs, and their next values are the last of the outputs.
     """
 
     graph_def: Any
@@ -70,8 +70,8 @@ def trace(
 ) -> TracedModel:
     """Trace ``model(inputs, training=False)`` once and freeze what is left in the graph.
 
-    ``stand_in_above`` is in bytes. ``states`` are inputs and outputs of the graph. Raises
-    ``ConversionError`` when the model cannot be called on its signature.
+    ``stand_in_above`` is in bytes. ``states`` become inputs and outputs of the graph. Raises
+    ``ConversionError`` if the model cannot be called on its signature.
     """
     import keras
     import tensorflow as tf
@@ -182,7 +182,7 @@ def _traced(
         raise
     except Exception as error:
         if _succeeds(lambda: traced(True)):
-            raise  # only with the markers in it does the model fail, so they have a defect
+            raise  # the model fails only with the markers, so they have a defect
         raise ConversionError(
             f"the model {model.name!r} cannot be called on {signature}: "
             f"{type(error).__name__}: {error}"
@@ -198,7 +198,7 @@ def _succeeds(attempt: Callable[[], object]) -> bool:
 
 
 def _used(weights: dict[str, _Weight], graph_def: Any) -> dict[str, _Weight]:
-    """Without the stand-ins that nothing reads: a SavedModel inside reads its own variables."""
+    """The stand-ins that are read; a SavedModel inside a model reads its own variables instead."""
     read = {source.split(":")[0] for node in graph_def.node for source in node.input}
     return {name: weight for name, weight in weights.items() if name.split(":")[0] in read}
 

@@ -1,1 +1,1 @@
-"""Nodes and names that nothing needs."""
+"""Removing nodes and names that are not needed."""

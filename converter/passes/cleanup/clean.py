@@ -1,4 +1,4 @@
-"""Take away what the model does not need: dead nodes, repeated ones, stray constants, names."""
+"""Remove what the model does not need: dead and repeated nodes, unused constants, names."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from converter.passes.cleanup.identities import RemoveIdentities
 from converter.passes.cleanup.names import UniqueNames
 from runtimes.onnx_graph.rewrite import Refuse, RewritePass
 
-# Until version 3 every initializer had to be an input as well, one that callers could set.
+# Until IR version 3, every initializer also had to be an input, which callers could override.
 _OLDEST_WITHOUT_INPUTS = 4
 
 
 class Clean(RewritePass):
-    """Ready onnx-ir passes and some of ours, repeated until nothing changes.
+    """Passes of onnx-ir and some of ours, repeated until nothing changes.
 
-    After it every constant is an initializer that no caller can override, every value and
-    node has a name of its own, nodes stand in topological order, and nothing is left that
-    no output needs. Names of inputs and outputs stay.
+    Afterwards every constant is an initializer that callers cannot override, every value and node
+    has a unique name, nodes are in topological order, and nothing is left that no output needs.
+    The names of inputs and outputs stay the same.
     """
 
-    # One pass makes room for another; the limit ends what would circle.
+    # One pass may enable another; the limit ends any cycle.
     _max_rounds = 20
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
@@ -63,9 +63,9 @@ def _once(model: ir.Model) -> None:
 
 
 def fingerprint(model: ir.Model) -> Hashable:
-    """What a pass can change about the structure of ``model``; equal if it changed nothing.
+    """Everything that a pass can change in the structure of ``model``; equal if nothing changed.
 
-    Tensors count by identity: two fingerprints of one model that lives on can be compared.
+    Tensors are compared by identity, so only fingerprints of the same live model are comparable.
     """
     graphs = tuple(_graph_fingerprint(graph) for graph in model.graphs())
     return model.ir_version, graphs, tuple(model.functions)

@@ -11,18 +11,18 @@ from runtimes.onnx_graph.evaluate import is_random
 from runtimes.onnx_graph.rewrite import Refuse, RewritePass
 from runtimes.onnx_graph.values import is_constant, replace_value
 
-# Larger tensors are weights, and those are dedupe's business.
+# Larger tensors are weights, which are left to deduplication.
 _SMALL_BYTES = 1 << 14
 
 
 class MergeCommonSubexpressions(RewritePass):
-    """Let the users of a repeated node use the first one, in bodies of If, Loop and Scan too.
+    """Make the users of a repeated node use the first one, also in bodies of If, Loop and Scan.
 
-    A node in a body uses an equal one that a graph around it has computed before; two bodies
-    side by side share nothing. Nodes with bodies are equal when the bodies compute the same from
-    the same. Nodes that draw random numbers (their bodies included), call functions or belong to
-    another domain than ONNX's are left alone: only for the others is it certain that a second
-    call gives the same result.
+    A node in a body uses an equal node that an enclosing graph has already computed; two sibling
+    bodies share nothing. Nodes with bodies are equal if their bodies compute the same from the same
+    values. Nodes that draw random numbers (in their bodies, too), call functions or belong to a
+    domain other than ONNX's are left alone: only for the others is it certain that a second call
+    gives the same result.
     """
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
@@ -31,7 +31,7 @@ class MergeCommonSubexpressions(RewritePass):
 
 
 def _merge_in(graph: ir.Graph, computed: ChainMap[Hashable, ir.Node]) -> bool:
-    """Merge in ``graph`` and what is inside; ``computed``: nodes whose results it can use."""
+    """Merge in ``graph`` and its subgraphs; ``computed``: nodes whose results it can use."""
     modified = False
     for node in tuple(graph):
         for body in _bodies(node):
@@ -54,7 +54,7 @@ def _bodies(node: ir.Node) -> Iterator[ir.Graph]:
 
 
 def _key(node: ir.Node, inner: dict[ir.Value, int]) -> Hashable:
-    """What ``node`` computes from what; ``inner``: numbers of values that two bodies each have."""
+    """What ``node`` computes, and from what; ``inner`` numbers the values inside bodies."""
     if node.domain != "" or is_random(node) or not node.inputs:
         return None
     attributes = []
@@ -69,7 +69,7 @@ def _key(node: ir.Node, inner: dict[ir.Value, int]) -> Hashable:
 
 
 def _identity(value: ir.Value | None, inner: dict[ir.Value, int]) -> Hashable:
-    """The value itself, or what a small constant holds: exporters repeat those."""
+    """The value itself, or the contents of a small constant, because exporters repeat those."""
     if value is not None and value in inner:
         return "inner", inner[value]
     if value is None or value.const_value is None or not is_constant(value):
@@ -103,7 +103,7 @@ def _body_key(graph: ir.Graph, inner: dict[ir.Value, int]) -> Hashable:
 def _hashable(attribute: ir.Attr, inner: dict[ir.Value, int]) -> Hashable:
     match attribute.type if not attribute.is_ref() else None:
         case ir.AttributeType.INT | ir.AttributeType.FLOAT | ir.AttributeType.STRING:
-            # repr tells 0.0 from -0.0 and lets a NaN equal itself.
+            # repr distinguishes 0.0 from -0.0, and makes NaN equal to itself.
             return repr(attribute.value)
         case ir.AttributeType.INTS | ir.AttributeType.FLOATS | ir.AttributeType.STRINGS:
             return repr(tuple(attribute.value))
@@ -118,10 +118,10 @@ def _hashable(attribute: ir.Attr, inner: dict[ir.Value, int]) -> Hashable:
 def _merge(graph: ir.Graph, node: ir.Node, kept: ir.Node) -> bool:
     pairs = list(zip(node.outputs, kept.outputs, strict=True))
     if kept.graph is not graph and any(old.is_graph_output() for old, _ in pairs):
-        # What a body gives out has to be computed in it.
+        # The outputs of a body have to be computed in the body.
         return False
     if any(old.is_graph_output() and new.is_graph_output() for old, new in pairs):
-        # Two outputs of the graph need two values; an Identity would save nothing.
+        # Two graph outputs need two values; an Identity would save nothing.
         return False
     for old, new in pairs:
         replace_value(old, new)

@@ -1,4 +1,4 @@
-"""An If whose condition is known becomes the branch that it takes."""
+"""Replace an If whose condition is constant by the branch that it takes."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from runtimes.onnx_graph.values import (
 
 
 class ResolveConstantIf(RewritePass):
-    """Put the nodes of the branch that a constant condition takes in the place of the If.
+    """Replace an If with a constant condition by the nodes of the branch that it takes.
 
-    Exporters write conditions on shapes that later become known. Nested ones are resolved as the
-    outer ones are. What the branch hands out unchanged goes through an Identity where a caller
-    sees it by the name of the If's own output.
+    Exporters write conditions on shapes that become known later. Nested Ifs are resolved along with
+    outer ones. A value that the branch returns unchanged goes through an Identity if the If's
+    output is an output of the graph, so that the output keeps its name.
     """
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
-        """Resolve in the main graph and its subgraphs until no such If is left."""
+        """Resolve such Ifs in the main graph and its subgraphs until none is left."""
         modified = False
         while (node := _first_known(model)) is not None:
             _inline(node)
@@ -61,7 +61,7 @@ def _inline(node: ir.Node) -> None:
 
 
 def _hand_over(node: ir.Node, output: ir.Value, result: ir.Value, graph: ir.Graph) -> None:
-    """Let what used an output of the If use what its branch made."""
+    """Make the users of an output of the If use the result of the branch."""
     if output.is_graph_output() and not can_be_output(result, graph):
         through = ir.node("Identity", [result], name=f"{node.name}_{output.name}")
         through.metadata_props.update(node.metadata_props)

@@ -1,4 +1,4 @@
-"""Remove nodes whose output is their input: Identity, Dropout at inference, x·1 and the like."""
+"""Remove nodes that return their input: Identity, Dropout at inference, x·1 and the like."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from runtimes.onnx_graph.values import (
 
 
 class RemoveIdentities(RewritePass):
-    """Let the users of a node that changes nothing use its input.
+    """Make the users of a node that changes nothing use its input.
 
-    A node stays where the caller would notice: between an input or initializer and an
-    output, between two outputs, and where a subgraph hands out a value from outside, which
-    must pass through a node. (``onnx_ir``'s own pass merges two outputs into one there.)
+    A node stays where its removal would be visible: between an input or initializer and an output,
+    between two outputs, and where a subgraph returns a value from outside, which must pass through
+    a node. (``onnx_ir``'s own pass merges two outputs into one there.)
     """
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
@@ -51,7 +51,7 @@ class RemoveIdentities(RewritePass):
 
 
 def unchanged_input(node: ir.Node) -> ir.Value | None:
-    """The input that ``node`` gives back unchanged, or ``None`` if it may change it."""
+    """The input that ``node`` returns unchanged, or ``None`` if it may change it."""
     if node.domain != "" or not node.inputs or node.inputs[0] is None:
         return None
     if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
@@ -63,7 +63,7 @@ def unchanged_input(node: ir.Node) -> ir.Value | None:
 
 
 def _neutral_operand(node: ir.Node) -> ir.Value | None:
-    """The other operand of x+0, 0+x, x-0, x·1, 1·x, x/1, where no broadcast widens it."""
+    """The operand x of x+0, 0+x, x-0, x·1, 1·x or x/1, if broadcasting does not enlarge it."""
     left, right = node.inputs
     neutral = 0 if is_op(node, "Add", "Sub") else 1
     pairs = [(left, right)]
@@ -102,7 +102,7 @@ def _pads_nothing(node: ir.Node) -> bool:
 
 
 def _reshapes_to_same(node: ir.Node) -> bool:
-    """Every dimension is asked for as it is; at most one is left to be computed (-1)."""
+    """Whether every dimension stays the same; at most one may be computed (-1)."""
     source, target = node.inputs[0], small_ints(node.inputs[1]) if len(node.inputs) > 1 else None
     if source is None or source.shape is None or target is None:
         return False
@@ -147,7 +147,7 @@ def _slices_everything(node: ir.Node) -> bool:
 
 
 def _reaches_end(end: int, dim: int | ir.SymbolicDim) -> bool:
-    # The int32 and int64 maxima are ONNX's way to write "to the end".
+    # The int32 and int64 maxima mean "to the end" in ONNX.
     return end >= dim if isinstance(dim, int) else end >= 2**31 - 1
 
 

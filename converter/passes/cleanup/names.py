@@ -1,4 +1,4 @@
-"""Give every value and every node a name of its own; names that callers see stay."""
+"""Give every value and every node a unique name; names that callers see stay the same."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from runtimes.onnx_graph.rewrite import Refuse, RewritePass
 
 
 class UniqueNames(RewritePass):
-    """Name what has no name, and rename what shares one, across subgraphs too.
+    """Name what has no name, and rename what shares one, also across subgraphs.
 
-    Inputs and outputs of the main graph keep their names; whatever else carries one of them
-    gives way. The empty name of an optional output that nobody uses stays empty: it tells a
-    runtime not to compute it.
+    Inputs and outputs of the main graph keep their names; anything else with such a name is
+    renamed. The empty name of an unused optional output stays empty: it tells a runtime not to
+    compute it.
     """
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
@@ -42,7 +42,7 @@ class UniqueNames(RewritePass):
 
 
 def _values(model: ir.Model) -> Iterator[ir.Value]:
-    """Every value once or more often; those that keep their names come first."""
+    """Every value, at least once; those that keep their names come first."""
     yield from model.graph.inputs
     yield from model.graph.outputs
     for graph in model.graphs():

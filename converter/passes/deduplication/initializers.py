@@ -1,7 +1,7 @@
 """Store equal weights once: exact deduplication of initializers of any size.
 
-Equal bytes are one tensor. With ``views``, so are a tensor and its reshaped, transposed or
-sliced copy, which a node reads out of it, and a tensor of one repeated value becomes a
+Tensors with equal bytes become one. With ``views``, a reshaped, transposed or sliced copy of a
+tensor is computed from it by a node, and a tensor of one repeated value becomes a
 ConstantOfShape: ONNX Runtime computes all of these once, when it loads the model.
 """
 
@@ -31,7 +31,7 @@ from runtimes.onnx_graph.values import add_initializer, opset, unused_name
 from runtimes.readable import ReadableReport
 
 VIEW_FROM_BYTES = 1 << 12
-"""A smaller copy stays: the node that reads it out of another tensor takes bytes itself."""
+"""Smaller copies stay, because the node that computes one from another tensor also takes bytes."""
 
 
 # From this opset on, the operators below take their parameters as inputs.
@@ -52,9 +52,9 @@ _FILLED_TYPES = frozenset(
 class Merge:
     """One tensor that is now stored once: its name, those that it replaced, bytes saved.
 
-    ``how``: ``equal``, the operator that reads the others out of it, ``near``, or
-    ``ConstantOfShape`` for a tensor of one value. ``layers``: the Keras layers that use them,
-    where known.
+    ``how``: ``equal``, the operator that computes the others from it, ``near``, or
+    ``ConstantOfShape`` for a tensor of one repeated value. ``layers``: the Keras layers that use
+    them, if known.
     """
 
     kept: str
@@ -73,7 +73,7 @@ class Merge:
 class DedupeReport(ReadableReport):
     """What was merged, and the bytes of all weights before and after.
 
-    ``nodes_removed``: nodes that computed what another one computes. ``notes``: what was not
+    ``nodes_removed``: removed nodes that computed the same as another one. ``notes``: what was not
     done, and why.
     """
 
@@ -85,7 +85,7 @@ class DedupeReport(ReadableReport):
 
     @property
     def saved_bytes(self) -> int:
-        """Bytes that the merged tensors took."""
+        """Bytes saved by merging."""
         return sum(merge.saved_bytes for merge in self.merged)
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,13 +93,13 @@ class DedupeReport(ReadableReport):
         return {**asdict(self), "saved_bytes": self.saved_bytes}
 
     def headline(self) -> str:
-        """How many bytes of weights are left."""
+        """How many bytes of weights remain."""
         if not self.merged:
             return f"no two tensors are equal; {self.weight_bytes_before:,} bytes of weights stay"
         return f"{self.weight_bytes_before:,} → {self.weight_bytes_after:,} bytes of weights"
 
     def rows(self) -> list[dict[str, str]]:
-        """One row a weight that others read."""
+        """One row per weight that is now shared."""
         return [
             {
                 "kept": merge.kept,
@@ -113,7 +113,7 @@ class DedupeReport(ReadableReport):
 
 
 class DeduplicateInitializers(RewritePass):
-    """The same as a pass, for tensors of at least ``min_bytes`` bytes."""
+    """Deduplication as a pass, for tensors of at least ``min_bytes`` bytes."""
 
     def __init__(self, min_bytes: int = 0) -> None:
         self.min_bytes = min_bytes
@@ -126,14 +126,14 @@ class DeduplicateInitializers(RewritePass):
 def deduplicate(
     model: ir.Model, *, min_bytes: int = 0, views: bool = False, view_from: int = VIEW_FROM_BYTES
 ) -> DedupeReport:
-    """Let equal initializers of ``model`` be one, in place; say which.
+    """Merge equal initializers of ``model`` in place, and report which.
 
-    The first in the main graph, then in its subgraphs, is kept; one that is an input
-    (overridable) or an output has a name that callers know, and is neither kept for others
-    nor replaced. What two subgraphs share moves to the main graph.
-    ``views``: also where a Reshape, Transpose or Slice of another tensor, or a ConstantOfShape,
-    gives the same bits, for tensors of ``view_from`` bytes and opsets from 13 on. Passes and
-    quantizers that want constant weights have to come before.
+    The first one is kept, first in the main graph, then in its subgraphs. An initializer that is an
+    (overridable) input or an output has a name that callers know, so it is not merged. What two
+    subgraphs share moves to the main graph. ``views``: also merge tensors that a Reshape, Transpose
+    or Slice of another tensor, or a ConstantOfShape, reproduces bit by bit, for tensors of at least
+    ``view_from`` bytes and opset 13 or later. Passes and quantizers that need constant weights have
+    to run before.
     """
     before = weight_bytes(model)
     found = _Merges(model)
@@ -144,7 +144,7 @@ def deduplicate(
             groups[tensor.dtype, tensor.size].append(value)
     views = views and opset(model) >= _VIEW_OPSET
     for group in groups.values():
-        # Only tensors that have a partner of their size are read at all.
+        # Only tensors of equal size are read at all.
         if len(group) > 1:
             _merge_group(found, group, view_from if views else None)
     if views:
@@ -154,7 +154,7 @@ def deduplicate(
 
 
 def mergeable(model: ir.Model) -> list[ir.Value]:
-    """The initializers whose names no caller knows, those of the main graph first."""
+    """The initializers whose names callers cannot know, those of the main graph first."""
     return [
         value
         for graph in model.graphs()
@@ -166,31 +166,31 @@ def mergeable(model: ir.Model) -> list[ir.Value]:
 
 
 def replace_by(kept: ir.Value, value: ir.Value) -> None:
-    """Let the users of the initializer ``value`` use ``kept``; ``value`` leaves its graph."""
+    """Make the users of the initializer ``value`` use ``kept``, and remove ``value``."""
     value.replace_all_uses_with(kept)
     _holder(value).initializers.pop(str(value.name))
 
 
 def layers_of(*values: ir.Value) -> tuple[str, ...]:
-    """The Keras layers whose nodes use ``values``, in order, each once."""
+    """The Keras layers whose nodes use ``values``, in order and without duplicates."""
     users = [layer_of(user) for value in values for user in value.consumers()]
     return tuple(dict.fromkeys(layer for layer in users if layer))
 
 
 def read_out_of(model: ir.Model, kept: ir.Value, value: ir.Value, view: View) -> ir.Node:
-    """Let a node compute the initializer ``value`` out of ``kept``; give the node."""
+    """Replace the initializer ``value`` by a node that computes it from ``kept``; return that."""
     return _Merges(model).view(kept, value, view)
 
 
 class _Merges:
-    """What was merged so far in one model."""
+    """What has been merged so far in one model."""
 
     def __init__(self, model: ir.Model) -> None:
         self.model = model
         self._replaced: dict[tuple[str, str], tuple[list[str], list[str], int]] = {}
 
     def lift(self, kept: ir.Value, value: ir.Value) -> None:
-        """Let the main graph hold ``kept``, unless the graph of ``value`` can use it already."""
+        """Move ``kept`` to the main graph, unless the graph of ``value`` can already use it."""
         main = self.model.graph
         if kept.graph not in (value.graph, main):
             _holder(kept).initializers.pop(str(kept.name))
@@ -198,7 +198,7 @@ class _Merges:
             main.register_initializer(kept)
 
     def note(self, kept: ir.Value, value: ir.Value, how: str, saved: int) -> None:
-        """Write a merge down, before it is made."""
+        """Record a merge before it is made."""
         names, layers, total = self._replaced.get((str(kept.name), how), ([], [], 0))
         layers += layers_of(kept, value)
         self._replaced[str(kept.name), how] = ([*names, str(value.name)], layers, total + saved)
@@ -242,7 +242,7 @@ class _Merges:
 
 
 def _merge_group(found: _Merges, group: Iterable[ir.Value], view_from: int | None) -> None:
-    """Merge tensors of one type and size; views where ``view_from`` is a number."""
+    """Merge tensors of equal type and size; also views, if ``view_from`` is a number."""
     alike: dict[object, list[ir.Value]] = defaultdict(list)
     for value in group:
         tensor = _tensor(value)
@@ -301,7 +301,7 @@ def _holder(value: ir.Value) -> ir.Graph:
 
 
 def _integers(graph: ir.Graph, name: str, numbers: Iterable[int]) -> ir.Value:
-    """A constant vector, one for all views that need the same."""
+    """A constant vector, shared by all views that need the same one."""
     array = np.asarray(tuple(numbers), np.int64)
     name = "_".join(("view", name, *map(str, array)))[:80]
     known = graph.initializers.get(name)
@@ -319,11 +319,11 @@ def _replace_by_node(
     inputs: list[ir.Value],
     attributes: list[ir.Attr],
 ) -> ir.Node:
-    """Compute ``value`` at the start of ``graph`` instead of storing it; its name stays."""
+    """Compute ``value`` at the start of ``graph`` instead of storing it, under the same name."""
     name = str(value.name)
     output = ir.Value(name=unused_name(graph, name), type=value.type, shape=value.shape)
     node = ir.Node("", operator, inputs, attributes, outputs=[output], name=output.name)
-    for user in value.consumers():  # of one layer or another: a profile counts it there
+    for user in value.consumers():  # assign the node to a layer that uses it, for profiles
         node.metadata_props.update(user.metadata_props)
         break
     node.metadata_props[VIEW_KEY] = operator

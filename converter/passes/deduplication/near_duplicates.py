@@ -1,4 +1,4 @@
-"""Store nearly equal weights once: lossy, so whoever asks for it judges the result."""
+"""Store nearly equal weights once. This is lossy, so the caller has to judge the result."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from converter.passes.deduplication.initializers import Merge, layers_of, mergea
 from runtimes.base import Array
 from runtimes.onnx_files.tensor_bytes import CHUNK_BYTES, byte_chunks
 
-# Enough to tell unrelated weights apart without reading them.
+# Enough elements to tell unrelated weights apart without reading them completely.
 _PROBES = 256
 
 
 def merge_near(model: ir.Model, tolerance: float) -> tuple[Merge, ...]:
-    """Let float initializers that are equal up to ``tolerance`` be one, in place.
+    """Merge float initializers that are equal up to ``tolerance``, in place.
 
     Equal up to the tolerance: no element differs by more than ``tolerance`` times the largest
-    magnitude of the one that is kept (the first). Every other one is compared with that, never
-    with another copy, so that differences do not add up. NaN is near nothing. Raises
+    magnitude in the tensor that is kept (the first). All others are compared with that one, never
+    with each other, so that differences do not add up. NaN is never near to anything. Raises
     ``ValueError`` for a tolerance that is negative or not a number.
     """
     if not tolerance >= 0:

@@ -1,7 +1,7 @@
-"""How one stored tensor can be read out of another, bit by bit: reshaped, transposed, sliced.
+"""How one stored tensor can be computed from another, bit by bit: reshaped, transposed, sliced.
 
-Tensors may lie in files larger than memory: at most one of the two is mapped as a whole, the
-other goes by in blocks.
+Tensors may be in files larger than memory: at most one of the two is mapped as a whole, and the
+other is read in blocks.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from runtimes.base import Array
 from runtimes.onnx_files.tensor_bytes import CHUNK_BYTES, byte_chunks, digest_of, equal_bytes
 from runtimes.onnx_graph.values import shape_of
 
-# All orders of so many axes are tried, 720.
+# All orders of up to this many axes are tried: 720.
 _MAX_RANK = 6
-# Elements that are compared before two tensors are compared as a whole.
+# Elements to compare before two tensors are compared completely.
 _PROBES = 64
-# So many places are tried where a tensor might begin in another; only repetitive ones have more.
+# Candidate offsets to try for a slice; only tensors with repetitive contents have more.
 _MAX_PLACES = 8
 
 
 @dataclass(frozen=True)
 class View:
-    """The node that reads a tensor out of another.
+    """The node that computes a tensor from another.
 
     ``parameters``: the shape, the permutation, or ``(axis, start, stop)``.
     """
@@ -38,11 +38,11 @@ class View:
 
 
 def fingerprint(tensor: ir.TensorProtocol) -> int | str:
-    """Equal for tensors that hold the same elements in any order; others rarely agree.
+    """A hash that is equal for tensors with the same elements in any order.
 
-    The exclusive-or of the elements' bits, taken eight bytes at a time and folded, which runs as
-    fast as memory gives them. Where elements are not whole bytes, or strings, it is a digest, and
-    the order counts.
+    It is the exclusive-or of the elements' bits, taken eight bytes at a time and folded, which is
+    as fast as memory can be read. For strings and for elements smaller than a byte it is a digest
+    instead, which depends on the order.
     """
     width = unsigned(tensor)
     if width is None:
@@ -62,7 +62,7 @@ def fingerprint(tensor: ir.TensorProtocol) -> int | str:
 
 
 def find_view(source: ir.TensorProtocol, target: ir.TensorProtocol) -> View | None:
-    """How ``target`` (of as many elements, and of the same fingerprint) is ``source`` reordered."""
+    """How to reorder ``source`` into ``target``, of equal element count and fingerprint."""
     shape, wanted = shape_of(source), shape_of(target)
     if shape != wanted and equal_bytes(source, target):
         return View("Reshape", wanted)
@@ -81,7 +81,7 @@ def find_view(source: ir.TensorProtocol, target: ir.TensorProtocol) -> View | No
 
 
 def find_slice(source: ir.TensorProtocol, target: ir.TensorProtocol) -> View | None:
-    """Where ``target`` is a slice of the larger ``source`` along one axis."""
+    """The slice of the larger ``source`` along one axis that is equal to ``target``."""
     shape, wanted = shape_of(source), shape_of(target)
     if unsigned(source) is None or len(shape) != len(wanted):
         return None
@@ -98,7 +98,7 @@ def find_slice(source: ir.TensorProtocol, target: ir.TensorProtocol) -> View | N
 
 
 def single_value(tensor: ir.TensorProtocol) -> Array | None:
-    """The one element (shape ``[1]``) that fills ``tensor``, if all its elements are that."""
+    """The one element (shape ``[1]``) that fills ``tensor``, if all its elements are equal."""
     if unsigned(tensor) is None or not tensor.size:
         return None
     first = elements(tensor).reshape(-1)[:1].copy()
@@ -108,18 +108,18 @@ def single_value(tensor: ir.TensorProtocol) -> Array | None:
 
 
 def unsigned(tensor: ir.TensorProtocol) -> np.dtype[np.unsignedinteger] | None:
-    """The unsigned integer as wide as an element, or None where there is none."""
+    """The unsigned integer type as wide as an element, or None if there is none."""
     if tensor.dtype == ir.DataType.STRING or tensor.dtype.bitwidth not in (8, 16, 32, 64):
         return None
     return np.dtype(f"u{tensor.dtype.bitwidth // 8}")
 
 
 def elements(tensor: ir.TensorProtocol) -> Array:
-    """The bits of the elements as unsigned integers, mapped where they lie in a file."""
+    """The bits of the elements as unsigned integers, memory-mapped if they are in a file."""
     dtype = unsigned(tensor)
     assert dtype is not None
     if isinstance(tensor, ir.ExternalTensor):
-        # A mapping of our own goes with the last array that uses it; the tensor's stays.
+        # Our own mapping is freed with the last array that uses it; the tensor's would stay.
         return np.memmap(tensor.path, dtype, "r", offset=tensor.offset or 0, shape=shape_of(tensor))
     return np.asarray(tensor.numpy()).view(dtype)
 
@@ -147,7 +147,7 @@ def _probe_indices(shape: tuple[int, ...]) -> tuple[Array, ...]:
 
 
 def _places(source: Array, target: Array, axis: int) -> list[int]:
-    """Where along ``axis`` the line of ``target`` in its middle occurs in that of ``source``."""
+    """Offsets along ``axis`` where the middle line of ``target`` occurs in that of ``source``."""
     middle = tuple(size // 2 for size in target.shape)
     line = (*middle[:axis], slice(None), *middle[axis + 1 :])
     long, short = np.array(source[line]), np.array(target[line])

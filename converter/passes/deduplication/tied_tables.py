@@ -1,6 +1,6 @@
-"""Ties between layers: a copy of a looked-up table reads the table itself.
+"""Tied weights: what reads a copy of an embedding table reads the table itself.
 
-A tied embedding is one table that a Gather looks rows up in and a matrix product reads
+A tied embedding is one table from which a Gather looks up rows and which a matrix product reads
 transposed (Press and Wolf 2017, arXiv:1608.05859).
 """
 
@@ -22,10 +22,10 @@ from runtimes.onnx_graph.values import looks_up
 
 
 class TieTables(RewritePass):
-    """Let what reads a copy of a looked-up table, transposed or not, read the table.
+    """Make nodes that read a copy of an embedding table, transposed or not, read the table.
 
-    Exporters compute small weights beforehand, the transposed copy of a tied embedding too.
-    Other views are left to ``deduplicate``: they would hide weights from the passes that follow.
+    Exporters fold small weights, including the transposed copy of a tied embedding. Other views are
+    left to ``deduplicate``, because they would hide weights from the passes that follow.
     """
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
@@ -59,6 +59,6 @@ def _tie_copy(model: ir.Model, table: ir.Value, value: ir.Value) -> bool:
     view = find_view(held, other)
     if view is None or view.operator != "Transpose":
         return False
-    # Without the mark of a view of ours: it is the model's own tie, and stays in later passes.
+    # Not marked as one of our views: the tie is the model's own, and later passes keep it.
     read_out_of(model, table, value, view).metadata_props.pop(VIEW_KEY)
     return True

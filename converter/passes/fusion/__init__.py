@@ -1,1 +1,1 @@
-"""Neighbouring nodes computed as one."""
+"""Fusing adjacent nodes."""

@@ -1,8 +1,8 @@
 """Move elementwise nodes with constants before the Reshape that splits a linear result.
 
-MultiHeadAttention splits what a matrix product gives into heads, and only then adds the bias
-and scales the query: reshape(x)·c = reshape(x·c'), where c' is c spread over the split axes and
-flattened. In front of the Reshape ``FoldAffineIntoPrecedingLinear`` can fold them.
+MultiHeadAttention splits the result of a matrix product into heads, and only then adds the bias
+and scales the query: reshape(x)·c = reshape(x·c'), where c' is c broadcast over the split axes and
+flattened. Before the Reshape, ``FoldAffineIntoPrecedingLinear`` can fold them.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _ELEMENTWISE = ("Add", "Sub", "Mul", "Div")
 
 
 class MoveAffineBeforeReshape(RewritePass):
-    """Let Add, Sub, Mul and Div by a constant stand before the Reshape that they follow.
+    """Move Add, Sub, Mul and Div by a constant before the Reshape that they follow.
 
-    Only where they can then be folded: after a linear operator with a constant weight, or such
-    nodes after it, each used nowhere else. Transposes may stand between the Reshape and the
-    node. Needs shapes: run ``InferShapes`` before.
+    Only if they can then be folded: the Reshape follows a linear operator with a constant weight,
+    possibly with such nodes in between, and no result is used elsewhere. There may be Transposes
+    between the Reshape and the node. Needs shapes: run ``InferShapes`` before.
 
-    Refused: a constant that differs along another axis than those that the last axis is split
-    into, and results that are used elsewhere too.
+    Refused: a constant that varies along an axis other than those that the last axis is split into,
+    and results that are also used elsewhere.
     """
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
@@ -63,7 +63,7 @@ class MoveAffineBeforeReshape(RewritePass):
 
 
 def _splits_linear(reshape: ir.Node) -> bool:
-    """Whether the data come from a linear operator, and whatever was added to it and scaled."""
+    """Whether the data come from a linear operator, possibly shifted and scaled."""
     value = reshape.inputs[0]
     while value is not None and only_user(value) is not None:
         node = value.producer()
@@ -101,7 +101,7 @@ def _path(reshape: ir.Node) -> tuple[ir.Node, list[ir.Node]] | None:
         users = {use.node for use in value.uses()}
         node = only_user(value)
         if node is None:
-            # Say why, where one of the users would have been moved.
+            # Give the reason if one of the users would have been moved.
             node = next((user for user in users if _operands(user) is not None), None)
             return None if node is None else (node, between)
         if node.graph is not reshape.graph:
@@ -162,12 +162,12 @@ def _flattened(numbers: Array, reshape: ir.Node, between: Sequence[ir.Node]) -> 
     for transpose in reversed(between):
         perm = transpose.attributes.get_ints("perm", range(rank)[::-1])
         spread = np.transpose(spread, np.argsort(perm))
-    # Where the last dimensions hold as many elements as the last axis did, they are its split,
-    # whatever became of the axes before.
+    # If the last dimensions have as many elements as the last axis had, it was split into them,
+    # whatever happened to the axes before.
     for count in range(1, rank + 1):
         dims = [dim for dim in output.shape[rank - count :] if isinstance(dim, int)]
         if len(dims) == count and math.prod(dims) == last:
             if any(dim != 1 for dim in spread.shape[: rank - count]):
                 break
             return np.broadcast_to(spread.reshape(spread.shape[rank - count :]), dims).reshape(-1)
-    raise Refused("its constant differs along an axis that is no part of the last one before")
+    raise Refused("its constant varies along an axis that was not split from the last one")

@@ -1,8 +1,8 @@
 """Fold per-channel affine nodes into the linear operator after them.
 
 W*(scale·x + offset) + b = (W·scale)*x + (W*offset + b), with the scale along the input channels
-of the weight. The offset goes into the bias only where every output sees the whole kernel:
-padding adds zeros after the affine map, not before it.
+of the weight. The offset goes into the bias only if every output sees the whole kernel: padding
+adds zeros after the affine map, not before it.
 """
 
 from __future__ import annotations
@@ -35,10 +35,9 @@ from runtimes.onnx_graph.values import (
 class FoldAffineIntoFollowingLinear(RewritePass):
     """Fold Mul, Add, Sub, Div and BatchNormalization before a linear operator into it.
 
-    Also through pooling, what only moves data, and Flatten. Where padding keeps the offset
-    out, the scale is folded and one Add of offset / scale remains. Refused are the same
-    things as after a linear operator (``FoldAffineIntoPrecedingLinear``); an affine map with
-    several users stays for all.
+    Also through pooling, nodes that only move data, and Flatten. If padding prevents folding the
+    offset, the scale is folded and one Add of offset / scale remains. The same cases are refused as
+    in ``FoldAffineIntoPrecedingLinear``; an affine map with several users stays for all of them.
     """
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
@@ -65,14 +64,14 @@ class FoldAffineIntoFollowingLinear(RewritePass):
 
 @dataclass(frozen=True)
 class _Chain:
-    """The affine nodes before a linear operator, first to last, and what they do together."""
+    """The affine nodes before a linear operator, first to last, and their combined map."""
 
     nodes: tuple[ir.Node, ...]
     total: Affine
 
 
 def _chain(linear: Linear, refuse: Refuse) -> _Chain:
-    """Follow the affine nodes before ``linear`` upwards as long as each can be folded."""
+    """Walk up the affine nodes before ``linear`` as long as each can be folded."""
     node = linear.node
     value, channel = _start(linear)
     nodes: list[ir.Node] = []
@@ -104,7 +103,7 @@ def _chain(linear: Linear, refuse: Refuse) -> _Chain:
 
 
 def _start(linear: Linear) -> tuple[ir.Value | None, Channel]:
-    """The data that the operator reads, and where the input channels lie in it."""
+    """The data that the operator reads, and its channel axis."""
     value = linear.node.inputs[linear.data]
     if linear.sample:
         flatten = value.producer() if value is not None else None
@@ -117,7 +116,7 @@ def _start(linear: Linear) -> tuple[ir.Value | None, Channel]:
 
 
 def _fold(linear: Linear, chain: _Chain) -> bool:
-    """Fold what can be folded; return whether that takes a node away."""
+    """Fold what can be folded; return whether that removes a node."""
     total, graph, value = chain.total, linear.node.graph, linear.weight_value
     if not isinstance(graph, ir.Graph):
         raise Refused("it belongs to a function")
@@ -125,7 +124,7 @@ def _fold(linear: Linear, chain: _Chain) -> bool:
     if linear.sees_border() and not total.only_scales():
         left_over = _left_over(total)
         if len(chain.nodes) == 1:
-            raise Refused("padding adds zeros after it, which its offset would change")
+            raise Refused("padding adds zeros after it, to which its offset does not apply")
     if linear.bias is None and not total.only_scales() and not _saves_a_node(linear, chain):
         return False
     weight, added = None, np.zeros(linear.output_channels)
@@ -147,12 +146,12 @@ def _left_over(total: Affine) -> Float64:
     """What must be added before the operator when only the scale is folded into it."""
     scale = np.broadcast_to(total.scale, total.offset.shape) if total.offset.ndim else total.scale
     if not np.all(scale):
-        raise Refused("its scale is zero in a channel, and padding keeps its offset out")
+        raise Refused("its scale is zero in a channel, and padding prevents folding its offset")
     return np.asarray(total.offset / scale)
 
 
 def _saves_a_node(linear: Linear, chain: _Chain) -> bool:
-    """MatMul has no bias: the offset becomes an Add after it, or joins one that is there."""
+    """Whether folding removes a node; MatMul has no bias, so its offset needs an Add after it."""
     user = only_user(linear.node.outputs[0])
     try:
         joins = user is not None and affine_of(user) is not None
@@ -174,7 +173,7 @@ def _rewrite(
 
 
 def _keep_one_add(chain: _Chain, remaining: Array, graph: ir.Graph) -> ir.Node:
-    """Put one Add in the place of the first affine node of the chain."""
+    """Replace the first affine node of the chain by one Add."""
     first = chain.nodes[0]
     data = data_of(first)
     axis = chain.total.axis

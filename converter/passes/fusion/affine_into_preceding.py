@@ -1,7 +1,7 @@
 """Fold per-channel affine nodes into the linear operator before them.
 
 scale · (W*x + b) + offset = (scale·W)*x + (scale·b + offset), channel by channel, for Conv
-(depthwise and grouped too), ConvTranspose, Gemm and MatMul: BatchNormalization disappears
+(including depthwise and grouped), ConvTranspose, Gemm and MatMul: BatchNormalization disappears
 from inference. Section 3.2 of https://arxiv.org/abs/1712.05877 .
 """
 
@@ -39,15 +39,14 @@ from runtimes.onnx_graph.values import (
 class FoldAffineIntoPrecedingLinear(RewritePass):
     """Fold Mul, Add, Sub, Div and BatchNormalization after a linear operator into it.
 
-    Chains fold as a whole, through Transpose, Squeeze, Unsqueeze and pooling, computed in
-    float64 and rounded once to the type of the weight. MatMul has no bias: there one Add
-    remains.
+    Chains are folded as a whole, through Transpose, Squeeze, Unsqueeze and pooling, computed in
+    float64 and rounded once to the type of the weight. MatMul has no bias, so one Add remains.
 
-    Nodes that share a weight (a layer that is called twice) fold together where the same
-    scale follows each.
+    Nodes that share a weight (a layer that is called twice) are folded together if the same scale
+    follows each of them.
 
     Refused: a weight that is used in any other way, a result that is used elsewhere or is an
-    output, constants that are not one number a channel along the channel axis, weights that
+    output, constants that are not one number per channel along the channel axis, weights that
     are not floating-point constants, and numbers that the type of the weight cannot hold.
     """
 
@@ -77,7 +76,7 @@ class FoldAffineIntoPrecedingLinear(RewritePass):
 
 @dataclass(frozen=True)
 class _Chain:
-    """The affine nodes after a linear operator, in order, and what they do together."""
+    """The affine nodes after a linear operator, in order, and their combined map."""
 
     nodes: tuple[ir.Node, ...]
     total: Affine
@@ -119,9 +118,9 @@ def _chain(linear: Linear, refuse: Refuse) -> _Chain:
 def check_fit(
     affine: Affine, channel: Channel, channels: int, *, keeps_order: bool = False
 ) -> None:
-    """Raise ``Refused`` unless ``affine`` acts on these channels alone.
+    """Raise ``Refused`` unless ``affine`` acts only along these channels.
 
-    ``keeps_order``: a maximum stands between the two, which a negative scale would turn around.
+    ``keeps_order``: there is a maximum in between, with which a negative scale does not commute.
     """
     if affine.constant_rank > (1 if channel.rank is None else channel.rank):
         raise Refused("its constant has more dimensions than the data")
@@ -129,8 +128,8 @@ def check_fit(
         return
     if affine.axis != channel.axis:
         raise Refused(
-            f"its constant lies along axis {affine.axis} from the end, "
-            f"the channels along {channel.axis}"
+            f"its constant is along axis {affine.axis}, counted from the end, "
+            f"but the channels are along {channel.axis}"
         )
     if affine.channels != channels:
         raise Refused(f"its constant has {affine.channels} numbers for {channels} channels")
@@ -146,7 +145,7 @@ def _is_affine(node: ir.Node) -> bool:
 
 
 def _output_channel(linear: Linear) -> Channel:
-    """Where the output channels lie; a convolution has the rank of its weight."""
+    """The axis of the output channels; a convolution's output has the rank of its weight."""
     output = linear.node.outputs[0]
     weight = linear.weight_value.const_value
     known = len(weight.shape) if linear.bias is not None and weight is not None else rank(output)
@@ -154,12 +153,12 @@ def _output_channel(linear: Linear) -> Channel:
 
 
 def _gains_nothing(linear: Linear, chain: _Chain) -> bool:
-    """MatMul followed by a single Add is what folding would leave anyway."""
+    """Whether the chain is a MatMul and a single Add, which folding would leave anyway."""
     return linear.bias is None and chain.total.only_adds() and len(chain.nodes) == 1
 
 
 def _fold(linear: Linear, chain: _Chain) -> None:
-    """Fold one chain, or all chains of the nodes that share a weight."""
+    """Fold one chain, or the chains of all nodes that share a weight."""
     value, graph = linear.weight_value, linear.node.graph
     if not isinstance(graph, ir.Graph):
         raise Refused("it belongs to a function")
@@ -179,7 +178,7 @@ def _fold(linear: Linear, chain: _Chain) -> None:
 
 
 def _with_partners(linear: Linear, chain: _Chain) -> list[tuple[Linear, _Chain]]:
-    """All nodes that use the weight, if what follows each scales it alike (a shared layer)."""
+    """All nodes that use the weight, if the same scale follows each (a shared layer)."""
     pairs: list[tuple[Linear, _Chain]] = []
     value, scale = linear.weight_value, chain.total.scale
     for user, place in value.uses():
@@ -209,7 +208,7 @@ def _folded_bias(linear: Linear, total: Affine) -> Array:
 
 
 def remove_affine(nodes: Iterable[ir.Node]) -> None:
-    """Let what uses affine nodes use their data."""
+    """Make the users of affine nodes use the nodes' data instead."""
     for node in nodes:
         assert node.graph is not None
         replace_value(node.outputs[0], data_of(node))
@@ -217,14 +216,14 @@ def remove_affine(nodes: Iterable[ir.Node]) -> None:
 
 
 def data_of(node: ir.Node) -> ir.Value:
-    """What an affine node scales and shifts: its operand that is no constant."""
+    """What an affine node scales and shifts: its operand that is not constant."""
     data = node.inputs[1] if is_constant(node.inputs[0]) else node.inputs[0]
     assert data is not None
     return data
 
 
 def set_bias(linear: Linear, bias: Array, graph: ir.Graph) -> None:
-    """Let a linear operator add ``bias``: its own input, or an Add after a MatMul."""
+    """Make a linear operator add ``bias``: as its own input, or with an Add after a MatMul."""
     if linear.bias is not None:
         if np.any(bias) or len(linear.node.inputs) > linear.bias:
             write_bias(linear, bias, graph)
@@ -234,7 +233,7 @@ def set_bias(linear: Linear, bias: Array, graph: ir.Graph) -> None:
 
 
 def insert_add_after(node: ir.Node, offset: Array, graph: ir.Graph) -> None:
-    """Insert an Add of ``offset`` between ``node`` and all that uses it."""
+    """Insert an Add of ``offset`` between ``node`` and all of its users."""
     value = node.outputs[0]
     uses, is_output, name = value.uses(), value.is_graph_output(), value.name
     constant = add_initializer(graph, f"{name}_bias", offset)

@@ -1,8 +1,8 @@
 """Flatten without a Transpose: reorder the rows of the Dense weight instead.
 
-A Dense layer after Flatten sees height, width and channels in TensorFlow's order, while the
+A Dense layer after Flatten expects height, width and channels in TensorFlow's order, while the
 convolution before it computes channels first: x.transpose.flatten @ W = x.flatten @ W', where
-W' holds the rows of W in the order in which x is stored.
+W' has the rows of W in the order in which x is stored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class FoldFlattenedTransposes(RewritePass):
     """Fold a Transpose into the MatMul or Gemm that follows it through a Reshape.
 
     Needs shapes: run ``InferShapes`` before. Refused: a Transpose that moves the batch or a
-    dimension of unknown size, results that are used elsewhere too, and a shared weight.
+    dimension of unknown size, results that are also used elsewhere, and a shared weight.
     """
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
@@ -72,9 +72,9 @@ def takes_any_order(reshape: ir.Node) -> bool:
 
 
 def through_flatten(linear: Linear) -> Iterator[Linear]:
-    """The operator as it acts on samples before they are flattened, if it reads such.
+    """The operator as it acts on samples before they are flattened, if it reads flattened ones.
 
-    Channels may be the first axis of a sample, or the last: one after the other.
+    Channels may be the first or the last axis of a sample; both are yielded, in this order.
     """
     source = _producer(linear.node, "Reshape", "Flatten") if linear.data == 0 else None
     before = source.inputs[0] if source is not None else None
@@ -89,7 +89,7 @@ def through_flatten(linear: Linear) -> Iterator[Linear]:
 
 
 def _sample_shape(source: ir.Value, reshape: ir.Node, linear: Linear) -> tuple[int, ...]:
-    """Shape of one sample before it is flattened; ``Refused`` if the weight cannot follow it."""
+    """Shape of one sample before it is flattened; ``Refused`` if the weight cannot be adapted."""
     flat, weight = reshape.outputs[0], linear.weight_value
     if only_user(source) is not reshape or only_user(flat) is not linear.node:
         raise Refused("its result is used elsewhere too")
@@ -99,7 +99,7 @@ def _sample_shape(source: ir.Value, reshape: ir.Node, linear: Linear) -> tuple[i
         raise Refused(f"the weight {weight.name!r} is shared with another node")
     dims = _flattened(source, flat)
     if dims is None or math.prod(dims) != linear.input_channels:
-        raise Refused("what follows flattens something else than the sample")
+        raise Refused("what follows does not flatten exactly one sample")
     return dims
 
 
@@ -126,7 +126,7 @@ def _fold(transpose: ir.Node, reshape: ir.Node, linear: Linear) -> None:
 
 
 def _flattened(middle: ir.Value, flat: ir.Value) -> tuple[int, ...] | None:
-    """The dimensions of a sample, if ``flat`` is (batch, all of them)."""
+    """The dimensions of a sample, if ``flat`` is (batch, their product)."""
     if middle.shape is None or flat.shape is None or len(flat.shape) != 2:
         return None
     sample = static_shape(ir.Value(shape=ir.Shape(middle.shape[1:])))

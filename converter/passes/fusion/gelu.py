@@ -1,4 +1,4 @@
-"""GELU written out: kept whole below opset 20, the one operator that ONNX has for it from there.
+"""GELU as separate nodes: kept recognizable below opset 20, replaced by Gelu from there on.
 
 ``x/2 · (1 + erf(x/√2))``, and its approximation ``x/2 · (1 + tanh(√(2/π) · (x + 0.044715·x³)))``.
 https://arxiv.org/abs/1606.08415, https://onnx.ai/onnx/operators/onnx__Gelu.html
@@ -24,21 +24,21 @@ from runtimes.onnx_graph.values import (
     take_place,
 )
 
-# The first with Gelu.
+# The first opset with Gelu.
 _OPSET = 20
-# Of the approximation by tanh: https://arxiv.org/abs/1606.08415, section 2.
+# In the tanh approximation: https://arxiv.org/abs/1606.08415, section 2.
 _CUBIC = 0.044715
-# ONNX Runtime's CPU provider has the operator for these.
+# The types for which ONNX Runtime's CPU provider has the operator.
 _TYPES = (np.float32, np.float16)
 
 
 class FuseGelu(RewritePass):
-    """Let the nodes of a GELU, exact or by tanh, be one Gelu, in models of opset 20 and above.
+    """Fuse the nodes of a GELU, exact or with tanh, into one Gelu, from opset 20 on.
 
-    The factors may stand in any order, the half before or after the product. Constants must be
-    the formula's as near as the element type can hold them. Refused: a result in between that
-    is used elsewhere or is an output of the graph. Other element types than float and float16
-    are left alone.
+    The factors may be in any order, with the half before or after the product. Constants must
+    match the formula up to the precision of the element type. Refused: an intermediate result
+    that is used elsewhere or is an output of the graph. Element types other than float and
+    float16 are left alone.
     """
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
@@ -63,14 +63,14 @@ class FuseGelu(RewritePass):
 class HalveGeluFirst(RewritePass):
     """``(x · gate) · ½ = (x · ½) · gate`` for the gate ``1 + erf(x/√2)`` of an exact GELU.
 
-    A half that comes last is an affine map like any other, and would be folded into a layer that
-    follows (or into the gate): ONNX Runtime would no longer see the formula, which it runs in one
-    kernel. It wants a Div by √2 there, too, and gets it in the place of a Mul by √½. Refused: a
-    result that would change but is used elsewhere or is an output of the graph.
+    A half that comes last is an affine map like any other and would be folded into the layer that
+    follows (or into the gate). ONNX Runtime would then not recognize the formula, which it runs as
+    one kernel. It also requires a Div by √2, so a Mul by √½ is replaced by one. Refused: a result
+    that would change but is used elsewhere or is an output of the graph.
     """
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
-        """Put each half first, in the main graph and its subgraphs."""
+        """Move each half to the front, in the main graph and its subgraphs."""
         modified = False
         for node in all_nodes(model):
             readings = _readings(node) if is_op(node, "Mul") else ()
@@ -86,11 +86,11 @@ class HalveGeluFirst(RewritePass):
 
 
 _Reading = tuple[ir.Value, list[ir.Node], str]
-"""The input, the nodes but for the last, and the value of ``approximate``."""
+"""The input, all nodes but the last, and the value of ``approximate``."""
 
 
 def _readings(node: ir.Node) -> Iterator[_Reading]:
-    """Each way in which ``node`` is the last of a GELU: x · half · gate in any grouping."""
+    """Each way to read ``node`` as the last of a GELU: x · half · gate in any grouping."""
     for left, right in _pairs(node):
         if _is_number(right, 0.5) and (product := _producer(left, "Mul")) is not None:
             # (x · gate) · half
@@ -109,7 +109,7 @@ def _readings(node: ir.Node) -> Iterator[_Reading]:
 
 
 def _gated(x: ir.Value, gate: ir.Value, nodes: list[ir.Node]) -> Iterator[_Reading]:
-    """Whether ``gate`` is ``1 + erf(x/√2)`` or ``1 + tanh(…)`` of the same ``x``."""
+    """The readings in which ``gate`` is ``1 + erf(x/√2)`` or ``1 + tanh(…)`` of the same ``x``."""
     added = _producer(gate, "Add")
     curve = None if added is None else _without(added, 1.0)
     if added is None or curve is None:
@@ -125,7 +125,7 @@ def _gated(x: ir.Value, gate: ir.Value, nodes: list[ir.Node]) -> Iterator[_Readi
 
 
 def _cubic(value: ir.Value | None, x: ir.Value) -> list[ir.Node] | None:
-    """The nodes of ``√(2/π) · (x + 0.044715·x³)``, if ``value`` is that."""
+    """The nodes of ``√(2/π) · (x + 0.044715·x³)``, if they compute ``value``."""
     scaled = _producer(value, "Mul")
     total = _producer(_scaled(scaled, math.sqrt(2 / math.pi)), "Add") if scaled else None
     if scaled is None or total is None:
@@ -161,7 +161,7 @@ def _scaled(node: ir.Node | None, factor: float) -> ir.Value | None:
 
 
 def _without(node: ir.Node, number: float) -> ir.Value | None:
-    """The operand beside the constant ``number``."""
+    """The operand next to the constant ``number``."""
     return next((left for left, right in _pairs(node) if _is_number(right, number)), None)
 
 
@@ -169,13 +169,13 @@ def _is_number(value: ir.Value | None, number: float) -> bool:
     array = constant(value)
     if array is None or array.size != 1 or array.dtype not in _TYPES:
         return False
-    # Two roundings: of the number itself, and of its reciprocal or root on the way to it.
+    # Allow for two roundings: of the number itself, and of the reciprocal or root it came from.
     tolerance = 4 * float(np.finfo(array.dtype).eps) * abs(number)
     return abs(float(array.reshape(())) - number) <= tolerance
 
 
 def _swap_gate(last: ir.Node, inner: ir.Node, gate: ir.Node) -> bool:
-    """Exchange the gate in ``inner`` for what ``last`` multiplies by, unless that has it."""
+    """Swap the gate in ``inner`` with the factor of ``last``, unless ``last`` already has it."""
     places = [index for index, value in enumerate(inner.inputs) if value is gate.outputs[0]]
     if not places:
         return False
@@ -188,7 +188,7 @@ def _swap_gate(last: ir.Node, inner: ir.Node, gate: ir.Node) -> bool:
 
 
 def _divide(scaled: ir.Node) -> bool:
-    """Let ``scaled`` divide by √2 if it multiplies by √½."""
+    """Make ``scaled`` divide by √2 if it multiplies by √½."""
     if not is_op(scaled, "Mul"):
         return False
     graph = scaled.graph
@@ -239,7 +239,7 @@ def _fuse(last: ir.Node, x: ir.Value, inner: list[ir.Node], approximate: str) ->
 
 
 def _users_first(nodes: list[ir.Node]) -> list[ir.Node]:
-    """Each once, in the reverse of the order of the graph."""
+    """The nodes without duplicates, in reverse graph order."""
     wanted = {id(node) for node in nodes}
     graph = nodes[0].graph
     assert graph is not None

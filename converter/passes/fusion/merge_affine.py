@@ -1,8 +1,8 @@
-"""Merge per-channel affine nodes that follow each other and fold into nothing.
+"""Merge consecutive per-channel affine nodes that cannot be folded into a linear operator.
 
-What normalizes before an activation (ResNetV2, DenseNet) stays in the graph: as one
-BatchNormalization where channels are second, which runtimes fuse with the activation, and as
-one Mul and one Add elsewhere.
+Normalization before an activation (ResNetV2, DenseNet) stays in the graph: as one
+BatchNormalization if the channels are the second axis, which runtimes fuse with the activation,
+and otherwise as one Mul and one Add.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from runtimes.onnx_graph.values import (
 
 
 class MergeAffine(RewritePass):
-    """Let a chain of Mul, Add, Sub, Div and BatchNormalization be as few nodes as it can.
+    """Reduce a chain of Mul, Add, Sub, Div and BatchNormalization to as few nodes as possible.
 
-    Needs shapes: run ``InferShapes`` before. Refused are chains whose numbers the type of
-    the data cannot hold once they are multiplied out.
+    Needs shapes: run ``InferShapes`` before. A chain is refused if the type of the data cannot
+    hold the combined numbers.
     """
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
@@ -62,7 +62,7 @@ class _Chain:
 
 
 def _chain(first: ir.Node) -> _Chain | None:
-    """The longest chain that starts at ``first``, if that is where one starts."""
+    """The longest chain that starts at ``first``, if one starts there."""
     found = _affine(first)
     if found is None:
         return None
@@ -108,7 +108,7 @@ def _fits(total: Affine, link: Affine, shape: ir.Shape) -> bool:
 
 
 def _wanted(chain: _Chain) -> tuple[str, ...]:
-    """Operators that compute the whole chain, as few as possible."""
+    """The fewest operators that compute the whole chain."""
     total = chain.total
     if total.only_adds():
         return () if total.only_scales() else ("Add",)
@@ -145,7 +145,7 @@ def _rewrite(chain: _Chain) -> None:
 
 
 def _statistics(chain: _Chain, like: ir.Value) -> dict[str, Array]:
-    """Operands that make BatchNormalization with epsilon zero compute scale·x + offset."""
+    """Operands with which BatchNormalization with epsilon zero computes scale·x + offset."""
 
     def every(numbers: Float64) -> Array:
         return rounded(np.broadcast_to(numbers, (chain.channels,)), like)

@@ -1,7 +1,7 @@
 """Apply a Dense layer to the last axis directly, without flattening the others around it.
 
 TensorFlow computes Dense on (batch, time, features) as Reshape to a matrix, MatMul, Reshape
-back; ONNX's MatMul takes the leading axes as they are.
+back; ONNX's MatMul accepts the leading axes directly.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from runtimes.onnx_graph.values import all_nodes, is_constant, is_op, only_user,
 class UnwrapMatMul(RewritePass):
     """Drop the Reshapes around a MatMul with a constant matrix.
 
-    Needs shapes: run ``InferShapes`` before. An Add of one number a feature, or of one
-    number, may stand between. A pair stays where the second Reshape does anything else than
-    bring the leading axes back.
+    Needs shapes: run ``InferShapes`` before. There may be an Add of one number per feature, or of
+    one number, in between. A pair stays if the second Reshape does anything but restore the
+    leading axes.
     """
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:

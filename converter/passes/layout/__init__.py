@@ -1,1 +1,1 @@
-"""Transposes moved to where they cost least."""
+"""Moving Transposes to where they cost least."""

@@ -1,11 +1,10 @@
-"""Choose the form on which each part of a graph computes, with the fewest Transposes.
+"""Choose the layout in which each part of a graph computes, with the fewest Transposes.
 
-TensorFlow stores channels last, ONNX convolutions want them second: exporters write a
-Transpose before and after each, and Unsqueeze and Squeeze around one on sequences. Between
-them stand operators to which the form is all the same (``layout_rules``). For each of those
-the pass decides between two forms, so that the values whose two ends decide differently, and
-therefore need a Transpose, are as few and as small as possible. That is a minimum cut, and
-therefore found exactly.
+TensorFlow stores channels last, ONNX convolutions need them second: exporters write a Transpose
+before and after each convolution, and Unsqueeze and Squeeze around one on sequences. Between them
+are operators that work in either layout (``operators``), here also called forms. For each of those
+the pass chooses one of the two, so that as few and as small values as possible need a Transpose
+because their two ends chose differently. This is a minimum cut problem, so the optimum is exact.
 """
 
 from __future__ import annotations
@@ -23,23 +22,24 @@ from runtimes.onnx_graph.min_cut import INFINITE, Network
 from runtimes.onnx_graph.rewrite import Refuse, RewritePass
 from runtimes.onnx_graph.values import is_op, opset
 
-# One link costs this much; what it moves only decides between equal numbers of them.
+# The cost of one link; the size of what it moves only breaks ties.
 _ONE = 1 << 40
-# Runtimes fuse these with the convolution before them, where nothing stands between.
+# Runtimes fuse these with the convolution before them if nothing is in between.
 _FUSED = ("Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "Tanh")
-# Against what moving costs: a fusion is worth it, no gain is not. Both are nothing beside a link.
+# Compared with the cost of moving: a fusion is worth a move, no gain is not. Both are negligible
+# compared with a link.
 _LIKES = 2
 _MOVES = 1
 
 
 class _MoveLinks(RewritePass):
-    """What the two passes share."""
+    """The common part of the two passes."""
 
     links: Links
 
     @abc.abstractmethod
     def merge(self, graph: ir.Graph) -> bool:
-        """Merge links that follow each other."""
+        """Merge consecutive links."""
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
         """Decide and rebuild, in the main graph and each subgraph."""
@@ -57,31 +57,31 @@ class _MoveLinks(RewritePass):
 
 
 class MoveTransposes(_MoveLinks):
-    """Move Transposes to where the fewest remain, and among equals to the smallest values.
+    """Move Transposes so that the fewest remain and, among equals, on the smallest values.
 
-    Needs shapes: run ``InferShapes`` before. Transposes in a row are merged first. Acts on
-    each graph on its own; values that a subgraph uses stay in the order they have. Models
-    older than opset 13 are refused: their operators name axes in other ways.
+    Needs shapes: run ``InferShapes`` before. Consecutive Transposes are merged first. Acts on each
+    graph separately; values that a subgraph uses keep their axis order. Models before opset 13 are
+    refused, because their operators specify axes differently.
     """
 
     links = Links(("Transpose",), takes_any_order)
 
     def merge(self, graph: ir.Graph) -> bool:
-        """Merge Transposes that follow each other."""
+        """Merge consecutive Transposes."""
         return merge_transposes(graph)
 
 
 class MoveSqueezes(_MoveLinks):
-    """The same for Squeeze and Unsqueeze: what follows a convolution stays next to it.
+    """The same for Squeeze and Unsqueeze, so that an activation stays next to its convolution.
 
     Convolutions on sequences are written as Unsqueeze, Conv, Squeeze; runtimes fuse a Conv
-    with the activation after it only if no Squeeze stands between.
+    with the activation after it only if there is no Squeeze in between.
     """
 
     links = Links(("Squeeze", "Unsqueeze"))
 
     def merge(self, graph: ir.Graph) -> bool:
-        """Leave what follows each other to ``MergeReshapes``."""
+        """Do nothing: ``MergeReshapes`` merges consecutive ones."""
         return False
 
 
@@ -109,7 +109,7 @@ def _arrange(graph: ir.Graph, links: Links) -> bool:
 
 
 def _prefer(network: Network, node: ir.Node, form: int, cost: int) -> None:
-    """Make it cost something if ``node`` does not compute on ``form``."""
+    """Add a cost for ``node`` not computing in ``form``."""
     if form == 0:
         network.add(node, 0, cost)
     else:
@@ -117,7 +117,7 @@ def _prefer(network: Network, node: ir.Node, form: int, cost: int) -> None:
 
 
 def _liked_form(region: Region, node: ir.Node) -> int | None:
-    """The form in which a convolution hands over to an activation, if ``node`` is one."""
+    """The form in which a convolution passes its output to ``node``, if that is an activation."""
     if not is_op(node, *_FUSED) or node in region.as_is:
         return None
     value: ir.Value | None = region.data(node)
@@ -131,14 +131,14 @@ def _liked_form(region: Region, node: ir.Node) -> int | None:
 
 
 def _connect(network: Network, region: Region, tensor: Tensor, cost: int) -> int:
-    """Add what it costs when the ends of a tensor want it in both forms.
+    """Add the cost of needing a tensor in both forms.
 
-    An end is a node that is still to decide, or 0 or 1 where its form is given. Returns what
-    the tensor costs as the graph is now.
+    An end is a node whose form is to be chosen, or 0 or 1 if its form is fixed. Returns the cost
+    of the tensor in the current graph.
     """
     origin, ends = tensor.origin, tensor.ends
     if origin != 0:
-        # In form 1 at its origin and in form 0 somewhere: one link serves all.
+        # In form 1 at its origin and in form 0 at some end: one link serves all ends.
         network.add(origin, (tensor.root, 0), cost)
         for end in ends - {1}:
             network.add((tensor.root, 0), end, INFINITE)

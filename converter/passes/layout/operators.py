@@ -1,7 +1,7 @@
-"""How operators compute when their data are in another form: axes reordered, or more of them.
+"""How operators compute when their data are in another form: with reordered or additional axes.
 
-A form s of a value v holds the same numbers; an ``AxisOrder`` says where the axes of v lie in
-s. For each operator here, computing on such forms with remapped attributes gives that form of
+A form s of a value v holds the same numbers; an ``AxisOrder`` says which axes of s the axes of v
+are. For each operator here, computing on such forms with remapped attributes gives that form of
 the result.
 """
 
@@ -39,11 +39,10 @@ _NOTHING = Changes({}, {})
 class Mover:
     """A node that can compute on other forms of its data.
 
-    ``data`` are the positions of the inputs that change form, all in the same way.
-    ``output`` gives the order of the outputs for that of the data, ``source`` that of the
-    data for that of the outputs, or ``None`` where it does not follow. ``remap`` says what
-    to change for the order of the data and that of the outputs, or ``None`` where the node
-    cannot compute on that form.
+    ``data`` are the positions of the inputs that change form, all in the same way. ``output`` maps
+    the order of the data to that of the outputs, and ``source`` maps the order of the outputs to
+    that of the data; both return ``None`` if it is not determined. ``remap`` returns the changes
+    for given orders of the data and the outputs, or ``None`` if the node cannot compute on them.
     """
 
     node: ir.Node
@@ -55,7 +54,7 @@ class Mover:
     def fits(self, order: AxisOrder, output: AxisOrder) -> bool:
         """Whether data in this form can give outputs in that one."""
         if self.node.op_type == "Unsqueeze":
-            # A new axis may lie at any place.
+            # A new axis may be at any position.
             agree = self.source(output) == order
         else:
             agree = self.output(order) == output
@@ -63,7 +62,7 @@ class Mover:
 
 
 def mover(node: ir.Node) -> Mover | None:
-    """The rule for ``node``, or ``None`` where it depends on the order of the axes."""
+    """The rule for ``node``, or ``None`` if it depends on the order of the axes."""
     if node.domain != "" or not node.inputs or node.inputs[0] is None:
         return None
     rule = _RULES.get(node.op_type)
@@ -117,7 +116,7 @@ def _same(order: AxisOrder) -> AxisOrder:
 
 
 def _remapped(order: AxisOrder, constants: Mapping[int, ir.Value]) -> Changes | None:
-    """Changes that carry constant operands over, broadcast as the data are."""
+    """Changes that reorder constant operands, so that they broadcast with the reordered data."""
     new: dict[int, Array] = {}
     for place, value in constants.items():
         array = constant(value)
@@ -130,12 +129,12 @@ def _remapped(order: AxisOrder, constants: Mapping[int, ir.Value]) -> Changes | 
 
 
 def _operands(node: ir.Node) -> tuple[tuple[int, ...], dict[int, ir.Value]] | None:
-    """Positions of the data, all of the rank of the output, and the constants beside them."""
+    """Positions of the data, all with the rank of the output, and the constant operands."""
     full = rank(node.outputs[0])
     constants = {p: v for p, v in enumerate(node.inputs) if v is not None and is_constant(v)}
     moving = {p: v for p, v in enumerate(node.inputs) if v is not None and p not in constants}
     ranks = {p: rank(v) for p, v in moving.items()}
-    # A number computed at run time broadcasts alike in any order of the axes.
+    # A single number computed at run time broadcasts in any axis order.
     data = tuple(p for p, r in ranks.items() if r != 0)
     if not data or full is None or any(ranks[p] != full for p in data):
         return None
@@ -169,7 +168,7 @@ def _concat(node: ir.Node) -> Mover | None:
     def remap(order: AxisOrder, output: AxisOrder) -> Changes | None:
         place = order.places[axis]
         arrays = {p: constant(v) for p, v in constants.items()}
-        # Concat does not broadcast: a single number needs its axes too.
+        # Concat does not broadcast, so even a single number needs all axes.
         moved = {p: order.reordered(a) for p, a in arrays.items() if a is not None}
         found = {p: a for p, a in moved.items() if a is not None}
         if place is None or len(found) != len(constants):
@@ -180,7 +179,7 @@ def _concat(node: ir.Node) -> Mover | None:
 
 
 def _by_axis(default: int) -> Callable[[ir.Node], Mover | None]:
-    """Operators that work along the one axis that their attribute names."""
+    """Operators that work along one axis, given by an attribute."""
 
     def rule(node: ir.Node) -> Mover | None:
         full = rank(node.inputs[0])
@@ -198,7 +197,7 @@ def _by_axis(default: int) -> Callable[[ir.Node], Mover | None]:
 
 
 def _axes_of(node: ir.Node, place: int, full: int) -> tuple[int, ...] | None:
-    """The axes that ``node`` names, in an attribute or a constant input; all if none."""
+    """The axes of ``node``, from an attribute or a constant input; all axes if none are given."""
     value = node.inputs[place] if len(node.inputs) > place else None
     attribute = tuple(node.attributes.get_ints("axes", ()))
     axes = attribute if value is None else small_ints(value)
@@ -210,7 +209,7 @@ def _axes_of(node: ir.Node, place: int, full: int) -> tuple[int, ...] | None:
 
 
 def _with_axes(node: ir.Node, place: int, axes: Sequence[int]) -> Changes:
-    """The change that makes ``node`` name ``axes`` where it names its axes now."""
+    """The change that sets the axes of ``node`` to ``axes``, in its attribute or input."""
     if len(node.inputs) > place and node.inputs[place] is not None:
         return Changes({}, {place: np.array(axes, np.int64)})
     return Changes({"axes": list(axes)}, {})
@@ -260,7 +259,7 @@ def _unsqueeze(node: ir.Node) -> Mover | None:
     old = [axis for axis in range(full) if axis not in axes]
 
     def output(order: AxisOrder) -> AxisOrder | None:
-        """Without a reason to do otherwise, new axes lie where the value has them."""
+        """By default, new axes are at the same positions as in the value."""
         if order.rank != before or None in order.places:
             return None
         result: list[int | None] = list(range(full))
@@ -303,7 +302,7 @@ def _slice(node: ir.Node) -> Mover | None:
 
     def remap(order: AxisOrder, output: AxisOrder) -> Changes | None:
         moved = order.axes([axis % full for axis in axes])
-        # Starts, ends and axes are of one type, 32 or 64 bits.
+        # Starts, ends and axes have the same type, 32 or 64 bits.
         return None if moved is None else Changes({}, {3: np.array(moved, kind)})
 
     return Mover(node, (0,), _same, _same, remap)
@@ -325,7 +324,7 @@ def _tile(node: ir.Node) -> Mover | None:
 
 
 def _quantize(node: ir.Node) -> Mover | None:
-    """QuantizeLinear and DequantizeLinear with one scale, or one a slice of ``axis``."""
+    """QuantizeLinear and DequantizeLinear, per tensor or per slice of ``axis``."""
     full = rank(node.inputs[0])
     scale = node.inputs[1] if len(node.inputs) > 1 else None
     if full is None or scale is None or rank(scale) not in (0, 1) or is_constant(node.inputs[0]):

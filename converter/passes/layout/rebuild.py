@@ -1,4 +1,4 @@
-"""Rebuild the parts of a graph that are to compute on the other form of their data."""
+"""Rebuild the parts of a graph that will compute on the other form of their data."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from runtimes.onnx_graph.values import Names, add_initializer, is_op, replace_va
 
 
 def rearrange(graph: ir.Graph, region: Region, forms: Mapping[ir.Node, int]) -> None:
-    """Let every mover compute on the form that ``forms`` gives it."""
+    """Make every mover compute on its form in ``forms``."""
     _Builder(graph, region, forms).build()
 
 
 class _Builder:
-    """Values by tensor and form, made when first asked for."""
+    """Values by tensor and form, created on demand."""
 
     def __init__(self, graph: ir.Graph, region: Region, forms: Mapping[ir.Node, int]) -> None:
         self.graph, self.region = graph, region
@@ -29,12 +29,12 @@ class _Builder:
         self.values: dict[tuple[ir.Value, int], ir.Value] = {}
         for tensor in region.tensors:
             if tensor.origin not in self.moved:
-                # What stays as it is can be used in both forms that are there already.
+                # Of a tensor that stays as it is, both existing forms can be used.
                 for value in (tensor.root, *tensor.members):
                     self.values.setdefault((tensor.root, region.forms[value]), value)
 
     def build(self) -> None:
-        """Make the new nodes, hand them over, and take the old ones away."""
+        """Create the new nodes, connect them, and remove the old ones."""
         present = set(self.values.values())
         chosen = [node for node in self.graph if node in self.moved]
         for node in chosen:
@@ -54,7 +54,7 @@ class _Builder:
                 if not used and not result.is_graph_output():
                     gone.add(node)
         self.graph.remove(gone, safe=True)
-        # A link that was there already may stand after its new users.
+        # An existing link may come after its new users.
         self.graph.sort()
 
     def _rebuild(self, node: ir.Node) -> None:
@@ -75,12 +75,12 @@ class _Builder:
                 self.values[self.tensor_of[old].root, form] = made
 
     def _value(self, value: ir.Value | None, form: int) -> ir.Value:
-        """The tensor of ``value`` in ``form``: there already, or made by a new link."""
+        """The tensor of ``value`` in ``form``: an existing value, or one from a new link."""
         assert value is not None
         tensor = self.tensor_of[value]
         root = tensor.root
         if (root, form) not in self.values:
-            # ``orders`` belongs to the form that the root has in the graph as it was.
+            # ``orders`` refers to the root's form in the original graph.
             order = self.region.orders[root]
             if self.region.forms[root] != form:
                 order = order.inverse()
@@ -92,9 +92,9 @@ class _Builder:
     def _link(
         self, source: ir.Value, order: AxisOrder, name: str | None, root: ir.Value
     ) -> ir.Value:
-        """A new form of ``source``, right after it has been computed."""
+        """A new form of ``source``, inserted right after its producer."""
         if name is not None:
-            # Its bearer is about to be replaced by what is made here.
+            # The value with this name is about to be replaced by the new one.
             self.names.free(name)
         name = self.names.take(name or f"{root.name}_transposed")
         op, numbers = node_for(order)
@@ -115,7 +115,7 @@ class _Builder:
         return node.outputs[0]
 
     def _retarget_transposes(self, tensor: Tensor, value: ir.Value) -> None:
-        """Let Transposes to a third form read what will be there."""
+        """Make Transposes to a third form read the form that will exist."""
         form = self.region.forms[value]
         if (tensor.root, form) in self.values:
             return
@@ -128,7 +128,7 @@ class _Builder:
             node.attributes.add(ir.AttrInt64s("perm", node_for(order)[1]))
 
     def _replace(self, tensor: Tensor, value: ir.Value) -> None:
-        """Give what stays and still uses ``value`` its tensor in the form that it knows."""
+        """Give unchanged users of ``value`` its tensor in the form that they expect."""
         staying = [
             use
             for use in value.uses()

@@ -1,9 +1,9 @@
-"""Which parts of a graph may be computed on either of two forms, and what links them.
+"""Which parts of a graph can be computed in either of two forms, and what links them.
 
-Two forms belong to each value in such a part: the one it has and the one that a Transpose (or
-Squeeze, or Unsqueeze) links it to. They are numbered 0 and 1 so that the numbers agree along
-every edge; a link leads from a value that is in form 0 as it stands to one that is in form 1,
-or back: both are the same tensor.
+Each value in such a part has two forms: its current one, and the one to which a Transpose (or
+Squeeze, or Unsqueeze) links it. They are numbered 0 and 1 so that the numbers agree along every
+edge. A link leads from a value that is now in form 0 to one in form 1, or back; both are the same
+tensor.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from runtimes.onnx_graph.values import is_constant, is_op
 
 @dataclass(frozen=True)
 class Links:
-    """Which operators are links, and which other nodes take a tensor in any form."""
+    """Which operators are links, and which other nodes accept a tensor in any form."""
 
     op_types: tuple[str, ...]
     takes_any_form: Callable[[ir.Node], bool] = lambda node: False
@@ -34,11 +34,11 @@ class Links:
 
 @dataclass
 class Tensor:
-    """One tensor in both forms: a value and what links lead to from it.
+    """One tensor in both forms: a value, and the values that links make from it.
 
-    ``root`` is computed, ``members`` (``root`` too) are its forms in the graph as it is now.
-    ``origin`` and ``ends`` are where it comes from and where it goes: a node that is free to
-    decide, or the number of the form that is given there.
+    ``root`` is the value that is computed; ``members`` (including ``root``) are its forms in the
+    current graph. ``origin`` and ``ends`` are where it comes from and where it goes: a node whose
+    form can be chosen, or the number of a fixed form.
     """
 
     root: ir.Value
@@ -47,18 +47,17 @@ class Tensor:
     ends: set[Hashable]
 
     def elements(self) -> int:
-        """Elements, with every dynamic dimension taken as one."""
+        """Number of elements, with every dynamic dimension counted as one."""
         return math.prod(dim for dim in self.root.shape or () if isinstance(dim, int))
 
 
 @dataclass
 class Region:
-    """What can be decided.
+    """The part of a graph in which forms can be chosen.
 
-    ``movers`` are the nodes that can compute on either form. For each value in the region
-    ``orders`` relates it to its other form and ``forms`` is the number of the form it has.
-    ``as_is`` are movers whose outputs come out the same for either form of the data (some
-    reductions).
+    ``movers`` are the nodes that can compute on either form. For each value in the region,
+    ``orders`` relates it to its other form and ``forms`` is the number of its current form.
+    ``as_is`` are movers whose outputs are the same for either form of the data (some reductions).
     """
 
     links: Links
@@ -69,13 +68,13 @@ class Region:
     tensors: list[Tensor] = field(default_factory=list)
 
     def data(self, node: ir.Node) -> ir.Value:
-        """The first of the inputs of a mover that change form."""
+        """The first input of a mover that changes form."""
         value = node.inputs[self.movers[node].data[0]]
         assert value is not None
         return value
 
     def form_now(self, node: ir.Node) -> int:
-        """The form on which a mover computes as the graph is now."""
+        """The form on which a mover computes in the current graph."""
         return self.forms[self.data(node)]
 
     def is_link(self, node: ir.Node) -> bool:
@@ -94,7 +93,7 @@ class Region:
 
 
 def explore(graph: ir.Graph, links: Links) -> Region:
-    """Follow both forms from every link as far as they reach."""
+    """Follow both forms from every link as far as possible."""
     region = Region(links)
     found: dict[ir.Node, Mover] = {}
     for node in graph:
@@ -111,7 +110,7 @@ def explore(graph: ir.Graph, links: Links) -> Region:
 def _spread(
     graph: ir.Graph, region: Region, found: dict[ir.Node, Mover], start: ir.Node, order: AxisOrder
 ) -> None:
-    """Number the forms of all that a link reaches and that has no number yet."""
+    """Number the forms of everything reachable from a link that has no number yet."""
     queue: deque[ir.Value] = deque()
 
     def assign(value: ir.Value | None, order: AxisOrder | None, form: int) -> None:
@@ -146,7 +145,7 @@ def _spread(
 
 
 def _describes(order: AxisOrder, value: ir.Value) -> bool:
-    """Whether ``value`` can have another form by ``order``: rank and axes of size one agree."""
+    """Whether ``order`` can apply to ``value``: the rank and the axes of size one agree."""
     shape = value.shape
     if shape is None or len(shape) != len(order.places) or order.is_identity():
         return False
@@ -156,7 +155,7 @@ def _describes(order: AxisOrder, value: ir.Value) -> bool:
 def _output_order(
     move: Mover, order: AxisOrder, output: ir.Value, region: Region
 ) -> AxisOrder | None:
-    """The order of an output: where there is a choice, the one that a link undoes."""
+    """The order of an output; if there is a choice, the one that a link undoes."""
     for user in output.consumers():
         undone = region.links.order(user)
         if undone is not None and move.fits(order, undone.inverse()):
@@ -187,7 +186,7 @@ def _neighbours(value: ir.Value, graph: ir.Graph) -> Iterator[ir.Node]:
 
 
 def _fits(move: Mover, region: Region) -> bool:
-    """Whether all ends of a node agree; notes the node if its outputs do not care."""
+    """Whether all inputs and outputs of a node agree; records it in ``as_is`` if applicable."""
     inputs = [move.node.inputs[place] for place in move.data]
     orders = {region.orders.get(value) for value in inputs if value is not None}
     forms = {region.forms.get(value) for value in inputs if value is not None}
@@ -244,7 +243,7 @@ def _ends(value: ir.Value, graph: ir.Graph, region: Region) -> set[Hashable]:
 
 
 def takes_over(node: ir.Node, region: Region) -> bool:
-    """Whether ``node`` may read either form: a Transpose to a third, for instance."""
+    """Whether ``node`` can read either form, such as a Transpose to a third one."""
     return (is_op(node, "Transpose") and region.links.order(node) is not None) or (
         region.links.takes_any_form(node)
     )

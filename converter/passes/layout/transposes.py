@@ -1,4 +1,4 @@
-"""Merge Transposes that follow each other: two become one, or none where they cancel."""
+"""Merge consecutive Transposes: two become one, or none if they cancel."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from runtimes.onnx_graph.values import can_be_output, is_op, replace_value
 
 
 class MergeTransposes(RewritePass):
-    """Let a Transpose of a Transpose read the first one's input.
+    """Make a Transpose of a Transpose read the first one's input.
 
-    The first one stays as long as something else uses it. Two that cancel stay where the
-    graph's caller would notice: between an input and an output.
+    The first one stays as long as something else uses it. Two that cancel stay between an input
+    and an output of the graph, where their removal would be visible.
     """
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:

@@ -1,1 +1,1 @@
-"""What is known of shapes, and nodes that only compute shapes."""
+"""Inferring shapes, and simplifying nodes that only compute shapes."""

@@ -1,4 +1,4 @@
-"""Shape and type inference that neither reads weights nor hides what went wrong."""
+"""Shape and type inference that does not read weights and does not hide errors."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import onnx_ir as ir
 from runtimes.onnx_graph.rewrite import Refuse, RewritePass
 from runtimes.onnx_graph.values import refine_shape, shape_of
 
-# Tensors above this say nothing about shapes; only their own shape counts.
+# Larger tensors do not hold shapes, so only their own shape matters.
 _KEPT_BYTES = 1024
-# How onnx names a dimension that it invents; the numbers start anew in every call.
+# How onnx names a dimension that it invents; the numbering starts again in every call.
 _INVENTED = re.compile(r"unk__\d+")
 
 
 class InferShapes(RewritePass):
-    """Fill in shapes and types of values by ONNX's own inference, with data propagation.
+    """Fill in shapes and types of values with ONNX's own inference, with data propagation.
 
-    What is known already stays, numbers and names of dimensions included. Where a node
-    contradicts itself or its neighbours the contradiction is among the refusals, and the
-    rest of the graph is inferred without it.
+    What is already known stays, including numbers and names of dimensions. If a node contradicts
+    itself or its neighbours, the contradiction is reported as a refusal, and the rest of the graph
+    is inferred without it.
     """
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
@@ -51,7 +51,7 @@ def _infer(proto: onnx.ModelProto, *, strict: bool) -> ir.Model:
 
 
 def skeleton(model: ir.Model) -> ir.Model:
-    """A copy of ``model`` whose larger weights have type and shape but no bytes."""
+    """A copy of ``model`` whose larger weights have a type and a shape but no data."""
     copy = model.clone()
     for graph in copy.graphs():
         for value in graph.initializers.values():
@@ -75,7 +75,7 @@ def is_kept_whole(tensor: ir.TensorProtocol) -> bool:
 def without_bytes(
     tensor: ir.TensorProtocol, shape: Sequence[int] | None = None
 ) -> ir.TensorProtocol:
-    """A tensor of that type, and of that or another shape, whose numbers nobody may ask for."""
+    """A tensor with this type and this or another shape, whose data must not be read."""
     return ir.ExternalTensor(
         "never-read",
         0,
@@ -87,7 +87,7 @@ def without_bytes(
 
 
 def _forget_invented_names(model: ir.Model) -> None:
-    """Drop names of an earlier call: the next one may give them to other dimensions."""
+    """Drop names from an earlier call, because the next one may reuse them."""
     kept = {
         dim.value
         for value in model.graph.inputs
@@ -117,7 +117,7 @@ def _merge(model: ir.Model, inferred: ir.Model) -> None:
 
 
 def _public(shape: ir.Shape | None, kept: Set[str | None] = frozenset()) -> ir.Shape | None:
-    """A shape without invented names: those are not for callers to see."""
+    """A shape without invented names, which callers should not see."""
     if shape is None:
         return None
     return ir.Shape(
@@ -140,7 +140,7 @@ def _known(model: ir.Model) -> list[str]:
 
 
 def _report(model: ir.Model, message: str, refuse: Refuse) -> None:
-    """Tie each line of ONNX's complaint to the node that it names, or else to its operator."""
+    """Assign each line of ONNX's error to the node that it names, or else to its operator."""
     nodes = [node for graph in model.graphs() for node in graph]
     for line in message.splitlines():
         found = re.search(r"\(op_type:(\w+)(?:, node name: (.*?))?\)\s*:?\s*(.*)", line)

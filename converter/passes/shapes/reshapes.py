@@ -1,7 +1,7 @@
-"""Merge chains of nodes that only rename dimensions.
+"""Merge chains of nodes that change only the shape, not the order of the elements.
 
-Reshape, Flatten, Squeeze and Unsqueeze do, and so does a Transpose that only moves dimensions
-of size one.
+These are Reshape, Flatten, Squeeze, Unsqueeze, and a Transpose that only moves dimensions of size
+one.
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ from runtimes.onnx_graph.values import (
 
 
 class MergeReshapes(RewritePass):
-    """Let two such nodes in a row be one Reshape, or none if the second undoes the first.
+    """Merge two consecutive such nodes into one Reshape, or none if the second undoes the first.
 
-    Needs shapes: run ``InferShapes`` before. Left alone is a pair whose first result is used
-    elsewhere too, and one whose result has two dimensions that are known at run time only
-    and that stand at other places than in the input. Two Transposes in a row are the
-    business of ``MergeTransposes``.
+    Needs shapes: run ``InferShapes`` before. A pair is left alone if its first result is also used
+    elsewhere, or if its result has two dimensions that are known only at run time and are at other
+    positions than in the input. Two consecutive Transposes are left to ``MergeTransposes``.
     """
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:

@@ -1,7 +1,7 @@
-"""What small integer tensors hold when they are made of shapes: numbers and named dimensions.
+"""The contents of small integer tensors computed from shapes: numbers and named dimensions.
 
-``Concat(Shape(x)[0], 128)`` holds (batch, 128): enough to know what a Reshape by it does,
-although the tensor itself is only known at run time.
+``Concat(Shape(x)[0], 128)`` holds (batch, 128): enough to know what a Reshape to it does,
+although the tensor itself is known only at run time.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import onnx_ir as ir
 
 from runtimes.onnx_graph.values import is_constant, small_ints
 
-# Shapes and what is computed of them are short; longer integers are data.
+# Shapes and what is computed from them are short; longer integer tensors are data.
 _LIMIT = 64
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """A dimension that is known by name only; equal names mean equal sizes.
+    """A dimension of which only the name is known; equal names mean equal sizes.
 
-    One that has no name in the model gets one that tells it from all others.
+    A dimension without a name in the model gets a unique one.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Contents:
 
 
 def dimensions(value: ir.Value) -> tuple[int | Dimension, ...] | None:
-    """The shape of ``value``; a dimension without a name gets one that nothing else has."""
+    """The shape of ``value``; a dimension without a name gets a unique one."""
     if value.shape is None:
         return None
     return tuple(
@@ -59,16 +59,16 @@ def dimensions(value: ir.Value) -> tuple[int | Dimension, ...] | None:
 
 
 class ShapeData:
-    """Contents of values, computed on demand and remembered while the graph stays as it is."""
+    """Contents of values, computed on demand and cached; valid while the graph does not change."""
 
     def __init__(self) -> None:
         self._known: dict[ir.Value, Contents | None] = {}
 
     def contents(self, value: ir.Value | None) -> Contents | None:
-        """What ``value`` holds, or ``None`` where nothing is known."""
+        """What ``value`` holds, or ``None`` if nothing is known."""
         if value is None:
             return None
-        # Producers come first: a chain of thousands of nodes must not exhaust the stack.
+        # Iterative, producers first: a chain of thousands of nodes must not exhaust the stack.
         pending = [value]
         while pending:
             current = pending[-1]

@@ -1,7 +1,7 @@
-"""Make shape arithmetic disappear where shapes are known: what remains is one constant.
+"""Replace shape arithmetic by one constant where shapes are known.
 
-tf2onnx writes Flatten as Shape, Cast, Slice, Concat, Cast, Reshape; with everything but the
-batch known that is Reshape to (0, 128), where 0 means "as in the input".
+tf2onnx writes Flatten as Shape, Cast, Slice, Concat, Cast, Reshape; if everything but the batch
+is known, that is a Reshape to (0, 128), where 0 means "as in the input".
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _DTYPES = {ir.DataType.INT64: np.int64, ir.DataType.INT32: np.int32}
 
 
 class FoldStaticShapes(RewritePass):
-    """Turn integers that follow from known shapes into constants, and targets of Reshape too.
+    """Turn integers that follow from known shapes into constants, including Reshape targets.
 
-    Needs shapes: run ``InferShapes`` before. A Reshape whose target has one dimension that is
-    known at run time only gets 0 there (the dimension of the input at that place) or -1
-    (what is left); with two such dimensions that no 0 can copy it stays.
+    Needs shapes: run ``InferShapes`` before. If one dimension of a Reshape's target is known only
+    at run time, it becomes 0 (the input's dimension at that position) or -1 (what is left). With
+    two such dimensions that no 0 can copy, the Reshape stays.
     """
 
     def rewrite(self, model: ir.Model, refuse: Refuse) -> bool:
@@ -85,7 +85,7 @@ def _fix_target(node: ir.Node, data: ShapeData, refuse: Refuse) -> bool:
         return False
     numbers = reshape_target(dimensions(source), wanted)
     if numbers is None:
-        refuse(node, "its target has two dimensions that are known at run time only")
+        refuse(node, "its target has two dimensions that are known only at run time")
         return False
     _remember_names(node.outputs[0], wanted)
     name = f"{node.outputs[0].name}_shape"
@@ -95,7 +95,7 @@ def _fix_target(node: ir.Node, data: ShapeData, refuse: Refuse) -> bool:
 
 
 def _remember_names(output: ir.Value, wanted: Sequence[Element]) -> None:
-    """Keep on ``output`` the names that the target had and its constant will not have."""
+    """Keep on ``output`` the dimension names of the target, which a constant cannot hold."""
     if -1 in wanted:
         return
     dims = [
@@ -106,7 +106,7 @@ def _remember_names(output: ir.Value, wanted: Sequence[Element]) -> None:
 
 
 def _copy_dimension(node: ir.Node) -> bool:
-    """Write the -1 of a constant target as 0 where it can only mean the input's dimension.
+    """Replace the -1 of a constant target by 0 where it can only mean the input's dimension.
 
     Shape inference then keeps the name of the dimension.
     """
@@ -136,8 +136,8 @@ def reshape_target(
 ) -> tuple[int, ...] | None:
     """The constant that reshapes ``source`` to ``wanted``, or ``None`` if no constant can.
 
-    A dimension that is not a number is written as 0 where the source has it at the same
-    place, and as -1 otherwise, which is possible once, if the others leave no doubt.
+    A dimension that is not a number is written as 0 if the source has it at the same position, and
+    as -1 otherwise, which is possible only once.
     """
     result: list[int] = []
     for place, element in enumerate(wanted):

@@ -1,1 +1,1 @@
-"""Operators that the ONNX reference evaluator is given, in NumPy."""
+"""NumPy operators that complete the ONNX reference evaluator."""

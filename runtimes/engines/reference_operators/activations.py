@@ -1,4 +1,4 @@
-"""The activations of recurrent operators, by ONNX's names and with ONNX's defaults.
+"""The activations of recurrent operators, with ONNX's names and defaults.
 
 https://onnx.ai/onnx/operators/onnx__LSTM.html
 """
@@ -16,10 +16,10 @@ Activation = Callable[[Array], Array]
 
 
 def activations_of(attributes: Mapping[str, Any], defaults: Sequence[str]) -> list[Activation]:
-    """The activations of a node, in the order of its attribute; ``defaults`` where it has none.
+    """The activations of a node, in the order of its attribute; ``defaults`` if it has none.
 
-    Those that have an alpha or a beta take the next one of the node's lists, as long as there is
-    one. Raises ``NotImplementedError`` for a name that is not ONNX's.
+    An activation with an alpha or a beta takes the next one from the node's lists, if any is left.
+    Raises ``NotImplementedError`` for a name that ONNX does not define.
     """
     alphas = iter(attributes.get("activation_alpha") or ())
     betas = iter(attributes.get("activation_beta") or ())

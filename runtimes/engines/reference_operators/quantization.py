@@ -1,6 +1,6 @@
-"""Quantization as ONNX Runtime's files use it, in NumPy.
+"""Quantization operators of ONNX Runtime's models, in NumPy.
 
-QuantizeLinear and DequantizeLinear of the opsets 10 to 18, which the ONNX reference evaluator
+QuantizeLinear and DequantizeLinear of opsets 10 to 18, which the ONNX reference evaluator
 lacks, and com.microsoft's DynamicQuantizeLSTM.
 https://onnx.ai/onnx/operators/onnx__DequantizeLinear.html
 https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
@@ -18,7 +18,7 @@ from runtimes.engines.reference_operators.recurrent import lstm
 
 
 def quantize_linear(attributes: Mapping[str, Any], inputs: Sequence[Any]) -> tuple[Array, ...]:
-    """Codes of x: its steps of the scale from the zero point, to even and within their type."""
+    """Codes of x: ``x / scale`` rounded half to even, plus the zero point, clipped to the type."""
     x, scale, zero_point = _three(inputs)
     if zero_point is None:
         zero_point = np.uint8(0)
@@ -28,9 +28,9 @@ def quantize_linear(attributes: Mapping[str, Any], inputs: Sequence[Any]) -> tup
 
 
 def dequantize_linear(attributes: Mapping[str, Any], inputs: Sequence[Any]) -> tuple[Array, ...]:
-    """What the codes stand for: their steps from the zero point, times the scale."""
+    """The values of codes: their distance from the zero point, times the scale."""
     codes, scale, zero_point = _three(inputs)
-    steps = codes.astype(np.int64)  # codes of biases have 32 bits: their steps may have 33
+    steps = codes.astype(np.int64)  # bias codes have 32 bits, so a difference of two may need 33
     if zero_point is not None:
         steps = steps - _along(zero_point, codes, attributes)
     return (steps.astype(scale.dtype) * _along(scale, codes, attributes),)
@@ -39,11 +39,11 @@ def dequantize_linear(attributes: Mapping[str, Any], inputs: Sequence[Any]) -> t
 def dynamic_quantize_lstm(
     attributes: Mapping[str, Any], inputs: Sequence[Any]
 ) -> tuple[Array, ...]:
-    """An LSTM whose weights are bytes and whose X and hidden state are rounded as they come.
+    """An LSTM with 8-bit weights that quantizes X and the hidden state while it runs.
 
-    X is rounded as a whole for each direction, the hidden state at each step over all sequences
-    that have not ended; products are of integers. Weights are [directions, inputs, 4·hidden],
-    their scales and zero points [directions] or [directions, 4·hidden].
+    X is quantized as a whole for each direction, the hidden state at each step over all sequences
+    that have not ended; the products are integer products. Weights are [directions, inputs,
+    4·hidden], their scales and zero points [directions] or [directions, 4·hidden].
     """
     x, w, r, *others = inputs[:8]
     scales, zero_points = {1: inputs[8], 2: inputs[10]}, {1: inputs[9], 2: inputs[11]}
@@ -60,7 +60,7 @@ def dynamic_quantize_lstm(
 
 
 def _rounded(rows: Array) -> tuple[Array, float]:
-    """Steps from the zero point, and the scale, of rows as bytes: as DynamicQuantizeLinear."""
+    """Quantize rows to 8 bits like DynamicQuantizeLinear; codes less zero point, and the scale."""
     rows = rows.astype(np.float32)
     low = np.minimum(rows.min(initial=0), np.float32(0))
     high = np.maximum(rows.max(initial=0), np.float32(0))
@@ -76,7 +76,7 @@ def _three(inputs: Sequence[Any]) -> tuple[Any, Any, Any]:
 
 
 def _along(parameter: Any, x: Array, attributes: Mapping[str, Any]) -> Any:
-    """A scale or zero point so that it meets the axis of ``x`` that it belongs to."""
+    """A scale or zero point, reshaped to broadcast along the axis of ``x`` it belongs to."""
     if np.size(parameter) == 1:
         return np.reshape(parameter, ())
     shape = [1] * x.ndim

@@ -1,8 +1,8 @@
 """Recurrent operators in double precision: LSTM, GRU, RNN as ONNX defines them.
 
 https://onnx.ai/onnx/operators/onnx__LSTM.html, onnx__GRU.html, onnx__RNN.html. Floats among the
-inputs are float64 (None where left out), gates are in ONNX's order, sequences may have lengths of
-their own.
+inputs are float64 (None where left out), gates are in ONNX's order, and sequences may have
+different lengths.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from runtimes.engines.reference_operators.activations import Activation, activat
 
 State = tuple[Array, ...]
 Multiply = Callable[[Array, int, int], Array]
-"""The product of rows with the weights of an input (1: W, 2: R) in one direction."""
+"""Multiplies rows by the weights of an input (1: W, 2: R) in one direction."""
 
 _X, _W, _R, _B, _LENGTHS, _INITIAL, _PEEPHOLES = 0, 1, 2, 3, 4, 5, 7
 
@@ -115,7 +115,7 @@ def _run(
         found = np.zeros((time, batch, size))
         for now in range(longest):
             alive = (now < lengths)[:, None]
-            # What has ended counts for nothing, not even for a range that all rows share.
+            # Zero what has ended: it must not even affect a range that all rows share.
             new = step(place, chosen, from_x[now], tuple(np.where(alive, s, 0) for s in state))
             state = tuple(np.where(alive, n, s) for n, s in zip(new, state, strict=True))
             found[now] = np.where(alive, state[0], 0)
@@ -128,13 +128,13 @@ def _run(
 
 
 def _backwards(attributes: Mapping[str, Any]) -> list[bool]:
-    """For each direction, whether it runs from the end."""
+    """For each direction, whether it runs backwards."""
     direction = attributes.get("direction") or "forward"
     return {"forward": [False], "reverse": [True], "bidirectional": [False, True]}[direction]
 
 
 def _reversed(x: Array, lengths: Array) -> Array:
-    """Each sequence of [time, batch, …] from its own end; what comes after it stays."""
+    """Each sequence of [time, batch, …] reversed within its own length; the rest is unchanged."""
     place = np.arange(len(x))[:, None]
     order = np.where(place < lengths, lengths - 1 - place, place)
     return np.take_along_axis(x, order[:, :, None], axis=0)

@@ -1,7 +1,7 @@
-"""What the ONNX reference evaluator lacks or gets wrong, as operators that it can be given.
+"""Operators that the ONNX reference evaluator lacks or gets wrong, to be passed to it.
 
-Its own LSTM, GRU and RNN leave out the lengths of sequences, other activations, ``clip`` and
-``input_forget`` without a word; QuantizeLinear and DequantizeLinear it has from opset 19 on.
+Its own LSTM, GRU and RNN silently ignore sequence lengths, other activations, ``clip`` and
+``input_forget``. It has QuantizeLinear and DequantizeLinear only from opset 19 on.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FIRST_OWN_QUANTIZATION = 19
 
 
 def operators_for(opset: int) -> list[type[Any]]:
-    """Subclasses of ``onnx.reference.op_run.OpRun`` for a model of that opset."""
+    """Subclasses of ``onnx.reference.op_run.OpRun`` for a model of this opset."""
     made = [
         _operator("", "LSTM", _in_double(lstm)),
         _operator("", "GRU", _in_double(gru)),
@@ -51,7 +51,7 @@ def _operator(domain: str, name: str, kernel: Kernel) -> type[Any]:
 
 
 def _in_double(kernel: Kernel) -> Kernel:
-    """``kernel`` computing in float64, with outputs of the first input's type."""
+    """``kernel``, computed in float64, with outputs in the first input's type."""
 
     def rounded(attributes: Mapping[str, Any], inputs: Sequence[Any]) -> tuple[Array, ...]:
         found = kernel(attributes, [_wide(array) for array in inputs])

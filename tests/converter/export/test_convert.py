@@ -178,7 +178,7 @@ def test_files_that_are_no_models(content: bytes, message: str, tmp_path: Path) 
 
 def test_weights_without_a_model(digits_model: Any, tmp_path: Path) -> None:
     digits_model.save_weights(tmp_path / "only.weights.h5")
-    with pytest.raises(ConversionError, match="weights only"):
+    with pytest.raises(ConversionError, match="only weights"):
         convert(tmp_path / "only.weights.h5", tmp_path / "model.onnx")
 
 

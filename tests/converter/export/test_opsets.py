@@ -40,7 +40,7 @@ def test_the_opset_suits_the_target(opset: int | None, target: str | None, expec
         (99, None, "out of range"),
         (20, "1.16", "up to 19"),
         (None, "new", "not a release"),
-        (None, "1.2", "oldest release"),
+        (None, "1.2", "oldest possible release"),
     ],
 )
 def test_what_cannot_be_aimed_at(opset: int | None, target: str | None, message: str) -> None:
@@ -92,8 +92,8 @@ def test_images_that_are_channels_first_already_stay(keras: Any, tmp_path: Path)
     model = keras.Model([first, last], [pooled, layers.GlobalAveragePooling2D()(last)])
     report = convert(model, tmp_path / "m.onnx", layout="nchw")
     assert report.inputs == ("first: float32[batch, 3, 8, 6]", "last: float32[batch, 3, 8, 6]")
-    assert [note for note in report.notes if "channels first already" in note] == [
-        "the input 'first' stays as it is: the layers that read it have its channels first already"
+    assert [note for note in report.notes if "already expect channels first" in note] == [
+        "the input 'first' stays as it is: the layers that read it already expect channels first"
     ]
 
 

@@ -54,7 +54,7 @@ def test_signatures_are_parsed(text: str, expected: Any) -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "=1,2", "x=1,2:"])
 def test_a_signature_that_does_not_read(text: str) -> None:
-    with pytest.raises(DataError, match="does not read as name=1,224"):
+    with pytest.raises(DataError, match="is not of the form name=1,224"):
         parse_signature(text)
 
 

@@ -50,7 +50,7 @@ def test_a_short_batch_is_filled_up_and_cut_again(
         found = run_padded(runtime, {"x": x})
         np.testing.assert_array_equal(found["y"], -x)
         assert found["total"].shape == (2,)
-        with pytest.raises(DataError, match="takes 4 samples a run, not 5"):
+        with pytest.raises(DataError, match="takes 4 samples per run, not 5"):
             run_padded(runtime, {"x": np.zeros((5, 2), np.float32)})
 
 

@@ -177,7 +177,7 @@ def test_a_fixed_batch_is_padded_or_refused(engine: Engine, count: int) -> None:
     with engine("fixed") as runtime:
         np.testing.assert_array_equal(run_padded(runtime, {"x": x})["y"], -x)
         more = np.zeros((4 + count, 2), np.float32)
-        with pytest.raises(DataError, match=f"takes 4 samples a run, not {4 + count}"):
+        with pytest.raises(DataError, match=f"takes 4 samples per run, not {4 + count}"):
             run_padded(runtime, {"x": more})
         with pytest.raises(DataError) as error:
             runtime.run({"x": more})

@@ -181,7 +181,7 @@ def test_int8_on_cuda_is_refused_with_advice(graph: Graph, gpu_machine: Any) -> 
 
 
 def test_a_runtime_that_cannot_tell_is_not_believed() -> None:
-    with pytest.raises(RuntimeUnavailable, match="does not say on which provider"):
+    with pytest.raises(RuntimeUnavailable, match="does not report on which provider"):
         read_placement(SimpleNamespace(get_providers=lambda: [CUDA, CPU]))
 
 

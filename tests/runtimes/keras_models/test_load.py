@@ -151,7 +151,7 @@ def test_a_model_of_unknown_shape_takes_no_weights(
     keras: Any, keras2_hdf5: Write, tmp_path: Path
 ) -> None:
     (tmp_path / "model.json").write_text(keras.Sequential([keras.layers.Dense(2)]).to_json())
-    with pytest.raises(ConversionError, match="does not say the shape of the model's inputs"):
+    with pytest.raises(ConversionError, match="does not record the shape of the model's inputs"):
         load_keras_model(tmp_path / "model.json", weights=keras2_hdf5(None, WEIGHTS))
 
 
@@ -347,5 +347,5 @@ def test_the_reference_of_a_check_may_be_any_of_them(keras2_hdf5: Write, tmp_pat
 
 def test_custom_objects_have_to_be_a_dict(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("CUSTOM_OBJECTS = ['Twice']\n")
-    with pytest.raises(DataError, match="CUSTOM_OBJECTS is no dict"):
+    with pytest.raises(DataError, match="CUSTOM_OBJECTS must map names"):
         load_custom_objects(tmp_path / "mine.py")

@@ -61,7 +61,7 @@ def test_json(tmp_path: Path) -> None:
 
 
 def test_weights_alone(keras2_hdf5: Callable[..., Path]) -> None:
-    with pytest.raises(ConversionError, match=r"weights only.*to_json.*--weights"):
+    with pytest.raises(ConversionError, match=r"only weights.*to_json.*--weights"):
         read_config(keras2_hdf5(None, {}))
 
 

@@ -42,7 +42,7 @@ def test_the_batch_of_fit_is_free(network: Any, tmp_path: Path) -> None:
     report = convert(model, tmp_path / "model.onnx")
     assert [text.partition(":")[2] for text in report.inputs] == [" float32[batch, 8, 8, 3]"]
     assert report.outputs == ("scores: float32[batch, 4]",)
-    assert any("16" in note and "a signature fixes it" in note for note in report.notes)
+    assert any("16" in note and "give a signature to fix it" in note for note in report.notes)
     assert check(model, tmp_path / "model.onnx", IMAGES[:5]).passed
     assert model.input_shape == (16, 8, 8, 3)  # the live model is as it was
 

@@ -208,5 +208,5 @@ def test_a_sequential_model_that_begins_with_a_merge() -> None:
     assert found["config"]["input_layers"] == [["a_input", 0, 0], ["b_input", 0, 0]]
     assert found["config"]["output_layers"] == [["c", 0, 0]]
     del branches[0]["config"][0]["config"]["batch_input_shape"]
-    with pytest.raises(ConversionError, match="not Sequential models of known input shape"):
+    with pytest.raises(ConversionError, match="not Sequential models with a known input shape"):
         upgrade_keras1(model, source="file")

@@ -68,7 +68,7 @@ def test_two_variable_operands_are_not_affine(graph):
 @pytest.mark.parametrize(
     ("k", "reason"),
     [
-        (np.ones((3, 4), np.float32), "one number a channel"),
+        (np.ones((3, 4), np.float32), "one number per channel"),
         (np.full(4, np.inf, np.float32), "NaN or infinity"),
     ],
 )

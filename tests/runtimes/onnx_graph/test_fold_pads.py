@@ -79,15 +79,15 @@ def test_a_pad_with_other_readers_stays_for_them(graph, check_pass, ops):
 
 NEAR_MISSES = {
     "average": ("p = Pad(x, pads) y = AveragePool<kernel_shape = [4, 4], pads = [1, 0, 0, 0]>(p)",
-                {}, "not that of its own"),
+                {}, "but not its own"),
     "ones": ("p = Pad(x, pads, one) y = Conv(p, w)", {"one": np.float32(1)}, "pad with zeros"),
     "mode": ('p = Pad<mode = "reflect">(x, pads) y = Conv(p, w)', {}, "pad with zeros"),
     "by rule": ('p = Pad(x, pads) y = Conv<auto_pad = "SAME_UPPER">(p, w)', {}, "auto_pad"),
     "channels": ("p = Pad(x, pads) y = Conv<group = 1>(p, v)",
                  {"pads": (0, 0, 1, 0, 0, 1, 2, 3), "v": normal(4, 4, 3, 3)}, "the channels"),
-    "cut": ("p = Pad(x, pads) y = Conv(p, w)", {"pads": (0, 0, -1, 0, 0, 0, 2, 3)}, "it cuts"),
+    "cut": ("p = Pad(x, pads) y = Conv(p, w)", {"pads": (0, 0, -1, 0, 0, 0, 2, 3)}, "it crops"),
     "cut before own": ("p = Pad(x, pads) y = Conv<pads = [1, 0, 0, 0]>(p, w)",
-                       {"pads": (0, 0, -1, 0, 0, 0, 0, 0)}, "it cuts"),
+                       {"pads": (0, 0, -1, 0, 0, 0, 0, 0)}, "it crops"),
     "batch": ("p = Pad(x, pads) y = Conv(p, w)", {"pads": (1, 0, 0, 1, 0, 0, 0, 0)}, "the batch"),
     "negative": ("p = Pad(x, pads) y = MaxPool<kernel_shape = [4, 4]>(p)", {}, "is negative"),
     "window": ("r = Relu(x) p = Pad(r, pads) y = MaxPool<kernel_shape = [2, 2]>(p)", {},

@@ -139,7 +139,7 @@ def test_the_bias_of_gemm_is_one_number_an_output(graph, bias):
 def test_a_bias_of_every_sample_is_refused(graph):
     model = graph("(float[4, 3] x) => (float[4, 4] y)", "y = Gemm(x, w, b)",
                   w=normal(3, 4), b=normal(4, 1))  # fmt: skip
-    with pytest.raises(Refused, match="not one number a channel"):
+    with pytest.raises(Refused, match="not one number per channel"):
         bias_of(linear_of(model.graph[0]))
 
 

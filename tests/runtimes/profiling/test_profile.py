@@ -113,7 +113,7 @@ def test_the_data_of_the_user_are_what_is_run(graph: Graph) -> None:
     # Looking up row 300 works with the user's indices only if these are really fed.
     table = "g (int64[n] i) => (float[n, 1] y) <float[2, 1] t = {0, 1}> { y = Gather(t, i) }"
     assert profile(graph(table), **QUICK).notes == (
-        "integer inputs were 0 and 1; give data for values that you use",
+        "integer inputs were filled with 0 and 1; give data to time realistic values",
     )
     assert profile(graph(table), data=np.array([0, 1, 1]), **QUICK).notes == ()
     with pytest.raises(ModelError, match=r"failed when it ran in ONNX Runtime: node .*\(Gather\)"):
@@ -133,7 +133,7 @@ def test_a_fixed_batch_is_the_one_that_is_timed(graph: Graph, scaled: Any) -> No
     fixed = graph("g (float[16, 4] x) => (float[16, 4] y) { y = Neg(x) }")
     report = profile(fixed, against=scaled(1), batch=(1, 2), **QUICK)
     assert [one.batch for one in report.batches] == [16]
-    assert report.notes == ("g has a fixed batch of 16: timed at that size",)
+    assert report.notes == ("g has a fixed batch size of 16 and was timed at that size only",)
     other = graph("h (float[8, 4] x) => (float[8, 4] y) { y = Neg(x) }")
     with pytest.raises(ModelError, match="different batch sizes: h 8, g 16"):
         profile(fixed, against=other, **QUICK)

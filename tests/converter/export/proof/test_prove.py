@@ -47,7 +47,7 @@ def test_a_wrong_weight_is_no_rounding(amplifier: Any, tmp_path: Path) -> None:
     weight.CopyFrom(numpy_helper.from_array(values, weight.name))
     onnx.save(model, path)
     signature = keras_signature(amplifier)
-    with pytest.raises(ConversionError, match="is not the Keras model"):
+    with pytest.raises(ConversionError, match="does not match the Keras model"):
         prove(path, amplifier, signature, ["out"], expectations(amplifier, signature))
 
 

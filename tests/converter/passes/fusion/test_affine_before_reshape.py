@@ -71,7 +71,7 @@ def test_where_other_axes_are_merged_too(graph, check_pass, ops):
 REFUSED = {
     "along another axis": (
         f"{SPLIT} y = Mul(r, c)", "float[N, 2, 3, 4] y", {"c": numbers(2, 1, 1)},
-        "differs along an axis that is no part of the last one before"),
+        "varies along an axis that was not split from the last one"),
     "the result is an output": (
         f"{SPLIT} y = Mul(r, c)", "float[N, 2, 3, 4] y, float[N, 2, 3, 4] r", {"c": numbers()},
         "'r' is an output of the graph too"),

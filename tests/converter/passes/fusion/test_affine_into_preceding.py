@@ -228,12 +228,12 @@ NEAR_MISSES = {
     "wrong axis": (
         "c = Conv(x, w) y = Mul(c, k)",
         {"k": normal(8)},
-        "lies along axis -1 from the end, the channels along -3",
+        "is along axis -1, counted from the end, but the channels are along -3",
     ),
     "not one a channel": (
         "c = Conv(x, w) y = Mul(c, k)",
         {"k": normal(4, 8, 1)},
-        "not one number a channel",
+        "not one number per channel",
     ),
     "widens": (
         "c = Conv(x, w) y = Mul(c, k)",

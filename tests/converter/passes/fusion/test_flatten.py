@@ -44,7 +44,7 @@ NEAR_MISSES = {
     "batch": ("t = Transpose<perm = [1, 0, 2, 3]>(x)", "moves the batch"),
     "used": ("t = Transpose<perm = [0, 2, 3, 1]>(x) u = Identity(t)", "used elsewhere"),
     "shared": ("t = Transpose<perm = [0, 2, 3, 1]>(x) z = MatMul(k, w)", "is shared"),
-    "other": ("t = Transpose<perm = [0, 2, 1, 3]>(x)", "something else than the sample"),
+    "other": ("t = Transpose<perm = [0, 2, 1, 3]>(x)", "does not flatten exactly one sample"),
 }
 
 
