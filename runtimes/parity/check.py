@@ -201,7 +201,8 @@ def _compare(  # noqa: PLR0917
                 probe.add(batch.feed, batch.indices, errors)
         count += len(batch)
         run.tell("comparing", count, samples.num_samples)
-    noise = measure_noise(first, probe.samples()) if probe else None
+    masks = {name: one.mask for other in others for name, one in other.parity.items()}
+    noise = measure_noise(first, probe.samples(), masks=masks) if probe else None
     outputs = tuple(
         _with_noise(accumulator.result(), noise)
         for other in others
@@ -217,7 +218,7 @@ def _compare(  # noqa: PLR0917
         samples=count,
         outputs=outputs,
         metrics=metrics,
-        notes=samples.notes,
+        notes=(*samples.notes, *dict.fromkeys(_note_of_mask(one) for one in outputs if one.mask)),
         placements=tuple(other.runtime.placement for other in others),
         verdict=_verdict(passed, metrics, rules),
     )
@@ -297,6 +298,14 @@ def _with_noise(output: OutputParity, noise: Noise | None) -> OutputParity:
     if noise is None or output.output not in noise.errors:
         return output
     return replace(output, noise=noise.errors[output.output], noise_method=noise.method)
+
+
+def _note_of_mask(output: OutputParity) -> str:
+    constants = ", ".join(f"{value:g}" for value in output.mask)
+    return (
+        f"{output.output}: {output.masked} of {output.elements} elements are masked ({constants}) "
+        "and compared apart from the rest"
+    )
 
 
 def _verdict(passed: bool, metrics: Sequence[MetricParity], rules: Rules) -> str:

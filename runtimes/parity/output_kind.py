@@ -10,6 +10,7 @@ has a signal-to-noise ratio of its own.
 from __future__ import annotations
 
 import math
+from copy import copy
 from typing import Literal
 
 import numpy as np
@@ -42,9 +43,15 @@ class AxisAccumulator:
         self._wins: Array = np.zeros(0, np.int64)
         self._signal: Array = np.zeros(0)
         self._noise: Array = np.zeros(0)
+        self._unmasked: tuple[Array, Array] | None = None  # None as long as that is everything
 
-    def update(self, expected: Array, found: Array, error: Array) -> None:
-        """Add float64 arrays of one shape: the reference's values, the candidate's, the error."""
+    def update(
+        self, expected: Array, found: Array, error: Array, suspects: Array | None = None
+    ) -> None:
+        """Add float64 arrays of one shape: the reference's values, the candidate's, the error.
+
+        ``suspects``: elements that a mask may have written, see ``without_masked``.
+        """
         width = expected.shape[self.axis]
         if not self._wins.size:
             self._wins = np.zeros(width, np.int64)
@@ -62,9 +69,22 @@ class AxisAccumulator:
         self._wins += np.bincount(wins.reshape(-1), minlength=width)
         others = tuple(axis for axis in range(expected.ndim) if axis != self.axis)
         finite = np.where(np.isinf(expected), 0.0, expected)
-        self._signal += (finite**2).sum(axis=others)
-        self._noise += (error**2).sum(axis=others)
+        parts = (finite, error)
+        if suspects is not None and self._unmasked is None:
+            self._unmasked = (self._signal.copy(), self._noise.copy())
+        self._signal, self._noise = _added((self._signal, self._noise), parts, others)
+        if self._unmasked is not None:
+            if suspects is not None:
+                parts = (np.where(suspects, 0.0, finite), np.where(suspects, 0.0, error))
+            self._unmasked = _added(self._unmasked, parts, others)
         self._look_at(expected)
+
+    def without_masked(self) -> AxisAccumulator:
+        """The same, were there no elements that a mask may have written."""
+        apart = copy(self)
+        if self._unmasked is not None:
+            apart._signal, apart._noise = self._unmasked
+        return apart
 
     def _look_at(self, expected: Array) -> None:
         positive = bool((expected >= -1e-6).all())
@@ -99,6 +119,13 @@ class AxisAccumulator:
             return math.inf if not self._noise.any() else -math.inf
         with np.errstate(divide="ignore"):
             return float((10 * np.log10(self._signal[held] / self._noise[held])).min())
+
+
+def _added(
+    sums: tuple[Array, Array], parts: tuple[Array, Array], axes: tuple[int, ...]
+) -> tuple[Array, Array]:
+    """Sums of squares by column, with those of ``parts`` added."""
+    return sums[0] + (parts[0] ** 2).sum(axes), sums[1] + (parts[1] ** 2).sum(axes)
 
 
 def class_axes(rank: int) -> tuple[int, ...]:
