@@ -68,7 +68,8 @@ class BudgetGroup:
         """The budget that the options state."""
         from runtimes.parity.budget import Budget
 
-        return Budget(self.metric, self.max_drop, self.min_agreement, self.min_sqnr, self.strict)
+        metric = ",".join(self.metric) if self.metric else None
+        return Budget(metric, self.max_drop, self.min_agreement, self.min_sqnr, self.strict)
 
 
 @dataclass(frozen=True)

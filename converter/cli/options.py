@@ -33,8 +33,13 @@ ImageScale = Annotated[
 ]
 ImageOffset = Annotated[float | None, typer.Option(help="Pixel offset, added after scaling.")]
 Metric = Annotated[
-    str | None,
-    typer.Option(help="top1, top5, binary_accuracy, mae, mse, … or package.module:function."),
+    list[str] | None,
+    typer.Option(
+        help="top1, binary_accuracy, auc, r2, mae, … or package.module:function (of outputs and "
+        "labels, or y_true and y_pred); :OUTPUT behind it where there are several; repeatable. "
+        "Else the labels choose.",
+        show_default="what the labels mean",
+    ),
 ]
 MaxDrop = Annotated[
     float | None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from converter.report.report import REPORT_NAME, Report, files_not_reported
 from runtimes.atomic_files import atomic_folder, file_digests
 from runtimes.engines.open_runtime import is_keras
 from runtimes.errors import DataError
+from runtimes.keras_models.compiled_loss import losses_of
+from runtimes.keras_models.loss_meaning import Loss
 from runtimes.onnx_files.load_save import (
     load_model,
     model_outputs,
@@ -29,7 +31,7 @@ from runtimes.onnx_files.load_save import (
     write_model,
 )
 from runtimes.options import KerasOptions, RunOptions, flat_options
-from runtimes.parity.budget import Budget, search_floors
+from runtimes.parity.budget import Budget, search_floors, without_labels
 
 
 @dataclass(frozen=True)
@@ -113,9 +115,9 @@ def compress(
     with atomic_folder(output, **place) as folder:
         run.tell("exporting")
         reference = folder / "fp32.onnx"
-        fp32 = _reference(model, reference, keras)
+        fp32, losses = _reference(model, reference, keras)
         refuse_nan_weights(fp32, str(getattr(model, "name", None) or model))
-        samples, budget, labels = open_judged(fp32, data, evaluate_on, budget, run.seed)
+        samples, budget, labels = open_judged(fp32, data, evaluate_on, budget, run.seed, losses)
         judge = Judge(reference, samples.evaluation, budget, options.provider, run)
         run.tell("measuring fp32")
         baseline = judge.baseline()
@@ -126,7 +128,7 @@ def compress(
         context = StepContext(
             samples.calibration,
             run,
-            budget,
+            without_labels(budget, model_outputs(fp32), samples.evaluation, samples.calibration),
             search_floors(model_outputs(fp32), samples.evaluation, budget),
             quantizes="quantize" in options.steps,
             decisions=decisions or Decisions(),
@@ -165,18 +167,18 @@ def compress(
     return report
 
 
-def _reference(model: Any, path: Path, keras: KerasOptions) -> ir.Model:
-    """The fp32 graph, exported and proven or read and cleaned, and its file."""
+def _reference(model: Any, path: Path, keras: KerasOptions) -> tuple[ir.Model, Mapping[str, Loss]]:
+    """The fp32 graph, exported and proven or read and cleaned, its file, and how it was trained."""
     if isinstance(model, ir.Model) or not is_keras(model):
         graph = optimize(load_model(model).clone())
         write_model(graph, path)
-        return graph
+        return graph, {}
     from converter.export.convert import export_to
     from converter.export.sources import load_source
 
     live, keras_signature = load_source(model, **keras.to_dict())
     graph, _ = export_to(path, live, keras_signature)
-    return graph
+    return graph, losses_of(live)
 
 
 def _ship(path: Path, folder: Path) -> None:

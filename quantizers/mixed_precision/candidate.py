@@ -148,7 +148,7 @@ def score(
     found = check(
         reference,
         model,
-        spread(data, samples, seed=1),
+        spread(data, samples, seed=1).without_labels(),
         min_agreement=0.0,
         min_sqnr=-math.inf,
         threads=options.threads,

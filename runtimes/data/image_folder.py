@@ -59,6 +59,7 @@ class ImageFolder:
     """
 
     num_samples: int
+    implied_labels = True
 
     def __init__(self, folder: Path, key: str, options: ImageOptions | None = None) -> None:
         self.name = str(folder)
@@ -89,6 +90,10 @@ class ImageFolder:
         """Decode the images at ``indices``, a batch of one size at a time."""
         chosen = np.arange(self.num_samples) if indices is None else indices
         return regroup(self._one_by_one(chosen), None, batch_size, self.name)
+
+    def whole_column(self, key: str) -> Array | None:
+        """The labels, without decoding any image; None for the images."""
+        return self._labels if key == "labels" else None
 
     def _one_by_one(self, rows: Array) -> Iterator[Columns]:
         for row in rows:

@@ -109,6 +109,29 @@ def open_metric(name: str, outputs: Sequence[str], labels: Sequence[str]) -> Met
     return _MeanMetric(name, higher_is_better, score, output, key)
 
 
+CLASS_METRICS = frozenset(("top1", "top5", "binary_accuracy", "binary_accuracy_logits", "auc"))
+"""Metrics for which noise costs nothing as long as the answers stay."""
+
+
+def open_metrics(names: str, outputs: Sequence[str], labels: Sequence[str]) -> tuple[Metric, ...]:
+    """Start every metric of ``names``, which have commas between, as ``open_metric`` does.
+
+    Raises ``DataError`` for two metrics of one output: only one can be the budget of it.
+    """
+    metrics = tuple(open_metric(name.strip(), outputs, labels) for name in names.split(","))
+    for place, metric in enumerate(metrics):
+        for other in metrics[:place]:
+            if metric.output == other.output or None in {metric.output, other.output}:
+                where = f"the output {metric.output or other.output!r}"
+                if metric.output is None and other.output is None:
+                    where = "all outputs"
+                raise DataError(
+                    f"{other.name!r} and {metric.name!r} both judge {where}; a budget is of one "
+                    "metric for each output"
+                )
+    return metrics
+
+
 def drop(reference: float, candidate: float, *, higher_is_better: bool) -> float:
     """How much worse the candidate is; negative where it is better."""
     return reference - candidate if higher_is_better else candidate - reference

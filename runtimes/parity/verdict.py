@@ -24,7 +24,7 @@ class MetricParity:
     ``low`` … ``high`` is the 95% confidence interval of the drop, paired, found by ``method``;
     ``p_value`` McNemar's, for accuracies. None where there is none. ``needed``: about how many
     samples would tell whether the drop is within what is allowed, None where ``samples`` do.
-    ``output`` is the output that it judges; None: all of them.
+    ``output`` is the output that it judges; None: all of them. ``higher_is_better``: of the metric.
     """
 
     name: str
@@ -39,6 +39,7 @@ class MetricParity:
     p_value: float | None = None
     needed: int | None = None
     output: str | None = None
+    higher_is_better: bool = True
 
 
 @dataclass(frozen=True)
@@ -164,8 +165,7 @@ def _judge_drop(metric: MetricParity, allowed: float, strict: bool) -> tuple[boo
     if strict:
         passed = metric.high is not None and metric.high <= allowed + 1e-9
     reason = (
-        f"{metric.name} {metric.reference:.4f} → {metric.candidate:.4f}, drop {metric.drop:.4f} "
-        f"{'≤' if metric.drop <= allowed + 1e-9 else '>'} {allowed:g} allowed"
+        f"{metric.name} {metric.reference:.4f} → {metric.candidate:.4f}, {_change(metric, allowed)}"
     )
     if metric.low is not None and metric.high is not None:
         reason += f" (95% interval {metric.low:.4f} to {metric.high:.4f}"
@@ -177,6 +177,18 @@ def _judge_drop(metric: MetricParity, allowed: float, strict: bool) -> tuple[boo
         plural = "s are" if metric.samples != 1 else " is"
         reason += f" ({metric.samples} sample{plural} not enough to tell)"
     return passed, reason
+
+
+def _change(metric: MetricParity, allowed: float) -> str:
+    """How much worse, next to what is allowed, in as many digits as tell them apart; or better."""
+    if metric.drop < -5e-5:
+        return f"better by {-metric.drop:.4f} ({allowed:g} worse is allowed)"
+    inside = metric.drop <= allowed + 1e-9
+    word = "drop" if metric.higher_is_better else "rise"
+    shown = f"{abs(metric.drop):.4f}"
+    if (float(shown) <= allowed) != inside:
+        shown = f"{abs(metric.drop):.6g}"
+    return f"{word} {shown} {'≤' if inside else '>'} {allowed:g} allowed"
 
 
 def _judge_tolerance(
