@@ -19,7 +19,8 @@ from runtimes.data.class_names import (
     numbered,
     numbering,
 )
-from runtimes.data.image_folder import ImageFolder, ImageOptions
+from runtimes.data.image_folder import ImageFolder
+from runtimes.data.image_options import ImageOptions
 from runtimes.data.iterables import (
     SINGLE,
     as_array,
@@ -92,7 +93,7 @@ class Dataset:
         self.label_names = tuple(self._labels.values())
         self.class_names = {self._labels[name]: classes[name] for name in classes if labelled}
         self.implied_labels = bool(self._labels) and getattr(source, "implied_labels", False)
-        self.notes = (*notes, *casts)
+        self.notes = tuple(dict.fromkeys((*notes, *getattr(source, "notes", ()), *casts)))
 
     @classmethod
     def open(
@@ -165,6 +166,8 @@ class Dataset:
             # An element that lacks an axis is one sample: a tf.data.Dataset without batch().
             if ranks == wanted:
                 source = source.as_samples()
+        if isinstance(source, ImageFolder) and len(specs) == 1:
+            source = source.for_input(specs[0])
         notes = self.notes if self._inputs is None else self._notes_of_classes()
         return self._like(source, self._indices, specs, notes)
 
