@@ -124,6 +124,11 @@ class Dataset:
         """Number of samples, or None for an iterable that does not say."""
         return self._source.num_samples if self._indices is None else len(self._indices)
 
+    @property
+    def images(self) -> ImageOptions | None:
+        """How images become arrays here, where the data are a folder of them."""
+        return self._source.options if isinstance(self._source, ImageFolder) else None
+
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """Yield the samples, ``batch_size`` at a time, in order where they have one shape.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from runtimes.base import Array
 from runtimes.data.image_options import ImageOptions
-from runtimes.data.resize_images import bilinear, fitted, nearest
+from runtimes.data.resize_images import bilinear, cropped, inside, nearest
 from runtimes.errors import DataError
 from runtimes.extras import missing_extra
 
@@ -131,7 +131,17 @@ class Transform:
         return np.ascontiguousarray(pixels)
 
     def _resized(self, pixels: Array, size: tuple[int, int]) -> Array:
-        pixels = fitted(pixels, size, self.options.fit)
+        if self.options.fit == "crop":
+            pixels = cropped(pixels, size)
+        elif self.options.fit == "pad":
+            part, (top, left) = inside(pixels.shape[:2], size)
+            found = self._stretched(pixels, part)
+            canvas = np.zeros((*size, pixels.shape[2]), found.dtype)
+            canvas[top : top + part[0], left : left + part[1]] = found
+            return canvas
+        return self._stretched(pixels, size)
+
+    def _stretched(self, pixels: Array, size: tuple[int, int]) -> Array:
         if self.mixes:
             return bilinear(pixels, size)
         if self.options.resampling == "nearest":

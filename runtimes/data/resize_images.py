@@ -6,13 +6,9 @@ the image shrinks. Pillow averages over all pixels that a new one covers, which 
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from runtimes.base import Array
-
-Fit = Literal["stretch", "crop", "pad"]
 
 
 def bilinear(pixels: Array, size: tuple[int, int]) -> Array:
@@ -43,21 +39,27 @@ def nearest(pixels: Array, size: tuple[int, int]) -> Array:
     return np.asarray(pixels[rows][:, columns])
 
 
-def fitted(pixels: Array, size: tuple[int, int], fit: Fit) -> Array:
-    """The part of an image that has the proportions of ``size``, or the image with zeros around it.
+def cropped(pixels: Array, size: tuple[int, int]) -> Array:
+    """The middle of an image that has the proportions of ``size``.
 
-    As ``crop_to_aspect_ratio`` and ``pad_to_aspect_ratio`` of Keras' loader have it.
+    As ``crop_to_aspect_ratio`` of Keras' loader has it.
     """
     height, width = pixels.shape[:2]
-    wanted = (int(width * size[0] / size[1]), int(height * size[1] / size[0]))
-    if fit == "crop":
-        rows, columns = max(1, min(height, wanted[0])), max(1, min(width, wanted[1]))
-        top, left = (height - rows) // 2, (width - columns) // 2
-        return pixels[top : top + rows, left : left + columns]
-    if fit == "pad":
-        top, left = max(0, wanted[0] - height) // 2, max(0, wanted[1] - width) // 2
-        return np.pad(pixels, ((top, top), (left, left), (0, 0)))
-    return pixels
+    rows = max(1, min(height, int(width * size[0] / size[1])))
+    columns = max(1, min(width, int(height * size[1] / size[0])))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return pixels[top : top + rows, left : left + columns]
+
+
+def inside(old: tuple[int, int], size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The largest size with the proportions of ``old`` within ``size``, and where it begins there.
+
+    As ``tf.image.resize_with_pad`` has it, in float32: that is Keras' ``pad_to_aspect_ratio``.
+    """
+    ratio = max(np.float32(a) / np.float32(b) for a, b in zip(old, size, strict=True))
+    exact = [np.float32(one) / ratio for one in old]
+    starts = [max(0, int((np.float32(b) - a) / 2)) for a, b in zip(exact, size, strict=True)]
+    return (max(1, int(exact[0])), max(1, int(exact[1]))), (starts[0], starts[1])
 
 
 def _between(old: int, new: int) -> tuple[Array, Array, Array]:

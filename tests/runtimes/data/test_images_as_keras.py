@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtimes import Dataset, ImageOptions
-from runtimes.data.resize_images import bilinear, fitted
+from runtimes.data.resize_images import bilinear, cropped, inside
 
 RNG = np.random.default_rng(0)
 # How two decoders of JPEG may round; everything else is the same to a thousandth of a grey level.
@@ -107,6 +107,5 @@ def test_colours_of_jpeg(tmp_path: Path, color: Any, mode: str) -> None:
 
 def test_parts_that_keep_the_proportions() -> None:
     pixels = np.zeros((10, 30, 1), np.uint8)
-    assert fitted(pixels, (20, 20), "crop").shape == (10, 10, 1)
-    assert fitted(pixels, (20, 20), "pad").shape == (30, 30, 1)
-    assert fitted(pixels, (20, 20), "stretch").shape == (10, 30, 1)
+    assert cropped(pixels, (20, 20)).shape == (10, 10, 1)
+    assert inside((10, 30), (20, 20)) == ((6, 20), (6, 0))
