@@ -23,6 +23,7 @@ from quantizers.weights.codes import Memory, WeightCodes, quantize_weights
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
 from runtimes.parity.check import check
+from runtimes.parity.verdict import has_answers
 
 _SAMPLES_OF_SCORE = 192
 
@@ -155,14 +156,14 @@ def score(
     )
     if any(output.problem for output in found.outputs):
         return Score(-math.inf, 0.0, found.samples)
-    known = any(output.distribution for output in found.outputs)
+    known = any(has_answers(output) for output in found.outputs)
     return Score(
         min((o.sqnr_db for o in found.outputs if o.sqnr_db is not None), default=math.inf),
         min(
             (
                 o.agreement
                 for o in found.outputs
-                if o.agreement is not None and (o.distribution or not known or o.sqnr_db is None)
+                if o.agreement is not None and (has_answers(o) or not known or o.sqnr_db is None)
             ),
             default=1.0,
         ),

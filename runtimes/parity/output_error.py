@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from runtimes.base import Array
+from runtimes.parity.detections import DetectionAccumulator
 from runtimes.parity.error_sums import ErrorSums
 from runtimes.parity.masked import MASK_TOLERANCE, MaskFinder
+from runtimes.parity.neighbours import NeighbourAccumulator
 from runtimes.parity.output_kind import AxisAccumulator, OutputKind, class_axes, kind_of
 
 # Outputs are compared in float64, some of them at a time where they are large (images, say).
@@ -29,6 +31,8 @@ class OutputParity:
     ``agreement`` is the share of equal argmax over the axis of classes (of equal values where the
     output is not a float), None where that means nothing. ``kind``: what the reference's values
     are, see ``OutputKind``. ``distribution``: they are probabilities.
+    Of ``detections``, both are of the confident ones: ``agreement`` the share that is found again.
+    ``neighbours`` of an embedding: mean cosine, and share of samples whose nearest is the same.
     ``reference_peak`` is the largest magnitude of the reference. ``outside`` of ``elements``
     elements lie beyond the rtol/atol that was asked for, None where none was. ``worst_sample``
     holds the largest error. ``problem`` says what cannot be compared: NaN, another shape or
@@ -52,6 +56,7 @@ class OutputParity:
     kind: OutputKind = "values"
     noise: float | None = None
     noise_method: str | None = None
+    neighbours: tuple[float, float] | None = None
     mask: tuple[float, ...] = ()
     masked: int = 0
 
@@ -73,6 +78,8 @@ class ParityAccumulator:
         self._is_float = True
         self._rank = 0
         self._axes: list[AxisAccumulator] = []
+        self._detections = DetectionAccumulator()
+        self._neighbours = NeighbourAccumulator()
         self.problem: str | None = None
 
     def update(self, reference: Array, candidate: Array, indices: Array) -> Array | None:
@@ -114,7 +121,10 @@ class ParityAccumulator:
             axes = [axis.without_masked() for axis in self._axes] if mask else self._axes
             kind, axis = kind_of(axes, self._rank)
             sqnr = sums.decibels
-            if axis is not None:
+            if self._detections.is_one:
+                kind = "detections"
+                agreement, sqnr = self._detections.agreement, self._detections.decibels
+            elif axis is not None:
                 agreement = _agreement(kind, axis)
                 sqnr = axis.worst_decibels() if kind == "quantities" else sqnr
         return OutputParity(
@@ -128,6 +138,7 @@ class ParityAccumulator:
             agreement=agreement,
             distribution=kind == "probabilities",
             kind=kind,
+            neighbours=self._neighbours.found() if kind == "embedding" else None,
             reference_peak=sums.peak,
             worst_sample=sums.worst_sample,
             outside=self._outside if self._bounded else None,
@@ -188,6 +199,8 @@ class ParityAccumulator:
             self._axes = [AxisAccumulator(axis) for axis in class_axes(expected.ndim)]
         for axis in self._axes:
             axis.update(expected, found, error, suspects)
+        self._detections.update(expected, found)
+        self._neighbours.update(expected, found)
 
 
 def _agreement(kind: OutputKind, axis: AxisAccumulator) -> float | None:

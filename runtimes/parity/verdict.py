@@ -135,18 +135,23 @@ def _judge_all_floors(
 ) -> list[tuple[bool, str]]:
     """Floors, of agreement only where an output may be of classes.
 
-    A distribution says so; without one among ``outputs``, any may be logits.
+    A distribution or detections say so; without any among ``outputs``, any may be logits.
     """
-    known = any(output.distribution for output in outputs)
+    known = any(has_answers(output) for output in outputs)
     return [
         _judge_floors(
             output,
             outputs,
-            min_agreement if output.distribution or not known or output.sqnr_db is None else None,
+            min_agreement if has_answers(output) or not known or output.sqnr_db is None else None,
             min_sqnr,
         )
         for output in judged
     ]
+
+
+def has_answers(output: OutputParity) -> bool:
+    """Whether the output is known to hold answers that two models may agree on."""
+    return output.distribution or output.kind == "detections"
 
 
 def is_unsure(metric: MetricParity, allowed: float) -> bool:
@@ -215,15 +220,17 @@ def _judge_floors(
     if min_agreement is not None and output.agreement is not None:
         enough = output.agreement >= min_agreement
         passed = passed and enough
-        parts.append(
-            f"agreement {output.agreement:.2%} {'≥' if enough else '<'} {min_agreement:.2%}"
-        )
+        what = "detections found again" if output.kind == "detections" else "agreement"
+        parts.append(f"{what} {output.agreement:.2%} {'≥' if enough else '<'} {min_agreement:.2%}")
     if min_sqnr is not None and output.sqnr_db is not None:
         enough = output.sqnr_db >= min_sqnr
         passed = passed and enough
         parts.append(f"SQNR {output.sqnr_db:.1f} dB {'≥' if enough else '<'} {min_sqnr:g} dB")
     if not parts:
         return _judge_float(output, outputs)
+    if output.neighbours is not None:
+        cosine, same = output.neighbours
+        parts.append(f"cosine {cosine:.4f}, nearest neighbour the same for {same:.1%}")
     return passed, f"{_place(output, outputs)}: {', '.join(parts)}"
 
 
