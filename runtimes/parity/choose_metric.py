@@ -170,7 +170,7 @@ def _same(one: Shape, other: Shape) -> bool:
 
 
 def _are_indices(labels: Array) -> bool:
-    if labels.dtype.kind in "bu":
+    if labels.dtype.kind in {"b", "u"}:
         return True
     return bool((labels >= 0).all() and (labels == np.floor(labels)).all())
 

@@ -14,7 +14,7 @@ from runtimes import Dataset, ImageOptions
 from runtimes.data.resize_images import bilinear, cropped, inside
 
 RNG = np.random.default_rng(0)
-# How two decoders of JPEG may round; everything else is the same to a thousandth of a grey level.
+# How two decoders of JPEG may round; everything else is the same to a thousandth of a gray level.
 _DECODERS = 12
 
 
