@@ -18,7 +18,7 @@ from runtimes.keras_models.loss_meaning import Loss
 from runtimes.onnx_files.load_save import model_inputs, model_outputs
 from runtimes.parity.budget import Budget
 from runtimes.parity.choose_metric import Judged, refuse_other_classes
-from runtimes.parity.judged_by import first_values, note_of_choice
+from runtimes.parity.judged_by import first_values, notes_of_choice
 from runtimes.parity.plausibility import JudgedLabels, judged_labels
 
 # Share of one data set that calibrates: half, so that the other half judges as well as it can.
@@ -74,13 +74,10 @@ def open_judged(  # noqa: PLR0917
     samples = open_samples(data, evaluate_on, inputs, seed)
     asked = budget
     budget, labels = resolve_budget(model, samples.evaluation, budget, losses)
-    return replace(samples, notes=(*samples.notes, *_of_metric(asked, budget))), budget, labels
-
-
-def _of_metric(asked: Budget, meant: Budget) -> tuple[str, ...]:
-    """What the labels were taken to mean, where the user did not say."""
-    chosen = asked.metric is None and meant.metric is not None
-    return (note_of_choice(meant.metric),) if chosen and meant.metric else ()
+    if asked.metric is None:
+        chosen = notes_of_choice(budget.metric, samples.evaluation)
+        samples = replace(samples, notes=(*samples.notes, *chosen))
+    return samples, budget, labels
 
 
 def resolve_budget(

@@ -23,7 +23,7 @@ from quantizers.weights.codes import Memory, WeightCodes, quantize_weights
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
 from runtimes.parity.check import check
-from runtimes.parity.verdict import has_answers
+from runtimes.parity.verdict import that_agree
 
 _SAMPLES_OF_SCORE = 192
 
@@ -156,15 +156,10 @@ def score(
     )
     if any(output.problem for output in found.outputs):
         return Score(-math.inf, 0.0, found.samples)
-    known = any(has_answers(output) for output in found.outputs)
     return Score(
         min((o.sqnr_db for o in found.outputs if o.sqnr_db is not None), default=math.inf),
         min(
-            (
-                o.agreement
-                for o in found.outputs
-                if o.agreement is not None and (has_answers(o) or not known or o.sqnr_db is None)
-            ),
+            (o.agreement for o in that_agree(found.outputs) if o.agreement is not None),
             default=1.0,
         ),
         found.samples,

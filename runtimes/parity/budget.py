@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -79,7 +80,7 @@ class Budget:
     def rules(self, *, rtol: float | None = None, atol: float | None = None) -> Rules:
         """The rules that ``judge`` goes by."""
         return Rules(
-            None if self.metric is None else self.drop,
+            None if self.metric is None or math.isinf(self.drop) else self.drop,
             rtol,
             atol,
             self.min_agreement,

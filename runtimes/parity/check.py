@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from runtimes.options import KerasOptions, RunOptions, flat_options
 from runtimes.parity.budget import Budget
 from runtimes.parity.candidate import Candidate, compare_metrics
 from runtimes.parity.choose_metric import refuse_other_classes
-from runtimes.parity.judged_by import fitting_batch, judged_by, note_of_choice
+from runtimes.parity.judged_by import fitting_batch, judged_by, notes_of_choice
 from runtimes.parity.layers.report import LayersReport
 from runtimes.parity.output_error import OutputParity
 from runtimes.parity.report import ParityReport
@@ -82,7 +83,8 @@ def check(
     The first rule that applies decides: ``metric`` and ``max_drop`` (0.01, in the metric's unit;
     with ``strict`` the whole 95% interval of the drop must be inside, else the drop as measured),
     and for outputs without labels the floors of ``min_agreement`` and ``min_sqnr``, 99% and 20 dB;
-    where the data have labels and no metric is named, the one that follows from them judges;
+    where the data have labels and no metric is named, the one that follows from them judges, or
+    only informs where nothing at all is asked of a float candidate;
     ``rtol`` and ``atol``; ``min_agreement`` and ``min_sqnr``; else a float candidate may differ by
     16 times the reference's own rounding error, which is measured in float64 on a few samples
     (``rounding_noise``), and a quantized one needs agreement of 99% and 20 dB. NaN, infinity where
@@ -124,7 +126,8 @@ def check(
         with _opened(candidate, places, threads, allow_fallback=fallback) as others:
             matched = [note for other in others for note in other.match(first)]
             samples = Dataset.open(data, inputs=first.inputs)
-            meant, chosen = _meant(first, samples, budget, options)
+            quantized = any(other.runtime.quantized for other in others)
+            meant, chosen = _meant(first, samples, budget, options, quantized=quantized)
             report = _compare(first, others, samples, meant, options, run)
         report = replace(report, notes=(*report.notes, *chosen, *dict.fromkeys(matched)))
         if options.layers:  # the walk has sessions of its own; a Keras model is loaded once
@@ -135,23 +138,40 @@ def check(
 
 
 def _meant(
-    reference: Runtime, samples: Dataset, budget: Budget, options: CheckOptions
+    reference: Runtime,
+    samples: Dataset,
+    budget: Budget,
+    options: CheckOptions,
+    *,
+    quantized: bool,
 ) -> tuple[Budget, tuple[str, ...]]:
-    """The budget with the metric that labels mean and its drop, and what the user should know."""
-    toleranced = options.rtol is not None or options.atol is not None
-    metric = budget.metric
+    """The budget with the metric that labels mean and its drop, and what the user should know.
+
+    A float candidate for which nothing was asked has to be the same within rounding, which is
+    stricter: there the metric only informs.
+    """
     refuse_other_classes(reference.outputs, samples)
-    if metric is None and samples.label_names and not toleranced:
-        metric = budget.resolve(judged_by(reference, samples)).metric
+    if options.rtol is not None or options.atol is not None:
+        return budget, ()
+    asked = (budget.metric, budget.max_drop, budget.min_agreement, budget.min_sqnr)
+    only_informs = not quantized and all(one is None for one in asked)
+    metric = budget.metric
+    if metric is None and samples.label_names:
+        try:
+            metric = budget.resolve(judged_by(reference, samples)).metric
+        except DataError as error:
+            if not only_informs:
+                raise
+            return budget, (f"the labels are not looked at: {error}",)
     if metric is None and budget.max_drop is not None:
         raise DataError(
             "max_drop is in the unit of a metric of labelled samples, and the data have no labels "
             "that one follows from; without them --min-agreement and --min-sqnr judge"
         )
-    if metric is None or toleranced:
-        return replace(budget, metric=metric), ()
-    notes = () if budget.metric else (note_of_choice(metric),)
-    return replace(budget, metric=metric, max_drop=budget.drop), notes
+    if only_informs:
+        return replace(budget, metric=metric, max_drop=math.inf if metric else None), ()
+    notes = () if budget.metric else notes_of_choice(metric, samples)
+    return replace(budget, metric=metric, max_drop=budget.drop if metric else None), notes
 
 
 def _loaded(model: Any, keras: KerasOptions) -> Any:
@@ -206,7 +226,7 @@ def _compare(  # noqa: PLR0917
         if metric:
             other.metrics = open_metrics(metric, names, samples.label_names)
     quantized = any(other.runtime.quantized for other in others)
-    by_noise = float_rule_applies(rules, labelled=metric is not None, quantized=quantized)
+    by_noise = float_rule_applies(rules, labelled=bool(metric), quantized=quantized)
     probe = Probe() if by_noise else None
     size = min(fitting_batch(r, options.batch_size) for r in (first, *(o.runtime for o in others)))
     count = 0
@@ -230,6 +250,8 @@ def _compare(  # noqa: PLR0917
     )
     metrics = compare_metrics(metrics_of_reference, others, rules.max_drop, count, run.seed)
     passed, reason = judge(outputs, metrics, rules, quantized=quantized)
+    masked = dict.fromkeys(_note_of_mask(one) for one in outputs if one.mask)
+    informing = () if rules.max_drop is not None else tuple(map(_note_of_metric, metrics))
     return ParityReport(
         passed=passed,
         reason=reason,
@@ -238,7 +260,7 @@ def _compare(  # noqa: PLR0917
         samples=count,
         outputs=outputs,
         metrics=metrics,
-        notes=(*samples.notes, *dict.fromkeys(_note_of_mask(one) for one in outputs if one.mask)),
+        notes=(*samples.notes, *masked, *informing),
         placements=tuple(other.runtime.placement for other in others),
         verdict=_verdict(passed, metrics, rules),
     )
@@ -319,6 +341,13 @@ def _with_noise(output: OutputParity, noise: Noise | None) -> OutputParity:
     if noise is None or output.output not in noise.errors:
         return output
     return replace(output, noise=noise.errors[output.output], noise_method=noise.method)
+
+
+def _note_of_metric(metric: MetricParity) -> str:
+    return (
+        f"{metric.name} {metric.reference:.4f} → {metric.candidate:.4f} on {metric.provider}, "
+        "which only informs; --max-drop judges by it"
+    )
 
 
 def _note_of_mask(output: OutputParity) -> str:

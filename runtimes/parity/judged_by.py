@@ -45,9 +45,17 @@ def first_values(model: Runtime, samples: Dataset) -> dict[str, Array]:
     return {name: np.concatenate(pieces) for name, pieces in found.items()}
 
 
-def note_of_choice(metric: str) -> str:
-    """What a user is told of a metric that labels chose."""
-    return f"the labels judge by {metric.replace(',', ' and ')}; name another metric to change that"
+def notes_of_choice(metric: str | None, samples: Dataset) -> tuple[str, ...]:
+    """What a user is told of the metric that the labels of ``samples`` chose, or of none."""
+    if metric is not None:
+        chosen = metric.replace(",", " and ")
+        return (f"the labels judge by {chosen}; name another metric to change that",)
+    if samples.label_names:
+        return (
+            f"the folders of {samples.name} are no labels of this model's output: agreement and "
+            "SQNR judge; name a metric to use them",
+        )
+    return ()
 
 
 def fitting_batch(runtime: Runtime, wanted: int) -> int:

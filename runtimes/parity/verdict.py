@@ -137,21 +137,25 @@ def _judge_all_floors(
 
     A distribution or detections say so; without any among ``outputs``, any may be logits.
     """
-    known = any(has_answers(output) for output in outputs)
+    counting = that_agree(outputs)
     return [
-        _judge_floors(
-            output,
-            outputs,
-            min_agreement if has_answers(output) or not known or output.sqnr_db is None else None,
-            min_sqnr,
-        )
+        _judge_floors(output, outputs, min_agreement if output in counting else None, min_sqnr)
         for output in judged
     ]
 
 
-def has_answers(output: OutputParity) -> bool:
-    """Whether the output is known to hold answers that two models may agree on."""
-    return output.distribution or output.kind == "detections"
+def that_agree(outputs: Sequence[OutputParity]) -> tuple[OutputParity, ...]:
+    """Those of ``outputs`` whose agreement counts.
+
+    Distributions and detections hold answers, and so does what has no noise; without any of the
+    first two, any output may be logits.
+    """
+    known = any(one.distribution or one.kind == "detections" for one in outputs)
+    return tuple(
+        one
+        for one in outputs
+        if one.distribution or one.kind == "detections" or not known or one.sqnr_db is None
+    )
 
 
 def is_unsure(metric: MetricParity, allowed: float) -> bool:

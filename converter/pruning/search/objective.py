@@ -24,7 +24,7 @@ from runtimes.metrics.metric import Metric, drop, open_metric
 from runtimes.onnx_files.load_save import model_outputs
 from runtimes.parity.budget import Budget
 from runtimes.parity.output_error import OutputParity, ParityAccumulator
-from runtimes.parity.verdict import unlabelled
+from runtimes.parity.verdict import that_agree, unlabelled
 
 # Parts of the data over which a drop is spread, where a sample has no value by itself.
 _FOLDS = 10
@@ -173,7 +173,8 @@ def judge(
     results = [accumulator.result() for accumulator in parity.values()]
     problem = next((result.problem for result in results if result.problem), None)
     others = unlabelled(outputs, [one.output for one in metrics]) if metrics else ()
-    agreement = min((r.agreement for r in results if r.agreement is not None), default=None)
+    agreements = [one.agreement for one in that_agree(results) if one.agreement is not None]
+    agreement = min(agreements, default=None)
     if problem is not None:
         return Judgement(samples, None, (), agreement, -math.inf, problem)
     drops = [one.drop() for one in metrics]

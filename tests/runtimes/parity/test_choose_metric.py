@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from runtimes.data.dataset import Dataset
 from runtimes.errors import DataError
 from runtimes.keras_models.loss_meaning import Loss, loss_named
 from runtimes.parity.choose_metric import Judged, choose_metrics, refuse_other_classes
+from runtimes.parity.judged_by import notes_of_choice
 
 RNG = np.random.default_rng(0)
 FLOAT = np.dtype(np.float32)
@@ -163,3 +165,20 @@ def test_names_of_classes_must_be_those_of_the_output() -> None:
         refuse_other_classes([output(4)], judged(output(4), labels=names).data)
     two = np.array(["no", "yes"])[YES]
     refuse_other_classes([output(1)], judged(output(1), labels=two).data)
+
+
+def test_folders_of_images_need_not_be_labels(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image", reason="needs Pillow")
+    for place in range(4):
+        (tmp_path / "ab"[place % 2]).mkdir(exist_ok=True)
+        image.new("RGB", (4, 4)).save(tmp_path / "ab"[place % 2] / f"{place}.png")
+    data = Dataset.open(tmp_path)
+
+    def found(*shape: int) -> tuple[str, ...]:
+        return choose_metrics(Judged([output(*shape)], data, lambda _: np.zeros((1, *shape)), {}))
+
+    assert found(2) == ("top1",)
+    assert found(7, 7, 64) == ()
+    (note,) = notes_of_choice(None, data)
+    assert "are no labels of this model's output" in note
+    assert notes_of_choice(None, data.without_labels()) == ()
