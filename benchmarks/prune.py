@@ -35,6 +35,7 @@ import onnx_ir as ir
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
+from converter.compression.samples import resolve_budget  # noqa: E402
 from converter.passes import optimize  # noqa: E402
 from converter.pruning.groups.dependencies import find_dependencies  # noqa: E402
 from converter.pruning.ranking.importance import by_weight_norm  # noqa: E402
@@ -51,9 +52,9 @@ from converter.pruning.search.sensitivity import (  # noqa: E402
 )
 from converter.report.report import describe_machine  # noqa: E402
 from runtimes import Dataset, check, evaluate, profile  # noqa: E402
-from runtimes.onnx_files.load_save import model_inputs, model_outputs  # noqa: E402
+from runtimes.onnx_files.load_save import model_inputs  # noqa: E402
 from runtimes.onnx_graph.values import constant  # noqa: E402
-from runtimes.parity.budget import default_metric  # noqa: E402
+from runtimes.parity.budget import Budget  # noqa: E402
 
 SHARES = (0.75, 0.5, 0.35, 0.22, 0.15, 0.1)
 STEP = 0.75
@@ -148,9 +149,9 @@ def curve(path: Path, folder: Path, shares: Sequence[float]) -> list[dict[str, A
 
 
 def judged(method: str, whole: ir.Model, pruned: ir.Model, test: Dataset) -> dict[str, Any]:
-    """Top-1, or agreement with the whole model, and the speed-up over it."""
-    metric = default_metric(model_outputs(whole), test)
-    metric = metric or next((f"top1:{name}" for name in test.label_names if name), None)
+    """Top-1, or agreement with the whole model; and latency against it."""
+    meant = resolve_budget(whole, test, Budget())[0].metric
+    metric = meant.split(",")[0] if meant else None
     if metric is not None:
         figure = evaluate(pruned, test, metric, threads=1)
     else:

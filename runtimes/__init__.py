@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from runtimes.base import Array, Feed, TensorSpec
     from runtimes.data.batches import Batch
     from runtimes.data.dataset import Dataset
-    from runtimes.data.image_folder import ImageOptions
+    from runtimes.data.image_options import ImageOptions
     from runtimes.engines.open_runtime import open_runtime
     from runtimes.engines.ort_cuda import CudaOptions
     from runtimes.engines.runtime import Runtime
@@ -91,7 +91,7 @@ _HOME = {
     "evaluate": "runtimes.parity.check",
     "Batch": "runtimes.data.batches",
     "CudaOptions": "runtimes.engines.ort_cuda",
-    "ImageOptions": "runtimes.data.image_folder",
+    "ImageOptions": "runtimes.data.image_options",
     "Dataset": "runtimes.data.dataset",
     "BudgetError": "runtimes.errors",
     "ConversionError": "runtimes.errors",

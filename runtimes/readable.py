@@ -40,6 +40,11 @@ class ReadableReport:
         )
 
 
+def times(ratio: float) -> str:
+    """A ratio as ``1.23×``; one so small that this would be ``0.00×`` in two figures."""
+    return f"{ratio:.2f}×" if ratio >= 0.095 or not ratio else f"{ratio:.2g}×"
+
+
 def html_table(rows: Sequence[dict[str, str]]) -> str:
     """Cells by column as an HTML table; an empty string if there are no rows."""
     if not rows:

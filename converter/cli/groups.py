@@ -24,6 +24,7 @@ from converter.cli.options import (
     Seed,
     Signature,
     SignatureKey,
+    SkipBroken,
     Strict,
     Threads,
     Unsafe,
@@ -48,10 +49,13 @@ class ImageGroup:
     image_size: ImageSize = None
     image_scale: ImageScale = None
     image_offset: ImageOffset = None
+    skip_broken_images: SkipBroken = False
 
     def open(self, path: Path | None) -> Any:
         """The data at ``path``, with these options where it is a folder of images."""
-        return data_of(path, self.image_size, self.image_scale, self.image_offset)
+        return data_of(
+            path, self.image_size, self.image_scale, self.image_offset, self.skip_broken_images
+        )
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,8 @@ class BudgetGroup:
         """The budget that the options state."""
         from runtimes.parity.budget import Budget
 
-        return Budget(self.metric, self.max_drop, self.min_agreement, self.min_sqnr, self.strict)
+        metric = ",".join(self.metric) if self.metric else None
+        return Budget(metric, self.max_drop, self.min_agreement, self.min_sqnr, self.strict)
 
 
 @dataclass(frozen=True)

@@ -26,15 +26,27 @@ Eval = Annotated[
 ]
 ImageSize = Annotated[
     str | None,
-    typer.Option(help="Height and width that a folder's images are brought to: 224x224."),
+    typer.Option(
+        help="Height and width that a folder's images are brought to: 224x224.",
+        show_default="what the model takes",
+    ),
 ]
 ImageScale = Annotated[
     float | None, typer.Option(help="Pixel scale, for pixels of 0 to 255: 0.00392 gives 0 to 1.")
 ]
 ImageOffset = Annotated[float | None, typer.Option(help="Pixel offset, added after scaling.")]
+SkipBroken = Annotated[
+    bool,
+    typer.Option("--skip-broken-images", help="Leave out images of a folder that are damaged."),
+]
 Metric = Annotated[
-    str | None,
-    typer.Option(help="top1, top5, binary_accuracy, mae, mse, … or package.module:function."),
+    list[str] | None,
+    typer.Option(
+        help="top1, binary_accuracy, auc, r2, mae, … or package.module:function (of outputs and "
+        "labels, or y_true and y_pred); :OUTPUT behind it where there are several; repeatable. "
+        "Else the labels choose.",
+        show_default="what the labels mean",
+    ),
 ]
 MaxDrop = Annotated[
     float | None,
@@ -100,12 +112,18 @@ def custom_of(path: Path | None) -> dict[str, Any] | None:
     return load_custom_objects(path)
 
 
-def data_of(path: Path | None, size: str | None, scale: float | None, offset: float | None) -> Any:
+def data_of(
+    path: Path | None,
+    size: str | None,
+    scale: float | None,
+    offset: float | None,
+    skip_broken: bool = False,
+) -> Any:
     """The data as they are, or a folder of images with its options."""
-    if path is None or (size, scale, offset) == (None, None, None):
+    if path is None or ((size, scale, offset) == (None, None, None) and not skip_broken):
         return path
     from runtimes.data.dataset import Dataset
-    from runtimes.data.image_folder import ImageOptions
+    from runtimes.data.image_options import ImageOptions
     from runtimes.errors import DataError
 
     wanted = None
@@ -114,7 +132,8 @@ def data_of(path: Path | None, size: str | None, scale: float | None, offset: fl
         if len(parts) != 2 or not all(part.isdigit() for part in parts):
             raise DataError(f"--image-size {size!r} is not height and width such as 224x224")
         wanted = (int(parts[0]), int(parts[1]))
-    return Dataset.open(path, images=ImageOptions(size=wanted, scale=scale, offset=offset))
+    options = ImageOptions(size=wanted, scale=scale, offset=offset, skip_broken=skip_broken)
+    return Dataset.open(path, images=options)
 
 
 def sizes_of(option: str, text: str) -> tuple[int, ...]:

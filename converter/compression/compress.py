@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import onnx_ir as ir
 from converter.compression.attempts import Candidate, run_steps
 from converter.compression.decisions import Decisions, DecisionSource
 from converter.compression.judge import Judge
-from converter.compression.samples import open_judged
+from converter.compression.preprocessing import notes_of_preprocessing
+from converter.compression.samples import Samples, open_judged
 from converter.compression.steps import STEPS, StepContext
 from converter.passes import optimize
 from converter.report.analysis import analyze
@@ -22,6 +23,9 @@ from converter.report.report import REPORT_NAME, Report, files_not_reported
 from runtimes.atomic_files import atomic_folder, file_digests
 from runtimes.engines.open_runtime import is_keras
 from runtimes.errors import DataError
+from runtimes.keras_models.compiled_loss import losses_of
+from runtimes.keras_models.loss_meaning import Loss
+from runtimes.keras_models.own_preprocessing import own_scaling
 from runtimes.onnx_files.load_save import (
     load_model,
     model_outputs,
@@ -29,7 +33,7 @@ from runtimes.onnx_files.load_save import (
     write_model,
 )
 from runtimes.options import KerasOptions, RunOptions, flat_options
-from runtimes.parity.budget import Budget, search_floors
+from runtimes.parity.budget import Budget, search_floors, without_labels
 
 
 @dataclass(frozen=True)
@@ -113,9 +117,12 @@ def compress(
     with atomic_folder(output, **place) as folder:
         run.tell("exporting")
         reference = folder / "fp32.onnx"
-        fp32 = _reference(model, reference, keras)
+        origin = _reference(model, reference, keras)
+        fp32 = origin.graph
         refuse_nan_weights(fp32, str(getattr(model, "name", None) or model))
-        samples, budget, labels = open_judged(fp32, data, evaluate_on, budget, run.seed)
+        samples, budget, labels = open_judged(
+            fp32, data, evaluate_on, budget, run.seed, origin.losses
+        )
         judge = Judge(reference, samples.evaluation, budget, options.provider, run)
         run.tell("measuring fp32")
         baseline = judge.baseline()
@@ -126,7 +133,7 @@ def compress(
         context = StepContext(
             samples.calibration,
             run,
-            budget,
+            without_labels(budget, model_outputs(fp32), samples.evaluation, samples.calibration),
             search_floors(model_outputs(fp32), samples.evaluation, budget),
             quantizes="quantize" in options.steps,
             decisions=decisions or Decisions(),
@@ -156,7 +163,7 @@ def compress(
             baseline=baseline,
             steps=reports,
             result=best.measured,
-            notes=(*doubted, *samples.notes),
+            notes=(*doubted, *samples.notes, *origin.notes(samples)),
             insight=insight,
         )
         (folder / "report.html").write_text(to_html(report), encoding="utf-8")
@@ -165,18 +172,33 @@ def compress(
     return report
 
 
-def _reference(model: Any, path: Path, keras: KerasOptions) -> ir.Model:
+@dataclass(frozen=True)
+class _Origin:
+    """The fp32 graph, and what only the Keras model tells: losses by output, its own scaling."""
+
+    graph: ir.Model
+    losses: Mapping[str, Loss] = field(default_factory=dict)
+    scaling: tuple[str, ...] | None = None
+
+    def notes(self, samples: Samples) -> tuple[str, ...]:
+        """What the user should know of images next to the model; nothing where it tells nothing."""
+        if self.scaling is None:
+            return ()
+        return notes_of_preprocessing(samples.evaluation, self.scaling)
+
+
+def _reference(model: Any, path: Path, keras: KerasOptions) -> _Origin:
     """The fp32 graph, exported and proven or read and cleaned, and its file."""
     if isinstance(model, ir.Model) or not is_keras(model):
         graph = optimize(load_model(model).clone())
         write_model(graph, path)
-        return graph
+        return _Origin(graph)
     from converter.export.convert import export_to
     from converter.export.sources import load_source
 
     live, keras_signature = load_source(model, **keras.to_dict())
     graph, _ = export_to(path, live, keras_signature)
-    return graph
+    return _Origin(graph, losses_of(live), own_scaling(live))
 
 
 def _ship(path: Path, folder: Path) -> None:

@@ -132,8 +132,9 @@ def _near(
     budget: Budget,
 ) -> tuple[ir.Model, DedupeReport]:
     """The model with near duplicates merged if that is inside the budget, else ``exact``."""
+    from converter.compression.samples import resolve_budget
     from runtimes.data.dataset import Dataset
-    from runtimes.onnx_files.load_save import model_inputs, model_outputs
+    from runtimes.onnx_files.load_save import model_inputs
     from runtimes.parity.check import check
 
     candidate = exact.clone()
@@ -141,7 +142,7 @@ def _near(
     if not merged:
         return exact, replace(report, notes=(f"no two weights are within {tolerance:g}",))
     dataset = Dataset.open(data, inputs=model_inputs(exact))
-    budget = budget.resolve(model_outputs(exact), dataset)
+    budget, _ = resolve_budget(exact, dataset, budget)
     with scratch_folder() as folder:
         paths = [folder / name for name in ("exact.onnx", "near.onnx")]
         for model, path in zip((exact, candidate), paths, strict=True):

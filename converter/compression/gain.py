@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from runtimes.profiling.report import NOISE_MARGIN, ProfileReport
+from runtimes.readable import times
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,6 @@ class Gain:
 
     def __str__(self) -> str:
         if len(self.speedups) == 1:
-            return f"{self.share:.2f}× the size, {self.speedups[0][1]:.2f}× as fast"
-        ratios = ", ".join(f"{ratio:.2f}× at batch {batch}" for batch, ratio in self.speedups)
-        return f"{self.share:.2f}× the size, as fast as {ratios}"
+            return f"{times(self.share)} the size, {times(self.speedups[0][1])} as fast"
+        ratios = ", ".join(f"{times(ratio)} at batch {batch}" for batch, ratio in self.speedups)
+        return f"{times(self.share)} the size, as fast as {ratios}"

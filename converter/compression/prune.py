@@ -32,7 +32,7 @@ from runtimes.onnx_files.load_save import (
     save_model,
 )
 from runtimes.options import RunOptions, flat_options
-from runtimes.parity.budget import Budget
+from runtimes.parity.budget import Budget, without_labels
 from runtimes.parity.check import check
 from runtimes.parity.report import ParityReport
 from runtimes.profiling.profile import ProfileReport, profile
@@ -115,8 +115,11 @@ def prune(
     calibration, evaluation, notes, budget = _samples(
         reference, data, evaluate_on, budget, run.seed
     )
+    search = budget
+    if calibration is not None and evaluation is not None:
+        search = without_labels(budget, model_outputs(reference), evaluation, calibration)
     how = PruneOptions(target, plan, run.threads, run.seed)
-    pruned = prune_model(reference, calibration, budget, options=how, progress=run.tell)
+    pruned = prune_model(reference, calibration, search, options=how, progress=run.tell)
     run.tell("judging the pruned model")
     if pruned.report.kept and evaluation is not None:
         pruned = _judge_all(reference, pruned, evaluation, budget, how)
@@ -191,7 +194,7 @@ def _judge_exact(
     reference: ir.Model, pruned: Pruned, evaluation: Dataset | None, options: PruneOptions
 ) -> tuple[ir.Model, PruningReport]:
     """The exact part, if it changes nothing on the data or else on random numbers."""
-    data: Any = evaluation
+    data: Any = None if evaluation is None else evaluation.without_labels()
     if data is None:
         data = made_up_inputs(model_inputs(reference), _MADE_UP_SAMPLES, options.seed).feed
     parity = check(reference, pruned.exact, data, threads=options.threads)
@@ -213,7 +216,7 @@ def _samples(
     if evaluate_on is not None:
         evaluation = Dataset.open(evaluate_on, inputs=model_inputs(model))
         notes = evaluation.notes
-    budget, _ = resolve_budget(model_outputs(model), evaluation, budget)
+    budget, _ = resolve_budget(model, evaluation, budget)
     return None, evaluation, notes, budget
 
 

@@ -18,7 +18,6 @@ from quantizers.report import QuantizationReport
 from quantizers.rewrites.prepare import refuse_quantized
 from quantizers.static import quantize_model
 from runtimes.atomic_files import refuse_existing
-from runtimes.data.dataset import Dataset
 from runtimes.errors import BudgetError
 from runtimes.onnx_files.load_save import (
     ModelSource,
@@ -110,7 +109,7 @@ def quantize(
     refuse_nan_weights(source, str(model) if source is not model else "the model")
     simplified = optimize(source.clone())
     samples, resolved, _ = open_judged(simplified, data, evaluate_on, budget, run.seed)
-    notes = (*samples.notes, *_note_of_metric(budget, resolved, samples.evaluation))
+    notes = samples.notes
     judge = _Judge(simplified, samples, resolved, run)
     quantized, report = quantize_model(
         simplified,
@@ -189,17 +188,6 @@ def _quantize_options(
         precisions=precisions,
     )
     return with_effort(plain, options.effort)
-
-
-def _note_of_metric(asked: Budget, resolved: Budget, evaluation: Dataset) -> tuple[str, ...]:
-    """What the labels were taken to mean, where the user did not say."""
-    if asked.metric is not None:
-        return ()
-    if resolved.metric is not None:
-        return (f"the labels judge by {resolved.metric}; name another metric to change that",)
-    if evaluation.label_names:
-        return ("no metric could be inferred from the labels: agreement and SQNR judge",)
-    return ()
 
 
 def _replay(report: QuantizationReport, parity: ParityReport, *, kept: bool) -> QuantizationReport:

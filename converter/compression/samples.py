@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import onnx_ir as ir
 
-from runtimes.base import TensorSpec
+from runtimes.base import Array, TensorSpec
 from runtimes.data.dataset import Dataset
 from runtimes.engines.batching import refuse_other_axes
+from runtimes.engines.ort import OrtRuntime
 from runtimes.errors import DataError
+from runtimes.keras_models.loss_meaning import Loss
 from runtimes.onnx_files.load_save import model_inputs, model_outputs
 from runtimes.parity.budget import Budget
+from runtimes.parity.choose_metric import Judged, refuse_other_classes
+from runtimes.parity.judged_by import first_values, notes_of_choice
 from runtimes.parity.plausibility import JudgedLabels, judged_labels
 
 # Share of one data set that calibrates: half, so that the other half judges as well as it can.
@@ -51,29 +56,62 @@ def open_samples(data: Any, evaluate_on: Any, inputs: Sequence[TensorSpec], seed
     return Samples(first, second, (note, *calibration.notes))
 
 
-def open_judged(
-    model: ir.Model, data: Any, evaluate_on: Any, budget: Budget, seed: int
+def open_judged(  # noqa: PLR0917
+    model: ir.Model,
+    data: Any,
+    evaluate_on: Any,
+    budget: Budget,
+    seed: int,
+    losses: Mapping[str, Loss] = MappingProxyType({}),
 ) -> tuple[Samples, Budget, JudgedLabels]:
     """``open_samples`` for ``model``, and what ``resolve_budget`` makes of those that judge.
 
-    Raises ``ModelError`` where samples are not on the first axis.
+    ``losses``: what it was trained with, by output. Raises ``ModelError`` where samples are not on
+    the first axis.
     """
     inputs, outputs = model_inputs(model), model_outputs(model)
     refuse_other_axes(inputs, outputs, "the model")
     samples = open_samples(data, evaluate_on, inputs, seed)
-    return samples, *resolve_budget(outputs, samples.evaluation, budget)
+    asked = budget
+    budget, labels = resolve_budget(model, samples.evaluation, budget, losses)
+    if asked.metric is None:
+        chosen = notes_of_choice(budget.metric, samples.evaluation)
+        samples = replace(samples, notes=(*samples.notes, *chosen))
+    return samples, budget, labels
 
 
 def resolve_budget(
-    outputs: Sequence[TensorSpec], evaluation: Dataset | None, budget: Budget
+    model: ir.Model,
+    evaluation: Dataset | None,
+    budget: Budget,
+    losses: Mapping[str, Loss] = MappingProxyType({}),
 ) -> tuple[Budget, JudgedLabels]:
     """The budget as it is meant for these data, and the labels that it judges by.
 
-    Raises ``DataError`` where the labels name no class: a budget in them would judge nothing.
+    Raises ``DataError`` where no metric follows from the labels, and where they name no class: a
+    budget in them would judge nothing.
     """
-    budget = budget.resolve(outputs, evaluation)
+    outputs = model_outputs(model)
+    judged = None
+    if evaluation is not None:
+        refuse_other_classes(outputs, evaluation)
+        judged = Judged(outputs, evaluation, _look(model, evaluation), losses)
+    budget = budget.resolve(judged)
     labels = judged_labels(outputs, evaluation, budget.metric)
     if evaluation is not None:
         for doubt in labels.doubts():
             raise DataError(f"{evaluation.name}: {doubt}")
     return budget, labels
+
+
+def _look(model: ir.Model, samples: Dataset) -> Callable[[str], Array]:
+    """Runs the model where the labels alone do not say what an output is."""
+    seen: dict[str, Array] = {}
+
+    def look(output: str) -> Array:
+        if not seen:
+            with OrtRuntime(model) as runtime:
+                seen.update(first_values(runtime, samples))
+        return seen[output]
+
+    return look

@@ -22,6 +22,7 @@ from runtimes.data.dataset import Dataset
 from runtimes.errors import DataError
 from runtimes.parity.budget import Budget
 from runtimes.progress import Progress, silent
+from runtimes.readable import times
 
 # Work grows with samples times multiply-adds; beyond this, more samples teach little.
 _MOST_SAMPLES = 1024
@@ -140,8 +141,8 @@ def _reason(found: Found, before: Cost, after: Cost, gone: int) -> str:
         return _why_nothing(found)
     branches = f"{gone} residual branch{'es' if gone > 1 else ''} gone, " if gone else ""
     return branches + (
-        f"{before.macs / max(1, after.macs):.2f}× fewer multiply-adds, "
-        f"{before.parameters / max(1, after.parameters):.2f}× fewer parameters"
+        f"{times(max(1, before.macs) / max(1, after.macs))} fewer multiply-adds, "
+        f"{times(max(1, before.parameters) / max(1, after.parameters))} fewer parameters"
     )
 
 

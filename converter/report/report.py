@@ -14,7 +14,7 @@ from typing import Any
 
 from converter.report.analysis import Insight
 from runtimes.atomic_files import foreign_files
-from runtimes.readable import ReadableReport
+from runtimes.readable import ReadableReport, times
 from runtimes.version import own_version
 
 REPORT_NAME = "report.json"
@@ -155,20 +155,20 @@ class Report(ReadableReport):
 def summary(report: Report) -> str:
     """One sentence: how much smaller, how much faster, and at what loss."""
     size = report.baseline.size_bytes / max(report.result.size_bytes, 1)
-    parts = [f"{size:.2f}× smaller" if size > 1.005 else "no smaller"]
+    parts = [f"{times(size)} smaller" if size > 1.005 else "no smaller"]
     if report.result.speedup is not None:
-        parts.append(f"{report.result.speedup:.2f}× as fast as fp32")
+        parts.append(f"{times(report.result.speedup)} as fast as fp32")
     before, after, agreement = report.baseline.metric, report.result.metric, report.result.agreement
     if report.metric_name is not None and before is not None and after is not None:
-        parts.append(f"{report.metric_name} {before:.4g} → {after:.4g}")
+        parts.append(f"{metric_title(report)} {before:.4g} → {after:.4g}")
     elif agreement is not None:
         parts.append(f"agrees with fp32 on {agreement:.2%} of the samples")
     return ", ".join(parts) + "."
 
 
 def metric_title(report: Report) -> str:
-    """The title of the column with the metric."""
-    return report.metric_name or "agreement"
+    """What the column ``metric`` holds: of several metrics the first."""
+    return (report.metric_name or "agreement").split(",")[0]
 
 
 def files_not_reported(folder: Path) -> Iterator[str]:
@@ -218,7 +218,7 @@ def cells(found: Measured | None, report: Report) -> list[str]:
     judged = found.agreement if report.metric_name is None else found.metric
     return [
         f"{found.size_bytes / 1024:,.1f} KiB",
-        f"{share:.2f}×",
+        times(share),
         "" if found.latency_ms is None else f"{found.latency_ms:.3f} ms",
         "" if found.speedup is None else _speedup(found),
         "" if judged is None else f"{judged:.4f}",
@@ -227,6 +227,7 @@ def cells(found: Measured | None, report: Report) -> list[str]:
 
 
 def _speedup(found: Measured) -> str:
+    speedup = times(found.speedup or 0.0)
     if found.speedup_low is None or found.speedup_high is None:
-        return f"{found.speedup:.2f}×"
-    return f"{found.speedup:.2f}× ({found.speedup_low:.2f} to {found.speedup_high:.2f})"
+        return speedup
+    return f"{speedup} ({found.speedup_low:.2f} to {found.speedup_high:.2f})"

@@ -23,6 +23,7 @@ from quantizers.weights.codes import Memory, WeightCodes, quantize_weights
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
 from runtimes.parity.check import check
+from runtimes.parity.verdict import that_agree
 
 _SAMPLES_OF_SCORE = 192
 
@@ -148,22 +149,17 @@ def score(
     found = check(
         reference,
         model,
-        spread(data, samples, seed=1),
+        spread(data, samples, seed=1).without_labels(),
         min_agreement=0.0,
         min_sqnr=-math.inf,
         threads=options.threads,
     )
     if any(output.problem for output in found.outputs):
         return Score(-math.inf, 0.0, found.samples)
-    known = any(output.distribution for output in found.outputs)
     return Score(
         min((o.sqnr_db for o in found.outputs if o.sqnr_db is not None), default=math.inf),
         min(
-            (
-                o.agreement
-                for o in found.outputs
-                if o.agreement is not None and (o.distribution or not known or o.sqnr_db is None)
-            ),
+            (o.agreement for o in that_agree(found.outputs) if o.agreement is not None),
             default=1.0,
         ),
         found.samples,

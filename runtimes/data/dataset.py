@@ -12,7 +12,15 @@ import numpy as np
 from runtimes.base import Array, TensorSpec
 from runtimes.data.batches import Batch, by_shape
 from runtimes.data.binding import check_array, check_finite, convert, is_label, match_inputs
-from runtimes.data.image_folder import ImageFolder, ImageOptions
+from runtimes.data.class_names import (
+    ClassNames,
+    class_names,
+    label_columns,
+    numbered,
+    numbering,
+)
+from runtimes.data.image_folder import ImageFolder
+from runtimes.data.image_options import ImageOptions
 from runtimes.data.iterables import (
     SINGLE,
     as_array,
@@ -33,7 +41,9 @@ class Dataset:
     memory-mapped, compressed ones are inflated piece by piece, iterables are iterated.
     ``name`` says where the data come from, ``notes`` what was done to them that the user
     should know (casts, splits). ``label_names`` are the outputs that have labels, ``""`` for
-    the plain ``labels`` array.
+    the plain ``labels`` array; ``class_names`` those of them that were names of classes, which
+    have become indices, in their order. ``implied_labels``: nobody gave them, they are the
+    folders that images lie in.
     """
 
     def __init__(
@@ -43,6 +53,8 @@ class Dataset:
         indices: Array | None = None,
         inputs: Sequence[TensorSpec] | None = None,
         notes: Sequence[str] = (),
+        classes: ClassNames | None = None,
+        labelled: bool = True,
     ) -> None:
         self._source = source
         self._indices = indices
@@ -50,12 +62,20 @@ class Dataset:
         wanted = {spec.name for spec in self._inputs or ()}
         arrays = [c for c in source.columns if not is_label(c.name) or c.name in wanted]
         labels = [c for c in source.columns if c not in arrays]
+        if not labelled:
+            labels = []
+        if classes is None:
+            text = [c.name for c in labels if c.dtype.kind in "OUS"]
+            classes = {name: class_names(source, name) for name in text}
+            notes = (*notes, *(numbering(name, classes[name]) for name in text))
         for label in labels:
-            if label.dtype.kind not in "biuf":
+            if label.dtype.kind not in "biufOUS":
                 raise DataError(
                     f"{source.name}: {label.name!r} holds {label.dtype.name}, not numbers; "
                     "give classes by their index"
                 )
+        self._classes = classes
+        self._labelled = labelled
         self._labels = {c.name: c.name.removeprefix("labels").removeprefix(":") for c in labels}
         casts: list[str] = []
         if not arrays and self._inputs is not None:
@@ -71,7 +91,9 @@ class Dataset:
         self.name = source.name
         self.input_names = tuple(self._arrays)
         self.label_names = tuple(self._labels.values())
-        self.notes = (*notes, *casts)
+        self.class_names = {self._labels[name]: classes[name] for name in classes if labelled}
+        self.implied_labels = bool(self._labels) and getattr(source, "implied_labels", False)
+        self.notes = tuple(dict.fromkeys((*notes, *getattr(source, "notes", ()), *casts)))
 
     @classmethod
     def open(
@@ -101,6 +123,11 @@ class Dataset:
     def num_samples(self) -> int | None:
         """Number of samples, or None for an iterable that does not say."""
         return self._source.num_samples if self._indices is None else len(self._indices)
+
+    @property
+    def images(self) -> ImageOptions | None:
+        """How images become arrays here, where the data are a folder of them."""
+        return self._source.options if isinstance(self._source, ImageFolder) else None
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """Yield the samples, ``batch_size`` at a time, in order where they have one shape.
@@ -144,8 +171,29 @@ class Dataset:
             # An element that lacks an axis is one sample: a tf.data.Dataset without batch().
             if ranks == wanted:
                 source = source.as_samples()
-        notes = self.notes if self._inputs is None else ()
-        return Dataset(source, indices=self._indices, inputs=specs, notes=notes)
+        if isinstance(source, ImageFolder) and len(specs) == 1:
+            source = source.for_input(specs[0])
+        notes = self.notes if self._inputs is None else self._notes_of_classes()
+        return self._like(source, self._indices, specs, notes)
+
+    def without_labels(self) -> Dataset:
+        """The same samples, as if nobody knew what they are."""
+        return self._like(self._source, self._indices, self._inputs, self.notes, labelled=False)
+
+    def all_labels(self, output: str) -> Array:
+        """The labels of ``output`` (one of ``label_names``) of all samples.
+
+        Samples of several shapes keep what they have in common: they are one row of elements.
+        """
+        key = next(name for name, one in self._labels.items() if one == output)
+        pieces = label_columns(self._source, key)
+        if len({piece.shape[1:] for piece in pieces}) > 1:
+            pieces = [batch.labels[output].reshape(-1) for batch in self.batches(256)]
+            return np.concatenate(pieces)
+        whole = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        chosen = whole if self._indices is None else whole[self._indices]
+        positions = np.arange(len(whole)) if self._indices is None else self._indices
+        return self._label_values(key, chosen, positions)
 
     def split(self, fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
         """Split into two parts that share no sample: ``fraction`` of them, and the rest.
@@ -196,9 +244,31 @@ class Dataset:
         return self._choose(self._all_indices(count), None)
 
     def _choose(self, indices: Array, note: str | None) -> Dataset:
-        chosen = Dataset(self._source, indices=indices, inputs=self._inputs)
-        chosen.notes = (*self.notes, *([note] if note else []))
+        notes = (*self.notes, *([note] if note else []))
+        chosen = self._like(self._source, indices, self._inputs, ())
+        chosen.notes = notes
         return chosen
+
+    def _notes_of_classes(self) -> tuple[str, ...]:
+        return tuple(numbering(name, names) for name, names in self._classes.items())
+
+    def _like(
+        self,
+        source: Source,
+        indices: Array | None,
+        inputs: Sequence[TensorSpec] | None,
+        notes: Sequence[str],
+        labelled: bool | None = None,
+    ) -> Dataset:
+        """Another view of the samples, whose names of classes are numbered as here."""
+        return Dataset(
+            source,
+            indices=indices,
+            inputs=inputs,
+            notes=notes,
+            classes=self._classes,
+            labelled=self._labelled if labelled is None else labelled,
+        )
 
     def _all_indices(self, limit: int | None = None) -> Array:
         """The positions of the samples, counted by reading where the source does not say."""
@@ -226,9 +296,14 @@ class Dataset:
             feed[spec.name] = values
         labels = {}
         for key, output in self._labels.items():
-            check_finite(columns[key], key, indices, self.name)
-            labels[output] = columns[key]
+            labels[output] = self._label_values(key, columns[key], indices)
         return Batch(feed, labels, indices)
+
+    def _label_values(self, key: str, values: Array, indices: Array) -> Array:
+        if key in self._classes:
+            return numbered(values, self._classes[key])
+        check_finite(values, key, indices, self.name)
+        return values
 
 
 _ANY: np.dtype[Any] = np.dtype(np.void)

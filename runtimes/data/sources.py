@@ -64,6 +64,10 @@ class ArraySource:
             if self._release:
                 self._release()
 
+    def whole_column(self, key: str) -> Array:
+        """One column of all samples, without reading the others."""
+        return self._arrays[key]
+
 
 class StreamSource:
     """Chunks of any size, in the same order each time ``chunks`` is called.

@@ -13,6 +13,7 @@ from typing import Any
 
 from runtimes.atomic_files import scratch_folder
 from runtimes.errors import ConversionError, KilnxError, ModelError, first_line
+from runtimes.keras_models.compiled_loss import note_loss
 from runtimes.keras_models.embedded_code import code_in, with_own_functions
 from runtimes.keras_models.saved_config import SavedConfig
 from runtimes.keras_models.sequential_batch import mark_trained
@@ -66,6 +67,7 @@ def load_file(
         load_weights(model, weights or path)
     if saved.compiled:
         mark_trained(model)
+        note_loss(model, saved.config.get("compile_config"))
     return model
 
 

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
-from importlib import import_module
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -20,6 +16,9 @@ from runtimes.metrics.confidence import (
     paired_proportions,
     paired_statistic,
 )
+from runtimes.metrics.determination import Determination
+from runtimes.metrics.functions import FunctionMetric, load_function
+from runtimes.metrics.labelled_output import labelled_output, no_labels
 from runtimes.metrics.scores import (
     absolute_error,
     binary_correct,
@@ -76,7 +75,7 @@ _MEANS: Mapping[str, tuple[Score, bool]] = {
     "mse": (squared_error, False),
 }
 
-METRIC_NAMES = (*_MEANS, "auc", "pearson")
+METRIC_NAMES = (*_MEANS, "r2", "auc", "pearson")
 """The metrics that kilnx has; others are functions of the user's."""
 
 
@@ -84,27 +83,53 @@ def open_metric(name: str, outputs: Sequence[str], labels: Sequence[str]) -> Met
     """Start a metric on the output that has labels.
 
     ``name``: ``top1``, ``top5``, ``binary_accuracy`` (a probability against 0.5),
-    ``binary_accuracy_logits`` (a logit against 0), ``auc``, ``pearson`` (correlation),
+    ``binary_accuracy_logits`` (a logit against 0), ``auc``, ``pearson`` (correlation), ``r2``,
     ``mae``, ``mse``, each optionally with ``:<output>``; or ``package.module:function``, a
     function of all outputs and labels (dicts of arrays, or the arrays where there is only one)
-    that gives a float; higher is better unless its attribute ``higher_is_better`` is False. For
+    that gives a float, in scikit-learn's order where its first parameter is ``y_true`` or the
+    like. Whether more of it is better, ``higher_is_better`` finds out. For
     it alone all outputs are kept in memory. ``outputs`` and ``labels`` are the names of the
     model's outputs and of the labels. Raises ``DataError`` for an unknown name and where no
     labels, or too many, fit.
     """
     base, _, rest = name.partition(":")
     if base not in METRIC_NAMES:
-        function = _load_function(name)
+        function = load_function(name, METRIC_NAMES)
         if not labels:
-            raise _no_labels(name)
-        return _FunctionMetric(name, function)
-    output, key = _labelled_output(name, rest, outputs, labels)
+            raise no_labels(name)
+        return FunctionMetric(name, function)
+    output, key = labelled_output(name, rest, outputs, labels)
+    if base == "r2":
+        return Determination(name, output, key)
     if base == "auc":
         return _AreaUnderCurve(name, output, key)
     if base == "pearson":
         return _Correlation(name, output, key)
     score, higher_is_better = _MEANS[base]
     return _MeanMetric(name, higher_is_better, score, output, key)
+
+
+CLASS_METRICS = frozenset(("top1", "top5", "binary_accuracy", "binary_accuracy_logits", "auc"))
+"""Metrics for which noise costs nothing as long as the answers stay."""
+
+
+def open_metrics(names: str, outputs: Sequence[str], labels: Sequence[str]) -> tuple[Metric, ...]:
+    """Start every metric of ``names``, which have commas between, as ``open_metric`` does.
+
+    Raises ``DataError`` for two metrics of one output: only one can be the budget of it.
+    """
+    metrics = tuple(open_metric(name.strip(), outputs, labels) for name in names.split(","))
+    for place, metric in enumerate(metrics):
+        for other in metrics[:place]:
+            if metric.output == other.output or None in {metric.output, other.output}:
+                where = f"the output {metric.output or other.output!r}"
+                if metric.output is None and other.output is None:
+                    where = "all outputs"
+                raise DataError(
+                    f"{other.name!r} and {metric.name!r} both judge {where}; a budget is of one "
+                    "metric for each output"
+                )
+    return metrics
 
 
 def drop(reference: float, candidate: float, *, higher_is_better: bool) -> float:
@@ -240,125 +265,3 @@ class _Correlation:
         spread = (n * xx - x * x) * (n * yy - y * y)
         least = 1e-12 * (n * xx) * (n * yy)  # below that, differences are rounding
         return float((n * xy - x * y) / math.sqrt(spread)) if spread > least else math.nan
-
-
-class _FunctionMetric:
-    """A function of the user's, called once with everything."""
-
-    def __init__(self, name: str, function: Callable[..., Any]) -> None:
-        self.name = name
-        self.output: str | None = None
-        self.higher_is_better = bool(getattr(function, "higher_is_better", True))
-        self._function = function
-        self._outputs: dict[str, list[Array]] = {}
-        self._labels: dict[str, list[Array]] = {}
-
-    def update(
-        self, outputs: Mapping[str, Array], labels: Mapping[str, Array], indices: Array
-    ) -> None:
-        for kept, batch in ((self._outputs, outputs), (self._labels, labels)):
-            for key, array in batch.items():
-                kept.setdefault(key, []).append(array)
-
-    def value(self) -> float:
-        return self._of(slice(None))
-
-    def scores(self) -> None:
-        return None
-
-    def resampled(self, places: Array) -> float:
-        try:
-            return self._of(places)
-        except DataError:
-            return math.nan
-
-    def _of(self, places: Any) -> float:
-        arguments = []
-        for kept in (self._outputs, self._labels):
-            whole = {key: np.concatenate(arrays)[places] for key, arrays in kept.items()}
-            arguments.append(whole if len(whole) > 1 else next(iter(whole.values())))
-        try:
-            value = float(self._function(*arguments))
-        except Exception as error:
-            raise DataError(
-                f"the metric {self.name!r} failed: {type(error).__name__}: {error}"
-            ) from error
-        if not math.isfinite(value):
-            raise DataError(f"the metric {self.name!r} gave {value}, not a finite number")
-        return value
-
-
-def _labelled_output(
-    metric: str, wanted: str, outputs: Sequence[str], labels: Sequence[str]
-) -> tuple[str, str]:
-    """The output that the metric judges and the key of its labels."""
-    if not labels:
-        raise _no_labels(metric)
-    if wanted and wanted not in outputs:
-        raise DataError(
-            f"the metric {metric!r} names the output {wanted!r}; the model has {_listed(outputs)}"
-        )
-    if wanted in labels and wanted:
-        return wanted, wanted
-    named = [label for label in labels if label]
-    if wanted and (named or len(labels) != 1):
-        raise DataError(f"there are no labels 'labels:{wanted}' for the metric {metric!r}")
-    if wanted:
-        return wanted, ""
-    if len(labels) > 1:
-        raise DataError(
-            f"there are labels for several outputs ({_listed(labels)}); "
-            f"say which one the metric judges: {metric}:{named[0]}"
-        )
-    if named and named[0] not in outputs:
-        raise DataError(
-            f"the labels 'labels:{named[0]}' belong to no output; the model has {_listed(outputs)}"
-        )
-    if named:
-        return named[0], named[0]
-    if len(outputs) > 1:
-        raise DataError(
-            f"the model has the outputs {_listed(outputs)}; say which one the labels are for: "
-            f"name the array 'labels:{outputs[0]}', or the metric {metric}:{outputs[0]}"
-        )
-    return outputs[0], ""
-
-
-def _no_labels(metric: str) -> DataError:
-    return DataError(
-        f"the metric {metric!r} needs labels: an array 'labels' or 'labels:<output>' in the data"
-    )
-
-
-def _load_function(name: str) -> Callable[..., Any]:
-    module, _, attribute = name.partition(":")
-    if not attribute:
-        raise DataError(
-            f"there is no metric {name!r}; there are {', '.join(METRIC_NAMES)}, "
-            "and package.module:function for one of your own"
-        )
-    try:
-        with _working_folder_importable():
-            function = getattr(import_module(module), attribute)
-    except ImportError as error:
-        raise DataError(f"the metric {name!r} cannot be imported: {error}") from error
-    except AttributeError as error:
-        raise DataError(f"the metric {name!r}: {module} has no {attribute!r}") from error
-    if not callable(function):
-        raise DataError(f"the metric {name!r} is not a function")
-    return function  # type: ignore[no-any-return]
-
-
-@contextmanager
-def _working_folder_importable() -> Any:
-    """The user's own module lies where the command is run, which a console script leaves out."""
-    folder = str(Path.cwd())
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(repr(name) for name in names)

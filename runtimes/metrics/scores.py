@@ -58,7 +58,7 @@ def squared_error(output: Array, labels: Array, indices: Array) -> Array:
 def product_sums(output: Array, labels: Array) -> Array:
     """Of each sample: how many elements, Σx, Σy, Σx², Σy², Σxy, [samples, 6] in float64."""
     x = output.astype(np.float64).reshape(len(output), -1)
-    y = _fitted(output, labels).astype(np.float64).reshape(len(output), -1)
+    y = fitted(output, labels).astype(np.float64).reshape(len(output), -1)
     count = np.full(len(x), x.shape[1], np.float64)
     return np.stack(
         [count, x.sum(1), y.sum(1), (x * x).sum(1), (y * y).sum(1), (x * y).sum(1)], axis=1
@@ -91,6 +91,8 @@ def class_indices(output: Array, labels: Array, indices: Array) -> Array:
             f"the output {list(output.shape)} has no classes along its last axis; "
             "for one probability or logit use binary_accuracy or binary_accuracy_logits"
         )
+    if labels.dtype.kind == "b":
+        labels = labels.astype(np.int8)
     if labels.shape == output.shape:
         return np.asarray(np.argmax(labels, axis=-1))
     if labels.shape == (*output.shape[:-1], 1):
@@ -106,7 +108,32 @@ def class_indices(output: Array, labels: Array, indices: Array) -> Array:
     return labels.astype(np.int64)
 
 
+def classes_last(output: Array, labels: Array) -> tuple[Array, Array]:
+    """Output and labels with the axis of classes last, which may be the second (channels first).
+
+    The shape of class indices says where it is; of one-hot labels, the axis along which they sum
+    to one.
+    """
+    if output.ndim < 3:
+        return output, labels
+    if labels.shape == output.shape:
+        sums = [np.asarray(labels.sum(axis=axis)) for axis in (-1, 1)]
+        if bool((np.abs(sums[0] - 1) > 1e-3).any()) and bool((np.abs(sums[1] - 1) <= 1e-3).all()):
+            return np.moveaxis(output, 1, -1), np.moveaxis(labels, 1, -1)
+        return output, labels
+    last = (*output.shape[:-1],)
+    if labels.shape in {last, (*last, 1)}:
+        return output, labels
+    first = (output.shape[0], *output.shape[2:])
+    if labels.shape == (first[0], 1, *first[1:]):
+        labels = labels[:, 0]
+    if labels.shape in {first, (*first, 1)}:
+        return np.moveaxis(output, 1, -1), labels
+    return output, labels
+
+
 def _within_largest(count: int, output: Array, labels: Array, indices: Array) -> Array:
+    output, labels = classes_last(output, labels)
     wanted = class_indices(output, labels, indices)[..., None]
     values = np.take_along_axis(output, wanted, axis=-1)
     before = np.arange(output.shape[-1]) < wanted
@@ -116,17 +143,18 @@ def _within_largest(count: int, output: Array, labels: Array, indices: Array) ->
 
 
 def _binary_labels(output: Array, labels: Array, indices: Array) -> Array:
-    labels = _fitted(output, labels)
-    _refuse_where((labels != 0) & (labels != 1), labels, indices, "0 or 1")
-    return np.asarray(labels == 1)
+    labels = fitted(output, labels)
+    known = (labels == 0) | (labels == 1) | (labels == -1)  # -1 and 1 are those of a hinge loss
+    _refuse_where(~known, labels, indices, "0 or 1")
+    return np.asarray(labels > 0)
 
 
 def _difference(output: Array, labels: Array) -> Array:
-    difference: Array = output.astype(np.float64) - _fitted(output, labels).astype(np.float64)
+    difference: Array = output.astype(np.float64) - fitted(output, labels).astype(np.float64)
     return difference
 
 
-def _fitted(output: Array, labels: Array) -> Array:
+def fitted(output: Array, labels: Array) -> Array:
     """Labels in the shape of the output; an axis of one may be missing or left over at the end."""
     if labels.shape != output.shape and (
         (*labels.shape, 1) == output.shape or labels.shape == (*output.shape, 1)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from runtimes.base import TensorSpec
 from runtimes.data.dataset import Dataset
-from runtimes.metrics.metric import open_metric
+from runtimes.metrics.metric import CLASS_METRICS, open_metrics
+from runtimes.parity.choose_metric import Judged, choose_metrics
 from runtimes.parity.verdict import (
     DEFAULT_AGREEMENT,
     DEFAULT_MAX_DROP,
@@ -18,7 +18,7 @@ from runtimes.parity.verdict import (
     unlabelled,
 )
 
-# Where labels judge every output, less says that something collapsed.
+# Where classes judge every output, less says that something collapsed.
 _COLLAPSED_DB = 10.0
 
 
@@ -27,7 +27,8 @@ class Budget:
     """What loss is acceptable: of a labelled metric, and a floor of agreement and SQNR elsewhere.
 
     Attributes:
-        metric: Name of the labelled metric; None: the one that the labels mean.
+        metric: Name of the labelled metric, or several with commas between (or in a sequence), one
+            for each output that has labels; None: what the labels mean.
         max_drop: Acceptable loss of the metric, in its unit; None: 0.01; ``math.inf``: the metric
             only informs.
         min_agreement: Floor of top-1 agreement for outputs without labels, 0 to 1; None: 0.99.
@@ -40,6 +41,10 @@ class Budget:
     min_agreement: float | None = None
     min_sqnr: float | None = None
     strict: bool = False
+
+    def __post_init__(self) -> None:
+        if self.metric is not None and not isinstance(self.metric, str):
+            object.__setattr__(self, "metric", ",".join(self.metric))
 
     @property
     def drop(self) -> float:
@@ -56,11 +61,14 @@ class Budget:
         """The floor of SQNR that is meant, in dB."""
         return DEFAULT_SQNR_DB if self.min_sqnr is None else self.min_sqnr
 
-    def resolve(self, outputs: Sequence[TensorSpec], evaluation: Dataset | None) -> Budget:
-        """The budget with its floors stated, and the metric that the labels mean."""
+    def resolve(self, judged: Judged | None) -> Budget:
+        """The budget with its floors stated, and the metrics that the labels mean.
+
+        Raises ``DataError`` where none follows from them.
+        """
         metric = self.metric
-        if metric is None and evaluation is not None:
-            metric = default_metric(outputs, evaluation)
+        if metric is None and judged is not None:
+            metric = ",".join(choose_metrics(judged)) or None
         return replace(
             self,
             metric=metric,
@@ -72,26 +80,13 @@ class Budget:
     def rules(self, *, rtol: float | None = None, atol: float | None = None) -> Rules:
         """The rules that ``judge`` goes by."""
         return Rules(
-            None if self.metric is None else self.drop,
+            None if self.metric is None or math.isinf(self.drop) else self.drop,
             rtol,
             atol,
             self.min_agreement,
             self.min_sqnr,
             self.strict,
         )
-
-
-def default_metric(outputs: Sequence[TensorSpec], evaluation: Dataset) -> str | None:
-    """Top-1 where there are integer class labels for an output of class scores, else None."""
-    for batch in evaluation.take(1).batches(1):
-        for name, labels in batch.labels.items():
-            if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-                continue
-            labelled = [output for output in outputs if name in ("", output.name)]
-            shape = labelled[0].shape if labelled else None
-            if shape and len(shape) == 2 and shape[1] not in (None, 1):
-                return "top1"
-    return None
 
 
 def search_floors(
@@ -102,12 +97,25 @@ def search_floors(
     """The agreement (0 … 1) and SQNR (dB) that a search on data without labels should reach.
 
     They stand for the ``budget`` that is judged by at last: with a metric, agreement may fall by
-    its ``max_drop``, and where it judges every output, noise matters only as far as it says that
-    something collapsed. Raises ``DataError`` as ``open_metric``.
+    its ``max_drop``, and where classes are judged at every output, noise matters only as far as it
+    says that something collapsed. Raises ``DataError`` as ``open_metric``.
     """
     if budget.metric is None:
         return budget.agreement, budget.sqnr_db
     names = [output.name for output in outputs]
-    judged = open_metric(budget.metric, names, evaluation.label_names).output
-    floor = budget.sqnr_db if unlabelled(names, [judged]) else _COLLAPSED_DB
+    judged = open_metrics(budget.metric, names, evaluation.label_names)
+    floor = budget.sqnr_db
+    classes = all(metric.name.partition(":")[0] in CLASS_METRICS for metric in judged)
+    if classes and not unlabelled(names, [metric.output for metric in judged]):
+        floor = _COLLAPSED_DB
     return 1.0 - budget.drop, floor
+
+
+def without_labels(
+    budget: Budget, outputs: Sequence[TensorSpec], evaluation: Dataset, data: Dataset
+) -> Budget:
+    """The budget for a search on ``data``, where they lack the labels that ``evaluation`` has."""
+    if budget.metric is None or set(evaluation.label_names) <= set(data.label_names):
+        return budget
+    agreement, sqnr = search_floors(outputs, evaluation, budget)
+    return replace(budget, metric=None, max_drop=None, min_agreement=agreement, min_sqnr=sqnr)

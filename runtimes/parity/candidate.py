@@ -23,7 +23,7 @@ class Candidate:
         self.provider = provider
         self.runtime = runtime
         self.parity: dict[str, ParityAccumulator] = {}
-        self.metric: Metric | None = None
+        self.metrics: Sequence[Metric] = ()
         self._inputs: Mapping[str, str] = {}
         self._outputs: Mapping[str, str] = {}
 
@@ -63,44 +63,62 @@ class Candidate:
         }
         # A metric of outputs that cannot be compared means nothing; the verdict names them.
         comparable = not any(one.problem for one in self.parity.values())
-        if self.metric and comparable:
-            self.metric.update(found, batch.labels, batch.indices)
+        for metric in self.metrics if comparable else ():
+            metric.update(found, batch.labels, batch.indices)
         return errors
 
 
 def compare_metrics(
-    reference: Metric | None,
+    references: Sequence[Metric],
     others: Sequence[Candidate],
     allowed: float | None,
     samples: int,
     seed: int,
 ) -> tuple[MetricParity, ...]:
-    """How much worse each of ``others`` is than ``reference``, and how sure that is."""
-    if reference is None:
-        return ()
-    value = reference.value()
+    """How much worse each of ``others`` is by each of ``references``, and how sure that is."""
     metrics = []
-    for other in others:
-        comparable = not any(one.problem for one in other.parity.values())
-        if other.metric is None or not comparable:
-            continue
-        found = other.metric.value()
-        lost = drop(value, found, higher_is_better=reference.higher_is_better)
-        parity = MetricParity(
-            reference.name, other.provider, value, found, lost, samples, output=reference.output
-        )
-        sure = drop_uncertainty(reference, other.metric, samples, seed)
-        if sure is not None:
-            needed = None
-            if allowed is not None:
-                needed = samples_needed(lost, sure.low, sure.high, allowed, samples)
-            parity = replace(
-                parity,
-                low=sure.low,
-                high=sure.high,
-                method=sure.method,
-                p_value=sure.p_value,
-                needed=needed,
-            )
-        metrics.append(parity)
+    for place, reference in enumerate(references):
+        value = reference.value()
+        for other in others:
+            if any(one.problem for one in other.parity.values()):
+                continue
+            found = _compared(reference, other.metrics[place], value, allowed, (samples, seed))
+            metrics.append(replace(found, provider=other.provider))
     return tuple(metrics)
+
+
+def _compared(
+    reference: Metric,
+    other: Metric,
+    value: float,
+    allowed: float | None,
+    drawn: tuple[int, int],
+) -> MetricParity:
+    """A metric of both models; ``value``: of the reference, ``drawn``: samples and seed."""
+    samples, seed = drawn
+    found = other.value()
+    lost = drop(value, found, higher_is_better=reference.higher_is_better)
+    parity = MetricParity(
+        reference.name,
+        "",
+        value,
+        found,
+        lost,
+        samples,
+        output=reference.output,
+        higher_is_better=reference.higher_is_better,
+    )
+    sure = drop_uncertainty(reference, other, samples, seed)
+    if sure is None:
+        return parity
+    needed = None
+    if allowed is not None:
+        needed = samples_needed(lost, sure.low, sure.high, allowed, samples)
+    return replace(
+        parity,
+        low=sure.low,
+        high=sure.high,
+        method=sure.method,
+        p_value=sure.p_value,
+        needed=needed,
+    )

@@ -14,15 +14,17 @@ import numpy as np
 from runtimes.base import Array
 from runtimes.data.batches import Batch
 from runtimes.data.dataset import Dataset
-from runtimes.engines.batching import fixed_batch, refuse_other_axes, run_padded
+from runtimes.engines.batching import refuse_other_axes, run_padded
 from runtimes.engines.open_runtime import borrow, is_keras, is_runtime
 from runtimes.engines.ort import NO_SPINNING, PROVIDERS, Optimization
 from runtimes.engines.runtime import Runtime
 from runtimes.errors import DataError, ModelError
-from runtimes.metrics.metric import open_metric
+from runtimes.metrics.metric import open_metric, open_metrics
 from runtimes.options import KerasOptions, RunOptions, flat_options
 from runtimes.parity.budget import Budget
 from runtimes.parity.candidate import Candidate, compare_metrics
+from runtimes.parity.choose_metric import refuse_other_classes
+from runtimes.parity.judged_by import fitting_batch, judged_by, notes_of_choice
 from runtimes.parity.layers.report import LayersReport
 from runtimes.parity.output_error import OutputParity
 from runtimes.parity.report import ParityReport
@@ -39,9 +41,6 @@ from runtimes.parity.verdict import (
 )
 
 __all__ = ["MetricParity", "OutputParity", "ParityReport", "check", "evaluate"]
-
-# What a model computes in between is many times its input: a batch holds no more than this.
-_MOST_INPUT_BYTES = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -81,9 +80,11 @@ def check(
 ) -> ParityReport:
     """Run both models on the same data and judge whether the candidate may stand for the other.
 
-    The first rule that applies decides: ``metric`` and ``max_drop`` (in the metric's unit; with
-    ``strict`` the whole 95% interval of the drop must be inside, else the drop as measured), and
-    for outputs without labels the floors of ``min_agreement`` and ``min_sqnr``, 99% and 20 dB;
+    The first rule that applies decides: ``metric`` and ``max_drop`` (0.01, in the metric's unit;
+    with ``strict`` the whole 95% interval of the drop must be inside, else the drop as measured),
+    and for outputs without labels the floors of ``min_agreement`` and ``min_sqnr``, 99% and 20 dB;
+    where the data have labels and no metric is named, the one that follows from them judges, or
+    only informs where nothing at all is asked of a float candidate;
     ``rtol`` and ``atol``; ``min_agreement`` and ``min_sqnr``; else a float candidate may differ by
     16 times the reference's own rounding error, which is measured in float64 on a few samples
     (``rounding_noise``), and a quantized one needs agreement of 99% and 20 dB. NaN, infinity where
@@ -95,7 +96,8 @@ def check(
         reference: What ``open_runtime`` takes, or a runtime that is open.
         candidate: The same.
         data: What ``Dataset.open`` takes, on the reference's inputs.
-        budget: What loss is acceptable. Without a ``metric`` none is evaluated.
+        budget: What loss is acceptable. Without a ``metric``, the labels choose one, unless
+            ``rtol`` or ``atol`` say how near the outputs must be.
         options: Where the candidate runs, tolerances, and whether to compare layers.
         keras: How a reference that is a Keras file is read.
         run: Threads, seed and progress (in samples).
@@ -104,7 +106,8 @@ def check(
         The verdict, the errors of each output and the metrics of both.
 
     Raises:
-        DataError: The data do not fit, or ``max_drop`` stands without a metric.
+        DataError: The data do not fit, ``max_drop`` stands without labels, or no metric follows
+            from the labels.
         ModelError: The models have other inputs or outputs, or the reference gives NaN.
 
     Example:
@@ -112,8 +115,6 @@ def check(
         >>> report.passed, report.metrics[0].drop
         (True, 0.0)
     """
-    if budget.metric is None and budget.max_drop is not None:
-        raise DataError("max_drop is in the unit of a metric; say which one: --metric top1")
     if not options.providers:
         raise ValueError("providers must name at least one provider")
     places = _places(options.providers, options.optimizations)
@@ -125,13 +126,52 @@ def check(
         with _opened(candidate, places, threads, allow_fallback=fallback) as others:
             matched = [note for other in others for note in other.match(first)]
             samples = Dataset.open(data, inputs=first.inputs)
-            report = _compare(first, others, samples, budget, options, run)
-        report = replace(report, notes=(*report.notes, *dict.fromkeys(matched)))
+            quantized = any(other.runtime.quantized for other in others)
+            meant, chosen = _meant(first, samples, budget, options, quantized=quantized)
+            report = _compare(first, others, samples, meant, options, run)
+        report = replace(report, notes=(*report.notes, *chosen, *dict.fromkeys(matched)))
         if options.layers:  # the walk has sessions of its own; a Keras model is loaded once
             gc.collect()
             walked = _layers(first, candidate, samples, options.providers, threads)
             report = replace(report, layers=walked)
     return report
+
+
+def _meant(
+    reference: Runtime,
+    samples: Dataset,
+    budget: Budget,
+    options: CheckOptions,
+    *,
+    quantized: bool,
+) -> tuple[Budget, tuple[str, ...]]:
+    """The budget with the metric that labels mean and its drop, and what the user should know.
+
+    A float candidate for which nothing was asked has to be the same within rounding, which is
+    stricter: there the metric only informs.
+    """
+    refuse_other_classes(reference.outputs, samples)
+    if options.rtol is not None or options.atol is not None:
+        return budget, ()
+    asked = (budget.metric, budget.max_drop, budget.min_agreement, budget.min_sqnr)
+    only_informs = not quantized and all(one is None for one in asked)
+    metric = budget.metric
+    if metric is None and samples.label_names:
+        try:
+            metric = budget.resolve(judged_by(reference, samples)).metric
+        except DataError as error:
+            if not only_informs:
+                raise
+            return budget, (f"the labels are not looked at: {error}",)
+    if metric is None and budget.max_drop is not None:
+        raise DataError(
+            "max_drop is in the unit of a metric of labelled samples, and the data have no labels "
+            "that one follows from; without them --min-agreement and --min-sqnr judge"
+        )
+    if only_informs:
+        return replace(budget, metric=metric, max_drop=math.inf if metric else None), ()
+    notes = () if budget.metric else notes_of_choice(metric, samples)
+    return replace(budget, metric=metric, max_drop=budget.drop if metric else None), notes
 
 
 def _loaded(model: Any, keras: KerasOptions) -> Any:
@@ -180,35 +220,38 @@ def _compare(  # noqa: PLR0917
     """Run all on the same batches and judge what differs."""
     metric, rules = budget.metric, budget.rules(rtol=options.rtol, atol=options.atol)
     names = [spec.name for spec in first.outputs]
-    reference_metric = open_metric(metric, names, samples.label_names) if metric else None
+    metrics_of_reference = open_metrics(metric, names, samples.label_names) if metric else ()
     for other in others:
         other.start(names, rules.rtol, rules.atol)
         if metric:
-            other.metric = open_metric(metric, names, samples.label_names)
+            other.metrics = open_metrics(metric, names, samples.label_names)
     quantized = any(other.runtime.quantized for other in others)
-    by_noise = float_rule_applies(rules, labelled=metric is not None, quantized=quantized)
+    by_noise = float_rule_applies(rules, labelled=bool(metric), quantized=quantized)
     probe = Probe() if by_noise else None
-    size = min(_batch_size(r, options.batch_size) for r in (first, *(o.runtime for o in others)))
+    size = min(fitting_batch(r, options.batch_size) for r in (first, *(o.runtime for o in others)))
     count = 0
     for batch in samples.batches(size):
         expected = run_padded(first, batch.feed)
         _refuse_nan(expected, batch, first)
-        if reference_metric:
-            reference_metric.update(expected, batch.labels, batch.indices)
+        for one in metrics_of_reference:
+            one.update(expected, batch.labels, batch.indices)
         for other in others:
             errors = other.update(expected, batch)
             if probe:
                 probe.add(batch.feed, batch.indices, errors)
         count += len(batch)
         run.tell("comparing", count, samples.num_samples)
-    noise = measure_noise(first, probe.samples()) if probe else None
+    masks = {name: one.mask for other in others for name, one in other.parity.items()}
+    noise = measure_noise(first, probe.samples(), masks=masks) if probe else None
     outputs = tuple(
         _with_noise(accumulator.result(), noise)
         for other in others
         for accumulator in other.parity.values()
     )
-    metrics = compare_metrics(reference_metric, others, rules.max_drop, count, run.seed)
+    metrics = compare_metrics(metrics_of_reference, others, rules.max_drop, count, run.seed)
     passed, reason = judge(outputs, metrics, rules, quantized=quantized)
+    masked = dict.fromkeys(_note_of_mask(one) for one in outputs if one.mask)
+    informing = () if rules.max_drop is not None else tuple(map(_note_of_metric, metrics))
     return ParityReport(
         passed=passed,
         reason=reason,
@@ -217,7 +260,7 @@ def _compare(  # noqa: PLR0917
         samples=count,
         outputs=outputs,
         metrics=metrics,
-        notes=samples.notes,
+        notes=(*samples.notes, *masked, *informing),
         placements=tuple(other.runtime.placement for other in others),
         verdict=_verdict(passed, metrics, rules),
     )
@@ -256,10 +299,11 @@ def evaluate(
     """
     with borrow(model, provider, threads=run.threads, config=NO_SPINNING) as runtime:
         samples = Dataset.open(data, inputs=runtime.inputs)
+        refuse_other_classes(runtime.outputs, samples)
         names = [spec.name for spec in runtime.outputs]
         state = open_metric(metric, names, samples.label_names)
         count = 0
-        for batch in samples.batches(_batch_size(runtime, batch_size)):
+        for batch in samples.batches(fitting_batch(runtime, batch_size)):
             outputs = run_padded(runtime, batch.feed)
             _refuse_nan(outputs, batch, runtime)
             state.update(outputs, batch.labels, batch.indices)
@@ -299,24 +343,26 @@ def _with_noise(output: OutputParity, noise: Noise | None) -> OutputParity:
     return replace(output, noise=noise.errors[output.output], noise_method=noise.method)
 
 
+def _note_of_metric(metric: MetricParity) -> str:
+    return (
+        f"{metric.name} {metric.reference:.4f} → {metric.candidate:.4f} on {metric.provider}, "
+        "which only informs; --max-drop judges by it"
+    )
+
+
+def _note_of_mask(output: OutputParity) -> str:
+    constants = ", ".join(f"{value:g}" for value in output.mask)
+    return (
+        f"{output.output}: {output.masked} of {output.elements} elements are masked ({constants}) "
+        "and compared apart from the rest"
+    )
+
+
 def _verdict(passed: bool, metrics: Sequence[MetricParity], rules: Rules) -> str:
     allowed = rules.max_drop
     if allowed is not None and any(is_unsure(metric, allowed) for metric in metrics):
         return UNSURE
     return PASSED if passed else FAILED
-
-
-def _batch_size(runtime: Runtime, wanted: int) -> int:
-    """What the model insists on, else ``wanted``, or fewer where samples are large."""
-    fixed = fixed_batch(runtime.inputs, runtime.name)
-    if fixed is not None:
-        return min(wanted, fixed)
-    sample = sum(
-        spec.dtype.itemsize * math.prod(dim for dim in spec.shape[1:] if isinstance(dim, int))
-        for spec in runtime.inputs
-        if spec.shape is not None
-    )
-    return max(1, min(wanted, _MOST_INPUT_BYTES // max(1, sample)))
 
 
 def _refuse_nan(outputs: Mapping[str, Array], batch: Batch, runtime: Runtime) -> None:

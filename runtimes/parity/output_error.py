@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
 
 from runtimes.base import Array
+from runtimes.parity.detections import DetectionAccumulator
+from runtimes.parity.error_sums import ErrorSums
+from runtimes.parity.masked import MASK_TOLERANCE, MaskFinder
+from runtimes.parity.neighbours import NeighbourAccumulator
 from runtimes.parity.output_kind import AxisAccumulator, OutputKind, class_axes, kind_of
 
 # Outputs are compared in float64, some of them at a time where they are large (images, say).
@@ -18,12 +23,16 @@ _CHUNK_ELEMENTS = 4_000_000
 class OutputParity:
     """How far one output of the candidate is from the reference's, over all samples.
 
+    What a mask wrote (``mask``: its constants, such as -1e9; ``masked``: how many elements) is
+    compared apart and is in none of the other numbers but ``outside`` and ``elements``.
     ``max_relative_error`` is the largest error of a sample relative to the sample's largest
     magnitude. ``sqnr_db`` is 10·log10(Σ reference² / Σ error²), infinite where nothing differs,
     None for outputs that are not floats; of ``quantities``, the lowest of a column.
     ``agreement`` is the share of equal argmax over the axis of classes (of equal values where the
     output is not a float), None where that means nothing. ``kind``: what the reference's values
     are, see ``OutputKind``. ``distribution``: they are probabilities.
+    Of ``detections``, both are of the confident ones: ``agreement`` the share that is found again.
+    ``neighbours`` of an embedding: mean cosine, and share of samples whose nearest is the same.
     ``reference_peak`` is the largest magnitude of the reference. ``outside`` of ``elements``
     elements lie beyond the rtol/atol that was asked for, None where none was. ``worst_sample``
     holds the largest error. ``problem`` says what cannot be compared: NaN, another shape or
@@ -47,6 +56,9 @@ class OutputParity:
     kind: OutputKind = "values"
     noise: float | None = None
     noise_method: str | None = None
+    neighbours: tuple[float, float] | None = None
+    mask: tuple[float, ...] = ()
+    masked: int = 0
 
 
 class ParityAccumulator:
@@ -58,13 +70,16 @@ class ParityAccumulator:
         self._output, self._provider = output, provider
         self._rtol, self._atol = rtol or 0.0, atol or 0.0
         self._bounded = rtol is not None or atol is not None
-        self._elements = self._outside = self._rows = self._agreeing = 0
-        self._sum_abs = self._signal = self._noise = 0.0
-        self._max_abs = self._max_relative = self._peak = 0.0
-        self._worst: int | None = None
+        self._outside = self._rows = self._agreeing = 0
+        self._all = ErrorSums()
+        self._unmasked: ErrorSums | None = None  # None as long as it is the same as all
+        self._finder = MaskFinder()
+        self._farthest_mask = (0.0, -1)  # relative error of a masked element, and its sample
         self._is_float = True
         self._rank = 0
         self._axes: list[AxisAccumulator] = []
+        self._detections = DetectionAccumulator()
+        self._neighbours = NeighbourAccumulator()
         self.problem: str | None = None
 
     def update(self, reference: Array, candidate: Array, indices: Array) -> Array | None:
@@ -88,33 +103,57 @@ class ParityAccumulator:
             errors.append(self._compare_values(reference[chunk], candidate[chunk], indices[chunk]))
         return np.concatenate(errors)
 
+    @property
+    def mask(self) -> tuple[float, ...]:
+        """The constants that a mask wrote into the reference, as far as was seen."""
+        if self._unmasked is None or not self._unmasked.elements:
+            return ()
+        return self._finder.constants(self._unmasked.peak)
+
     def result(self) -> OutputParity:
         """What has been added up so far."""
-        nothing = self._elements == 0
+        mask = self.mask
+        sums = self._unmasked if mask and self._unmasked is not None else self._all
+        nothing = sums.elements == 0
         sqnr, agreement = None, self._agreeing / self._rows if self._rows else None
         kind: OutputKind = "values"
         if self._is_float and not nothing:
-            kind, axis = kind_of(self._axes, self._rank)
-            sqnr = _decibels(self._signal, self._noise)
-            if axis is not None:
+            axes = [axis.without_masked() for axis in self._axes] if mask else self._axes
+            kind, axis = kind_of(axes, self._rank)
+            sqnr = sums.decibels
+            if self._detections.is_one:
+                kind = "detections"
+                agreement, sqnr = self._detections.agreement, self._detections.decibels
+            elif axis is not None:
                 agreement = _agreement(kind, axis)
                 sqnr = axis.worst_decibels() if kind == "quantities" else sqnr
         return OutputParity(
             output=self._output,
             provider=self._provider,
-            elements=self._elements,
-            max_abs_error=math.nan if nothing else self._max_abs,
-            mean_abs_error=math.nan if nothing else self._sum_abs / self._elements,
-            max_relative_error=math.nan if nothing else self._max_relative,
+            elements=self._all.elements,
+            max_abs_error=math.nan if nothing else sums.max_abs,
+            mean_abs_error=math.nan if nothing else sums.sum_abs / sums.elements,
+            max_relative_error=math.nan if nothing else sums.max_relative,
             sqnr_db=sqnr,
             agreement=agreement,
             distribution=kind == "probabilities",
             kind=kind,
-            reference_peak=self._peak,
-            worst_sample=self._worst,
+            neighbours=self._neighbours.found() if kind == "embedding" else None,
+            reference_peak=sums.peak,
+            worst_sample=sums.worst_sample,
             outside=self._outside if self._bounded else None,
-            problem=self.problem,
+            problem=self.problem or self._problem_of(mask),
+            mask=mask,
+            masked=self._all.elements - sums.elements,
         )
+
+    def _problem_of(self, mask: tuple[float, ...]) -> str | None:
+        """What is no longer masked in the candidate is another answer, however small the rest."""
+        relative, sample = self._farthest_mask
+        if not mask or relative <= MASK_TOLERANCE:
+            return None
+        constants = ", ".join(f"{value:g}" for value in mask)
+        return f"masked elements ({constants}) differ by {relative:.0%} at sample {sample}"
 
     def _compare_exactly(self, reference: Array, candidate: Array) -> None:
         self._rows += reference.size
@@ -125,33 +164,43 @@ class ParityAccumulator:
         with np.errstate(invalid="ignore"):
             error = np.abs(found - expected)
         error[expected == found] = 0.0  # also where both are the same infinity
-        if self._is_float:
-            self._compare_axes(expected, found, error)
         magnitude = np.abs(expected)
         magnitude[np.isinf(expected)] = 0.0
-
-        self._elements += expected.size
-        self._sum_abs += float(error.sum())
-        self._noise += float((error**2).sum())
-        self._signal += float((magnitude**2).sum())
         self._outside += int((error > self._atol + self._rtol * magnitude).sum())
-        per_sample = error.reshape(len(error), -1).max(axis=1)
-        if self._worst is None or per_sample.max() > self._max_abs:
-            self._worst = int(indices[int(per_sample.argmax())])
-        self._max_abs = max(self._max_abs, float(per_sample.max()))
-        peaks = magnitude.reshape(len(error), -1).max(axis=1)
-        self._peak = max(self._peak, float(peaks.max()))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            relative = np.where(per_sample == 0, 0.0, per_sample / peaks)
-        self._max_relative = max(self._max_relative, float(relative.max()))
-        return np.asarray(per_sample)
+        suspects = self._finder.suspects(expected, magnitude) if self._is_float else None
+        if self._is_float:
+            self._compare_axes(expected, found, error, suspects)
+        self._compare_unmasked(error, magnitude, indices, suspects)
+        return self._all.add(error, magnitude, indices, error.size)
 
-    def _compare_axes(self, expected: Array, found: Array, error: Array) -> None:
+    def _compare_unmasked(
+        self, error: Array, magnitude: Array, indices: Array, suspects: Array | None
+    ) -> None:
+        """Add what no mask can have written; as long as that is everything, it is not kept."""
+        if suspects is None:
+            if self._unmasked is not None:
+                self._unmasked.add(error, magnitude, indices, error.size)
+            return
+        if self._unmasked is None:
+            self._unmasked = copy(self._all)
+        relative = np.where(suspects, error / np.where(suspects, magnitude, 1.0), 0.0)
+        row = int(relative.reshape(len(error), -1).max(axis=1).argmax())
+        self._farthest_mask = max(
+            self._farthest_mask, (float(relative.max()), int(indices[row])), key=lambda far: far[0]
+        )
+        keep = ~suspects
+        self._unmasked.add(error * keep, magnitude * keep, indices, int(keep.sum()))
+
+    def _compare_axes(
+        self, expected: Array, found: Array, error: Array, suspects: Array | None
+    ) -> None:
         if not self._rank:
             self._rank = expected.ndim
             self._axes = [AxisAccumulator(axis) for axis in class_axes(expected.ndim)]
         for axis in self._axes:
-            axis.update(expected, found, error)
+            axis.update(expected, found, error, suspects)
+        self._detections.update(expected, found)
+        self._neighbours.update(expected, found)
 
 
 def _agreement(kind: OutputKind, axis: AxisAccumulator) -> float | None:
@@ -183,12 +232,6 @@ def _incomparable(reference: Array, candidate: Array, indices: Array) -> str | N
             place = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
             return f"{whose} at sample {indices[place[0]]}, element {[int(i) for i in place[1:]]}"
     return None
-
-
-def _decibels(signal: float, noise: float) -> float:
-    if noise == 0:
-        return math.inf
-    return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
 
 
 def _is_float(array: Array) -> bool:

@@ -10,15 +10,19 @@ has a signal-to-noise ratio of its own.
 from __future__ import annotations
 
 import math
+from copy import copy
 from typing import Literal
 
 import numpy as np
 
 from runtimes.base import Array
 
-OutputKind = Literal["probabilities", "classes", "scores", "embedding", "quantities", "values"]
+OutputKind = Literal[
+    "probabilities", "classes", "scores", "embedding", "detections", "quantities", "values"
+]
 """``probabilities`` sum to one; ``classes`` compete by an argmax without doing so; ``scores`` are
-independent, 0 to 1; an ``embedding`` has unit length; ``quantities`` are columns of different
+independent, 0 to 1; an ``embedding`` has unit length; ``detections`` are boxes with scores, see
+``runtimes.parity.detections``; ``quantities`` are columns of different
 sizes; ``values`` are everything else."""
 
 # A column whose root mean square is below this share of the largest one, and that never wins an
@@ -40,15 +44,24 @@ class AxisAccumulator:
         self.sums_to_one = self.is_unit = self.is_bounded = True
         self.rows = self.agreeing = self.scored = self.agreeing_scored = 0
         self._wins: Array = np.zeros(0, np.int64)
+        self._low: Array = np.zeros(0)
+        self._high: Array = np.zeros(0)
         self._signal: Array = np.zeros(0)
         self._noise: Array = np.zeros(0)
+        self._unmasked: tuple[Array, Array] | None = None  # None as long as that is everything
 
-    def update(self, expected: Array, found: Array, error: Array) -> None:
-        """Add float64 arrays of one shape: the reference's values, the candidate's, the error."""
+    def update(
+        self, expected: Array, found: Array, error: Array, suspects: Array | None = None
+    ) -> None:
+        """Add float64 arrays of one shape: the reference's values, the candidate's, the error.
+
+        ``suspects``: elements that a mask may have written, see ``without_masked``.
+        """
         width = expected.shape[self.axis]
         if not self._wins.size:
             self._wins = np.zeros(width, np.int64)
             self._signal, self._noise = np.zeros(width), np.zeros(width)
+            self._low, self._high = np.full(width, np.inf), np.full(width, -np.inf)
         elif self._wins.size != width:  # a dynamic axis has no columns
             self._wins = np.full(1, -1)
             return
@@ -62,9 +75,24 @@ class AxisAccumulator:
         self._wins += np.bincount(wins.reshape(-1), minlength=width)
         others = tuple(axis for axis in range(expected.ndim) if axis != self.axis)
         finite = np.where(np.isinf(expected), 0.0, expected)
-        self._signal += (finite**2).sum(axis=others)
-        self._noise += (error**2).sum(axis=others)
+        self._low = np.minimum(self._low, finite.min(axis=others))
+        self._high = np.maximum(self._high, finite.max(axis=others))
+        parts = (finite, error)
+        if suspects is not None and self._unmasked is None:
+            self._unmasked = (self._signal.copy(), self._noise.copy())
+        self._signal, self._noise = _added((self._signal, self._noise), parts, others)
+        if self._unmasked is not None:
+            if suspects is not None:
+                parts = (np.where(suspects, 0.0, finite), np.where(suspects, 0.0, error))
+            self._unmasked = _added(self._unmasked, parts, others)
         self._look_at(expected)
+
+    def without_masked(self) -> AxisAccumulator:
+        """The same, were there no elements that a mask may have written."""
+        apart = copy(self)
+        if self._unmasked is not None:
+            apart._signal, apart._noise = self._unmasked
+        return apart
 
     def _look_at(self, expected: Array) -> None:
         positive = bool((expected >= -1e-6).all())
@@ -84,13 +112,16 @@ class AxisAccumulator:
 
     @property
     def are_quantities(self) -> bool:
-        """Whether some columns are much smaller than others, and never win."""
+        """Whether some columns are much smaller than others, and never win or are scores."""
         power = self._signal / max(1, self.rows)
         largest = float(power.max(initial=0.0))
         small = (power < largest * _SMALL_COLUMN**2) & (power > 0)
         if not small.any() or self.width < 2:
             return False
-        return int(self._wins[small].sum()) <= _NEVER_WINS * self.rows
+        if int(self._wins[small].sum()) <= _NEVER_WINS * self.rows:
+            return True
+        scores = (self._low >= 0) & (self._high <= 1)  # and so the large columns are no scores
+        return self.width > 2 and bool(scores[small].all() and not scores[~small].any())
 
     def worst_decibels(self) -> float:
         """The lowest signal-to-noise ratio of a column that holds anything, in dB."""
@@ -99,6 +130,13 @@ class AxisAccumulator:
             return math.inf if not self._noise.any() else -math.inf
         with np.errstate(divide="ignore"):
             return float((10 * np.log10(self._signal[held] / self._noise[held])).min())
+
+
+def _added(
+    sums: tuple[Array, Array], parts: tuple[Array, Array], axes: tuple[int, ...]
+) -> tuple[Array, Array]:
+    """Sums of squares by column, with those of ``parts`` added."""
+    return sums[0] + (parts[0] ** 2).sum(axes), sums[1] + (parts[1] ** 2).sum(axes)
 
 
 def class_axes(rank: int) -> tuple[int, ...]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from runtimes.base import Array, TensorSpec
 from runtimes.data.dataset import Dataset
-from runtimes.metrics.metric import METRIC_NAMES, open_metric
+from runtimes.metrics.metric import METRIC_NAMES, Metric, open_metrics
 from runtimes.metrics.plausibility import doubt_of_baseline, doubt_of_labels
-
-_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -24,11 +22,13 @@ class JudgedLabels:
         labels: [samples, …]; none where there is no metric, or it is a function of the user's,
             which is taken at its word.
         classes: Size of the output's last axis, where that is known and more than one.
+        others: The same of further metrics, where there are several.
     """
 
     metric: str
     labels: Array
     classes: int | None
+    others: tuple[JudgedLabels, ...] = ()
 
     def doubts(self, value: float | None = None) -> tuple[str, ...]:
         """Sentences on labels that are no labels, and on a model that a constant answer beats.
@@ -39,7 +39,8 @@ class JudgedLabels:
         found = [doubt_of_labels(self.metric, self.labels, self.classes)]
         if value is not None and found == [None]:
             found.append(doubt_of_baseline(self.metric, value, self.labels, self.classes))
-        return tuple(text for text in found if text is not None)
+        mine = tuple(text for text in found if text is not None)
+        return (*mine, *(text for other in self.others for text in other.doubts()))
 
 
 def judged_labels(
@@ -49,22 +50,20 @@ def judged_labels(
 
     It may name its output, as for ``open_metric``, whose errors are raised.
     """
-    base = (metric or "").partition(":")[0]
-    if metric is None or evaluation is None or base not in METRIC_NAMES:
-        return JudgedLabels(base, np.empty(0), None)
+    nothing = JudgedLabels((metric or "").partition(":")[0], np.empty(0), None)
+    if metric is None or evaluation is None:
+        return nothing
     names = [output.name for output in outputs]
-    judged = open_metric(metric, names, evaluation.label_names).output
+    metrics = open_metrics(metric, names, evaluation.label_names)
+    known = [one for one in metrics if one.name.partition(":")[0] in METRIC_NAMES]
+    first, *others = [_judged(one, outputs, evaluation) for one in known] or [nothing]
+    return replace(first, others=tuple(others))
+
+
+def _judged(metric: Metric, outputs: Sequence[TensorSpec], evaluation: Dataset) -> JudgedLabels:
+    judged = metric.output or ""
     shape = next(output.shape for output in outputs if output.name == judged)
     last = shape[-1] if shape else None
     classes = last if isinstance(last, int) and last > 1 else None
-    labels = _labels(evaluation, judged if judged in evaluation.label_names else "")
-    return JudgedLabels(base, labels, classes)
-
-
-def _labels(evaluation: Dataset, name: str | None) -> Array:
-    """All labels of one output; samples of several shapes keep what they have in common."""
-    pieces = [batch.labels[name or ""] for batch in evaluation.batches(_BATCH)]
-    shapes = {piece.shape[1:] for piece in pieces}
-    if len(shapes) > 1:
-        pieces = [piece.reshape(-1) for piece in pieces]
-    return np.concatenate(pieces)
+    labels = evaluation.all_labels(judged if judged in evaluation.label_names else "")
+    return JudgedLabels(metric.name.partition(":")[0], labels, classes)

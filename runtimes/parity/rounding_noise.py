@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from runtimes.keras_models.float64 import double_model
 from runtimes.keras_models.signature import LiveModel
 from runtimes.onnx_files.load_save import load_model
 from runtimes.parity.float64.evaluator import DoubleEvaluator, widened
+from runtimes.parity.masked import mask_threshold
 
 _FIRST_SAMPLES = 4
 _WORST_SAMPLES = 4  # of each output
@@ -70,12 +72,22 @@ class Probe:
         return [chosen[index] for index in sorted(chosen)]
 
 
-def measure_noise(reference: Runtime, samples: Sequence[Feed], seed: int = 0) -> Noise | None:
-    """The rounding error of ``reference`` on ``samples``; None where nothing can tell."""
+def measure_noise(
+    reference: Runtime,
+    samples: Sequence[Feed],
+    seed: int = 0,
+    *,
+    masks: Mapping[str, tuple[float, ...]] = MappingProxyType({}),
+) -> Noise | None:
+    """The rounding error of ``reference`` on ``samples``; None where nothing can tell.
+
+    ``masks``: constants that a mask writes into an output, by name; they are left out.
+    """
     if not samples:
         return None
+    limits = {name: mask_threshold(constants) for name, constants in masks.items()}
     try:
-        return _against(reference, samples, in_double(reference).run, "against float64")
+        return _against(reference, samples, in_double(reference).run, "against float64", limits)
     except ModelError:
         pass
     if not any(_is_real(values) for feed in samples for values in feed.values()):
@@ -85,7 +97,8 @@ def measure_noise(reference: Runtime, samples: Sequence[Feed], seed: int = 0) ->
     def moved(feed: Feed) -> dict[str, Array]:
         return run_padded(reference, moved_feed(feed, rng))
 
-    return _against(reference, samples, moved, "inputs moved by one unit in the last place")
+    how = "inputs moved by one unit in the last place"
+    return _against(reference, samples, moved, how, limits)
 
 
 def in_double(reference: Runtime) -> Runner:
@@ -139,6 +152,7 @@ def _against(
     samples: Sequence[Feed],
     evaluate: Callable[[Feed], Mapping[str, Array]],
     method: str,
+    limits: Mapping[str, float],
 ) -> Noise:
     errors: dict[str, float] = {}
     for feed in samples:
@@ -150,6 +164,7 @@ def _against(
                 raise ModelError(f"{name!r} has another shape in float64")
             wide = widened(values)
             finite = np.isfinite(wide) & np.isfinite(exact[name])
+            finite &= np.abs(wide) < limits.get(name, np.inf)
             apart = np.abs(wide - exact[name], where=finite, out=np.zeros(wide.shape))
             peak = float(np.max(np.abs(wide), where=finite, initial=0.0))
             least = float(np.finfo(values.dtype).eps) / 2 * peak

@@ -24,7 +24,7 @@ class MetricParity:
     ``low`` … ``high`` is the 95% confidence interval of the drop, paired, found by ``method``;
     ``p_value`` McNemar's, for accuracies. None where there is none. ``needed``: about how many
     samples would tell whether the drop is within what is allowed, None where ``samples`` do.
-    ``output`` is the output that it judges; None: all of them.
+    ``output`` is the output that it judges; None: all of them. ``higher_is_better``: of the metric.
     """
 
     name: str
@@ -39,6 +39,7 @@ class MetricParity:
     p_value: float | None = None
     needed: int | None = None
     output: str | None = None
+    higher_is_better: bool = True
 
 
 @dataclass(frozen=True)
@@ -134,18 +135,27 @@ def _judge_all_floors(
 ) -> list[tuple[bool, str]]:
     """Floors, of agreement only where an output may be of classes.
 
-    A distribution says so; without one among ``outputs``, any may be logits.
+    A distribution or detections say so; without any among ``outputs``, any may be logits.
     """
-    known = any(output.distribution for output in outputs)
+    counting = that_agree(outputs)
     return [
-        _judge_floors(
-            output,
-            outputs,
-            min_agreement if output.distribution or not known or output.sqnr_db is None else None,
-            min_sqnr,
-        )
+        _judge_floors(output, outputs, min_agreement if output in counting else None, min_sqnr)
         for output in judged
     ]
+
+
+def that_agree(outputs: Sequence[OutputParity]) -> tuple[OutputParity, ...]:
+    """Those of ``outputs`` whose agreement counts.
+
+    Distributions and detections hold answers, and so does what has no noise; without any of the
+    first two, any output may be logits.
+    """
+    known = any(one.distribution or one.kind == "detections" for one in outputs)
+    return tuple(
+        one
+        for one in outputs
+        if one.distribution or one.kind == "detections" or not known or one.sqnr_db is None
+    )
 
 
 def is_unsure(metric: MetricParity, allowed: float) -> bool:
@@ -164,8 +174,7 @@ def _judge_drop(metric: MetricParity, allowed: float, strict: bool) -> tuple[boo
     if strict:
         passed = metric.high is not None and metric.high <= allowed + 1e-9
     reason = (
-        f"{metric.name} {metric.reference:.4f} → {metric.candidate:.4f}, drop {metric.drop:.4f} "
-        f"{'≤' if metric.drop <= allowed + 1e-9 else '>'} {allowed:g} allowed"
+        f"{metric.name} {metric.reference:.4f} → {metric.candidate:.4f}, {_change(metric, allowed)}"
     )
     if metric.low is not None and metric.high is not None:
         reason += f" (95% interval {metric.low:.4f} to {metric.high:.4f}"
@@ -177,6 +186,18 @@ def _judge_drop(metric: MetricParity, allowed: float, strict: bool) -> tuple[boo
         plural = "s are" if metric.samples != 1 else " is"
         reason += f" ({metric.samples} sample{plural} not enough to tell)"
     return passed, reason
+
+
+def _change(metric: MetricParity, allowed: float) -> str:
+    """How much worse, next to what is allowed, in as many digits as tell them apart; or better."""
+    if metric.drop < -5e-5:
+        return f"better by {-metric.drop:.4f} ({allowed:g} worse is allowed)"
+    inside = metric.drop <= allowed + 1e-9
+    word = "drop" if metric.higher_is_better else "rise"
+    shown = f"{abs(metric.drop):.4f}"
+    if (float(shown) <= allowed) != inside:
+        shown = f"{abs(metric.drop):.6g}"
+    return f"{word} {shown} {'≤' if inside else '>'} {allowed:g} allowed"
 
 
 def _judge_tolerance(
@@ -203,15 +224,17 @@ def _judge_floors(
     if min_agreement is not None and output.agreement is not None:
         enough = output.agreement >= min_agreement
         passed = passed and enough
-        parts.append(
-            f"agreement {output.agreement:.2%} {'≥' if enough else '<'} {min_agreement:.2%}"
-        )
+        what = "detections found again" if output.kind == "detections" else "agreement"
+        parts.append(f"{what} {output.agreement:.2%} {'≥' if enough else '<'} {min_agreement:.2%}")
     if min_sqnr is not None and output.sqnr_db is not None:
         enough = output.sqnr_db >= min_sqnr
         passed = passed and enough
         parts.append(f"SQNR {output.sqnr_db:.1f} dB {'≥' if enough else '<'} {min_sqnr:g} dB")
     if not parts:
         return _judge_float(output, outputs)
+    if output.neighbours is not None:
+        cosine, same = output.neighbours
+        parts.append(f"cosine {cosine:.4f}, nearest neighbour the same for {same:.1%}")
     return passed, f"{_place(output, outputs)}: {', '.join(parts)}"
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runtimes.profiling.operators import OperatorsReport
-from runtimes.readable import ReadableReport
+from runtimes.readable import ReadableReport, times
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class ProfileReport(ReadableReport):
         found = f"{self.model}: {first.model.p50_ms:.3f} ms at batch {first.batch}"
         if first.ratio is None:
             return found
-        return f"{found}, {first.ratio:.2f}× as fast as {self.against}"
+        return f"{found}, {times(first.ratio)} as fast as {self.against}"
 
     def rows(self) -> list[dict[str, str]]:
         """One row of formatted cells per batch size and model, for a table."""
@@ -103,7 +103,7 @@ class ProfileReport(ReadableReport):
             for (name, size, latency, ratio), peak in zip(timed, memory, strict=False):
                 speed_up = "–"
                 if ratio is not None:
-                    speed_up = f"{ratio:.2f}× ({batch.ratio_low:.2f}…{batch.ratio_high:.2f})"
+                    speed_up = f"{times(ratio)} ({batch.ratio_low:.2f}…{batch.ratio_high:.2f})"
                 rows.append(
                     {
                         "model": name,

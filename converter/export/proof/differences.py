@@ -8,6 +8,7 @@ import numpy as np
 
 from runtimes.base import Array
 from runtimes.errors import ConversionError
+from runtimes.parity.masked import MASK_TOLERANCE, masked_elements
 from runtimes.parity.tolerance import ABSOLUTE_FLOOR, noise_tolerance, relative_tolerance
 
 _DEFECT = "This is a defect of the export; please report it with the model"
@@ -49,7 +50,10 @@ def agree(reference: Array, found: Array) -> bool:
 
 
 def max_error(reference: Array, found: Array) -> float:
-    """Largest absolute difference; infinite if NaN, infinity or a discrete value differs."""
+    """Largest absolute difference; infinite where NaN, infinity or a discrete value differs.
+
+    What a mask wrote, such as -1e9, counts only where it is no longer that.
+    """
     if reference.dtype.kind in "OSU":
         same = [_text(a) == _text(b) for a, b in zip(reference.flat, found.flat, strict=True)]
         return 0.0 if all(same) else float("inf")
@@ -59,7 +63,11 @@ def max_error(reference: Array, found: Array) -> float:
         wide[~finite], other[~finite], equal_nan=True
     ):
         return float("inf")
-    return float(np.max(np.abs(wide[finite] - other[finite]), initial=0.0))
+    error = np.abs(wide[finite] - other[finite])
+    if reference.dtype.kind in "fV":
+        masked = masked_elements(reference)[finite]
+        error[masked & (error <= MASK_TOLERANCE * np.abs(wide[finite]))] = 0.0
+    return float(np.max(error, initial=0.0))
 
 
 def max_difference(reference: Array, other: Array) -> float:
@@ -73,7 +81,7 @@ def allowed_error(reference: Array) -> float:
     if reference.dtype.kind not in "fV" or reference.size == 0:  # V: bfloat16 and similar types
         return 0.0
     wide = np.abs(reference.astype(np.float64))
-    peak = float(np.max(wide, where=np.isfinite(wide), initial=0.0))
+    peak = float(np.max(wide, where=~masked_elements(reference) & np.isfinite(wide), initial=0.0))
     return max(relative_tolerance(peak, reference.dtype.name), ABSOLUTE_FLOOR)
 
 

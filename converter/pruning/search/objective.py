@@ -24,7 +24,7 @@ from runtimes.metrics.metric import Metric, drop, open_metric
 from runtimes.onnx_files.load_save import model_outputs
 from runtimes.parity.budget import Budget
 from runtimes.parity.output_error import OutputParity, ParityAccumulator
-from runtimes.parity.verdict import unlabelled
+from runtimes.parity.verdict import that_agree, unlabelled
 
 # Parts of the data over which a drop is spread, where a sample has no value by itself.
 _FOLDS = 10
@@ -99,9 +99,10 @@ def decide(judgement: Judgement, evidence: Sequence[Judgement], budget: Budget) 
     lost, error = _expected_drop(judgement, evidence)
     allowed = budget.drop + 1e-9
     passed = lost + _SURE * error <= allowed and judgement.drop <= allowed
+    judged = f"{len(evidence)} model{'' if len(evidence) == 1 else 's'}"
     reason = (
-        f"{budget.metric} drops by {judgement.drop:.4f} on data held out, by "
-        f"{lost:.4f} ± {error:.4f} from {len(evidence)} models; {budget.drop:g} may be spent"
+        f"{budget.metric} {_worse(judgement.drop)} on data held out, and should get "
+        f"{lost:.4f} ± {error:.4f} worse by what {judged} lost; {budget.drop:g} may be spent"
     )
     if judgement.unlabelled_db < budget.sqnr_db:
         passed = False
@@ -110,6 +111,13 @@ def decide(judgement: Judgement, evidence: Sequence[Judgement], budget: Budget) 
             f"at least {budget.sqnr_db:.1f} dB"
         )
     return Verdict(passed, reason, max(lost, judgement.drop))
+
+
+def _worse(drop: float) -> str:
+    """A drop in words; models get better by chance, too."""
+    if f"{abs(drop):.4f}" == "0.0000":
+        return "stays as it is"
+    return f"gets {abs(drop):.4f} {'worse' if drop > 0 else 'better'}"
 
 
 def _expected_drop(judgement: Judgement, evidence: Sequence[Judgement]) -> tuple[float, float]:
@@ -147,7 +155,8 @@ def judge(
     """Judge models that stand for one: each on its own data, all together."""
     outputs = [spec.name for spec in model_outputs(reference)]
     labels = candidates[0][1].label_names
-    metrics = None if metric is None else _FoldedMetric(metric, outputs, labels)
+    names = [] if metric is None else metric.split(",")
+    metrics = [_FoldedMetric(name, outputs, labels) for name in names]
     parity = {name: ParityAccumulator(name, "cpu") for name in outputs}
     samples = 0
     with OrtRuntime(reference, threads=threads) as whole:
@@ -158,16 +167,18 @@ def judge(
                     expected, found = run_padded(whole, batch.feed), run_padded(pruned, batch.feed)
                     for name, accumulator in parity.items():
                         accumulator.update(expected[name], found[name], batch.indices)
-                    if metrics is not None:
-                        metrics.update(expected, found, batch.labels, batch.indices)
+                    for one in metrics:
+                        one.update(expected, found, batch.labels, batch.indices)
                     samples += len(batch)
     results = [accumulator.result() for accumulator in parity.values()]
     problem = next((result.problem for result in results if result.problem), None)
-    others = () if metrics is None else unlabelled(outputs, [metrics.output])
-    agreement = min((r.agreement for r in results if r.agreement is not None), default=None)
+    others = unlabelled(outputs, [one.output for one in metrics]) if metrics else ()
+    agreements = [one.agreement for one in that_agree(results) if one.agreement is not None]
+    agreement = min(agreements, default=None)
     if problem is not None:
         return Judgement(samples, None, (), agreement, -math.inf, problem)
-    lost, parts = (None, ()) if metrics is None else metrics.drop()
+    drops = [one.drop() for one in metrics]
+    lost, parts = max(drops, key=lambda found: found[0]) if drops else (None, ())
     return Judgement(
         samples,
         lost,

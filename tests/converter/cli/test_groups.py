@@ -20,9 +20,10 @@ def test_fields_are_options_of_the_command() -> None:
 
 
 def test_the_command_gets_its_groups() -> None:
-    given: dict[str, Any] = {"metric": "top1", "max_drop": 0.1, "strict": True}
+    given: dict[str, Any] = {"metric": ["top1"], "max_drop": 0.1, "strict": True}
     given |= {"min_agreement": None, "min_sqnr": None}
     found = command(model="m", **given, threads=2, seed=3, force=True)
-    assert found == ("m", BudgetGroup("top1", 0.1, None, None, True), RunGroup(2, 3), True)
-    assert BudgetGroup("top1", 0.1).budget().drop == 0.1
+    assert found == ("m", BudgetGroup(["top1"], 0.1, None, None, True), RunGroup(2, 3), True)
+    budget = BudgetGroup(["top1:a", "r2:b"], 0.1).budget()
+    assert (budget.drop, budget.metric) == (0.1, "top1:a,r2:b")
     assert RunGroup(2, 3).run().threads == 2

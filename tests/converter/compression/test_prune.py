@@ -255,3 +255,11 @@ def test_the_model_that_is_passed_in_stays_as_it_is(model: Path, digits: Any) ->
     result = prune_model(graph, None, Budget(None, 0.01, 0.99, 20.0), options=PruneOptions())
     assert not result.report.kept
     assert ir.to_proto(graph).SerializeToString(deterministic=True) == before
+
+
+def test_only_the_data_that_judge_need_labels(model: Path, digits: Any) -> None:
+    train, test = digits
+    bare = {name: values for name, values in train.items() if name != "labels"}
+    report = prune(model, None, bare, evaluate_on=test, max_drop=0.1, flops=0.8)
+    assert report.parity["metrics"][0]["name"] == "top1"
+    assert "the labels judge by top1; name another metric to change that" in report.notes

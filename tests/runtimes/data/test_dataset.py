@@ -218,7 +218,7 @@ def test_casts_are_noted_and_keep_their_meaning() -> None:
         (X.astype(complex), "expects float32, found complex128"),
         (np.array([["a"] * 4]), "expects float32, found text"),
         ({"labels": LABELS}, "holds labels only, no inputs"),
-        ({"image": X, "labels": np.array(["a"] * 6)}, "'labels' holds str.*by their index"),
+        ({"image": X, "labels": np.array([1j] * 6)}, "'labels' holds complex.*by their index"),
         ({"image": X, "labels": LABELS[:5]}, "'image' has 6 samples and 'labels' has 5"),
         ({}, "holds no arrays"),
         ([], "holds no samples|is not data"),
@@ -313,3 +313,34 @@ def test_a_pair_is_samples_and_labels() -> None:
 def test_a_tuple_of_batches_stays_one() -> None:
     batches = ((np.zeros((2, 3)), np.zeros(2)), (np.ones((2, 3)), np.ones(2)))
     assert [len(batch) for batch in Dataset.open(batches).batches(4)] == [4]
+
+
+SPECS = [TensorSpec("image", np.dtype(np.float32), (None, 4))]
+
+
+@pytest.mark.parametrize("kind", ["U", "S", "O"])
+def test_names_of_classes_become_their_places(kind: str) -> None:
+    names = np.array(["fox", "cat", "dog", "cat", "fox", "cat"]).astype(kind)
+    found = Dataset.open({"image": X, "labels": names}, inputs=SPECS)
+    assert found.class_names == {"": ("cat", "dog", "fox")}
+    assert found.notes[0] == "labels: classes by name, in order: 'cat' is 0, 'dog' is 1, 'fox' is 2"
+    assert found.all_labels("").tolist() == [2, 0, 1, 0, 2, 0]
+    # A part that lacks a class numbers the others as the whole does.
+    assert found.take(2).all_labels("").tolist() == [2, 0]
+    (batch,) = found.take(3).batches(8)
+    assert batch.labels[""].tolist() == [2, 0, 1]
+
+
+def test_texts_that_name_no_classes_are_refused() -> None:
+    data = {"image": np.zeros((300, 4), "f"), "labels": np.array([f"row {k}" for k in range(300)])}
+    with pytest.raises(DataError, match="a text of its own for every sample"):
+        Dataset.open(data)
+
+
+def test_samples_may_go_without_their_labels() -> None:
+    found = Dataset.open({"image": X, "labels": LABELS}, inputs=SPECS)
+    assert found.all_labels("").tolist() == LABELS.tolist()
+    bare = found.without_labels()
+    assert (bare.label_names, bare.num_samples, bare.implied_labels) == ((), 6, False)
+    assert bare.take(3).label_names == ()
+    assert next(bare.batches(6)).labels == {}

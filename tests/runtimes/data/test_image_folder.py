@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from runtimes import DataError, Dataset, ImageOptions
+from runtimes.base import TensorSpec
 
 
 @pytest.fixture
@@ -88,7 +89,8 @@ def test_images_are_brought_to_a_size(
     data = Dataset.open(tmp_path, images=ImageOptions(size=(6, 6), fit=fit))
     batch = next(data.batches(2))
     assert batch.feed["data"].shape == (2, 6, 6, 1)
-    assert batch.feed["data"].dtype == np.uint8
+    assert batch.feed["data"].dtype == np.float32
+    assert data.notes == ("pixels keep their values, 0…255",)
     assert batch.feed["data"][0, 0, 0, 0] == corner
     assert batch.feed["data"][0, 3, 3, 0] == middle
 
@@ -145,3 +147,59 @@ def test_a_picture_cut_off_or_too_large_to_be_one_is_named(tmp_path: Path, image
     (tmp_path / "a.png").write_bytes(head + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
     with pytest.raises(DataError, match=r"a\.png is not an image that can be read: .* pixels"):
         Dataset.open(tmp_path)
+
+
+def test_a_broken_picture_is_named_and_may_be_left_out(tmp_path: Path, image: Any) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    for place, one in enumerate(pixels):
+        folder = tmp_path / f"class {place // 2}"
+        folder.mkdir(exist_ok=True)
+        image.fromarray(one).save(folder / f"{place}.png")
+    broken = tmp_path / "class 0/1.png"
+    broken.write_bytes(broken.read_bytes()[:300])
+    with pytest.raises(DataError, match=r"1\.png is a damaged image.*--skip-broken-images"):
+        list(Dataset.open(tmp_path).batches(4))
+    data = Dataset.open(tmp_path, images=ImageOptions(skip_broken=True))
+    assert data.notes == (f"1 of 4 images cannot be read, left out: {Path('class 0/1.png')}",)
+    (batch,) = data.batches(9)
+    np.testing.assert_array_equal(batch.feed["data"], pixels[[0, 2, 3]])
+    assert batch.labels[""].tolist() == [0, 1, 1]
+    for path in tmp_path.rglob("*.png"):
+        path.write_bytes(b"nothing")
+    with pytest.raises(DataError, match="none of the 4 images"):
+        Dataset.open(tmp_path, images=ImageOptions(skip_broken=True))
+
+
+def test_what_options_leave_open_goes_by_the_model(tmp_path: Path, image: Any) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
+    image.fromarray(pixels).save(tmp_path / "0.png")
+    image.fromarray(pixels[..., 0]).save(tmp_path / "1.png")
+
+    def bound(*shape: int, dtype: Any = np.float32) -> Any:
+        spec = TensorSpec("x", np.dtype(dtype), ("batch", *shape))
+        data = Dataset.open(tmp_path, inputs=[spec])
+        (batch,) = data.batches(2)
+        return batch.feed["x"], data.notes
+
+    for shape in ((9, 7, 3), (3, 9, 7), (5, 5, 3), (9, 7, 1), (9, 7, 4)):
+        found, notes = bound(*shape)
+        assert found.shape == (2, *shape)
+        assert any("resized to 5x5" in note for note in notes) == (shape == (5, 5, 3))
+    np.testing.assert_array_equal(bound(9, 7, 3)[0][0], pixels)
+    np.testing.assert_array_equal(bound(3, 9, 7)[0][0], pixels.transpose(2, 0, 1))
+    whole, _ = bound(5, 5, 3, dtype=np.uint8)
+    np.testing.assert_array_equal(whole, np.rint(bound(5, 5, 3)[0]))
+
+
+def test_upper_bits_of_sixteen(tmp_path: Path, image: Any) -> None:
+    values = np.random.default_rng(0).integers(0, 65536, (6, 5), np.uint16)
+    image.fromarray(values).save(tmp_path / "0.png")
+    (batch,) = Dataset.open(tmp_path).batches(1)
+    np.testing.assert_array_equal(batch.feed["data"][0, ..., 0], values >> 8)
+
+
+def test_images_that_keras_passes_over_are_told(tmp_path: Path, image: Any) -> None:
+    image.new("L", (4, 4)).save(tmp_path / "0.png")
+    image.new("L", (4, 4)).save(tmp_path / "1.tiff")
+    (note,) = Dataset.open(tmp_path).notes
+    assert note.startswith("1 of 2 images (.tiff)")

@@ -110,10 +110,13 @@ def own_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         "spread.higher_is_better = False\n"
         "def of_dicts(outputs, labels):\n"
         "    return sum(a.size for a in outputs.values()) + 100 * labels.size\n"
+        "of_dicts.higher_is_better = True\n"
         "def broken(outputs, labels):\n"
         "    raise KeyError('oops')\n"
+        "broken.higher_is_better = True\n"
         "def infinite(outputs, labels):\n"
         "    return float('inf')\n"
+        "infinite.higher_is_better = True\n"
     )
     monkeypatch.chdir(tmp_path)
     return "own_metrics"

@@ -84,3 +84,24 @@ def test_errors_are_means_over_a_sample() -> None:
 def test_labels_that_do_not_fit(score: Any, output: Any, labels: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         score(output.astype(np.float32), np.asarray(labels), AT)
+
+
+@pytest.mark.parametrize("one_hot", [False, True])
+def test_classes_of_a_map_may_come_first(one_hot: bool) -> None:
+    output = np.random.default_rng(0).normal(size=(6, 4, 5, 7))
+    labels = np.random.default_rng(1).integers(0, 4, (6, 5, 7))
+    expected = (output.argmax(1) == labels).mean(axis=(1, 2))
+    given_labels = np.moveaxis(np.eye(4)[labels], -1, 1) if one_hot else labels
+    np.testing.assert_allclose(scores.top1_correct(output, given_labels, AT[:6]), expected)
+    last = np.moveaxis(output, 1, -1)
+    given_labels = np.eye(4)[labels] if one_hot else labels[..., None]
+    np.testing.assert_allclose(scores.top1_correct(last, given_labels, AT[:6]), expected)
+
+
+def test_labels_of_two_classes_may_be_booleans_or_signs() -> None:
+    output = np.float32([[-2], [3], [1]])
+    for labels in ([False, True, True], [-1, 1, 1], [[0.0], [1.0], [1.0]]):
+        found = scores.binary_correct_logits(output, np.asarray(labels), AT[:3])
+        assert found.tolist() == [1, 1, 1]
+    two = np.float32([[2, 1], [0, 1], [0, 1]])
+    assert scores.top1_correct(two, np.array([False, True, False]), AT[:3]).tolist() == [1, 1, 0]

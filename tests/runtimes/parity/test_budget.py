@@ -5,7 +5,7 @@ import pytest
 
 from runtimes import Dataset
 from runtimes.base import TensorSpec
-from runtimes.parity.budget import Budget, search_floors
+from runtimes.parity.budget import Budget, search_floors, without_labels
 
 FACE = TensorSpec("face", np.dtype(np.float32), ("batch", 2))
 BOX = TensorSpec("box", np.dtype(np.float32), ("batch", 4))
@@ -30,3 +30,25 @@ def test_floors_stand_for_the_budget(
         Budget(metric, max_drop=0.05),
     )
     assert found == pytest.approx(expected)
+
+
+SCORES = TensorSpec("price", np.dtype(np.float32), ("batch", 1))
+
+
+def test_noise_matters_where_quantities_are_judged() -> None:
+    data = Dataset.open({"x": np.zeros((3, 2), np.float32), "labels": np.arange(3.0)})
+    assert search_floors([SCORES], data, Budget("r2", max_drop=0.01)) == pytest.approx((0.99, 20.0))
+
+
+def test_calibration_without_labels_is_searched_by_floors() -> None:
+    labelled = Dataset.open(DATA)
+    bare = labelled.without_labels()
+    budget = Budget("top1:face", max_drop=0.05)
+    assert without_labels(budget, [FACE], labelled, labelled) == budget
+    found = without_labels(budget, [FACE], labelled, bare)
+    assert (found.metric, found.agreement, found.sqnr_db) == (None, 0.95, 10.0)
+    assert without_labels(Budget(), [FACE], bare, bare) == Budget()
+
+
+def test_several_metrics_are_one_text() -> None:
+    assert Budget(["top1:a", "r2:b"]).metric == "top1:a,r2:b"  # type: ignore[arg-type]

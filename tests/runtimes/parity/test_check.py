@@ -66,6 +66,43 @@ def test_a_metric_is_what_counts_where_it_is_asked_for(scaled: Scaled, scores: A
     assert "≤ 0.01 allowed" in report.reason
 
 
+def test_labels_choose_the_metric_as_they_do_everywhere(scaled: Scaled, scores: Any) -> None:
+    data = labelled(scores, wrong=4)
+    report = check(scaled(1), scaled(3), data, max_drop=0.01)
+    assert report.passed
+    assert report.metrics[0].name == "top1"
+    assert "the labels judge by top1; name another metric to change that" in report.notes
+    assert not check(scaled(1), scaled(-1), data, max_drop=0.01).passed
+    # Where nothing is asked, a float model has to be the same within rounding.
+    report = check(scaled(1), scaled(3), data)
+    assert not report.passed
+    assert report.notes[-1] == (
+        "top1 0.9000 → 0.9000 on cpu, which only informs; --max-drop judges by it"
+    )
+    # Tolerances are asked for, and then labels say nothing.
+    assert check(scaled(1), scaled(3), data, rtol=0.1).metrics == ()
+    assert not check(scaled(1), scaled(3), data, rtol=0.1).passed
+
+
+def test_each_output_has_a_metric_of_its_own(graph: Graph, scores: Any) -> None:
+    def model(first: float, second: float) -> ir.Model:
+        return graph(
+            "g (float[batch, 4] x) => (float[batch, 4] a, float[batch, 4] b)"
+            f"<float[4] v = {{{first}, 1, 1, 1}}, float[4] w = {{1, {second}, 1, 1}}>"
+            "{ a = Mul(x, v)\n b = Mul(x, w) }"
+        )
+
+    data = {"x": scores, "labels:a": scores.argmax(1), "labels:b": scores}
+    report = check(model(1, 1), model(1, 1.3), data, max_drop=0.01)
+    assert [metric.name for metric in report.metrics] == ["top1:a", "r2:b"]
+    assert not report.passed
+    assert report.reason.startswith("r2:b 1.0000 → 0.9")
+    assert not check(model(1, 1), model(-9, 1), data, max_drop=0.01).passed
+    assert check(model(1, 1), model(1, 1), data, metric=["top1:a", "mae:b"]).passed
+    with pytest.raises(DataError, match="'top1:a' and 'mae:a' both judge the output 'a'"):
+        check(model(1, 1), model(1, 1), data, metric="top1:a,mae:a")
+
+
 def test_a_metric_where_less_is_better(scaled: Scaled, scores: Any) -> None:
     data = {"x": scores, "labels": scores}
     report = check(scaled(1), scaled(1.5), data, metric="mae", max_drop=1)
@@ -198,7 +235,7 @@ def test_progress_is_told(scaled: Scaled, scores: Any) -> None:
 
 
 def test_bad_arguments(scaled: Scaled, scores: Any) -> None:
-    with pytest.raises(DataError, match="max_drop is in the unit of a metric; say which one"):
+    with pytest.raises(DataError, match="max_drop is in the unit of a metric of labelled"):
         check(scaled(1), scaled(1), scores, max_drop=0.01)
     with pytest.raises(DataError, match="needs labels"):
         check(scaled(1), scaled(1), scores, metric="top1")
@@ -208,3 +245,14 @@ def test_bad_arguments(scaled: Scaled, scores: Any) -> None:
         check(scaled(1), scaled(1), scores, providers=("cpu", "moon"))
     with pytest.raises(ValueError, match="at least one provider"):
         check(scaled(1), scaled(1), scores, providers=())
+
+
+def test_labels_that_mean_nothing_here_do_not_stop_a_look_at_rounding(
+    scaled: Scaled, scores: Any
+) -> None:
+    data = {"x": scores, "labels": np.zeros((len(scores), 7, 5), np.float32)}
+    report = check(scaled(1), scaled(1), data)
+    assert report.passed
+    assert report.notes[-1].startswith("the labels are not looked at: the data: no metric follows")
+    with pytest.raises(DataError, match="no metric follows"):
+        check(scaled(1), scaled(1), data, max_drop=0.1)

@@ -69,7 +69,7 @@ def test_scores_next_to_boxes_are_not_hidden_by_them() -> None:
     reference = np.concatenate([boxes, scores], axis=1)
     zeroed = reference * np.where(np.arange(12) < 4, 1, 0)[:, None]
     found = compared(reference, zeroed)
-    assert (found.kind, found.agreement) == ("quantities", None)
+    assert (found.kind, found.agreement) == ("detections", 0.0)
     assert found.sqnr_db == pytest.approx(0.0, abs=1e-6)
     assert compared(reference, reference * 1.001).sqnr_db == pytest.approx(60, abs=0.1)
 

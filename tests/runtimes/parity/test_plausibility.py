@@ -32,4 +32,4 @@ def test_the_labels_of_the_judged_output_count() -> None:
 def test_one_doubt_at_a_time_and_none_of_a_users_function() -> None:
     booleans = data(labels=np.arange(100) % 2 == 0)
     assert len(doubts(OUTPUTS[:1], booleans, "top1", 0.0)) == 1
-    assert doubts(OUTPUTS[:1], booleans, "package.module:function", 0.0) == ()
+    assert doubts(OUTPUTS[:1], booleans, "sklearn.metrics:accuracy_score", 0.0) == ()

@@ -155,6 +155,27 @@ def test_the_metric_goes_before_everything_but_problems() -> None:
     assert verdict(bad, metrics=[metric], rules=rules) == (False, "y: NaN at sample 3")
 
 
+@pytest.mark.parametrize(
+    ("reference", "candidate", "higher", "said"),
+    [
+        (0.97, 0.9733, True, "better by 0.0033 (0.01 worse is allowed)"),
+        (0.25, 0.24, False, "better by 0.0100 (0.01 worse is allowed)"),
+        (0.25, 0.255, False, "rise 0.0050 ≤ 0.01 allowed"),
+        (0.25, 0.41, False, "rise 0.1600 > 0.01 allowed"),
+        (0.97, 0.97000001, True, "drop 0.0000 ≤ 0.01 allowed"),
+        (0.97, 0.95998, True, "drop 0.01002 > 0.01 allowed"),
+    ],
+)
+def test_a_change_is_said_as_it_is(
+    reference: float, candidate: float, higher: bool, said: str
+) -> None:
+    lost = reference - candidate if higher else candidate - reference
+    metric = MetricParity("m", "cpu", reference, candidate, lost, higher_is_better=higher)
+    passed, reason = verdict(GOOD, metrics=[metric], rules=Rules(max_drop=0.01))
+    assert reason == f"m {reference:.4f} → {candidate:.4f}, {said}"
+    assert passed == (">" not in said)
+
+
 def test_tolerances_that_were_asked_for() -> None:
     rules = Rules(rtol=1e-3, min_agreement=1.0)
     assert verdict(replace(GOOD, agreement=0.5), rules=rules) == (

@@ -165,3 +165,26 @@ def test_an_output_without_labels_keeps_its_floor() -> None:
         assert verdict.passed is passed
         assert ("without labels" in verdict.reason) is not passed
         assert found.is_hopeless(LABELLED) is not passed
+
+
+def test_of_several_metrics_the_worst_counts() -> None:
+    def model(scale: float) -> ir.Model:
+        build = Builder(0)
+        x = build.input(["N", 4])
+        kind = build.op("MatMul", x, build.constant(np.eye(4)))
+        return build.model(kind, build.op("MatMul", x, build.constant(np.eye(4) * scale)))
+
+    given = samples(200)
+    data = bound({"x": given["x"], "labels:y0": given["labels"], "labels:y1": given["x"]})
+    found = judge(model(1.0), [(model(0.5), data)], "top1:y0,r2:y1")
+    assert found.drop == pytest.approx(0.25, abs=0.01)
+    assert judge(model(1.0), [(model(0.5), data)], "top1:y0").drop == 0
+
+
+def test_a_drop_is_said_as_it_is() -> None:
+    better = Judgement(100, -0.0033, (), None, 30.0)
+    reason = decide(better, [better], LABELLED).reason
+    assert reason.startswith("top1 gets 0.0033 better on data held out")
+    assert "by what 1 model lost" in reason
+    same = replace(better, drop=0.0)
+    assert "top1 stays as it is on data held out" in decide(same, [same, better], LABELLED).reason

@@ -1,0 +1,187 @@
+"""Boxes with scores: does the candidate find what the reference is sure of, and nothing else?
+
+An argmax over anchors, or the noise of thousands of boxes that nobody looks at, says little of a
+detector. What counts is whether each confident detection is found again: a box that overlaps it by
+half (intersection over union, as in Everingham et al., The Pascal Visual Object Classes Challenge,
+IJCV 2010), of the same class, still above the background.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from runtimes.base import Array
+
+# A detection counts from this score on; where none reaches it, from half of the highest one.
+_CONFIDENT = 0.25
+_OVERLAP = 0.5
+# It is found again if the other model's score is this share of what counts.
+_STILL = 0.5
+# Of the detections of a sample the best so many are looked for.
+_MOST = 100
+# Coordinates beyond that are pixels; scores never are.
+_LEAST_PIXELS = 1.5
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns of an output [samples, …, …] are boxes and scores; ``axis`` is theirs, 1 or 2.
+
+    The first four columns are the box. ``labelled``: after one score stands the number of the class
+    (what is left after non-maximum suppression); else every further column is a class's score.
+    ``corners``: a box is two corners, else a centre and a size.
+    """
+
+    axis: int
+    labelled: bool
+    corners: bool
+
+
+class DetectionAccumulator:
+    """Tells from the first values whether an output holds detections, and compares these."""
+
+    def __init__(self) -> None:
+        self._layout: Layout | None = None
+        self._confident: float | None = None  # None until there are values
+        self._counts = np.zeros(4, np.int64)  # sure and found, of the reference and the candidate
+        self._signal, self._noise = np.zeros(2), np.zeros(2)  # of boxes and of scores
+
+    def update(self, expected: Array, found: Array) -> None:
+        """Add float64 arrays of one shape."""
+        if self._confident is None:
+            self._layout = find_layout(expected)
+            self._confident = _CONFIDENT
+            if self._layout is not None:
+                highest = float(_rows(expected, self._layout)[..., 4:5].max())
+                if not self._layout.labelled:
+                    highest = float(_rows(expected, self._layout)[..., 4:].max())
+                self._confident = min(_CONFIDENT, highest / 2)
+        if self._layout is None or not _fits(expected, self._layout):
+            self._layout = None
+            return
+        pairs = zip(_rows(expected, self._layout), _rows(found, self._layout), strict=True)
+        for reference, candidate in pairs:
+            self._compare(reference, candidate, self._layout)
+
+    @property
+    def is_one(self) -> bool:
+        """Whether the output holds detections, some of which count."""
+        return self._layout is not None and self._counts[0] > 0
+
+    @property
+    def agreement(self) -> float:
+        """The share of confident detections that the other model has, too; the lower of both."""
+        sure, found, sure_back, found_back = (int(count) for count in self._counts)
+        return min(found / max(sure, 1), found_back / sure_back if sure_back else 1.0)
+
+    @property
+    def decibels(self) -> float:
+        """Signal-to-noise ratio of the confident boxes and of their scores, the lower one."""
+        held = (self._noise > 0) & (self._signal > 0)
+        if not held.any():
+            return math.inf
+        return float((10 * np.log10(self._signal[held] / self._noise[held])).min())
+
+    def _compare(self, reference: Array, candidate: Array, layout: Layout) -> None:
+        sure = _sure(reference, layout, self._confident or 0.0)
+        back = _sure(candidate, layout, self._confident or 0.0)
+        partners = _partners(reference[sure], candidate, layout, self._least)
+        counts = (
+            len(sure),
+            int((partners >= 0).sum()),
+            len(back),
+            int((_partners(candidate[back], reference, layout, self._least) >= 0).sum()),
+        )
+        self._counts += np.array(counts)
+        if not layout.labelled:  # without suppression each row has its own place
+            partners = sure
+        kept = partners >= 0
+        expected, found = reference[sure][kept], candidate[partners[kept]]
+        for place, columns in enumerate((slice(0, 4), slice(4, 5 if layout.labelled else None))):
+            self._signal[place] += float((expected[:, columns] ** 2).sum())
+            self._noise[place] += float(((expected - found)[:, columns] ** 2).sum())
+
+    @property
+    def _least(self) -> float:
+        return _STILL * (self._confident or 0.0)
+
+
+def find_layout(values: Array) -> Layout | None:
+    """Where an output's boxes and scores are; None where it holds none."""
+    if values.ndim != 3:
+        return None
+    for axis, labelled in ((2, True), (2, False), (1, False)):
+        layout = Layout(axis, labelled, corners=True)
+        if values.shape[axis] >= 5 and _fits(values, layout):
+            rows = _rows(values, layout)
+            boxes = rows[rows[..., 4:].max(axis=-1) > 0][:, :4]
+            if not len(boxes) or (np.abs(boxes) > _LEAST_PIXELS).mean() < 0.5:
+                continue
+            ordered = (boxes[:, 2:] >= boxes[:, :2]).all(axis=1).mean()
+            sized = (boxes[:, 2:] > 0).all(axis=1).mean()
+            if max(ordered, sized) >= 0.95:
+                return Layout(axis, labelled, corners=bool(ordered >= 0.95))
+    return None
+
+
+def _fits(values: Array, layout: Layout) -> bool:
+    scores = _rows(values, layout)[..., 4:]
+    if layout.labelled:
+        classes = scores[..., 1:]
+        if scores.shape[-1] != 2 or (classes != np.floor(classes)).any() or classes.min() < -1:
+            return False
+        scores = scores[..., :1]
+        return bool(((scores >= 0) | (scores == -1)).all() and scores.max() <= 1)
+    return bool(scores.min() >= 0 and scores.max() <= 1)
+
+
+def _rows(values: Array, layout: Layout) -> Array:
+    return np.moveaxis(values, layout.axis, 2)
+
+
+def _scores(rows: Array, layout: Layout) -> Array:
+    return rows[:, 4] if layout.labelled else np.asarray(rows[:, 4:].max(axis=1))
+
+
+def _classes(rows: Array, layout: Layout) -> Array:
+    return rows[:, 5] if layout.labelled else np.asarray(rows[:, 4:].argmax(axis=1))
+
+
+def _sure(rows: Array, layout: Layout, least: float) -> Array:
+    """Places of the most confident detections."""
+    scores = _scores(rows, layout)
+    best = np.argsort(-scores, kind="stable")[:_MOST]
+    return np.asarray(best[scores[best] >= max(least, 1e-12)])
+
+
+def _partners(wanted: Array, rows: Array, layout: Layout, least: float) -> Array:
+    """For each wanted row the place of the one that overlaps it most; -1 where none is the same."""
+    places = np.flatnonzero(_scores(rows, layout) >= max(least, 1e-12))
+    if not len(places) or not len(wanted):
+        return np.full(len(wanted), -1)
+    overlaps = _overlap(_corners(wanted, layout), _corners(rows[places], layout))
+    same = _classes(wanted, layout)[:, None] == _classes(rows[places], layout)[None]
+    overlaps = np.where(same, overlaps, 0.0)
+    best = overlaps.argmax(axis=1)
+    enough = overlaps[np.arange(len(wanted)), best] >= _OVERLAP
+    return np.where(enough, places[best], -1)
+
+
+def _corners(rows: Array, layout: Layout) -> Array:
+    if layout.corners:
+        return rows[:, :4]
+    middle, half = rows[:, :2], rows[:, 2:4] / 2
+    return np.concatenate([middle - half, middle + half], axis=1)
+
+
+def _overlap(one: Array, other: Array) -> Array:
+    """Intersection over union of each box of ``one`` with each of ``other``."""
+    low = np.maximum(one[:, None, :2], other[None, :, :2])
+    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
+    shared = np.maximum(high - low, 0).prod(axis=2)
+    areas = [np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1) for boxes in (one, other)]
+    union = areas[0][:, None] + areas[1][None] - shared
+    return np.asarray(np.divide(shared, union, out=np.zeros(shared.shape), where=union > 0))
