@@ -33,3 +33,11 @@ def log1p(build: Builder, node: Any) -> Sequence[str]:
     near = build.op("Mul", build.op("Atanh", ratio), build.scalar(2, like=x))
     small = build.op("Less", build.op("Abs", x), build.scalar(0.5, like=x))
     return [build.op("Where", small, near, far)]
+
+
+def relu(build: Builder, node: Any) -> Any:
+    """Relu of whole numbers, for which ONNX Runtime has few kernels."""
+    (x,) = node.input
+    if build.numpy_type(x).kind not in "iu":
+        return NotImplemented
+    return [build.op("Max", x, build.scalar(0, like=x))]
