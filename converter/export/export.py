@@ -30,7 +30,7 @@ from converter.export.tracing.states import State
 from converter.export.tracing.trace import STAND_IN_ABOVE_BYTES, TracedModel, trace
 from converter.lowering import custom_handlers
 from converter.lowering.low_bit.dequantize import write_dequantized
-from converter.lowering.missing_kernels import replace_missing_kernels
+from converter.lowering.missing_kernels import replace_missing_kernels, widen_missing_kernels
 from converter.lowering.operators.base import UnsupportedLowering
 from converter.passes.fusion.gelu import FuseGelu
 from runtimes.errors import ConversionError, KilnxError, UnsupportedOperator
@@ -108,6 +108,7 @@ def export(
         if layout == "nchw":
             channels_first(converted, channels_last_images(model, signature))
         optimize(converted)
+        widen_missing_kernels(converted)
         name_after_layers(converted, traced.layers)
         converted = convert_opset(converted, opset)
         FuseGelu()(converted)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Sequence, Set
 from typing import Any
 
 from converter.export.tracing.layer_scopes import layer_of
 from converter.lowering.operators.base import UnsupportedLowering
+from converter.lowering.operators.inexpressible import REASONS
 from runtimes.errors import UnsupportedOperator
 from runtimes.keras_models.scope_names import from_scope
 
@@ -21,7 +22,7 @@ _OPAQUE = {"EagerPyFunc", "PyFuncStateless", "XlaCallModule", "XlaLaunch"}
 
 
 def refusal(
-    operators: Iterable[tuple[str, str]], layers: Set[str], reason: str = ""
+    operators: Sequence[tuple[str, str]], layers: Set[str], reason: str = ""
 ) -> UnsupportedOperator:
     """The error for operators without an ONNX form, given as node names and operator types.
 
@@ -36,8 +37,13 @@ def refusal(
         f"{where} uses the TensorFlow operator{'s' * (len(found) > 1)} {', '.join(sorted(found))}"
         for where, found in sorted(by_layer.items())
     ]
-    why = f"with no ONNX form as it is used: {reason}" if reason else "with no ONNX form"
+    why = f"with no ONNX form as it is used: {reason}" if reason else _no_form(operators)
     return UnsupportedOperator(f"{' and '.join(uses)}, {why}; {WAY_OUT}")
+
+
+def _no_form(operators: Sequence[tuple[str, str]]) -> str:
+    known = dict.fromkeys(REASONS[operator] for _, operator in operators if operator in REASONS)
+    return f"with no ONNX form: {'; '.join(known)}" if known else "with no ONNX form"
 
 
 def refusal_of(error: UnsupportedLowering, layers: Set[str]) -> UnsupportedOperator:

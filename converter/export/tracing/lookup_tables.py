@@ -49,6 +49,28 @@ def read_tables(function: Any, graph_def: Any) -> dict[str, tuple[Array, Array]]
     return tables
 
 
+def state_shapes(graph_def: Any) -> None:
+    """Say in ``graph_def``, in place, that what is looked up has the shape of its keys.
+
+    TensorFlow knows that of a table that it can see; without it the rank of all that follows
+    a lookup is unknown. Of lookups behind each other, one more is known each time.
+    """
+    import tensorflow as tf
+
+    lookups = [node for node in graph_def.node if node.op == "LookupTableFindV2"]
+    stated = -1
+    while stated != (stated := sum("_output_shapes" in node.attr for node in lookups)):
+        if stated == len(lookups):
+            return
+        with tf.Graph().as_default() as graph:
+            tf.import_graph_def(graph_def, name="")
+        for node in lookups:
+            keys = graph.get_operation_by_name(node.name).inputs[1].shape
+            if keys.rank is not None:
+                del node.attr["_output_shapes"].list.shape[:]
+                node.attr["_output_shapes"].list.shape.append(keys.as_proto())
+
+
 def _types_of_tables(graph_def: Any) -> dict[str, tuple[int, int]]:
     """Key and value types of each table, according to the operators that use it."""
     sources = {node.name: node.input[0] for node in graph_def.node if node.op == "Identity"}

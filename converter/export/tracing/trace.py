@@ -18,7 +18,7 @@ from converter.export.tracing.call_scopes import strip_calls
 from converter.export.tracing.freeze import freeze
 from converter.export.tracing.grappler import simplified
 from converter.export.tracing.layer_scopes import layer_scopes
-from converter.export.tracing.lookup_tables import read_tables
+from converter.export.tracing.lookup_tables import read_tables, state_shapes
 from converter.export.tracing.states import State, TracedState
 from converter.lowering.layers.table import marked_layers
 from converter.lowering.low_bit.layers import LowBitStandIns
@@ -148,6 +148,7 @@ def trace(
         fetch=[*inputs, *weights, *matrices, *outputs],
         hidden=[name.split(":")[0] for name in (*stand_ins, *weights)],
     )
+    state_shapes(graph_def)
     return TracedModel(
         graph_def,
         tuple(inputs),

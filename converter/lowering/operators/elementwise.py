@@ -33,3 +33,51 @@ def log1p(build: Builder, node: Any) -> Sequence[str]:
     near = build.op("Mul", build.op("Atanh", ratio), build.scalar(2, like=x))
     small = build.op("Less", build.op("Abs", x), build.scalar(0.5, like=x))
     return [build.op("Where", small, near, far)]
+
+
+def relu(build: Builder, node: Any) -> Any:
+    """Relu of whole numbers, for which ONNX Runtime has few kernels."""
+    (x,) = node.input
+    if build.numpy_type(x).kind not in "iu":
+        return NotImplemented
+    return [build.op("Max", x, build.scalar(0, like=x))]
+
+
+def mul_no_nan(build: Builder, node: Any) -> Sequence[str]:
+    """MulNoNan: zero where the second factor is, whatever the first."""
+    x, y = node.input
+    return [_zero_where_zero(build, y, build.op("Mul", x, y))]
+
+
+def xlogy(build: Builder, node: Any) -> Sequence[str]:
+    """``x * log(y)``, zero where x is."""
+    x, y = node.input
+    return [_zero_where_zero(build, x, build.op("Mul", x, build.op("Log", y)))]
+
+
+def xlog1py(build: Builder, node: Any) -> Sequence[str]:
+    """``x * log(1 + y)``, zero where x is."""
+    x, y = node.input
+    more = build.op("Add", y, build.scalar(1, like=y))
+    return [_zero_where_zero(build, x, build.op("Mul", x, build.op("Log", more)))]
+
+
+def xdivy(build: Builder, node: Any) -> Sequence[str]:
+    """``x / y``, zero where x is."""
+    x, y = node.input
+    return [_zero_where_zero(build, x, build.op("Div", x, y))]
+
+
+def euclidean_norm(build: Builder, node: Any) -> Any:
+    """EuclideanNorm over constant axes: ReduceL2."""
+    x, axes = node.input[0], node.inputs[1]
+    if not axes.is_const():
+        return NotImplemented
+    values = [int(axis) for axis in axes.get_tensor_value(as_list=False).reshape(-1)]
+    keep = bool(node.get_attr_value("keep_dims", 0))
+    return [build.reduce("ReduceL2", x, values, keepdims=keep)]
+
+
+def _zero_where_zero(build: Builder, x: str, product: str) -> str:
+    zero = build.scalar(0, like=x)
+    return build.op("Where", build.op("Equal", x, zero), zero, product)

@@ -52,16 +52,19 @@ def scaled_and_translated(build: Builder, node: Any) -> Sequence[str]:
 
 def resized_by_area(build: Builder, node: Any) -> Sequence[str]:
     """ResizeArea: each output is the mean of the stretch of inputs below it."""
-    if node.get_attr_value("align_corners"):
-        raise UnsupportedLowering(node, "area resizing with aligned corners is not written here")
-    return [_resized(build, node, lambda xp, out, inp, _: area(xp, out, inp))]
+    corners = bool(node.get_attr_value("align_corners", 0))
+    return [
+        _resized(build, node, lambda xp, out, inp, _: area(xp, out, inp, align_corners=corners))
+    ]
 
 
 def resized_bicubic(build: Builder, node: Any) -> Sequence[str]:
-    """ResizeBicubic with half-pixel centers, as tf.image.resize asks for it."""
-    if node.get_attr_value("align_corners") or not node.get_attr_value("half_pixel_centers"):
-        raise UnsupportedLowering(node, "bicubic resizing is written for half-pixel centers only")
-    return [_resized(build, node, lambda xp, out, inp, _: bicubic(xp, out, inp))]
+    """ResizeBicubic: with half-pixel centers, as tf.image.resize asks for it, or older rules."""
+    rules = {
+        "align_corners": bool(node.get_attr_value("align_corners", 0)),
+        "half_pixel": bool(node.get_attr_value("half_pixel_centers", 0)),
+    }
+    return [_resized(build, node, lambda xp, out, inp, _: bicubic(xp, out, inp, **rules))]
 
 
 def _resized(build: Builder, node: Any, weights: Weights, known: bool = True) -> str:

@@ -42,24 +42,52 @@ def scale_and_translate(
     return _normalized(xp, xp.where(inside, weights, 0.0))
 
 
-def area(xp: Any, outputs: Any, inputs: Any) -> Any:
-    """Weights of ResizeArea: how much of an output's stretch lies on each input."""
-    scale = xp.size(inputs) / xp.size(outputs)
+def area(xp: Any, outputs: Any, inputs: Any, *, align_corners: bool = False) -> Any:
+    """Weights of ResizeArea: how much of an output's stretch lies on each input.
+
+    With aligned corners, stretches end beyond the last input, which counts on for them.
+    """
+    scale = _step(xp, outputs, inputs, align_corners=align_corners)
     begin = xp.column(xp.places(outputs)) * scale
     end = (xp.column(xp.places(outputs)) + 1.0) * scale
     place = xp.row(xp.places(inputs))
-    overlap = xp.minimum(place + 1.0, end) - xp.maximum(place, begin)
+    beyond = xp.where(place < xp.size(inputs) - 1.0, place + 1.0, xp.size(outputs) * scale + 1.0)
+    overlap = xp.minimum(beyond, end) - xp.maximum(place, begin)
     return xp.maximum(overlap, 0.0) / scale
 
 
-def bicubic(xp: Any, outputs: Any, inputs: Any) -> Any:
-    """Weights of ResizeBicubic with half-pixel centers: Keys' cubic, inputs outside left out."""
-    scale = xp.size(inputs) / xp.size(outputs)
-    at = (xp.places(outputs) + 0.5) * scale - 0.5
+def bicubic(
+    xp: Any, outputs: Any, inputs: Any, *, align_corners: bool = False, half_pixel: bool = True
+) -> Any:
+    """Weights of ResizeBicubic: with half-pixel centers Keys' cubic, inputs outside left out.
+
+    Without them the cubic is a steeper one, and outside is what lies at the edge.
+    """
+    scale = _step(xp, outputs, inputs, align_corners=align_corners)
+    places = xp.places(outputs)
+    at = (places + 0.5) * scale - 0.5 if half_pixel else places * scale
     base = xp.floor(at)
     between = xp.round((at - base) * float(_BICUBIC_TABLE)) / float(_BICUBIC_TABLE)
-    distance = xp.abs(xp.row(xp.places(inputs)) - xp.column(base + between))
-    return _normalized(xp, _keys_cubic(xp, distance))
+    place = xp.row(xp.places(inputs))
+    if half_pixel:
+        return _normalized(xp, _cubic(xp, xp.abs(place - xp.column(base + between)), -0.5))
+    total = place * 0.0
+    for tap in (-1.0, 0.0, 1.0, 2.0):
+        held = xp.minimum(xp.maximum(base + tap, 0.0), xp.size(inputs) - 1.0)
+        weight = xp.column(_cubic(xp, xp.abs(between - tap), -0.75))
+        total = total + xp.where(xp.abs(place - xp.column(held)) < 0.5, weight, 0.0)
+    return total
+
+
+def _step(xp: Any, outputs: Any, inputs: Any, *, align_corners: bool) -> Any:
+    """How far apart two outputs are, in inputs."""
+    size, count = xp.size(inputs), xp.size(outputs)
+    if not align_corners:
+        return size / count
+    if isinstance(count, float):  # known, and a number in both worlds
+        return (size - 1.0) / (count - 1.0) if count > 1.0 else size / count
+    between = (size - 1.0) / xp.maximum(count - 1.0, 1.0)
+    return xp.where(count > 1.0, between, size / count)
 
 
 def _within(kernel: str, distance: Any) -> Any:
@@ -92,8 +120,13 @@ def _lanczos(xp: Any, x: Any, radius: float) -> Any:
 
 
 def _keys_cubic(xp: Any, x: Any) -> Any:
-    near = ((1.5 * x - 2.5) * x) * x + 1.0
-    far = ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
+    return _cubic(xp, x, -0.5)
+
+
+def _cubic(xp: Any, x: Any, a: float) -> Any:
+    """The cubic convolution kernel of Keys, with its free parameter."""
+    near = (((a + 2.0) * x - (a + 3.0)) * x) * x + 1.0
+    far = ((a * x - 5.0 * a) * x + 8.0 * a) * x - 4.0 * a
     return xp.where(x < 1.0, near, xp.where(x < 2.0, far, 0.0))
 
 

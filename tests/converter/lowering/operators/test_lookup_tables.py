@@ -59,6 +59,54 @@ def test_a_learned_vocabulary(keras: Any) -> None:
     assert ids.tolist() == [[1, 2, 3, 0]]
 
 
+@pytest.mark.parametrize("mode", ["one_hot", "multi_hot", "count"])
+@pytest.mark.parametrize("length", [1, 3])
+def test_what_is_looked_up_is_encoded(keras: Any, mode: str, length: int) -> None:
+    """The rank of what comes out of a table is known: it is that of its keys."""
+    tensor = keras.Input((length,), dtype="string")
+    ids = keras.layers.StringLookup(vocabulary=WORDS)(tensor)
+    model = keras.Model(tensor, keras.layers.CategoryEncoding(6, output_mode=mode)(ids))
+    words = np.array([WORDS[:length], ["nobody"] * length], object)
+    (found,) = run(model, words)
+    np.testing.assert_array_equal(found, np.asarray(model(keras.ops.convert_to_tensor(words))))
+
+
+def test_a_table_behind_a_table(keras: Any) -> None:
+    tensor = keras.Input((2,), dtype="string")
+    ids = keras.layers.StringLookup(vocabulary=WORDS)(tensor)
+    ids = keras.layers.IntegerLookup(vocabulary=[5, 3], output_mode="multi_hot")(ids)
+    (found,) = run(keras.Model(tensor, ids), np.array([["größe", "wind"]], object))
+    assert found.tolist() == [[1, 1, 0]]
+
+
+def test_a_feature_space(keras: Any) -> None:
+    import tensorflow as tf
+
+    Space = keras.utils.FeatureSpace
+    data = {
+        "length": np.array([0.1, 0.5, -1, 3, 2, 8], np.float32),
+        "age": np.array([1, 40, 3, 9, 20, 60], np.float32),
+        "kind": np.array(["a", "b", "c", "a", "zz", "b"]),
+        "rooms": np.array([1, 2, 3, 1, 9, 2], np.int32),
+    }
+    space = Space(
+        {
+            "length": Space.float_normalized(),
+            "age": Space.float_discretized(num_bins=4),
+            "kind": Space.string_categorical(),
+            "rooms": Space.integer_categorical(num_oov_indices=2),
+        },
+        output_mode="concat",
+    )
+    space.adapt(tf.data.Dataset.from_tensor_slices(data).batch(3))
+    order = sorted(data)
+    model = keras.Model([space.get_inputs()[name] for name in order], space.get_encoded_features())
+    rows = [data[name][:, None] for name in order]
+    expected = np.asarray(model([tf.constant(values) for values in rows]))
+    (found,) = run(model, *(v.astype(object) if v.dtype.kind == "U" else v for v in rows))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_masked_words(keras: Any) -> None:
     layer = keras.layers.StringLookup(vocabulary=WORDS, mask_token="")
     (ids,) = run(lookup(keras, layer), np.array([["", "wind", "?"]], object))

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtimes.errors import UnsupportedOperator
-
 KERNELS = ("lanczos3", "lanczos5", "gaussian", "bicubic", "mitchellcubic", "bilinear")
 
 
@@ -76,13 +74,15 @@ def test_box_kernel_and_translation(keras: Any, parity: Any) -> None:
 
 
 @pytest.mark.parametrize("method", ["resize_bicubic", "resize_area"])
-def test_aligned_corners_are_refused(keras: Any, method: str) -> None:
+@pytest.mark.parametrize("corners", [True, False])
+@pytest.mark.parametrize("size", [(5, 11), (1, 8)])
+@pytest.mark.parametrize("known", [True, False])
+def test_older_rules(
+    keras: Any, parity: Any, *, method: str, corners: bool, size: tuple[int, int], known: bool
+) -> None:
     import tensorflow as tf
 
-    from converter.export.export import export
-
     resize = getattr(tf.compat.v1.image, method)
-    tensor = keras.Input((8, 8, 1))
-    layer = keras.layers.Lambda(lambda x: resize(x, (5, 5), align_corners=True), name="corners")
-    with pytest.raises(UnsupportedOperator, match=r"'corners'.*as it is used"):
-        export(keras.Model(tensor, layer(tensor)))
+    tensor = keras.Input((8, 7, 1) if known else (None, None, 1))
+    layer = keras.layers.Lambda(lambda x: resize(x, size, align_corners=corners))
+    parity(keras.Model(tensor, layer(tensor)), [[image(2, 8, 7, 1)]], tolerance=1e-5)
