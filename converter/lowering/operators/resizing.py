@@ -22,6 +22,8 @@ from converter.lowering.operators.resizing_weights import (
 )
 
 _FLOAT, _INT64 = 1, 7
+_FIRST_WITH_MODES = 11
+_CENTERS = "half_pixel_centers"
 
 Weights = Callable[[Any, Any, Any, int], Any]
 """``xp``, number of outputs, number of inputs, axis (0: height, 1: width) → matrix."""
@@ -62,6 +64,49 @@ def resized_bicubic(build: Builder, node: Any) -> Sequence[str]:
     if node.get_attr_value("align_corners") or not node.get_attr_value("half_pixel_centers"):
         raise UnsupportedLowering(node, "bicubic resizing is written for half-pixel centers only")
     return [_resized(build, node, lambda xp, out, inp, _: bicubic(xp, out, inp))]
+
+
+def resized_to_sizes(build: Builder, node: Any) -> Sequence[str]:
+    """ResizeBilinear and ResizeNearestNeighbor where a scale in float32 would lose a pixel.
+
+    5 pixels times float32(9 / 5) are fewer than 9. Everywhere else the scales say more: the next
+    ones see in them what is repeated.
+    """
+    shape, sizes = build.shape(node.input[0]), _constant(node, 1)
+    if shape is None or sizes is None or build.opset < _FIRST_WITH_MODES:
+        return NotImplemented
+    pairs = list(zip(shape[1:3], map(int, sizes), strict=True))
+    if any(before < 1 for before, _ in pairs) or all(_keeps(*pair) for pair in pairs):
+        return NotImplemented
+    x = build.op("Transpose", node.input[0], perm=[0, 3, 1, 2])
+    y = _to_sizes(build, x, [after for _, after in pairs], _modes(node))
+    return [build.op("Transpose", y, perm=[0, 2, 3, 1])]
+
+
+def _keeps(before: int, after: int) -> bool:
+    return int(before * float(np.float32(after / before))) == after
+
+
+def _modes(node: Any) -> dict[str, Any]:
+    """How ONNX's Resize is told where TensorFlow's kernel samples."""
+    aligned, centers = node.get_attr_value("align_corners"), node.get_attr_value(_CENTERS)
+    place = "align_corners" if aligned else "half_pixel" if centers else "asymmetric"
+    if node.type == "ResizeBilinear":
+        return {"mode": "linear", "coordinate_transformation_mode": place}
+    rounding = "floor" if place == "asymmetric" else "round_prefer_ceil"
+    modes = {"mode": "nearest", "coordinate_transformation_mode": place}
+    return modes | {"nearest_mode": rounding}
+
+
+def _to_sizes(build: Builder, x: str, sizes: Sequence[int], modes: dict[str, Any]) -> str:
+    """Resize height and width of (batch, channels, height, width).
+
+    All four sizes are given: ONNX Runtime moves a Transpose through a Resize as if there were no
+    ``axes``.
+    """
+    kept = build.op("Slice", build.op("Shape", x), build.constant([0]), build.constant([2]))
+    wanted = build.op("Concat", kept, build.constant(list(sizes)), axis=0)
+    return build.op("Resize", x, "", "", wanted, **modes)
 
 
 def _resized(build: Builder, node: Any, weights: Weights, known: bool = True) -> str:

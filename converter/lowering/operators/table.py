@@ -118,6 +118,8 @@ def operator_handlers(
         "Real": complex_numbers.real,
         "ResizeArea": resizing.resized_by_area,
         "ResizeBicubic": resizing.resized_bicubic,
+        "ResizeBilinear": resizing.resized_to_sizes,
+        "ResizeNearestNeighbor": resizing.resized_to_sizes,
         "ScaleAndTranslate": resizing.scaled_and_translated,
         "Select": selection.select,
         "SelectV2": selection.select,
