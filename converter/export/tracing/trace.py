@@ -9,12 +9,16 @@ the following steps can fold them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
 
+from converter.export.proof.sizes import is_dynamic
 from converter.export.tracing.call_scopes import strip_calls
+from converter.export.tracing.control_flow import graph_control_flow
 from converter.export.tracing.freeze import freeze
 from converter.export.tracing.grappler import simplified
 from converter.export.tracing.layer_scopes import layer_scopes
@@ -24,7 +28,7 @@ from converter.lowering.layers.table import marked_layers
 from converter.lowering.low_bit.layers import LowBitStandIns
 from converter.lowering.low_bit.weights import LowBitMatrix, low_bit_layers
 from converter.lowering.variables import bytes_of, values_of
-from runtimes.base import Array
+from runtimes.base import Array, TensorSpec
 from runtimes.errors import ConversionError, KilnxError
 from runtimes.keras_models.parts import keras_variables
 from runtimes.keras_models.saved_model import NETWORK_NAME
@@ -114,9 +118,10 @@ def trace(
 
     def traced(autograph: bool) -> Any:
         function = tf.function(call, autograph=autograph)
-        return function.get_concrete_function(
-            input_specs, weight_specs, low_bit.specs(), state_specs
-        )
+        with graph_control_flow() if autograph else nullcontext():
+            return function.get_concrete_function(
+                input_specs, weight_specs, low_bit.specs(), state_specs
+            )
 
     function, layers = _traced(traced, model, signature, low_bit.replacements())
     names_of = iter(tensor.name for tensor in function.inputs)
@@ -174,11 +179,7 @@ def _traced(
 
     try:
         with tf.device("/cpu:0"), layer_scopes() as layers, marked_layers(replacements):
-            try:
-                return traced(False), layers
-            except tf.errors.OperatorNotAllowedInGraphError:
-                # A custom layer with Python control flow on tensors.
-                return traced(True), layers
+            return _as_graph(traced), layers
     except KilnxError:
         raise
     except Exception as error:
@@ -186,8 +187,40 @@ def _traced(
             raise  # the model fails only with the markers, so they have a defect
         raise ConversionError(
             f"the model {model.name!r} cannot be called on {signature}: "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {error}{_way_out(error, signature)}"
         ) from error
+
+
+def _as_graph(traced: Callable[[bool], Any]) -> Any:
+    """The function as it is, else with the Python control flow on tensors rewritten."""
+    try:
+        return traced(False)
+    except TypeError as error:  # such as of `for step in range(length)`
+        try:
+            return traced(True)
+        except KilnxError:
+            raise
+        except Exception:
+            raise error from None  # it says more than the failure of what was rewritten
+
+
+def _way_out(error: Exception, signature: KerasSignature) -> str:
+    """What to do about code that wants a number where a graph has a tensor."""
+    if not is_dynamic(signature) or not re.search("symbolic", str(error), re.IGNORECASE):
+        return ""
+    return (
+        "\nThe code of a layer wants a number where a graph has a tensor. If that is a size of an "
+        "input, fix it: " + " ".join(map(_fixed, signature.inputs))
+    )
+
+
+def _fixed(spec: TensorSpec) -> str:
+    """The option that fixes the sizes of an input, with 128 for each that is free."""
+    dims = [
+        str(dim) if isinstance(dim, int) else "128" if axis else "batch"
+        for axis, dim in enumerate(spec.shape or ())
+    ]
+    return f"--signature {spec.name}={','.join(dims)}:{spec.dtype}"
 
 
 def _succeeds(attempt: Callable[[], object]) -> bool:

@@ -184,12 +184,32 @@ _CONSUMERS = {
 
 
 def joined(build: Builder, node: Any) -> Sequence[str]:
-    """Complex: real and imaginary parts of one shape to a complex tensor."""
+    """Complex: real and imaginary parts, broadcast to one shape, to a complex tensor."""
     check_consumers(build, node)
     first, second = node.input
-    if not build.shape(first) or build.shape(first) != build.shape(second):
-        raise UnsupportedLowering(node, "real and imaginary parts are not known to be of one shape")
+    shapes = build.shape(first), build.shape(second)
+    if not shapes[0] or not shapes[1]:
+        raise UnsupportedLowering(node, "the ranks of real and imaginary parts are not known")
+    if shapes[0] == shapes[1]:
+        return [join(build, first, second)]
+    whole = _broadcast(shapes[0], shapes[1])
+    pair = (
+        build.op("Expand", one, build.op("Shape", other))
+        for one, other in ((first, second), (second, first))
+    )
+    first, second = pair
+    build.set_shape(first, whole)
+    build.set_shape(second, whole)
     return [join(build, first, second)]
+
+
+def _broadcast(one: Sequence[int], other: Sequence[int]) -> list[int]:
+    """The shape that two shapes broadcast to, with -1 for dynamic dimensions."""
+    rank = max(len(one), len(other))
+    padded = ([1] * (rank - len(shape)) + list(shape) for shape in (one, other))
+    return [
+        max(a, b) if min(a, b) > 0 or max(a, b) > 1 else -1 for a, b in zip(*padded, strict=True)
+    ]
 
 
 def real(build: Builder, node: Any) -> Sequence[str]:

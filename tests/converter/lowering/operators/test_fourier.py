@@ -106,6 +106,24 @@ def test_a_signal_of_dynamic_length(keras: Any, parity: Any) -> None:
     assert operators["DFT"] == 2
 
 
+@pytest.mark.parametrize("length", [None, 5])
+def test_nothing_imaginary(keras: Any, parity: Any, length: int | None) -> None:
+    def mixed(x: Any) -> Any:
+        return keras.ops.fft2((x, keras.ops.zeros_like(x)))[0]
+
+    parity(model_of(keras, mixed, (length, 6)), [[signal(2, 5, 6)]])
+
+
+def test_parts_are_broadcast(keras: Any, parity: Any) -> None:
+    import tensorflow as tf
+
+    def joined(re: Any, im: Any) -> Any:
+        return tf.math.imag(tf.signal.fft(tf.complex(re, im)))
+
+    model = model_of(keras, joined, (3, 6), (1, 6))
+    parity(model, [[signal(2, 3, 6), signal(2, 1, 6)]])
+
+
 def test_a_dynamic_length_needs_an_opset_that_has_it(keras: Any) -> None:
     from converter.export.export import export
 

@@ -30,6 +30,28 @@ def test_sampling_kernels(keras: Any, parity: Any, method: str, size: tuple[int,
     assert operators["MatMul"] == 2
 
 
+@pytest.mark.parametrize("opset", [13, 18])
+@pytest.mark.parametrize("how", ["aligned", "legacy", "bilinear", "nearest", "nearest aligned"])
+def test_a_scale_that_loses_a_pixel_in_float32(
+    keras: Any, parity: Any, how: str, opset: int
+) -> None:
+    """5 times float32(9 / 5) is 8.9999998: what is added to it would not fit."""
+    import tensorflow as tf
+
+    def enlarged(x: Any) -> Any:
+        if how in ("bilinear", "nearest"):
+            return tf.image.resize(x, (9, 10), method=how)
+        method = "nearest" if "nearest" in how else "bilinear"
+        old = tf.compat.v1.image.resize
+        return old(x, (9, 10), method=method, align_corners="aligned" in how)
+
+    small, large = keras.Input((5, 5, 2)), keras.Input((9, 10, 2))
+    y = keras.layers.Add()([keras.layers.Lambda(enlarged)(small), large])
+    model = keras.Model([small, large], y)
+    samples = [[image(2, 5, 5, 2), image(2, 9, 10, 2)]]
+    parity(model, samples, opset=opset, tolerance=1e-5)
+
+
 @pytest.mark.parametrize("method", ["bicubic", "area", "lanczos3"])
 def test_dynamic_sizes(keras: Any, parity: Any, method: str) -> None:
     model = resized(keras, (None, None, 2), (7, 12), method=method)
