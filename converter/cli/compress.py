@@ -75,8 +75,10 @@ def _show_compression(report: Any, output: Path, json: bool) -> None:
         return
     print_rows(report.rows())
     for step in report.steps:
-        verdict = "kept" if step.kept else "not kept"
+        failed = step.defect is not None and not step.kept
+        verdict = "kept" if step.kept else "failed" if failed else "not kept"
         print_line(f"{step.name}: {verdict}, {step.reason}")
-    for note in report.notes:
+    insight = report.insight.defects if report.insight else ()
+    for note in (*report.notes, *insight, *report.defects):
         print_line(f"note: {note}")
     print_line(f"{output / 'model.onnx'}: {summary(report)}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,10 @@ from converter.compression.samples import open_judged
 from converter.compression.steps import STEPS, StepContext
 from converter.passes import optimize
 from converter.report.analysis import analyze
+from converter.report.defects import Defect, callers_own, contain
 from converter.report.html import to_html
-from converter.report.report import REPORT_NAME, Report, files_not_reported
+from converter.report.report import REPORT_NAME, Report, files_not_reported, writable
+from quantizers.rewrites.prepare import refuse_quantized
 from runtimes.atomic_files import atomic_folder, file_digests
 from runtimes.engines.open_runtime import is_keras
 from runtimes.errors import DataError
@@ -28,6 +32,7 @@ from runtimes.onnx_files.load_save import (
     refuse_nan_weights,
     write_model,
 )
+from runtimes.onnx_files.streaming import locations_in
 from runtimes.options import KerasOptions, RunOptions, flat_options
 from runtimes.parity.budget import Budget, search_floors
 
@@ -70,8 +75,9 @@ def compress(
     """Make ``model`` smaller and faster inside one budget, and write what was found.
 
     A step is kept only if the model stays inside the budget and gets faster, or smaller without
-    getting slower, measured on data that it was not made from. The fields of all four dataclasses
-    are taken as keywords, too.
+    getting slower, measured on data that it was not made from. A step that fails is rolled back
+    like any other and says so; the rest goes on. The fields of all four dataclasses are taken as
+    keywords, too.
 
     Args:
         model: An ONNX file or ``onnx_ir.Model``, a live Keras model, or what ``convert`` takes.
@@ -110,10 +116,13 @@ def compress(
         "inputs": (model, data, evaluate_on, keras.weights, source),
         "foreign": files_not_reported,
     }
+    run = replace(run, progress=callers_own(run.progress))
     with atomic_folder(output, **place) as folder:
         run.tell("exporting")
         reference = folder / "fp32.onnx"
         fp32 = _reference(model, reference, keras)
+        if "quantize" in options.steps:
+            refuse_quantized(fp32)
         refuse_nan_weights(fp32, str(getattr(model, "name", None) or model))
         samples, budget, labels = open_judged(fp32, data, evaluate_on, budget, run.seed)
         judge = Judge(reference, samples.evaluation, budget, options.provider, run)
@@ -137,14 +146,18 @@ def compress(
             wanted, context, first, judge, None if decisions is None else decisions.kept
         )
         run.tell("looking into the result")
-        insight = analyze(
-            reference,
-            best.path,
-            samples.evaluation,
-            pruned=best.pruned,
-            provider=options.provider,
-            threads=run.threads,
+        insight = contain(
+            "the analysis",
+            lambda: analyze(
+                reference,
+                best.path,
+                samples.evaluation,
+                pruned=best.pruned,
+                provider=options.provider,
+                threads=run.threads,
+            ),
         )
+        failed = (insight,) if isinstance(insight, Defect) else ()
         _ship(best.path, folder)
         report = Report(
             source=getattr(model, "name", None) or str(model),
@@ -157,11 +170,23 @@ def compress(
             steps=reports,
             result=best.measured,
             notes=(*doubted, *samples.notes),
-            insight=insight,
+            insight=None if isinstance(insight, Defect) else insight,
+            defects=failed,
         )
-        (folder / "report.html").write_text(to_html(report), encoding="utf-8")
-        report = replace(report, files=file_digests(folder))
-        (folder / REPORT_NAME).write_text(report.to_json(), encoding="utf-8")
+        report = _write(report, folder)
+    return report
+
+
+def _write(report: Report, folder: Path) -> Report:
+    """Write ``report`` for people and for machines; what of it could be written."""
+    report = writable(report)
+    page = contain("report.html", lambda: to_html(report))
+    if isinstance(page, Defect):
+        report = replace(report, defects=(*report.defects, page))
+        page = f"<!doctype html><title>kilnx</title><pre>{escape(page.traceback)}</pre>\n"
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    report = replace(report, files=file_digests(folder))
+    (folder / REPORT_NAME).write_text(report.to_json(), encoding="utf-8")
     return report
 
 
@@ -182,6 +207,9 @@ def _reference(model: Any, path: Path, keras: KerasOptions) -> ir.Model:
 def _ship(path: Path, folder: Path) -> None:
     """Give the best model its name, under which no other trace of the steps remains."""
     shipped = folder / "model.onnx"
-    write_model(load_model(path), shipped)
+    if any(locations_in(path)):  # its data take the new name, too
+        write_model(load_model(path), shipped)
+    else:  # the bytes that were measured
+        shutil.copyfile(path, shipped)
     for leftover in folder.glob("*.onnx.tmp*"):
         leftover.unlink()
