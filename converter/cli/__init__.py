@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from converter.cli import check, compress, convert, dedupe, profile, prune, quantize
+from converter.cli import at_once, check, compress, convert, dedupe, profile, prune, quantize
 
 app = typer.Typer(
     name="kilnx",
@@ -52,4 +52,4 @@ for _command in (
     profile.profile,
     compress.demo,
 ):
-    app.command()(_command)
+    app.command()(at_once.answering_at_once(_command))

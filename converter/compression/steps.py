@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from converter.compression.decisions import Decisions
 from converter.compression.dedupe import deduplicate_all
+from converter.compression.step_names import STEP_NAMES
 from converter.passes.deduplication.initializers import DedupeReport
 from converter.pruning import Pruned, PruneOptions, prune_model
 from converter.pruning.search.objective import share_of
@@ -116,5 +117,5 @@ def _quantize(model: ir.Model, context: StepContext) -> Outcome:
     return Outcome(candidate, f"{int8} of {len(found.operators)} operators in INT8", details)
 
 
-STEPS: dict[str, Step] = {"dedupe": _dedupe, "prune": _prune, "quantize": _quantize}
+STEPS: dict[str, Step] = dict(zip(STEP_NAMES, (_dedupe, _prune, _quantize), strict=True))
 """In the order in which they run."""
