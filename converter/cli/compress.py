@@ -9,7 +9,7 @@ import typer
 
 from converter.cli.console import print_json, print_line, print_rows, progress
 from converter.cli.groups import BudgetGroup, ImageGroup, KerasGroup, RunGroup, grouped
-from converter.cli.options import Data, Decisions, Eval, Force, Json, Provider, Seed
+from converter.cli.options import Data, Decisions, Eval, Force, Json, Prefer, Provider, Seed
 
 
 @grouped
@@ -24,6 +24,7 @@ def compress(
     evaluate_on: Eval = None,
     provider: Provider = "cpu",
     skip: Annotated[list[str] | None, typer.Option(help="A step to leave out; repeatable.")] = None,
+    prefer: Prefer = "balanced",
     decisions: Decisions = None,
     force: Force = False,
     json: Json = False,
@@ -46,7 +47,7 @@ def compress(
             images.open(data),
             evaluate_on=images.open(evaluate_on),
             budget=budget.budget(),
-            options=command.CompressOptions(steps, provider, decisions, force),
+            options=command.CompressOptions(steps, provider, decisions, force, prefer),
             keras=keras.keras(),
             run=run.run(say),
         )

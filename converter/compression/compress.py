@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from converter.compression.attempts import Candidate, run_steps
 from converter.compression.decisions import Decisions, DecisionSource
+from converter.compression.gain import check_preference
 from converter.compression.judge import Judge
 from converter.compression.samples import open_judged
 from converter.compression.steps import STEPS, StepContext
@@ -22,6 +23,7 @@ from converter.report.analysis import analyze
 from converter.report.defects import Defect, callers_own, contain
 from converter.report.html import to_html
 from converter.report.report import REPORT_NAME, Report, files_not_reported, writable
+from quantizers.options import Prefer
 from quantizers.rewrites.prepare import refuse_quantized
 from runtimes.atomic_files import atomic_folder, file_digests
 from runtimes.engines.open_runtime import is_keras
@@ -46,12 +48,15 @@ class CompressOptions:
         provider: Execution provider to measure on.
         decisions: An earlier ``report.json`` whose decisions are replayed.
         force: Whether what kilnx wrote to ``output`` before is replaced.
+        prefer: What a step is kept for: ``balanced`` (faster, or smaller and no slower), ``speed``,
+            or ``size``, slower or not.
     """
 
     steps: Sequence[str] = tuple(STEPS)
     provider: str = "cpu"
     decisions: DecisionSource | None = None
     force: bool = False
+    prefer: Prefer = "balanced"
 
 
 @flat_options(
@@ -106,6 +111,7 @@ def compress(
         >>> [(step.name, step.kept, step.reason) for step in report.steps]
         [('dedupe', False, 'no two weights are equal')]
     """
+    check_preference(options.prefer)
     unknown = sorted(set(options.steps) - set(STEPS))
     if unknown:
         raise DataError(f"there is no step {unknown[0]!r}; the steps are {', '.join(STEPS)}")
@@ -125,7 +131,7 @@ def compress(
             refuse_quantized(fp32)
         refuse_nan_weights(fp32, str(getattr(model, "name", None) or model))
         samples, budget, labels = open_judged(fp32, data, evaluate_on, budget, run.seed)
-        judge = Judge(reference, samples.evaluation, budget, options.provider, run)
+        judge = Judge(reference, samples.evaluation, budget, options.provider, run, options.prefer)
         run.tell("measuring fp32")
         baseline = judge.baseline()
         doubted = labels.doubts(baseline.metric)
@@ -139,6 +145,7 @@ def compress(
             search_floors(model_outputs(fp32), samples.evaluation, budget),
             quantizes="quantize" in options.steps,
             decisions=decisions or Decisions(),
+            prefer=options.prefer,
         )
         wanted = {name: step for name, step in STEPS.items() if name in options.steps}
         first = Candidate(fp32, reference, baseline)

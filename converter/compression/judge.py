@@ -8,6 +8,7 @@ from pathlib import Path
 
 from converter.compression.gain import Gain
 from converter.report.report import Measured
+from quantizers.options import Prefer
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_files.load_save import file_bytes
 from runtimes.options import RunOptions
@@ -26,6 +27,7 @@ class Judge:
     budget: Budget
     provider: str
     run: RunOptions
+    prefer: Prefer = "balanced"
 
     def baseline(self) -> Measured:
         """The reference itself."""
@@ -76,7 +78,7 @@ class Judge:
 
     def gain(self, path: Path, than: Path) -> Gain:
         """What the model at ``path`` is worth next to the one at ``than``."""
-        return Gain.of(self._profile(path, than))
+        return Gain.of(self._profile(path, than), self.prefer)
 
     def _profile(self, path: Path, against: Path | None) -> ProfileReport:
         return profile(

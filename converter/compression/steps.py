@@ -16,6 +16,7 @@ from converter.pruning import Pruned, PruneOptions, prune_model
 from converter.pruning.search.objective import share_of
 from converter.pruning.search.search import Target
 from quantizers import QuantizeOptions, quantize_model
+from quantizers.options import Prefer
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_graph.fold_views import FoldViews
 from runtimes.options import RunOptions
@@ -28,7 +29,7 @@ class StepContext:
 
     ``budget`` is what all steps together may lose; ``floors`` are the agreement and the SQNR in dB
     that a candidate should reach on the calibration data. ``quantizes``: INT8 comes later.
-    ``decisions`` of an earlier run stand in for timing.
+    ``decisions`` of an earlier run stand in for timing; ``prefer`` says what counts.
     """
 
     calibration: Dataset
@@ -37,6 +38,7 @@ class StepContext:
     floors: tuple[float, float]
     quantizes: bool = False
     decisions: Decisions = Decisions()  # noqa: RUF009  # frozen
+    prefer: Prefer = "balanced"
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ def _quantize(model: ir.Model, context: StepContext) -> Outcome:
         min_agreement=context.floors[0],
         min_sqnr=context.floors[1],
         precisions=context.decisions.precisions or None,
+        prefer=context.prefer,
     )
     candidate, found = quantize_model(model, context.calibration, options=options)
     int8 = sum(1 for operator in found.operators if operator.precision != "float32")
