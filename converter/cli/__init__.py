@@ -20,8 +20,8 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done or passed, 1 checked and failed, 2 bad input, 3 no such runtime. "
-    "Add --debug to any command for a traceback.",
+    epilog="Exit codes: 0 done or passed, 1 checked and failed, 2 bad input, 3 no such runtime, "
+    "70 a defect of kilnx. Add --debug to any command for a traceback.",
 )
 
 

@@ -19,11 +19,12 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from converter.compression.decisions import Decisions
 from converter.compression.judge import Judge
 from converter.compression.steps import Outcome, Step, StepContext
 from converter.report.defects import Defect, contain
 from converter.report.report import Measured, StepReport
-from runtimes.errors import BudgetError, RuntimeUnavailable
+from runtimes.errors import BudgetError, KilnxError, RuntimeUnavailable
 from runtimes.onnx_files.load_save import load_model, write_model
 from runtimes.parity.report import ParityReport
 
@@ -118,6 +119,8 @@ def _is_users(error: Exception, context: StepContext, judge: Judge) -> bool:
     """
     if isinstance(error, BudgetError | RuntimeUnavailable):
         return True
+    if isinstance(error, KilnxError) and context.decisions != Decisions():
+        return True  # those of another model do not fit this one
     if isinstance(error, OSError) and error.errno in _SYSTEM:
         return True
     for dataset in (context.calibration, judge.evaluation):

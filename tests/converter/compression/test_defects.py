@@ -17,6 +17,7 @@ from converter import compress
 from converter.compression import attempts, steps
 from converter.compression import compress as pipeline
 from converter.compression.attempts import Candidate, run_steps
+from converter.compression.decisions import Decisions
 from converter.compression.gain import Gain
 from converter.compression.steps import Outcome
 from converter.report import analysis, html, html_analysis
@@ -116,10 +117,17 @@ def spends(loss: float, again: Callable[[], Outcome] | None = None) -> Callable[
     return step
 
 
-def run(tmp_path: Path, data: Samples | None = None, **wanted: Any) -> tuple[Candidate, Any]:
+def run(
+    tmp_path: Path,
+    data: Samples | None = None,
+    decisions: Decisions | None = None,
+    **wanted: Any,
+) -> tuple[Candidate, Any]:
     first, path = model(0.0), tmp_path / "fp32.onnx"
     write_model(first, path)
-    context: Any = SimpleNamespace(run=RunOptions(), calibration=Samples())
+    context: Any = SimpleNamespace(
+        run=RunOptions(), calibration=Samples(), decisions=decisions or Decisions()
+    )
     judge: Any = Judge(data or Samples())
     begin = Candidate(first, path, Measured(100, 1.0, None))
     return run_steps(wanted, context, begin, judge, None)
@@ -183,6 +191,14 @@ def test_data_that_cannot_be_read_end_the_run_and_a_wrong_word_about_them_does_n
         run(tmp_path, Samples(DataError("sample 3 is NaN")), prune=step)
     _, (report,) = run(tmp_path, prune=step)
     assert "the data hold 12 rows" in report.reason
+
+
+def test_decisions_of_another_model_end_the_run(tmp_path: Path) -> None:
+    def step(*_: Any) -> Outcome:
+        raise DataError("the decisions are of another model")
+
+    with pytest.raises(DataError, match="another model"):
+        run(tmp_path, decisions=Decisions(plan={"a": 1}), prune=step)
 
 
 # The whole command, on a small network.
@@ -325,3 +341,18 @@ def test_the_command_ends_well_and_says_so(
     assert code == 0
     assert "prune: failed, prune failed and was left out: IndexError: planted" in out
     assert "note: the profile of the operators failed" in out
+
+
+@pytest.mark.parametrize("command", ["dedupe", "profile"])
+def test_a_command_that_cannot_go_on_does_not_end_like_a_failed_check(
+    command: str, network: Path, tmp_path: Path, kilnx: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("converter.compression.dedupe.deduplicate_all", planted)
+    monkeypatch.setattr("runtimes.profiling.profile.profile", planted)
+    arguments = ["dedupe", network, "-o", tmp_path / "d.onnx"]
+    code, out, err = kilnx(*(arguments if command == "dedupe" else ["profile", network]))
+    assert code == 70
+    assert out == ""
+    assert "IndexError: planted" in err
+    assert err.rstrip().endswith("please report it with the traceback above")
+    assert not (tmp_path / "d.onnx").exists()
