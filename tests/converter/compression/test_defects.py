@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 
 from converter import compress
-from converter.compression import attempts, steps
+from converter.compression import attempts, judge, steps
 from converter.compression import compress as pipeline
 from converter.compression.attempts import Candidate, run_steps
 from converter.compression.decisions import Decisions
@@ -128,9 +128,9 @@ def run(
     context: Any = SimpleNamespace(
         run=RunOptions(), calibration=Samples(), decisions=decisions or Decisions()
     )
-    judge: Any = Judge(data or Samples())
+    made: Any = Judge(data or Samples())
     begin = Candidate(first, path, Measured(100, 1.0, None))
-    return run_steps(wanted, context, begin, judge, None)
+    return run_steps(wanted, context, begin, made, None)
 
 
 def test_a_step_that_fails_is_rolled_back_and_the_others_go_on(tmp_path: Path) -> None:
@@ -311,6 +311,16 @@ def test_an_error_in_the_report_costs_that_part(
     told = [one["part"] for one in document["defects"]]
     assert part in told or f"{part} is missing: IndexError: planted".lower() in page.lower()
     assert "in planted" in page or "in planted" in document["defects"][0]["traceback"]
+
+
+def test_without_a_clock_the_float_model_is_written(
+    network: Path, samples: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judge, "profile", planted)
+    report = compress(network, tmp_path / "out", samples, steps=["quantize"], min_sqnr=0)
+    assert report.baseline.latency_ms is None
+    assert [one.part for one in report.all_defects()] == ["quantize", "timing fp32"]
+    assert runs(tmp_path / "out")
 
 
 def test_what_is_not_json_costs_the_details_of_its_step(
