@@ -33,6 +33,8 @@ from quantizers.options import Prefer
 from quantizers.rewrites.prepare import refuse_quantized
 from runtimes.atomic_files import atomic_folder, file_digests
 from runtimes.engines.open_runtime import is_keras
+from runtimes.engines.ort_install import require_onnxruntime
+from runtimes.engines.ort_session import require_provider
 from runtimes.errors import DataError, KilnxError
 from runtimes.onnx_files.load_save import (
     load_model,
@@ -109,6 +111,7 @@ def compress(
     Raises:
         DataError: The data do not fit, ``output`` exists, or a step does not.
         ModelError: The file cannot be read, or holds NaN.
+        RuntimeUnavailable: There is no such provider.
         UnsupportedOperator: An operator of the Keras model cannot be exported.
         BudgetError: The decisions keep a step that is outside the budget here.
 
@@ -121,6 +124,8 @@ def compress(
     unknown = sorted(set(options.steps) - set(STEPS))
     if unknown:
         raise DataError(f"there is no step {unknown[0]!r}; the steps are {', '.join(STEPS)}")
+    if options.provider not in ("reference", "openvino"):  # said before a model is exported
+        require_provider(options.provider, require_onnxruntime().get_available_providers())
     source = options.decisions
     decisions = None if source is None else Decisions.open(source)
     place: dict[str, Any] = {

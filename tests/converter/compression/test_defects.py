@@ -23,7 +23,7 @@ from converter.compression.steps import Outcome
 from converter.report import analysis, html, html_analysis
 from converter.report.defects import STRICT, Defect, callers_own, contain
 from converter.report.report import Measured
-from runtimes.errors import BudgetError, DataError
+from runtimes.errors import BudgetError, DataError, RuntimeUnavailable
 from runtimes.onnx_files.load_save import write_model
 from runtimes.options import RunOptions
 
@@ -311,6 +311,11 @@ def test_an_error_in_the_report_costs_that_part(
     told = [one["part"] for one in document["defects"]]
     assert part in told or f"{part} is missing: IndexError: planted".lower() in page.lower()
     assert "in planted" in page or "in planted" in document["defects"][0]["traceback"]
+
+
+def test_an_unknown_provider_is_named_before_a_model_is_read(samples: Any, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeUnavailable, match="no provider 'gpu'"):
+        compress(tmp_path / "none.keras", tmp_path / "out", samples, provider="gpu")
 
 
 def test_without_a_clock_the_float_model_is_written(
