@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
-from runtimes.errors import first_line
+from runtimes.errors import KilnxError, first_line
 from runtimes.progress import Progress
 
 STRICT = "KILNX_STRICT"
@@ -26,12 +26,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Defect:
-    """An error that nobody expected: the part that it cost, its first line, its traceback."""
+    """An error that nobody expected: the part that it cost, its first line, its traceback.
+
+    ``explained``: its message is meant for users, who may find that it is true.
+    """
 
     part: str
     error: str
     traceback: str
     memory: bool = False
+    explained: bool = False
 
     @classmethod
     def of(cls, part: str, error: Exception) -> Defect:
@@ -43,6 +47,7 @@ class Defect:
             said if said == kind else f"{kind}: {said}",
             "".join(traceback.format_exception(error)),
             isinstance(error, MemoryError),
+            isinstance(error, KilnxError),
         )
 
     def __str__(self) -> str:
@@ -51,9 +56,12 @@ class Defect:
                 f"{self.part} needs more memory than there is and was left out ({self.error}); "
                 "try fewer samples or a larger machine"
             )
+        whose = (
+            "if this is not so with your model" if self.explained else "this is a defect of kilnx"
+        )
         return (
-            f"{self.part} failed and was left out: {self.error}; this is a defect of kilnx, "
-            "please report it with the traceback in report.json"
+            f"{self.part} failed and was left out: {self.error}; {whose}, please report it with "
+            "the traceback in report.json"
         )
 
     def to_dict(self) -> dict[str, Any]:
