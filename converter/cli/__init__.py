@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from converter.cli import at_once, check, compress, convert, dedupe, profile, prune, quantize
+from converter.cli import check, compress, convert, dedupe, profile, prune, quantize
+from converter.cli.at_once import answering_at_once
 
 app = typer.Typer(
     name="kilnx",
@@ -52,4 +53,4 @@ for _command in (
     profile.profile,
     compress.demo,
 ):
-    app.command()(at_once.answering_at_once(_command))
+    app.command()(answering_at_once(_command))
