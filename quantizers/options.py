@@ -8,6 +8,8 @@ from typing import Literal
 
 Rounding = Literal["nearest", "in turn", "learned"]
 TargetCpu = Literal["any", "vnni"]
+Prefer = Literal["balanced", "speed", "size"]
+"""What makes a candidate better: faster or else smaller and no slower; faster; smaller."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class QuantizeOptions:
     16-bit sums from saturating on CPUs without VNNI, "vnni" does without. ``batch_size``: most
     samples of one calibration run. ``memory_bytes``: most that the activations of one
     calibration run may take; larger ones are observed in several passes over the data.
-    ``threads``: of the calibration runs (None: ONNX Runtime's choice).
+    ``threads``: of the calibration runs (None: ONNX Runtime's choice). ``prefer`` "size" leaves in
+    INT8 what is slower so on this machine: the file is for another one, or for a small disk.
     """
 
     keep_float: frozenset[str] = frozenset()
@@ -43,6 +46,7 @@ class QuantizeOptions:
     batch_size: int = 32
     memory_bytes: int = 256 * 2**20
     threads: int | None = None
+    prefer: Prefer = "balanced"
 
 
 def with_effort(options: QuantizeOptions, effort: str) -> QuantizeOptions:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Protocol
 
 import onnx_ir as ir
 
@@ -41,10 +42,24 @@ _LEAST_GAIN_DB = 0.1
 # Values beyond a cut are rare: what was gained without them is lost again where they occur.
 _LEAST_GAIN_OF_CUTS_DB = 0.5
 
+# Any layer gains some in float; a constant on the wrong grid costs more than that.
+_LEAST_GAIN_OF_FLOAT_DB = 10.0
+
+_WITHOUT_CONSTANT = "min-max without a constant"
+
 # One table for two uses halves it; twice the noise is too much for that.
 _LARGEST_LOSS_OF_TIES_DB = 3.0
 
 _SAMPLES = 192
+
+
+class Attempt(Protocol):
+    """Builds a candidate, and keeps it where the whole model gains enough by it."""
+
+    def __call__(
+        self, basis: CalibratedModel, least_gain: float, kept: Mapping[str, str] | None = None
+    ) -> None:
+        """``least_gain`` in dB; ``kept``: what stays in float, if that changes."""
 
 
 def quantize_model(
@@ -172,9 +187,12 @@ def _best(
     best: QuantizedCandidate | None = None
     reached = -math.inf
 
-    def attempt(basis: CalibratedModel, least_gain: float) -> None:
+    def attempt(
+        basis: CalibratedModel, least_gain: float, kept: Mapping[str, str] | None = None
+    ) -> None:
         nonlocal best, reached
-        found = build_candidate(basis, best.kept if best else keep_float, data, options)
+        kept = kept or (best.kept if best else keep_float)
+        found = build_candidate(basis, kept, data, options)
         if found is not None:
             gained = score(source, found.model, data, options, samples=_SAMPLES).sqnr_db
             if best is None or gained >= reached + least_gain:
@@ -184,6 +202,7 @@ def _best(
     attempt(plain, 0.0)
     if best is None:
         return None
+    _hold_apart(best, attempt)
     if options.equalize:
         equal = source.clone()
         factors = equalize_channels(equal, statistics.peaks())
@@ -201,11 +220,35 @@ def _best(
     return best
 
 
+def _hold_apart(best: QuantizedCandidate, attempt: Attempt) -> None:
+    """Try other ways with values that hold a constant far from the rest, and often."""
+    constants = best.basis.constants
+    doubtful = {
+        name: one
+        for name, one in constants.items()
+        if name in best.ranges and not one.rare and not one.few_values
+    }
+    if not doubtful:
+        return
+    narrow = {name: one.rest for name, one in doubtful.items()}
+    methods = {**best.basis.methods, **dict.fromkeys(narrow, _WITHOUT_CONSTANT)}
+    ranges = {**best.basis.ranges, **narrow}
+    attempt(replace(best.basis, ranges=ranges, methods=methods), _LEAST_GAIN_OF_CUTS_DB)
+    kept = dict(best.kept)
+    plan = make_plan(best.basis.source.graph, kept)  # that of ``best`` is of the rewritten graph
+    for value in plan.quantized_values():
+        name = str(plan.source(value).name)
+        for unit in plan.readers(value):
+            if name in doubtful and not unit.moves:
+                kept[unit.name] = f"INT8 cannot hold both parts of {name!r}: {doubtful[name]}"
+    attempt(best.basis, _LEAST_GAIN_OF_FLOAT_DB, kept)
+
+
 def _absorb(
     basis: CalibratedModel,
     data: Dataset,
     options: QuantizeOptions,
-    attempt: Callable[[CalibratedModel, float], None],
+    attempt: Attempt,
 ) -> None:
     """Try the model with the constant parts of its channels in the biases behind them."""
     bounds = {name: one.channels() for name, one in basis.statistics.observers.items()}
@@ -220,15 +263,17 @@ def _absorb(
 def _basis(
     source: ir.Model, statistics: Statistics, data: Dataset, options: QuantizeOptions
 ) -> CalibratedModel:
-    """What is known of ``source``, with all of every range covered but for constants."""
+    """What is known of ``source``, with all of every range covered but for rare constants."""
     covariances = {}
     if options.rounding != "nearest":
         covariances = observe_covariances(source, make_plan(source.graph), data, options)
-    distributions, narrowed = observe_distributions(source, statistics, data, options)
-    ranges = {name: statistics.range(name) for name in statistics.observers} | narrowed
-    methods = dict.fromkeys(ranges, "min-max")
-    methods |= dict.fromkeys(narrowed, "min-max without a constant")
-    return CalibratedModel(source, statistics, ranges, methods, covariances, distributions)
+    distributions, constants = observe_distributions(source, statistics, data, options)
+    rest = {name: one.rest for name, one in constants.items() if one.rare}
+    ranges = {name: statistics.range(name) for name in statistics.observers} | rest
+    methods = dict.fromkeys(ranges, "min-max") | dict.fromkeys(rest, _WITHOUT_CONSTANT)
+    return CalibratedModel(
+        source, statistics, ranges, methods, covariances, distributions, constants
+    )
 
 
 def _requested(graph: ir.Graph, names: frozenset[str]) -> dict[str, str]:

@@ -7,6 +7,8 @@ import signal
 import threading
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# A defect is raised where it is, also in commands that would go on without what it costs.
+os.environ["KILNX_STRICT"] = "1"
 
 from collections.abc import Callable
 from pathlib import Path

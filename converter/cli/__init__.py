@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from converter.cli import check, compress, convert, dedupe, profile, prune, quantize
+from converter.cli.at_once import answering_at_once
 
 app = typer.Typer(
     name="kilnx",
@@ -20,8 +21,8 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done or passed, 1 checked and failed, 2 bad input, 3 no such runtime. "
-    "Add --debug to any command for a traceback.",
+    epilog="Exit codes: 0 done or passed, 1 checked and failed, 2 bad input, 3 no such runtime, "
+    "70 a defect of kilnx. Add --debug to any command for a traceback.",
 )
 
 
@@ -52,4 +53,4 @@ for _command in (
     profile.profile,
     compress.demo,
 ):
-    app.command()(_command)
+    app.command()(answering_at_once(_command))

@@ -9,7 +9,7 @@ import typer
 
 from converter.cli.console import print_json, print_line, print_rows, progress
 from converter.cli.groups import BudgetGroup, ImageGroup, KerasGroup, RunGroup, grouped
-from converter.cli.options import Data, Decisions, Eval, Force, Json, Provider, Seed
+from converter.cli.options import Data, Decisions, Eval, Force, Json, Prefer, Provider, Seed
 
 
 @grouped
@@ -24,19 +24,22 @@ def compress(
     evaluate_on: Eval = None,
     provider: Provider = "cpu",
     skip: Annotated[list[str] | None, typer.Option(help="A step to leave out; repeatable.")] = None,
+    prefer: Prefer = "balanced",
     decisions: Decisions = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
     """Make a model smaller and faster inside one budget; write it with a measured report."""
-    from converter.compression import compress as command
-    from converter.compression.steps import STEPS
+    from converter.compression.step_names import STEP_NAMES
     from runtimes.errors import DataError
 
     for step in skip or []:
-        if step not in STEPS:
-            raise DataError(f"--skip {step}: there is no such step; they are {', '.join(STEPS)}")
-    steps = [step for step in STEPS if step not in (skip or [])]
+        if step not in STEP_NAMES:
+            names = ", ".join(STEP_NAMES)
+            raise DataError(f"--skip {step}: there is no such step; they are {names}")
+    steps = [step for step in STEP_NAMES if step not in (skip or [])]
+    from converter.compression import compress as command
+
     with progress() as say:
         report = command.compress(
             model,
@@ -44,7 +47,7 @@ def compress(
             images.open(data),
             evaluate_on=images.open(evaluate_on),
             budget=budget.budget(),
-            options=command.CompressOptions(steps, provider, decisions, force),
+            options=command.CompressOptions(steps, provider, decisions, force, prefer),
             keras=keras.keras(),
             run=run.run(say),
         )
@@ -75,8 +78,10 @@ def _show_compression(report: Any, output: Path, json: bool) -> None:
         return
     print_rows(report.rows())
     for step in report.steps:
-        verdict = "kept" if step.kept else "not kept"
+        failed = step.defect is not None and not step.kept
+        verdict = "kept" if step.kept else "failed" if failed else "not kept"
         print_line(f"{step.name}: {verdict}, {step.reason}")
-    for note in report.notes:
+    insight = report.insight.defects if report.insight else ()
+    for note in (*report.notes, *insight, *report.defects):
         print_line(f"note: {note}")
     print_line(f"{output / 'model.onnx'}: {summary(report)}")

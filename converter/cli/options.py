@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -70,6 +70,10 @@ Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Decisions = Annotated[
     Path | None,
     typer.Option(help="An earlier report (JSON) whose decisions are replayed.", metavar="REPORT"),
+]
+Prefer = Annotated[
+    Literal["balanced", "speed", "size"],
+    typer.Option(help="What counts: size keeps what is smaller, even if it is slower here."),
 ]
 Provider = Annotated[str, typer.Option(help="Execution provider to measure on.")]
 Custom = Annotated[

@@ -16,6 +16,7 @@ from converter.cli.options import (
     Json,
     OnnxFile,
     OutputFile,
+    Prefer,
     sizes_of,
 )
 
@@ -41,6 +42,7 @@ def quantize(
         list[str] | None, typer.Option(help="A node that stays in float; repeatable.")
     ] = None,
     batch: Annotated[str, typer.Option(help="Batch sizes to be fast at, such as 1,32.")] = "1",
+    prefer: Prefer = "balanced",
     decisions: Decisions = None,
     force: Force = False,
     json: Json = False,
@@ -63,6 +65,7 @@ def quantize(
                 target_cpu,
                 decisions,
                 force,
+                prefer,
             ),
             run=run.run(say),
         )

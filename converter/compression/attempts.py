@@ -4,21 +4,28 @@ A step that turns out to be outside the budget may have a less aggressive outcom
 before it is given up. Where a later step is outside, the budget that is left may be what is
 missing: then an earlier step that was kept is done less aggressively too, and the better of both
 ways is taken.
+
+A step that fails is rolled back like one that does not pay: the model before it is as right as it
+was, and the other steps go on from there.
 """
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import onnx_ir as ir
 
+from converter.compression.decisions import Decisions
 from converter.compression.judge import Judge
 from converter.compression.steps import Outcome, Step, StepContext
+from converter.report.defects import Defect, contain
 from converter.report.report import Measured, StepReport
-from runtimes.errors import BudgetError
-from runtimes.onnx_files.load_save import write_model
+from runtimes.errors import BudgetError, KilnxError, RuntimeUnavailable
+from runtimes.onnx_files.load_save import load_model, write_model
 from runtimes.parity.report import ParityReport
 
 
@@ -37,11 +44,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class _Attempt:
-    """What a step came to: the better model of the two, and whether the budget stood against it."""
+    """What a step came to: the better model of the two, and whether the budget stood against it.
+
+    ``less_aggressive``: what the step offers in place of what it made.
+    """
 
     best: Candidate
     report: StepReport
     outside: bool
+    less_aggressive: Callable[[], Outcome] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,37 +78,86 @@ def run_steps(
     """
     best, reports = first, list[StepReport]()
     retreat: _Retreat | None = None
+    is_users = partial(_is_users, context=context, judge=judge)
     for name, step in steps.items():
         context.run.tell(name)
-        before, outcome = best, step(best.model, context)
-        attempt = _attempt(name, outcome, before, judge, replay)
-        less_aggressive = outcome.less_aggressive if replay is None else None
-        if attempt.outside and less_aggressive is not None:
-            attempt = _less_aggressive(name, less_aggressive, attempt, before, judge)
-        elif attempt.report.kept and less_aggressive is not None:
-            retreat = _Retreat(len(reports), before, less_aggressive)
+        before = best
+        attempt: _Attempt | Defect
+        attempt = contain(name, partial(_run, name, step, before, context, judge, replay), is_users)
+        if isinstance(attempt, Defect):
+            attempt = _failed(name, before, attempt)
+        again = attempt.less_aggressive if replay is None else None
+        if attempt.outside and again is not None:
+            less = contain(name, partial(_less_aggressive, name, attempt, before, judge), is_users)
+            attempt = _noted(attempt, less) if isinstance(less, Defect) else less
+        elif attempt.report.kept and again is not None:
+            retreat = _Retreat(len(reports), before, again)
         elif attempt.outside and retreat is not None:
-            pruned, again = _go_back(name, step, reports, retreat, context, judge)
-            if again.report.kept and judge.gain(again.best.path, best.path).pays:
-                reports[retreat.place], attempt, retreat = pruned.report, again, None
+            back = partial(_go_back, name, step, reports, retreat, context, judge, best)
+            way = contain(f"{name}, tried after less of what went before,", back, is_users)
+            if isinstance(way, Defect):
+                attempt = _noted(attempt, way)
+            elif way is not None:
+                reports[retreat.place], attempt, retreat = way[0].report, way[1], None
         best = attempt.best
         reports.append(attempt.report)
     return best, tuple(reports)
 
 
-def _less_aggressive(
+# Where the system refuses to write, every other step would meet the same.
+_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO)
+
+
+# Samples at a time where all data are read only to see whether they can be.
+_REREAD = 32
+
+
+def _is_users(error: Exception, context: StepContext, judge: Judge) -> bool:
+    """Whether what a step raised speaks of what the user gave: decisions, machine or data.
+
+    Data may be read for the first time here: those that cannot be read raise once more.
+    """
+    if isinstance(error, BudgetError | RuntimeUnavailable):
+        return True
+    if isinstance(error, KilnxError) and context.decisions != Decisions():
+        return True  # those of another model do not fit this one
+    if isinstance(error, OSError) and error.errno in _SYSTEM:
+        return True
+    for dataset in (context.calibration, judge.evaluation):
+        for _ in dataset.batches(_REREAD):
+            pass
+    return False
+
+
+def _failed(name: str, before: Candidate, defect: Defect) -> _Attempt:
+    """A step that failed: what it may have left half done is read again from the file."""
+    report = StepReport(name, False, str(defect), before.measured, False, defect=defect)
+    return _Attempt(replace(before, model=load_model(before.path)), report, False)
+
+
+def _noted(attempt: _Attempt, defect: Defect) -> _Attempt:
+    """``attempt`` as it stands, with the defect that another way of doing it met."""
+    reason = f"{attempt.report.reason}; {defect}"
+    return replace(attempt, report=replace(attempt.report, reason=reason, defect=defect))
+
+
+def _run(  # noqa: PLR0917
     name: str,
-    less_aggressive: Callable[[], Outcome] | None,
-    refused: _Attempt,
+    step: Step,
     before: Candidate,
+    context: StepContext,
     judge: Judge,
+    replay: Mapping[str, bool] | None,
 ) -> _Attempt:
+    return _attempt(name, step(before.model, context), before, judge, replay)
+
+
+def _less_aggressive(name: str, refused: _Attempt, before: Candidate, judge: Judge) -> _Attempt:
     """Try what a step offers in place of what was refused, ever less aggressively."""
     attempt = refused
-    while attempt.outside and less_aggressive is not None:
-        outcome = less_aggressive()
+    while attempt.outside and attempt.less_aggressive is not None:
+        outcome = attempt.less_aggressive()
         attempt = _attempt(name, outcome, before, judge, None, suffix=".less_aggressive")
-        less_aggressive = outcome.less_aggressive
     if not attempt.report.kept:
         return refused
     reason = f"{attempt.report.reason}; more was {refused.report.reason}"
@@ -111,8 +171,12 @@ def _go_back(  # noqa: PLR0917
     retreat: _Retreat,
     context: StepContext,
     judge: Judge,
-) -> tuple[_Attempt, _Attempt]:
-    """An earlier step done less aggressively, so that this one has some of the budget left."""
+    best: Candidate,
+) -> tuple[_Attempt, _Attempt] | None:
+    """An earlier step done less aggressively, so that this one has some of the budget left.
+
+    None where what comes of it is not better than ``best``.
+    """
     earlier = reports[retreat.place].name
     context.run.tell(f"{earlier} again, less aggressively, so that {name} has something left")
     outcome = retreat.less_aggressive()
@@ -120,6 +184,8 @@ def _go_back(  # noqa: PLR0917
     again = _attempt(
         name, step(pruned.best.model, context), pruned.best, judge, None, suffix=".less_aggressive"
     )
+    if not again.report.kept or not judge.gain(again.best.path, best.path).pays:
+        return None
     reason = f"{pruned.report.reason}; more would have left too little of the budget for {name}"
     return replace(pruned, report=replace(pruned.report, reason=reason)), again
 
@@ -136,7 +202,7 @@ def _attempt(
     """Measure what a step made of ``best`` and decide between the two."""
     if outcome.model is None:
         report = StepReport(name, False, outcome.reason, best.measured, False, outcome.details)
-        return _Attempt(best, report, False)
+        return _Attempt(best, report, False, outcome.less_aggressive)
     path = best.path.with_name(f"{name}{suffix}.onnx.tmp")
     write_model(outcome.model, path)
     parity = judge.parity(path)
@@ -156,8 +222,8 @@ def _attempt(
     report = StepReport(name, kept, reason, measured, True, outcome.details)
     if not kept:
         path.unlink()
-        return _Attempt(best, report, not parity.passed)
-    return _Attempt(challenger, report, False)
+        return _Attempt(best, report, not parity.passed, outcome.less_aggressive)
+    return _Attempt(challenger, report, False, outcome.less_aggressive)
 
 
 def _decide(

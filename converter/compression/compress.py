@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +14,29 @@ import onnx_ir as ir
 
 from converter.compression.attempts import Candidate, run_steps
 from converter.compression.decisions import Decisions, DecisionSource
+from converter.compression.gain import check_preference
 from converter.compression.judge import Judge
 from converter.compression.preprocessing import notes_of_preprocessing
 from converter.compression.samples import Samples, open_judged
 from converter.compression.steps import STEPS, StepContext
 from converter.passes import optimize
 from converter.report.analysis import analyze
+from converter.report.defects import Defect, callers_own, contain
 from converter.report.html import to_html
-from converter.report.report import REPORT_NAME, Report, files_not_reported
+from converter.report.report import (
+    REPORT_NAME,
+    Measured,
+    Report,
+    files_not_reported,
+    writable,
+)
+from quantizers.options import Prefer
+from quantizers.rewrites.prepare import refuse_quantized
 from runtimes.atomic_files import atomic_folder, file_digests
 from runtimes.engines.open_runtime import is_keras
-from runtimes.errors import DataError
+from runtimes.engines.ort_install import require_onnxruntime
+from runtimes.engines.ort_session import require_provider
+from runtimes.errors import DataError, KilnxError
 from runtimes.keras_models.compiled_loss import losses_of
 from runtimes.keras_models.loss_meaning import Loss
 from runtimes.keras_models.own_preprocessing import own_scaling
@@ -32,6 +46,7 @@ from runtimes.onnx_files.load_save import (
     refuse_nan_weights,
     write_model,
 )
+from runtimes.onnx_files.streaming import locations_in
 from runtimes.options import KerasOptions, RunOptions, flat_options
 from runtimes.parity.budget import Budget, search_floors, without_labels
 
@@ -45,12 +60,15 @@ class CompressOptions:
         provider: Execution provider to measure on.
         decisions: An earlier ``report.json`` whose decisions are replayed.
         force: Whether what kilnx wrote to ``output`` before is replaced.
+        prefer: What a step is kept for: ``balanced`` (faster, or smaller and no slower), ``speed``,
+            or ``size``, slower or not.
     """
 
     steps: Sequence[str] = tuple(STEPS)
     provider: str = "cpu"
     decisions: DecisionSource | None = None
     force: bool = False
+    prefer: Prefer = "balanced"
 
 
 @flat_options(
@@ -74,8 +92,9 @@ def compress(
     """Make ``model`` smaller and faster inside one budget, and write what was found.
 
     A step is kept only if the model stays inside the budget and gets faster, or smaller without
-    getting slower, measured on data that it was not made from. The fields of all four dataclasses
-    are taken as keywords, too.
+    getting slower, measured on data that it was not made from. A step that fails is rolled back
+    like any other and says so; the rest goes on. The fields of all four dataclasses are taken as
+    keywords, too.
 
     Args:
         model: An ONNX file or ``onnx_ir.Model``, a live Keras model, or what ``convert`` takes.
@@ -96,6 +115,7 @@ def compress(
     Raises:
         DataError: The data do not fit, ``output`` exists, or a step does not.
         ModelError: The file cannot be read, or holds NaN.
+        RuntimeUnavailable: There is no such provider.
         UnsupportedOperator: An operator of the Keras model cannot be exported.
         BudgetError: The decisions keep a step that is outside the budget here.
 
@@ -104,9 +124,12 @@ def compress(
         >>> [(step.name, step.kept, step.reason) for step in report.steps]
         [('dedupe', False, 'no two weights are equal')]
     """
+    check_preference(options.prefer)
     unknown = sorted(set(options.steps) - set(STEPS))
     if unknown:
         raise DataError(f"there is no step {unknown[0]!r}; the steps are {', '.join(STEPS)}")
+    if options.provider not in ("reference", "openvino"):  # said before a model is exported
+        require_provider(options.provider, require_onnxruntime().get_available_providers())
     source = options.decisions
     decisions = None if source is None else Decisions.open(source)
     place: dict[str, Any] = {
@@ -114,18 +137,21 @@ def compress(
         "inputs": (model, data, evaluate_on, keras.weights, source),
         "foreign": files_not_reported,
     }
+    run = replace(run, progress=callers_own(run.progress))
     with atomic_folder(output, **place) as folder:
         run.tell("exporting")
         reference = folder / "fp32.onnx"
         origin = _reference(model, reference, keras)
         fp32 = origin.graph
+        if "quantize" in options.steps:
+            refuse_quantized(fp32)
         refuse_nan_weights(fp32, str(getattr(model, "name", None) or model))
         samples, budget, labels = open_judged(
             fp32, data, evaluate_on, budget, run.seed, origin.losses
         )
-        judge = Judge(reference, samples.evaluation, budget, options.provider, run)
+        judge = Judge(reference, samples.evaluation, budget, options.provider, run, options.prefer)
         run.tell("measuring fp32")
-        baseline = judge.baseline()
+        baseline, failed = _baseline(judge)
         doubted = labels.doubts(baseline.metric)
         del labels  # of a segmentation they are as large as the samples
         for doubt in doubted:
@@ -137,6 +163,7 @@ def compress(
             search_floors(model_outputs(fp32), samples.evaluation, budget),
             quantizes="quantize" in options.steps,
             decisions=decisions or Decisions(),
+            prefer=options.prefer,
         )
         wanted = {name: step for name, step in STEPS.items() if name in options.steps}
         first = Candidate(fp32, reference, baseline)
@@ -144,14 +171,18 @@ def compress(
             wanted, context, first, judge, None if decisions is None else decisions.kept
         )
         run.tell("looking into the result")
-        insight = analyze(
-            reference,
-            best.path,
-            samples.evaluation,
-            pruned=best.pruned,
-            provider=options.provider,
-            threads=run.threads,
+        insight = contain(
+            "the analysis",
+            lambda: analyze(
+                reference,
+                best.path,
+                samples.evaluation,
+                pruned=best.pruned,
+                provider=options.provider,
+                threads=run.threads,
+            ),
         )
+        failed += [insight] if isinstance(insight, Defect) else []
         _ship(best.path, folder)
         report = Report(
             source=getattr(model, "name", None) or str(model),
@@ -164,11 +195,31 @@ def compress(
             steps=reports,
             result=best.measured,
             notes=(*doubted, *samples.notes, *origin.notes(samples)),
-            insight=insight,
+            insight=None if isinstance(insight, Defect) else insight,
+            defects=tuple(failed),
         )
-        (folder / "report.html").write_text(to_html(report), encoding="utf-8")
-        report = replace(report, files=file_digests(folder))
-        (folder / REPORT_NAME).write_text(report.to_json(), encoding="utf-8")
+        report = _write(report, folder)
+    return report
+
+
+def _baseline(judge: Judge) -> tuple[Measured, list[Defect]]:
+    """How the reference measures; without its latency where taking that fails."""
+    found = contain("timing fp32", judge.baseline, lambda error: isinstance(error, KilnxError))
+    if isinstance(found, Defect):
+        return judge.baseline(timed=False), [found]
+    return found, []
+
+
+def _write(report: Report, folder: Path) -> Report:
+    """Write ``report`` for people and for machines; what of it could be written."""
+    report = writable(report)
+    page = contain("report.html", lambda: to_html(report))
+    if isinstance(page, Defect):
+        report = replace(report, defects=(*report.defects, page))
+        page = f"<!doctype html><title>kilnx</title><pre>{escape(page.traceback)}</pre>\n"
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    report = replace(report, files=file_digests(folder))
+    (folder / REPORT_NAME).write_text(report.to_json(), encoding="utf-8")
     return report
 
 
@@ -204,6 +255,9 @@ def _reference(model: Any, path: Path, keras: KerasOptions) -> _Origin:
 def _ship(path: Path, folder: Path) -> None:
     """Give the best model its name, under which no other trace of the steps remains."""
     shipped = folder / "model.onnx"
-    write_model(load_model(path), shipped)
+    if any(locations_in(path)):  # its data take the new name, too
+        write_model(load_model(path), shipped)
+    else:  # the bytes that were measured
+        shutil.copyfile(path, shipped)
     for leftover in folder.glob("*.onnx.tmp*"):
         leftover.unlink()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from converter.compression.gain import Gain
 from converter.report.report import Measured
+from quantizers.options import Prefer
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_files.load_save import file_bytes
 from runtimes.options import RunOptions
@@ -26,16 +27,20 @@ class Judge:
     budget: Budget
     provider: str
     run: RunOptions
+    prefer: Prefer = "balanced"
 
-    def baseline(self) -> Measured:
-        """The reference itself."""
+    def baseline(self, *, timed: bool = True) -> Measured:
+        """The reference itself; its latency is not known where it is not ``timed``."""
         metric = None
         if self.budget.metric is not None:
             first = self.budget.metric.split(",")[0]  # the reasons tell of the others
             metric = evaluate(self.reference, self.evaluation, first, run=self._quiet)
+        size = file_bytes(self.reference)
+        if not timed:
+            return Measured(size, None, metric)
         latency = self._profile(self.reference, None).batches[0].model.p50_ms
         return Measured(
-            file_bytes(self.reference),
+            size,
             latency,
             metric,
             speedup=1.0,
@@ -64,9 +69,10 @@ class Judge:
         sqnr = [out.sqnr_db for out in parity.outputs if out.sqnr_db is not None]
         agreement = [out.agreement for out in parity.outputs if out.agreement is not None]
         worst = min(sqnr, default=math.inf)
+        faster = (found.ratio or 1.0) / (best.speedup or 1.0)
         return Measured(
             size_bytes=file_bytes(path),
-            latency_ms=(best.latency_ms or 0.0) * (best.speedup or 1.0) / (found.ratio or 1.0),
+            latency_ms=None if best.latency_ms is None else best.latency_ms / faster,
             metric=parity.metrics[0].candidate if parity.metrics else None,
             agreement=min(agreement, default=None),
             sqnr_db=worst if math.isfinite(worst) else None,
@@ -77,7 +83,7 @@ class Judge:
 
     def gain(self, path: Path, than: Path) -> Gain:
         """What the model at ``path`` is worth next to the one at ``than``."""
-        return Gain.of(self._profile(path, than))
+        return Gain.of(self._profile(path, than), self.prefer)
 
     def _profile(self, path: Path, against: Path | None) -> ProfileReport:
         return profile(

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import onnx_ir as ir
 
 from converter.compression.decisions import Decisions, DecisionSource
-from converter.compression.gain import Gain
+from converter.compression.gain import Gain, check_preference
 from converter.compression.samples import Samples, open_judged
 from converter.passes import optimize
-from quantizers.options import QuantizeOptions, TargetCpu, with_effort
+from quantizers.options import Prefer, QuantizeOptions, TargetCpu, with_effort
 from quantizers.report import QuantizationReport
 from quantizers.rewrites.prepare import refuse_quantized
 from quantizers.static import quantize_model
@@ -50,6 +50,8 @@ class QuantizeFileOptions:
         target_cpu: ``vnni`` drops the guard against 16-bit sums that saturate elsewhere.
         decisions: An earlier report, whose choices by timing are repeated instead of timing.
         force: Whether an existing output is replaced.
+        prefer: What INT8 is kept for: ``balanced`` (faster, or smaller and no slower), ``speed``,
+            or ``size``, slower on this machine or not.
     """
 
     keep_float: Sequence[str] = ()
@@ -58,6 +60,7 @@ class QuantizeFileOptions:
     target_cpu: TargetCpu = "any"
     decisions: DecisionSource | None = None
     force: bool = False
+    prefer: Prefer = "balanced"
 
 
 @flat_options(budget=Budget, options=QuantizeFileOptions, run=RunOptions)
@@ -100,6 +103,7 @@ def quantize(
         >>> report.calibration_samples
         32
     """
+    check_preference(options.prefer)
     inputs = (model, data, evaluate_on, options.decisions)
     if output is not None:
         refuse_existing(output, force=options.force, inputs=inputs)
@@ -126,7 +130,8 @@ def quantize(
         if decisions is not None:
             report = _replay(report, parity, kept=decisions.kept.get("quantize", True))
         else:
-            report = _decide(report, parity, judge.latency(quantized, options.batch))
+            gain = Gain.of(latency := judge.latency(quantized, options.batch), options.prefer)
+            report = _decide(report, parity, latency, gain)
     if output is not None:
         result = quantized if report.kept else simplified
         save_model(result, output, force=options.force, inputs=inputs)
@@ -186,6 +191,7 @@ def _quantize_options(
         min_sqnr=sqnr,
         min_agreement=agreement,
         precisions=precisions,
+        prefer=options.prefer,
     )
     return with_effort(plain, options.effort)
 
@@ -200,9 +206,8 @@ def _replay(report: QuantizationReport, parity: ParityReport, *, kept: bool) -> 
 
 
 def _decide(
-    report: QuantizationReport, parity: ParityReport, latency: ProfileReport
+    report: QuantizationReport, parity: ParityReport, latency: ProfileReport, gain: Gain
 ) -> QuantizationReport:
-    gain = Gain.of(latency)
     if not parity.passed:
         kept, reason = False, f"INT8 is outside the budget: {parity.reason}"
     elif not gain.pays:

@@ -10,11 +10,13 @@ import onnx_ir as ir
 
 from converter.compression.decisions import Decisions
 from converter.compression.dedupe import deduplicate_all
+from converter.compression.step_names import STEP_NAMES
 from converter.passes.deduplication.initializers import DedupeReport
 from converter.pruning import Pruned, PruneOptions, prune_model
 from converter.pruning.search.objective import share_of
 from converter.pruning.search.search import Target
 from quantizers import QuantizeOptions, quantize_model
+from quantizers.options import Prefer
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_graph.fold_views import FoldViews
 from runtimes.options import RunOptions
@@ -27,7 +29,7 @@ class StepContext:
 
     ``budget`` is what all steps together may lose; ``floors`` are the agreement and the SQNR in dB
     that a candidate should reach on the calibration data. ``quantizes``: INT8 comes later.
-    ``decisions`` of an earlier run stand in for timing.
+    ``decisions`` of an earlier run stand in for timing; ``prefer`` says what counts.
     """
 
     calibration: Dataset
@@ -36,6 +38,7 @@ class StepContext:
     floors: tuple[float, float]
     quantizes: bool = False
     decisions: Decisions = Decisions()  # noqa: RUF009  # frozen
+    prefer: Prefer = "balanced"
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ def _quantize(model: ir.Model, context: StepContext) -> Outcome:
         min_agreement=context.floors[0],
         min_sqnr=context.floors[1],
         precisions=context.decisions.precisions or None,
+        prefer=context.prefer,
     )
     candidate, found = quantize_model(model, context.calibration, options=options)
     int8 = sum(1 for operator in found.operators if operator.precision != "float32")
@@ -116,5 +120,5 @@ def _quantize(model: ir.Model, context: StepContext) -> Outcome:
     return Outcome(candidate, f"{int8} of {len(found.operators)} operators in INT8", details)
 
 
-STEPS: dict[str, Step] = {"dedupe": _dedupe, "prune": _prune, "quantize": _quantize}
+STEPS: dict[str, Step] = dict(zip(STEP_NAMES, (_dedupe, _prune, _quantize), strict=True))
 """In the order in which they run."""

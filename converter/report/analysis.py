@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from converter.report.defects import Defect, contain
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
 from runtimes.data.timing_inputs import sampled_inputs
@@ -21,6 +22,8 @@ from runtimes.parity.layers.compare_layers import compare_layers
 from runtimes.parity.layers.report import LayersReport
 from runtimes.profiling.operators import OperatorsReport, profile_operators
 from runtimes.profiling.roofline import measure_roof
+
+T = TypeVar("T")
 
 _LAYER_SAMPLES = 4
 _ERROR_SAMPLES = 256
@@ -42,7 +45,8 @@ class Insight:
     """Layers and errors of the result, and the operators of fp32 and the result; None: not known.
 
     ``layers`` are compared with ``layers_of``: fp32, or the pruned model, which has the same
-    channels as the result.
+    channels as the result. ``notes`` say what could not be determined, ``defects`` what failed by
+    a fault of kilnx.
     """
 
     layers: LayersReport | None = None
@@ -51,10 +55,12 @@ class Insight:
     before: OperatorsReport | None = None
     after: OperatorsReport | None = None
     notes: tuple[str, ...] = field(default=())
+    defects: tuple[Defect, ...] = field(default=())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         document: dict[str, Any] = plain(self)
+        del document["defects"]  # the report lists them with its others
         return document
 
 
@@ -74,40 +80,84 @@ def analyze(
     256 for the errors, 10 runs under the profiler. What cannot be determined becomes a note and
     never makes the run fail.
     """
-    notes: list[str] = []
-    layers: LayersReport | None = None
-    errors: tuple[ErrorHistogram, ...] = ()
-    before = after = None
+    found = _Findings()
     same = fp32 == result
-    try:
-        roof = measure_roof(threads)
-        with open_runtime(fp32, threads=threads) as runtime:
-            inputs = runtime.inputs
-        feed = sampled_inputs(evaluation, inputs, fixed_batch(inputs) or 1).feed
-        before, after = (
-            profile_operators(path, feed, provider=provider, threads=threads, runs=_RUNS, roof=roof)
-            for path in (fp32, result)
-        )
-    except KilnxError as error:
-        notes.append(f"operators were not profiled: {error}")
+    tables = found.part(
+        "the profile of the operators",
+        lambda: _operators((fp32, result), evaluation, provider, threads),
+    )
+    before, after = tables or (None, None)
+    layers: LayersReport | None = None
+    errors: tuple[ErrorHistogram, ...] | None = None
     if not same:
-        try:
-            errors = _errors(fp32, result, evaluation, provider, threads)
-            if pruned == result:
-                notes.append("layers were not compared: pruning changed their channels")
-            else:
-                layers = compare_layers(
+        errors = found.part(
+            "the histogram of errors",
+            lambda: _errors(fp32, result, evaluation, provider, threads),
+        )
+        if pruned == result:
+            found.notes.append("layers were not compared: pruning gave them other channels")
+        else:
+            layers = found.part(
+                "the comparison of layers",
+                lambda: compare_layers(
                     pruned or fp32,
                     result,
                     evaluation,
                     provider=provider,
                     samples=_LAYER_SAMPLES,
                     threads=threads,
-                )
-        except KilnxError as error:
-            notes.append(f"layers were not compared: {error}")
+                ),
+            )
     layers_of = "fp32" if pruned is None else "the pruned model"
-    return Insight(layers, layers_of, errors, before, None if same else after, tuple(notes))
+    return Insight(
+        layers,
+        layers_of,
+        errors or (),
+        before,
+        None if same else after,
+        tuple(found.notes),
+        tuple(found.defects),
+    )
+
+
+@dataclass(frozen=True)
+class _Findings:
+    """What could not be found out, and what failed."""
+
+    notes: list[str] = field(default_factory=list)
+    defects: list[Defect] = field(default_factory=list)
+
+    def part(self, name: str, action: Callable[[], T]) -> T | None:
+        """What ``action`` finds; None, and a note, where it finds nothing."""
+        found = contain(name, lambda: _or_reason(name, action))
+        if isinstance(found, Defect):
+            self.notes.append(str(found))
+            self.defects.append(found)
+            return None
+        value, reason = found
+        self.notes.extend([reason] if reason else [])
+        return value
+
+
+def _or_reason(name: str, action: Callable[[], T]) -> tuple[T | None, str | None]:
+    try:
+        return action(), None
+    except KilnxError as error:
+        return None, f"{name} is missing: {error}"
+
+
+def _operators(
+    paths: tuple[Path, Path], evaluation: Dataset, provider: str, threads: int
+) -> tuple[OperatorsReport, OperatorsReport]:
+    roof = measure_roof(threads)
+    with open_runtime(paths[0], threads=threads) as runtime:
+        inputs = runtime.inputs
+    feed = sampled_inputs(evaluation, inputs, fixed_batch(inputs) or 1).feed
+    before, after = (
+        profile_operators(path, feed, provider=provider, threads=threads, runs=_RUNS, roof=roof)
+        for path in paths
+    )
+    return before, after
 
 
 def _errors(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from converter.report.html_analysis import insight_sections
+from converter.report.html_analysis import drawn, insight_sections
 from converter.report.report import (
     Measured,
     Report,
@@ -41,7 +41,20 @@ thead th { background: var(--soft); font-weight: 600; }
 
 
 def to_html(report: Report) -> str:
-    """Render ``report`` as an HTML page that needs no network and no other files."""
+    """Render ``report`` as an HTML page that needs no network and no other file.
+
+    A part that cannot be drawn is a mark in its place.
+    """
+    body = drawn("the page", lambda: _body(report))
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>kilnx: {escape(report.source)}</title><style>{_STYLE}{CHART_STYLE}</style></head><body>
+{body}</body></html>
+"""
+
+
+def _body(report: Report) -> str:
     steps = models(report)
     sizes = [
         (name, found.size_bytes / 1024, f"{found.size_bytes / 1024:,.1f} KiB")
@@ -69,35 +82,32 @@ def to_html(report: Report) -> str:
         f"{escape(name)} {escape(version)}"
         for name, version in report.machine.get("packages", {}).items()
     )
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>kilnx: {escape(report.source)}</title><style>{_STYLE}{CHART_STYLE}</style></head><body>
-<h1>{escape(report.source)}</h1>
+    return f"""<h1>{escape(report.source)}</h1>
 <p class="lead">{escape(summary(report))}</p>
 <h2>Steps</h2><div class="scroll"><table><thead><tr><th>model</th><th>size</th><th>of fp32</th>
 <th>latency</th><th>speed-up</th><th>{escape(metric_title(report))}</th><th>SQNR</th>
 <th class="text"></th></tr></thead>
 <tbody>{"".join(_row(name, found, note, report) for name, found, note in steps)}</tbody></table>
 </div>
-<h2>Size</h2>{bars(sizes)}
-<h2>Latency</h2>{bars(latencies)}
+<h2>Size</h2>{drawn("the chart of sizes", lambda: bars(sizes))}
+<h2>Latency</h2>{drawn("the chart of latencies", lambda: bars(latencies))}
 <h2>Why</h2><div class="scroll"><table><thead><tr><th>step</th><th class="text">decision</th>
 <th class="text">reason</th></tr></thead><tbody>{reasons}</tbody></table></div>
-{insight_sections(report.insight)}
+{drawn("the analysis", lambda: insight_sections(report.insight))}
 {f"<h2>Notes</h2><ul>{notes}</ul>" if notes else ""}
 <h2>Measured on</h2><p class="soft">{machine}; {report.threads} thread(s), batch 1.<br>
 {packages}.<br>
-{escape(report.created)}</p></body></html>
-"""
+{escape(report.created)}</p>"""
 
 
 def _kind(step: StepReport) -> str:
+    if step.defect is not None and not step.kept:
+        return "rolled"
     return ("kept" if step.kept else "rolled") if step.tried else "soft"
 
 
 def _row(name: str, found: Measured | None, note: str, report: Report) -> str:
-    kind = {"kept": "kept", "not kept": "rolled"}.get(note, "soft")
+    kind = {"kept": "kept", "not kept": "rolled", "failed": "rolled"}.get(note, "soft")
     return (
         f"<tr><td>{escape(name)}</td>"
         + "".join(f"<td>{escape(cell)}</td>" for cell in cells(found, report))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from html import escape
 
-from converter.report.analysis import Insight
+from converter.report.analysis import ErrorHistogram, Insight
+from converter.report.defects import Defect, contain
 from converter.report.svg_charts import Point, histogram, lines, paired_bars, roofline
 from runtimes.parity.layers.report import ROUNDING_DB, LayersReport, in_decibels
 from runtimes.profiling.operators import OperatorsReport
@@ -17,25 +19,40 @@ def insight_sections(insight: Insight | None) -> str:
     """The sections as HTML; empty if nothing was analysed."""
     if insight is None:
         return ""
+    layers, before, after = insight.layers, insight.before, insight.after
     parts = []
-    if insight.layers is not None:
-        parts.append(_layers(insight.layers, insight.layers_of))
+    if layers is not None:
+        parts.append(drawn("the error by layer", lambda: _layers(layers, insight.layers_of)))
     if insight.errors:
-        parts.append("<h2>Errors of the outputs</h2>")
-        parts.append(
-            '<p class="soft">Result minus fp32, for every element of up to 256 samples; '
-            "logarithmic counts.</p>"
-        )
-        parts += [
-            f"<h3>{escape(one.output)}</h3>{histogram(one.edges, one.counts)}"
-            for one in insight.errors
-        ]
-    if insight.before is not None:
-        parts.append(_time(insight.before, insight.after))
-        parts.append(_roof(insight.before, insight.after))
-        parts.append(_operators(insight.after or insight.before))
+        parts.append(drawn("the errors of the outputs", lambda: _errors(insight.errors)))
+    if before is not None:
+        parts.append(drawn("the time by layer", lambda: _time(before, after)))
+        parts.append(drawn("the roofline", lambda: _roof(before, after)))
+        parts.append(drawn("the table of operators", lambda: _operators(after or before)))
     parts += [f'<p class="soft">{escape(note)}</p>' for note in insight.notes]
     return "".join(parts)
+
+
+def drawn(part: str, draw: Callable[[], str]) -> str:
+    """What ``draw`` gives, or a mark that this part of the page is missing, with the traceback."""
+    found = contain(part, draw)
+    if not isinstance(found, Defect):
+        return found
+    return (
+        f'<p class="rolled">{escape(_sentence(f"{part} is missing: {found.error}"))} '
+        "This is a defect of kilnx; please report it with what stands below.</p>"
+        f"<details><summary>traceback</summary><pre>{escape(found.traceback)}</pre></details>"
+    )
+
+
+def _errors(errors: Sequence[ErrorHistogram]) -> str:
+    heading = (
+        '<h2>Errors of the outputs</h2><p class="soft">Result minus fp32, every element of up to '
+        "256 samples; logarithmic counts.</p>"
+    )
+    return heading + "".join(
+        f"<h3>{escape(one.output)}</h3>{histogram(one.edges, one.counts)}" for one in errors
+    )
 
 
 def _layers(report: LayersReport, reference: str) -> str:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from converter.report.analysis import Insight
+from converter.report.defects import Defect, contain
 from runtimes.atomic_files import foreign_files
 from runtimes.readable import ReadableReport, times
 from runtimes.version import own_version
@@ -74,7 +75,8 @@ class Measured:
 class StepReport:
     """One step of the pipeline: the measured candidate, and why it was kept or not.
 
-    If there was nothing to try, ``tried`` is false and ``measured`` is the model before the step.
+    If there was nothing to try, ``tried`` is false and ``measured`` is the model before the step;
+    if the step failed, ``defect`` says how.
     """
 
     name: str
@@ -83,6 +85,7 @@ class StepReport:
     measured: Measured
     tried: bool = True
     details: dict[str, Any] = field(default_factory=dict)
+    defect: Defect | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, with the measurement on the same level as the decision."""
@@ -99,7 +102,8 @@ class StepReport:
 class Report(ReadableReport):
     """The whole run of ``compress``; ``to_dict`` is the format of ``report.json``.
 
-    ``files``: SHA-256 digests of the files written with the report, by name.
+    ``files``: SHA-256 digests of the files written with the report, by name. ``defects``: what
+    failed by a fault of kilnx outside steps and ``insight``, which hold their own.
     """
 
     source: str
@@ -114,6 +118,7 @@ class Report(ReadableReport):
     notes: tuple[str, ...] = ()
     insight: Insight | None = None
     files: Mapping[str, str] = field(default_factory=dict)
+    defects: tuple[Defect, ...] = ()
     machine: dict[str, Any] = field(default_factory=describe_machine)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -136,8 +141,15 @@ class Report(ReadableReport):
             "result": asdict(self.result),
             "notes": list(self.notes),
             "insight": self.insight.to_dict() if self.insight else None,
+            "defects": [defect.to_dict() for defect in self.all_defects()],
             "files": dict(self.files),
         }
+
+    def all_defects(self) -> tuple[Defect, ...]:
+        """Whatever failed by a fault of kilnx, in steps, analysis and report."""
+        steps = [step.defect for step in self.steps if step.defect is not None]
+        insight = self.insight.defects if self.insight else ()
+        return (*steps, *insight, *self.defects)
 
     def headline(self) -> str:
         """How much smaller and faster the model became, and at what loss."""
@@ -149,7 +161,31 @@ class Report(ReadableReport):
 
     def to_json(self) -> str:
         """``to_dict`` as indented JSON."""
-        return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
+        return _json(self.to_dict())
+
+
+def writable(report: Report) -> Report:
+    """``report``, or what of it can be written as JSON, with the defects that took the rest."""
+    defects: list[Defect] = []
+
+    def whole(part: str, document: Callable[[], Any]) -> bool:
+        found = contain(part, lambda: _json(document()))
+        defects.extend([found] if isinstance(found, Defect) else [])
+        return not isinstance(found, Defect)
+
+    steps = tuple(
+        step if whole(f"the report of {step.name}", step.to_dict) else replace(step, details={})
+        for step in report.steps
+    )
+    insight = report.insight
+    if insight is not None and not whole("the report of the analysis", insight.to_dict):
+        defects.extend(insight.defects)
+        insight = None
+    return replace(report, steps=steps, insight=insight, defects=(*report.defects, *defects))
+
+
+def _json(document: Any) -> str:
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
 def summary(report: Report) -> str:
@@ -207,6 +243,8 @@ def models(report: Report) -> list[tuple[str, Measured | None, str]]:
 
 def decision(step: StepReport) -> str:
     """The outcome of the step, in a word or two."""
+    if step.defect is not None and not step.kept:
+        return "failed"
     return ("kept" if step.kept else "not kept") if step.tried else "nothing to do"
 
 

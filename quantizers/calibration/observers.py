@@ -119,11 +119,12 @@ class HistogramObserver:
     """How often values fall into each of ``bins`` equal bins of a fixed interval.
 
     The interval comes from a first pass (``MinMaxObserver``), so that counts of two halves add
-    up exactly. What lies outside is counted at the nearest edge.
+    up exactly. What lies outside is counted at the nearest edge; with ``inside_only``, not at all.
     """
 
-    def __init__(self, span: Range, bins: int = 2048) -> None:
+    def __init__(self, span: Range, bins: int = 2048, *, inside_only: bool = False) -> None:
         self.span = span
+        self._inside_only = inside_only
         self.counts: Array = np.zeros(bins, dtype=np.int64)
         width = (span.high - span.low) / bins
         self._per_unit = 1.0 / width if width > 0 else 0.0
@@ -131,6 +132,8 @@ class HistogramObserver:
     def update(self, batch: Array) -> None:
         """Take in one batch, float of any shape."""
         flat = batch.reshape(-1)
+        if self._inside_only:
+            flat = flat[(flat >= self.span.low) & (flat <= self.span.high)]
         bins = len(self.counts)
         for start in range(0, flat.size, _CHUNK):
             place = (flat[start : start + _CHUNK] - np.float32(self.span.low)) * np.float32(
@@ -143,7 +146,9 @@ class HistogramObserver:
         """The observer of both halves; they must be of the same interval."""
         if other.span != self.span or len(other.counts) != len(self.counts):
             raise ValueError("only histograms of one interval and as many bins can be merged")
-        merged = HistogramObserver(self.span, len(self.counts))
+        merged = HistogramObserver(
+            self.span, len(self.counts), inside_only=self._inside_only and other._inside_only
+        )
         merged.counts = self.counts + other.counts
         return merged
 
@@ -152,6 +157,38 @@ class HistogramObserver:
         bins = len(self.counts)
         width = (self.span.high - self.span.low) / bins
         return np.asarray(self.span.low + width * (np.arange(bins) + 0.5))
+
+
+class InsideObserver:
+    """Of the values inside an interval the smallest and the largest, and how many there are."""
+
+    def __init__(self, span: Range) -> None:
+        self.span = span
+        self.total = self.inside = 0
+        self._low, self._high = np.inf, -np.inf
+
+    def update(self, batch: Array) -> None:
+        """Take in one batch, float of any shape."""
+        inside = batch[(batch >= self.span.low) & (batch <= self.span.high)]
+        self.total += batch.size
+        self.inside += inside.size
+        self._low = min(self._low, float(inside.min(initial=np.inf)))
+        self._high = max(self._high, float(inside.max(initial=-np.inf)))
+
+    def merge(self, other: InsideObserver) -> InsideObserver:
+        """The observer of both halves; they must be of the same interval."""
+        if other.span != self.span:
+            raise ValueError("only counts inside one interval can be merged")
+        merged = InsideObserver(self.span)
+        merged.total, merged.inside = self.total + other.total, self.inside + other.inside
+        merged._low, merged._high = min(self._low, other._low), max(self._high, other._high)
+        return merged
+
+    def range(self) -> Range:
+        """The smallest and the largest value inside; raises ``DataError`` when there were none."""
+        if not self.inside:
+            raise DataError("no values were seen inside the interval")
+        return Range(self._low, self._high)
 
 
 class ChannelMeanObserver:

@@ -138,10 +138,11 @@ def _cuts(full: Range, now: Range, end: str) -> Iterator[Range]:
 
 
 def data_range(histogram: HistogramObserver) -> Range | None:
-    """The part of the interval that holds data, where the rest is a constant; else None.
+    """The part of the interval that holds most of what there is, if the rest is far from it.
 
-    Mask values and other sentinels (-1e9, -4200000) lie far beyond everything that is computed
-    from data, with nothing in between.
+    Mask values and other sentinels (-1e9, -999) are far beyond everything that is computed
+    from data, with nothing in between; so are the ones of a binary input from its zeros. The
+    interval is of whole bins, and one of them may be all of it.
     """
     filled = np.flatnonzero(histogram.counts)
     if len(filled) < 2:

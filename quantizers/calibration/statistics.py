@@ -13,8 +13,9 @@ import numpy as np
 import onnx_ir as ir
 
 from quantizers.calibration.calibrate import calibrate
+from quantizers.calibration.far_constants import FarConstant, find_constants
 from quantizers.calibration.observers import HistogramObserver, MinMaxObserver, Range
-from quantizers.calibration.range_selection import ChosenRange, choose_range, data_range
+from quantizers.calibration.range_selection import ChosenRange, choose_range
 from quantizers.options import DEFAULT_OPTIONS, QuantizeOptions
 from quantizers.policy.plan import Plan, make_plan
 from quantizers.rewrites.prepare import prepare
@@ -25,9 +26,6 @@ from runtimes.onnx_files.load_save import model_inputs
 from runtimes.progress import Progress
 
 _SAMPLES_OF_HISTOGRAMS = 128
-
-# A constant that is no data may hide another one.
-_MOST_PASSES = 3
 
 
 @dataclass
@@ -133,29 +131,21 @@ def observe(
 
 def observe_distributions(
     source: ir.Model, statistics: Statistics, data: Dataset, options: QuantizeOptions
-) -> tuple[Distributions, dict[str, Range]]:
+) -> tuple[Distributions, dict[str, FarConstant]]:
     """Histograms of the values of ``statistics`` over a part of the data.
 
-    Also gives the ranges that were narrowed, because what lay outside was a constant that is
-    no data; their histograms are of the narrow range.
+    Also gives the values of which a part is a constant far from all the rest. Where such a
+    constant is too rare to set a scale, the histogram is that of the rest.
     """
     data = spread(data, _SAMPLES_OF_HISTOGRAMS)
     ranges = {name: statistics.range(name) for name in statistics.observers}
-    narrowed: dict[str, Range] = {}
-    found: dict[str, HistogramObserver] = {}
-    waiting = dict(ranges)
-    for _ in range(_MOST_PASSES):
-        observers = {name: HistogramObserver(span) for name, span in waiting.items()}
-        if not observers:
-            break
-        calibrate(source, data, observers, options=options)
-        found.update(observers)
-        waiting = {}
-        for name, histogram in observers.items():
-            inner = data_range(histogram)
-            if inner is not None:
-                waiting[name] = narrowed[name] = inner
-    return Distributions(found), narrowed
+    found = {name: HistogramObserver(span) for name, span in ranges.items()}
+    calibrate(source, data, found, options=options)
+    constants = find_constants(found, lambda more: calibrate(source, data, more, options=options))
+    rest = {name: HistogramObserver(one.rest) for name, one in constants.items() if one.rare}
+    if rest:
+        calibrate(source, data, rest, options=options)
+    return Distributions({**found, **rest}), constants
 
 
 def spread(data: Dataset, samples: int, seed: int = 0) -> Dataset:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
+from quantizers.calibration.far_constants import FarConstant
 from quantizers.calibration.observers import Range
 from quantizers.calibration.statistics import Distributions, Statistics, spread
 from quantizers.options import QuantizeOptions
@@ -33,7 +34,8 @@ class CalibratedModel:
     """A float model and what is known of it.
 
     ``ranges`` and ``methods`` (how each was found) by value name, ``covariances`` by unit name.
-    ``distributions`` are the histograms behind the ranges. ``equalized``: how many values had
+    ``distributions`` are the histograms behind the ranges, ``constants`` the values of which a part
+    is far from the rest. ``equalized``: how many values had
     their channels rescaled, ``absorbed``: how many gave constant parts away. ``rounded``: weights
     that were rounded before.
     """
@@ -44,6 +46,7 @@ class CalibratedModel:
     methods: Mapping[str, str] = field(default_factory=dict)
     covariances: Mapping[str, Array] = field(default_factory=dict)
     distributions: Distributions = field(default_factory=Distributions)
+    constants: Mapping[str, FarConstant] = field(default_factory=dict)
     equalized: int = 0
     absorbed: int = 0
     rounded: Memory = field(default_factory=dict, repr=False)

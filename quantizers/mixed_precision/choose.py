@@ -125,11 +125,15 @@ def choose_mixture(
 ) -> Choice:
     """The fastest mixture inside the floors of ``options``, starting from all that can be INT8.
 
-    ``accept`` has the last word on a mixture: one that it refuses gets further operators in float.
+    Where size is preferred, the smallest one. ``accept`` has the last word on a mixture: one that
+    it refuses gets further operators in float.
     """
     measured = _measure(source, full, data, options)
-    fastest = _fastest(measured)
-    traded, reached = _trade(measured, fastest, measured.score(fastest.built))
+    if options.prefer == "size":
+        traded, reached = _Mixture(full, set(), 1.0), measured.score(full)
+    else:
+        fastest = _fastest(measured)
+        traded, reached = _trade(measured, fastest, measured.score(fastest.built))
     chosen, reached = _reach_floors(measured, traded, reached, accept)
     notes = []
     if not _inside(reached, options):

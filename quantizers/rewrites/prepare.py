@@ -17,7 +17,7 @@ from runtimes.onnx_graph.fold_constants import FoldConstants
 from runtimes.onnx_graph.fold_pads import FoldPads
 from runtimes.onnx_graph.fold_views import FoldViews
 from runtimes.onnx_graph.opset import convert_opset
-from runtimes.onnx_graph.quantized import first_quantized_node
+from runtimes.onnx_graph.quantized import first_quantized_node, quantized_already
 
 MIN_OPSET = 13
 """QuantizeLinear and DequantizeLinear take one scale a channel from this opset on."""
@@ -53,10 +53,7 @@ def refuse_quantized(model: ir.Model) -> None:
     """Raise ``ModelError`` when ``model`` holds quantized operators."""
     node = first_quantized_node(model)
     if node is not None:
-        raise ModelError(
-            f"{model.graph.name or 'the model'} is quantized already: node {node.name!r} is a "
-            f"{node.op_type}; quantize the float model it came from"
-        )
+        raise ModelError(quantized_already(model.graph.name or "", node.name or "", node.op_type))
 
 
 def _recent(model: ir.Model) -> ir.Model:

@@ -91,20 +91,35 @@ def run_padded(
     The rows of the padding are cut off again from every output whose first axis is the batch.
     """
     size = fixed_batch(runtime.inputs, runtime.name)
-    scalars = {spec.name for spec in runtime.inputs if spec.shape == ()} & feed.keys()
+    scalars = _scalars(runtime.inputs)
     count = next((len(value) for name, value in feed.items() if name not in scalars), 0)
-    feed = {n: _only_value(n, v, runtime.name) if n in scalars else v for n, v in feed.items()}
-    if size is None or count == size:
-        return runtime.run(feed, outputs)
-    if count > size:
+    if size is not None and count > size:
         raise DataError(f"{runtime.name} takes {size} samples per run, not {count}")
-    padded = {
-        name: value if name in scalars else fill_up(value, size) for name, value in feed.items()
-    }
+    found = runtime.run(as_taken(feed, runtime.inputs, size, runtime.name), outputs)
+    if size is None or count == size:
+        return found
     return {
         name: value[:count] if value.shape[:1] == (size,) else value
-        for name, value in runtime.run(padded, outputs).items()
+        for name, value in found.items()
     }
+
+
+def as_taken(
+    feed: Feed, inputs: Sequence[TensorSpec], size: int | None, model: str = "the model"
+) -> dict[str, Array]:
+    """Samples as a model with these ``inputs`` takes them: filled up to ``size``, if it insists.
+
+    A scalar input gets the value that all samples have. Raises ``DataError`` where they differ.
+    """
+    scalars = _scalars(inputs)
+    return {
+        name: _only_value(name, value, model) if name in scalars else fill_up(value, size)
+        for name, value in feed.items()
+    }
+
+
+def _scalars(inputs: Sequence[TensorSpec]) -> set[str]:
+    return {spec.name for spec in inputs if spec.shape == ()}
 
 
 def fill_up(array: Array, size: int | None) -> Array:

@@ -34,6 +34,12 @@ class KerasSignature:
     keywords: bool = False
     note: str | None = None
 
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether a dimension other than the batch has no fixed size."""
+        sizes = (dim for spec in self.inputs for dim in (spec.shape or ())[1:])
+        return any(not isinstance(size, int) for size in sizes)
+
     @classmethod
     def of(
         cls,

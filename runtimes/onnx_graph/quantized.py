@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-import onnx_ir as ir
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 # Matched by name, because the operators are many and in two domains: Q/DQ and ONNX's QLinear and
 # Integer operators; and of com.microsoft, those that quantize at run time (DynamicQuantizeLSTM),
@@ -23,4 +25,17 @@ def is_quantized(model: ir.Model) -> bool:
 def first_quantized_node(model: ir.Model) -> ir.Node | None:
     """The first such node, subgraphs included; None if there is none."""
     nodes = (node for graph in model.graphs() for node in graph)
-    return next((node for node in nodes if _QUANTIZED.search(node.op_type)), None)
+    return next((node for node in nodes if is_quantized_operator(node.op_type)), None)
+
+
+def is_quantized_operator(op_type: str) -> bool:
+    """Whether an operator of that name quantizes, dequantizes or works on quantized integers."""
+    return _QUANTIZED.search(op_type) is not None
+
+
+def quantized_already(graph: str, node: str, op_type: str) -> str:
+    """What is said to those who want to quantize or prune a model that is quantized."""
+    return (
+        f"{graph or 'the model'} is quantized already: node {node!r} is a {op_type}; quantize the "
+        "float model it came from"
+    )

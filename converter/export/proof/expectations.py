@@ -13,7 +13,6 @@ import numpy as np
 from converter.export.proof.keras_calls import call_eagerly
 from converter.export.proof.random_samples import Sample, fixed_batch, sample_feeds
 from converter.export.proof.resized_samples import OTHER_SIZES, SHORT, resized
-from converter.export.proof.sizes import is_dynamic
 from runtimes import Dataset
 from runtimes.base import Array
 from runtimes.errors import ConversionError
@@ -62,7 +61,7 @@ def expectations(
             else _given(data, signature, batch)
         )
         runs.append(_required(model, signature, samples, data))
-    if is_dynamic(signature):
+    if signature.is_dynamic:
         batch = _OTHER_BATCH if fixed is None else fixed
         others = (
             sample_feeds(model, signature, batch, seed, size_round=2)

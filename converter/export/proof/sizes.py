@@ -66,13 +66,6 @@ def attempts(
             yield Attempt(number, sharing, found)
 
 
-def is_dynamic(signature: KerasSignature) -> bool:
-    """Whether a dimension other than the batch has no fixed size."""
-    return any(
-        not isinstance(dim, int) for spec in signature.inputs for dim in (spec.shape or ())[1:]
-    )
-
-
 def needed_size(model: Any) -> int:
     """The input size that the windows of all layers need, if the layers form a single chain.
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
 
-from converter.export.proof.sizes import is_dynamic
 from converter.export.tracing.call_scopes import strip_calls
 from converter.export.tracing.control_flow import graph_control_flow
 from converter.export.tracing.freeze import freeze
@@ -206,7 +205,7 @@ def _as_graph(traced: Callable[[bool], Any]) -> Any:
 
 def _way_out(error: Exception, signature: KerasSignature) -> str:
     """What to do about code that wants a number where a graph has a tensor."""
-    if not is_dynamic(signature) or not re.search("symbolic", str(error), re.IGNORECASE):
+    if not signature.is_dynamic or not re.search("symbolic", str(error), re.IGNORECASE):
         return ""
     return (
         "\nThe code of a layer wants a number where a graph has a tensor. If that is a size of an "

@@ -64,8 +64,9 @@ def digamma(build: Builder, node: Any) -> Sequence[str]:
 def _summed(coefficients: Sequence[float], x: GraphValue, first: GraphValue) -> GraphValue:
     """A series in 1/x², times ``first``."""
     square = 1.0 / (x * x)
-    total: Any = 0.0
-    for coefficient in reversed(coefficients):
+    *smaller, largest = coefficients
+    total = square * 0.0 + largest
+    for coefficient in reversed(smaller):
         total = square * total + coefficient
     return first * total
 

@@ -26,7 +26,7 @@ from converter.pruning.search.cost import CostModel
 from converter.pruning.search.plan import Plan, cut_and_repair, fill_empty, select
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
-from runtimes.engines.batching import fixed_batch, run_padded
+from runtimes.engines.batching import as_taken, fixed_batch, run_padded
 from runtimes.engines.ort import OrtRuntime
 from runtimes.onnx_files.load_save import model_inputs
 
@@ -201,7 +201,7 @@ class Stopwatch:
         self._runtime = OrtRuntime(model, threads=threads)
         size = fixed_batch(self._runtime.inputs) or 1
         feed = next(iter(data.batches(1))).feed
-        self._feed = {name: np.repeat(array, size, axis=0) for name, array in feed.items()}
+        self._feed = as_taken(feed, self._runtime.inputs, size)
         self._run = self._runtime.prepare(self._feed)
 
     def __enter__(self) -> Self:

@@ -130,6 +130,20 @@ def test_what_does_not_pay_is_not_kept(
     assert kept_is_written(report, output)
 
 
+def test_what_is_slower_here_is_kept_where_size_is_preferred(
+    heavy: ir.Model, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    always(False, monkeypatch)
+    output = tmp_path / "out.onnx"
+    report = quantize(heavy, output, samples, min_agreement=0.5, prefer="size")
+    assert report.kept, report.reason
+    assert kept_is_written(report, output)
+    report = quantize(heavy, None, samples, min_sqnr=150, prefer="size")
+    assert report.reason.startswith("INT8 is outside the budget")
+    with pytest.raises(DataError, match="prefer one of balanced, speed, size"):
+        quantize(heavy, None, samples, prefer="smallest")
+
+
 def test_a_labelled_metric_is_the_budget_where_it_is_named(
     heavy: ir.Model,
     samples: Path,

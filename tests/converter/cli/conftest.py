@@ -1,0 +1,3 @@
+"""Small graphs for the command line."""
+
+from quantizer_fixtures import graph  # noqa: F401

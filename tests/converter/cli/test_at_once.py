@@ -1,0 +1,96 @@
+"""What is wrong with a command line is said before anything large is imported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runtimes.onnx_files.load_save import write_model
+
+# In a process of its own, because this one has imported everything already.
+_RUN = """
+import sys
+from converter.cli import app
+from converter.cli.console import run_cli
+code = run_cli(app)
+large = {"tensorflow", "keras", "onnx", "onnx_ir", "onnxruntime", "numpy"} & set(sys.modules)
+print(code, sorted(large))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, graph: Any) -> Path:
+    np.savez(tmp_path / "d.npz", x=np.zeros((4, 2), np.float32))
+    text = "g (float[N, 2] x) => (float[N, 2] y) { y = Relu(x) }"
+    write_model(graph(text), tmp_path / "float.onnx")
+    text = """g (float[N, 2] x) => (float[N, 2] y) {
+        s = Constant<value = float {0.1}>()  z = Constant<value = uint8 {0}>()
+        q = QuantizeLinear(x, s, z)  y = DequantizeLinear(q, s, z) }"""
+    write_model(graph(text), tmp_path / "int8.onnx")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("convert missing.keras -o o.onnx", "missing.keras: no such file"),
+        ("convert missing.keras -o o.onnx --weights w.h5", "missing.keras: no such file"),
+        ("compress missing.keras -o out --data d.npz", "missing.keras: no such file"),
+        ("compress float.onnx -o out --data no.npz", "no.npz: no such file or folder"),
+        ("compress float.onnx -o out --data d.npz --eval no.npz", "no.npz: no such file or"),
+        ("compress float.onnx -o out --data d.npz --custom no.py", "no such Python file"),
+        ("compress float.onnx -o out --data d.npz --decisions no.json", "no.json cannot be read"),
+        ("compress float.onnx -o out --data d.npz --skip shrink", "there is no such step"),
+        ("compress int8.onnx -o out --data d.npz", "is quantized already"),
+        ("quantize int8.onnx -o o.onnx --data d.npz", "is quantized already"),
+        ("prune int8.onnx -o o.onnx", "is quantized already"),
+        ("check missing.h5 float.onnx --data d.npz", "missing.h5: no such file"),
+        ("profile missing.onnx", "missing.onnx: no such file"),
+        ("profile float.onnx --against missing.keras", "missing.keras: no such file"),
+        ("dedupe float.onnx missing.onnx -o store", "missing.onnx: no such file"),
+    ],
+)
+def test_before_anything_large_is_imported(folder: Path, arguments: str, message: str) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", _RUN, *arguments.split()],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip() == "2 []"
+    assert message in found.stderr
+    assert found.stderr.count("\n") == 1
+
+
+def test_what_is_said_later_is_the_same(folder: Path) -> None:
+    from converter.cli.at_once import refuse_quantized_file
+    from quantizers.rewrites.prepare import refuse_quantized
+    from runtimes import load_model
+    from runtimes.errors import ModelError
+
+    said = []
+    for refuse in (
+        lambda: refuse_quantized(load_model(folder / "int8.onnx")),
+        lambda: refuse_quantized_file(folder / "int8.onnx"),
+    ):
+        with pytest.raises(ModelError) as error:
+            refuse()
+        said.append(str(error.value))
+    assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xff", b"\x3a\x05\x0a", b"not a model at all"])
+def test_a_damaged_file_is_left_to_whoever_reads_it(tmp_path: Path, content: bytes) -> None:
+    from converter.cli.at_once import refuse_quantized_file
+
+    (tmp_path / "m.onnx").write_bytes(content)
+    refuse_quantized_file(tmp_path / "m.onnx")
+    refuse_quantized_file(tmp_path / "none.onnx")
