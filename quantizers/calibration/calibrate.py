@@ -17,7 +17,7 @@ from quantizers.options import DEFAULT_OPTIONS, QuantizeOptions
 from runtimes.base import Array
 from runtimes.data.batches import Batch
 from runtimes.data.dataset import Dataset
-from runtimes.engines.batching import fixed_batch, run_padded
+from runtimes.engines.batching import filled, fixed_batch, run_padded
 from runtimes.engines.ort import OrtRuntime
 from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import model_inputs
@@ -145,9 +145,7 @@ def bytes_per_sample(model: ir.Model, data: Dataset, names: Sequence[str]) -> di
     copy.graph.outputs.extend(shapes)
     with OrtRuntime(copy, threads=1) as runtime:
         size = fixed_batch(runtime.inputs, runtime.name) or 1
-        result = runtime.run(
-            {name: np.repeat(value[:1], size, axis=0) for name, value in batch.feed.items()}
-        )
+        result = runtime.run(filled(batch.feed, runtime.inputs, size, runtime.name))
     itemsize = np.dtype(np.float32).itemsize
     return {
         name: itemsize * int(np.prod(result[str(shape.name)], dtype=np.int64)) // size

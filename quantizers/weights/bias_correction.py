@@ -25,7 +25,7 @@ from quantizers.options import DEFAULT_OPTIONS, QuantizeOptions
 from quantizers.policy.plan import Plan, Unit
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
-from runtimes.engines.batching import fill_up, fixed_batch
+from runtimes.engines.batching import filled, fixed_batch
 from runtimes.engines.ort import OrtRuntime
 from runtimes.onnx_files.load_save import model_inputs
 from runtimes.onnx_graph.values import constant, only_user
@@ -209,8 +209,8 @@ def _read_inputs(
     size = fixed_batch(specs)
     store: dict[str, list[Array]] = {spec.name: [] for spec in specs}
     for batch in data.batches(size or options.batch_size):
-        for name, array in batch.feed.items():
-            store[name].append(fill_up(array, size))
+        for name, array in filled(batch.feed, specs, size).items():
+            store[name].append(array)
     return store
 
 

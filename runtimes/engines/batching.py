@@ -69,8 +69,14 @@ def refuse_other_axes(
     """Raise ``ModelError`` where samples are not on the first axis of an input or output.
 
     Told by the name of the dimension that is first elsewhere, as PyTorch's recurrent layers have
-    their states: [layers, batch, size].
+    their states: [layers, batch, size]. An output without any axis has no samples to compare.
     """
+    for spec in outputs:
+        if spec.shape == () and any(one.shape for one in inputs):
+            raise ModelError(
+                f"{model} gives one number {spec.name!r} for all samples of a run, and results "
+                "are compared sample by sample; export the model without that output"
+            )
     first = {spec.shape[0] for spec in inputs if spec.shape and isinstance(spec.shape[0], str)}
     for kind, specs in (("input", inputs), ("output", outputs)):
         for spec in specs:
@@ -91,19 +97,27 @@ def run_padded(
     What the filling gives is cut off again, where an output's first axis is the batch.
     """
     size = fixed_batch(runtime.inputs, runtime.name)
-    scalars = {spec.name for spec in runtime.inputs if spec.shape == ()} & feed.keys()
+    scalars = {spec.name for spec in runtime.inputs if spec.shape == ()}
     count = next((len(value) for name, value in feed.items() if name not in scalars), 0)
-    feed = {n: _only_value(n, v, runtime.name) if n in scalars else v for n, v in feed.items()}
-    if size is None or count == size:
-        return runtime.run(feed, outputs)
-    if count > size:
+    if size is not None and count > size:
         raise DataError(f"{runtime.name} takes {size} samples a run, not {count}")
-    padded = {
-        name: value if name in scalars else fill_up(value, size) for name, value in feed.items()
-    }
+    found = runtime.run(filled(feed, runtime.inputs, size, runtime.name), outputs)
+    if size is None or count == size:
+        return found
     return {
         name: value[:count] if value.shape[:1] == (size,) else value
-        for name, value in runtime.run(padded, outputs).items()
+        for name, value in found.items()
+    }
+
+
+def filled(
+    feed: Feed, inputs: Sequence[TensorSpec], size: int | None, model: str = "the model"
+) -> dict[str, Array]:
+    """Samples as one run takes them: a scalar input's one value, ``fill_up`` of all others."""
+    scalars = {spec.name for spec in inputs if spec.shape == ()}
+    return {
+        name: _only_value(name, value, model) if name in scalars else fill_up(value, size)
+        for name, value in feed.items()
     }
 
 

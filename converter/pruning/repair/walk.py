@@ -19,7 +19,7 @@ import onnx_ir as ir
 from runtimes.atomic_files import scratch_folder
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
-from runtimes.engines.batching import fill_up, fixed_batch
+from runtimes.engines.batching import filled, fixed_batch
 from runtimes.engines.ort import OrtRuntime
 from runtimes.onnx_files.load_save import model_inputs
 from runtimes.onnx_graph.values import is_constant
@@ -111,9 +111,10 @@ class Walk:
             count = len(next(iter(self._kept.values()), []))
             yield from ({} for _ in range(count))
             return
-        fixed = fixed_batch(model_inputs(self._model))
+        specs = model_inputs(self._model)
+        fixed = fixed_batch(specs)
         for batch in self._data.batches(fixed or self._options.batch_size):
-            yield {name: fill_up(batch.feed[name], fixed) for name in inputs}
+            yield filled({name: batch.feed[name] for name in inputs}, specs, fixed)
 
     def _part(self, names: Sequence[str]) -> ir.Model:
         """The model from what is kept to the values called ``names``."""

@@ -26,7 +26,7 @@ from converter.pruning.search.cost import CostModel
 from converter.pruning.search.plan import Plan, cut_and_repair, fill_empty, select
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
-from runtimes.engines.batching import fixed_batch, run_padded
+from runtimes.engines.batching import filled, fixed_batch, run_padded
 from runtimes.engines.ort import OrtRuntime
 from runtimes.onnx_files.load_save import model_inputs
 
@@ -106,7 +106,7 @@ class _OutputError:
             size = fixed_batch(model_inputs(model)) or 32
             for batch in self._data.batches(size):
                 for name, array in run_padded(runtime, batch.feed).items():
-                    if array.dtype.kind == "f":
+                    if array.dtype.kind == "f" and array.ndim:
                         found.setdefault(name, []).append(array.astype(np.float64))
         return found
 
@@ -201,7 +201,7 @@ class Stopwatch:
         self._runtime = OrtRuntime(model, threads=threads)
         size = fixed_batch(self._runtime.inputs) or 1
         feed = next(iter(data.batches(1))).feed
-        self._feed = {name: np.repeat(array, size, axis=0) for name, array in feed.items()}
+        self._feed = filled(feed, self._runtime.inputs, size, self._runtime.name)
         self._run = self._runtime.prepare(self._feed)
 
     def __enter__(self) -> Self:
