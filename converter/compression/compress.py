@@ -21,7 +21,7 @@ from converter.report.html import to_html
 from converter.report.report import REPORT_NAME, Report, files_not_reported
 from runtimes.atomic_files import atomic_folder, file_digests
 from runtimes.engines.open_runtime import is_keras
-from runtimes.errors import DataError
+from runtimes.errors import DataError, ModelError
 from runtimes.onnx_files.load_save import (
     load_model,
     model_outputs,
@@ -114,11 +114,15 @@ def compress(
         run.tell("exporting")
         reference = folder / "fp32.onnx"
         fp32 = _reference(model, reference, keras)
-        refuse_nan_weights(fp32, str(getattr(model, "name", None) or model))
+        called = str(getattr(model, "name", None) or model)
+        refuse_nan_weights(fp32, called)
         samples, budget, labels = open_judged(fp32, data, evaluate_on, budget, run.seed)
         judge = Judge(reference, samples.evaluation, budget, options.provider, run)
         run.tell("measuring fp32")
-        baseline = judge.baseline()
+        try:
+            baseline = judge.baseline()
+        except ModelError as error:  # of the file that the user knows
+            raise ModelError(str(error).replace(str(reference), called)) from error
         doubted = labels.doubts(baseline.metric)
         del labels  # of a segmentation they are as large as the samples
         for doubt in doubted:
