@@ -37,18 +37,18 @@ from fuzz_files import COMMANDS, make_files
 
 _MEMORY_BYTES = 3_000_000_000
 _SECONDS = 60
-_BATCH = 50
+_BATCH = 250
 _CODES = range(4)
 
 
 def main() -> None:
     options = _options()
     totals: Counter[str] = Counter()
-    end = time.monotonic() + options.seconds if options.seconds else None
     cut_timings_short()
     with tempfile.TemporaryDirectory(prefix="kilnx-fuzz-") as folder:
         root = Path(folder)
         make_files(root / "files")
+        end = time.monotonic() + options.seconds if options.seconds else None
         seed, last = options.seed, options.seed + options.count
         while seed < last and (end is None or time.monotonic() < end):
             seed = _batch(root, seed, min(last, seed + _BATCH), options.only, totals)
@@ -171,7 +171,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, help="stop after this time")
+    parser.add_argument("--seconds", type=float, help="stop after this time, in whole batches")
     parser.add_argument("--only", action="append", default=[], help="a command; may be repeated")
     return parser.parse_args()
 
