@@ -29,6 +29,7 @@ from pathlib import Path
 
 from crash_cases import CASES, Case, make_files
 from crash_faults import count_writes, fail_at
+from fuzz import cut_timings_short
 
 from runtimes.atomic_files import atomic_file
 
@@ -40,6 +41,7 @@ _LIMIT_SECONDS = 300
 def main() -> None:
     options = _options()
     preload(keras=not options.skip_keras)
+    cut_timings_short()
     rng = random.Random(options.seed)
     found: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="kilnx-crash-") as folder:

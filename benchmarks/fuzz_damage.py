@@ -1,16 +1,34 @@
-"""Ways to damage a file: its bytes, and what they mean. Every way takes bytes and gives bytes."""
+"""Ways to damage a file or a folder: by its bytes, and by what it means."""
 
 from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import onnx
+from fuzz_arrays import damaged_image, damaged_npy, damaged_npz
+from fuzz_models import damaged_model
 
 Damage = Callable[[bytes, random.Random], bytes]
-_NUMBERS = (-(2**63), -(2**31), -2, -1, 0, 1, 2, 3, 7, 64, 2**20, 2**31, 2**40, 2**62, 2**63 - 1)
+
+_FOLDERS = 0.3
+"""How often a folder is damaged as one, and not a file in it."""
+
+
+def damage(path: Path, rng: random.Random) -> None:
+    """Damage a file, or a folder: one file in it, or what it holds."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        if rng.random() < _FOLDERS:
+            rng.choice(_IN_FOLDERS)(path, files, rng)
+            return
+        path = rng.choice(files)
+    kinds = _BY_MEANING.get(path.suffix, ())
+    change = rng.choice(kinds) if kinds and rng.random() < 0.75 else rng.choice(_BYTES)
+    path.write_bytes(change(path.read_bytes(), rng))
 
 
 def flip_bits(raw: bytes, rng: random.Random) -> bytes:
@@ -34,112 +52,16 @@ def overwrite(raw: bytes, rng: random.Random) -> bytes:
     return raw[:start] + piece + raw[stop:]
 
 
-def _model(change: Callable[[Any, random.Random], None]) -> Damage:
-    def damage(raw: bytes, rng: random.Random) -> bytes:
-        proto = onnx.ModelProto.FromString(raw)
-        for _ in range(rng.choice((1, 1, 1, 2, 4))):
-            change(proto, rng)
-        return bytes(proto.SerializeToString())
-
-    return damage
-
-
-def _a_tensor(proto: Any, rng: random.Random) -> None:
-    tensor = rng.choice(proto.graph.initializer)
-    kind = rng.randrange(5)
-    if kind == 0 and tensor.dims:
-        tensor.dims[rng.randrange(len(tensor.dims))] = rng.choice(_NUMBERS)
-    elif kind == 1:
-        tensor.data_type = rng.randrange(30)
-    elif kind == 2:
-        sizes = list(tensor.dims)
-        rng.shuffle(sizes)  # as many values, in another shape
-        del tensor.dims[:]
-        tensor.dims.extend(rng.choice((sizes, [1, *sizes], [-1], [])))
-    elif kind == 3:
-        tensor.raw_data = overwrite(tensor.raw_data, rng)
-    else:
-        tensor.data_location = 1
-        for key in ("location", "offset", "length"):
-            value = rng.choice(("", "../x", "/etc/passwd", "m.onnx", "-1", "4", str(2**62), "a\0"))
-            tensor.external_data.add(key=key, value=value)
-
-
-def _an_attribute(proto: Any, rng: random.Random) -> None:
-    node = rng.choice([n for n in proto.graph.node if n.attribute] or [None])
-    if node is None:
-        return
-    attribute = rng.choice(node.attribute)
-    kind = rng.randrange(4)
-    if kind == 0 and attribute.ints:
-        attribute.ints[rng.randrange(len(attribute.ints))] = rng.choice(_NUMBERS)
-    elif kind == 1 and attribute.type == onnx.AttributeProto.INT:
-        attribute.i = rng.choice(_NUMBERS)
-    elif kind == 2 and attribute.ints:
-        attribute.ints.extend([rng.choice(_NUMBERS)] * rng.randrange(1, 4))
-    elif kind == 3:
-        attribute.f = rng.choice((float("nan"), float("inf"), -1.0, 1e38))
-        attribute.type = rng.randrange(15)
-    else:
-        node.attribute.remove(attribute)
-
-
-def _an_edge(proto: Any, rng: random.Random) -> None:
-    graph = proto.graph
-    names = [n for node in graph.node for n in (*node.input, *node.output)]
-    names += [value.name for value in (*graph.input, *graph.output)] + ["", "nobody"]
-    node = rng.choice(graph.node)
-    held = rng.choice((node.input, node.output))
-    if held and rng.random() < 0.7:
-        held[rng.randrange(len(held))] = rng.choice(names)
-    elif held and rng.random() < 0.5:
-        del held[rng.randrange(len(held)) :]
-    else:
-        held.append(rng.choice(names))
-
-
-def _an_operator(proto: Any, rng: random.Random) -> None:
-    node = rng.choice(proto.graph.node)
-    others = [other.op_type for other in proto.graph.node]
-    node.op_type = rng.choice((*others, "Loop", "ConstantOfShape", "Reshape", "Tile", "Nobody", ""))
-    node.domain = rng.choice(("", "", "", "com.microsoft", "ai.onnx.ml", "nobody"))
-
-
-def _a_node(proto: Any, rng: random.Random) -> None:
-    nodes = proto.graph.node
-    place = rng.randrange(len(nodes))
-    if rng.random() < 0.5:
-        del nodes[place]
-    else:
-        nodes.add().CopyFrom(nodes[place])
-
-
-def _an_interface(proto: Any, rng: random.Random) -> None:
-    value = rng.choice((*proto.graph.input, *proto.graph.output))
-    dims = value.type.tensor_type.shape.dim
-    kind = rng.randrange(4)
-    if kind == 0 and dims:
-        dims[rng.randrange(len(dims))].dim_value = rng.choice(_NUMBERS)
-    elif kind == 1:
-        value.type.tensor_type.elem_type = rng.randrange(30)
-    elif kind == 2:
-        value.name = rng.choice(("", "x", "y", "nobody", "a" * 5000, "a/b\n"))
-    elif dims:
-        del dims[rng.randrange(len(dims))]
-
-
-def _a_version(proto: Any, rng: random.Random) -> None:
-    kind = rng.randrange(3)
-    if kind == 0:
-        proto.ir_version = rng.choice((0, 1, 3, 7, 99, 2**62))
-    elif kind == 1 and proto.opset_import:
-        proto.opset_import[0].version = rng.choice((0, 1, 6, 7, 11, 13, 25, 99, 2**62))
-    else:
-        del proto.opset_import[:]
+def _other(raw: bytes, rng: random.Random) -> bytes:
+    """Something else altogether."""
+    pickled = b"\x80\x04\x95\x0b\0\0\0\0\0\0\0\x8c\x07nothing\x94."
+    return rng.choice(
+        (b"", b"\0" * 4096, b"PK\x03\x04", b"\x89HDF\r\n\x1a\n", b"\n", raw * 2, pickled)
+    )
 
 
 def _report(raw: bytes, rng: random.Random) -> bytes:
-    """Replace a value in a JSON document, at any depth."""
+    """Replace, remove or add a value in a JSON document, at any depth."""
     document = json.loads(raw)
     holder: Any = document
     while True:
@@ -150,9 +72,23 @@ def _report(raw: bytes, rng: random.Random) -> bytes:
         if not isinstance(holder[key], dict | list) or rng.random() < 0.2:
             break
         holder = holder[key]
-    values = (None, True, -1, 10**400, "", "x", [], {}, [[]], {"a": []}, "NaN")
-    holder[key] = rng.choice(values)
+    kind = rng.randrange(8)
+    if kind == 0:
+        del holder[key]
+    elif kind == 1 and isinstance(holder, list):
+        holder.append(holder[key])
+    elif kind == 2 and isinstance(holder, dict):
+        holder[rng.choice(("", "more", "../x", "a" * 5000))] = holder[key]
+    else:
+        holder[key] = rng.choice(_JSON)
     return json.dumps(document).encode()
+
+
+_JSON = (
+    *(None, True, False, -1, 0, 2**63, 10**400, 0.5, float("nan"), float("inf"), -1e308),
+    *("", "x", "NaN", "../x", "/etc/passwd", "\0", "\ud800", "a" * 5000),
+    *([], {}, [[]], {"a": []}, [None], [1, 2, 3]),
+)
 
 
 def _nested(raw: bytes, rng: random.Random) -> bytes:
@@ -160,26 +96,48 @@ def _nested(raw: bytes, rng: random.Random) -> bytes:
     return rng.choice((b"[", b'{"a":')) * rng.choice((10, 100_000))
 
 
-_BYTES = [flip_bits, cut_off, overwrite]
-DAMAGE: dict[str, list[Damage]] = {
-    "": _BYTES,
-    ".json": [*_BYTES, _report, _report, _report, _nested],
-    ".onnx": [
-        *_BYTES,
-        *map(
-            _model,
-            (
-                _a_tensor,
-                _a_tensor,
-                _an_attribute,
-                _an_attribute,
-                _an_edge,
-                _an_edge,
-                _an_operator,
-                _a_node,
-                _an_interface,
-                _a_version,
-            ),
-        ),
-    ],
+def _swap(folder: Path, files: list[Path], rng: random.Random) -> None:
+    one, other = rng.choice(files), rng.choice(files)
+    first, second = one.read_bytes(), other.read_bytes()
+    one.write_bytes(second)
+    other.write_bytes(first)
+
+
+def _lose(folder: Path, files: list[Path], rng: random.Random) -> None:
+    rng.choice(files).unlink()
+
+
+def _empty(folder: Path, files: list[Path], rng: random.Random) -> None:
+    inner = [path for path in folder.rglob("*") if path.is_dir()]
+    chosen = rng.choice([folder, *inner])
+    shutil.rmtree(chosen)
+    chosen.mkdir()
+
+
+def _become_folder(folder: Path, files: list[Path], rng: random.Random) -> None:
+    path = rng.choice(files)
+    path.unlink()
+    path.mkdir()
+
+
+def _become_link(folder: Path, files: list[Path], rng: random.Random) -> None:
+    path = rng.choice(files)
+    path.unlink()
+    path.symlink_to(rng.choice((path.name, "/etc/passwd", "nobody", ".", rng.choice(files))))
+
+
+def _gain(folder: Path, files: list[Path], rng: random.Random) -> None:
+    path = rng.choice(files)
+    name = rng.choice((".hidden", "more.onnx", f"a{path.suffix}", "new\nline", "kilnx-store.json"))
+    (path.parent / name).write_bytes(path.read_bytes())
+
+
+_IN_FOLDERS = (_swap, _swap, _lose, _lose, _empty, _become_folder, _become_link, _gain)
+_BYTES = (flip_bits, flip_bits, cut_off, overwrite, overwrite, _other)
+_BY_MEANING: dict[str, tuple[Damage, ...]] = {
+    ".json": (_report, _report, _report, _report, _report, _nested),
+    ".onnx": (damaged_model,),
+    ".npy": (damaged_npy,),
+    ".npz": (damaged_npz,),
+    ".png": (damaged_image,),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,12 @@ g (float[N, 6, 8] x) => (float[N, 4] y) {
 }"""
 
 
+_PICTURES = """<ir_version: 9, opset_import: ["" : 18]>
+g (float[N, 8, 8, 3] x) => (float[N, 3] y) {
+  y = ReduceMean <keepdims = 0> (x, axes)
+}"""
+
+
 def _tensors(sequence: bool) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(int(sequence))
     if sequence:
@@ -56,7 +63,7 @@ def _tensors(sequence: bool) -> dict[str, np.ndarray]:
 
 
 def make_files(folder: Path) -> None:
-    """Two models, with data and labels, images, a store and a report."""
+    """Models with data and labels, one with its weights outside, images, a store, a report."""
     from converter.compression.compress import compress
     from runtimes.weight_store.store import create_store
 
@@ -75,51 +82,89 @@ def make_files(folder: Path) -> None:
         np.savez(folder / f"{name}.npz", x=x, labels=labels)
         np.savez_compressed(folder / f"{name}c.npz", x=x, labels=labels)
         np.save(folder / f"{name}.npy", x)
+    onnx.save(
+        onnx.load(folder / "n.onnx"),
+        folder / "e.onnx",
+        save_as_external_data=True,
+        location="e.data",
+        size_threshold=0,
+    )
+    shutil.copy(folder / "m.onnx", folder / "good.onnx")
+    _pictures(folder / "pictures", rng)
+    pictured = onnx.parser.parse_model(_PICTURES)
+    axes = onnx.numpy_helper.from_array(np.array([1, 2], np.int64), "axes")
+    pictured.graph.initializer.append(axes)
+    onnx.save(pictured, folder / "p.onnx")
     create_store(folder / "store", [folder / "m.onnx", folder / "n.onnx"])
     compress(folder / "n.onnx", folder / "old", folder / "n.npz", steps=["dedupe"])
+
+
+def _pictures(folder: Path, rng: np.random.Generator) -> None:
+    from PIL import Image
+
+    for place in range(6):
+        (folder / f"class{place % 3}").mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 255, (8, 8, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"class{place % 3}" / f"{place}.png")
 
 
 Command = tuple[str, tuple[str, ...], tuple[str, ...]]
 """A name, the files of which one is damaged, and the arguments."""
 
 
+def _of_model(model: str, data: str, own: tuple[str, ...]) -> list[Command]:
+    """The commands on one model and its data; ``own``: its files."""
+    both = (*own, *own, data)
+    low = ("--effort", "low")
+    return [
+        ("check", both, ("check", model, model, "--data", data)),
+        ("profile", own, ("profile", model)),
+        ("dedupe", own, ("dedupe", model, "-o", "out.onnx")),
+        ("prune", own, ("prune", model, "-o", "out.onnx")),
+        ("prune data", both, ("prune", model, "-o", "out.onnx", "--data", data)),
+        ("quantize", both, ("quantize", model, "-o", "out.onnx", "--data", data, *low)),
+        (
+            "compress",
+            both,
+            ("compress", model, "-o", "out", "--data", data, "--skip", "prune", *_NO_INT8),
+        ),
+        ("compress all", both, ("compress", model, "-o", "out", "--data", data)),
+    ]
+
+
+_NO_INT8 = ("--skip", "quantize")
+
+
 def _commands() -> list[Command]:
     found: list[Command] = []
     for name in ("m", "n"):
-        model, data, packed = f"{name}.onnx", f"{name}.npz", f"{name}c.npz"
-        both = (model, model, data)
+        model, packed = f"{name}.onnx", f"{name}c.npz"
         found += [
-            ("check", both, ("check", model, model, "--data", data)),
+            *_of_model(model, f"{name}.npz", (model,)),
             ("check", (packed,), ("check", model, model, "--data", packed, "--metric", "top1")),
             ("check", (f"{name}.npy",), ("check", model, model, "--data", f"{name}.npy")),
-            ("profile", (model,), ("profile", model)),
-            ("dedupe", (model,), ("dedupe", model, "-o", "out.onnx")),
             ("dedupe store", (model,), ("dedupe", "m.onnx", "n.onnx", "-o", "out")),
-            ("prune", (model,), ("prune", model, "-o", "out.onnx")),
-            ("prune", both, ("prune", model, "-o", "out.onnx", "--data", data)),
-            (
-                "quantize",
-                both,
-                ("quantize", model, "-o", "out.onnx", "--data", data, "--effort", "low"),
-            ),
-            (
-                "compress",
-                both,
-                ("compress", model, "-o", "out", "--data", data, "--skip", "prune"),
-            ),
         ]
     report = "old/report.json"
+    replayed = ("compress", "n.onnx", "--data", "n.npz", *_NO_INT8)
+    pictures = ("--data", "pictures", "--image-size", "8x8", "--image-scale", "0.01")
     return [
         *found,
+        *_of_model("e.onnx", "n.npz", ("e.onnx", "e.data")),
+        ("check", ("m.onnx",), ("check", "good.onnx", "m.onnx", "--data", "m.npz")),
+        (
+            "check layers",
+            ("m.onnx",),
+            ("check", "good.onnx", "m.onnx", "--data", "m.npz", "--layers"),
+        ),
+        ("check images", ("pictures",), ("check", "p.onnx", "p.onnx", *pictures)),
+        ("quantize images", ("pictures",), ("quantize", "p.onnx", "-o", "out.onnx", *pictures)),
         ("dedupe verify", ("store",), ("dedupe", "store", "--verify")),
         ("dedupe extract", ("store",), ("dedupe", "store", "--extract", "m", "-o", "out.onnx")),
         ("dedupe add", ("store",), ("dedupe", "store", "--add", "m.onnx", "--name", "k")),
-        (
-            "compress replay",
-            (report,),
-            ("compress", "n.onnx", "-o", "out", "--data", "n.npz", "--decisions", report),
-        ),
-        ("replace", (report,), ("compress", "n.onnx", "-o", "old", "--data", "n.npz", "--force")),
+        ("check stored", ("store",), ("check", "m.onnx", "store/m.onnx", "--data", "m.npz")),
+        ("compress replay", (report,), (*replayed, "-o", "out", "--decisions", report)),
+        ("replace", ("old",), (*replayed, "-o", "old", "--force")),
     ]
 
 

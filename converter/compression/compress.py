@@ -36,7 +36,7 @@ from runtimes.atomic_files import atomic_folder, file_digests
 from runtimes.engines.open_runtime import is_keras
 from runtimes.engines.ort_install import require_onnxruntime
 from runtimes.engines.ort_session import require_provider
-from runtimes.errors import DataError, KilnxError
+from runtimes.errors import DataError, KilnxError, ModelError
 from runtimes.keras_models.compiled_loss import losses_of
 from runtimes.keras_models.loss_meaning import Loss
 from runtimes.keras_models.own_preprocessing import own_scaling
@@ -145,13 +145,17 @@ def compress(
         fp32 = origin.graph
         if "quantize" in options.steps:
             refuse_quantized(fp32)
-        refuse_nan_weights(fp32, str(getattr(model, "name", None) or model))
+        called = str(getattr(model, "name", None) or model)
+        refuse_nan_weights(fp32, called)
         samples, budget, labels = open_judged(
             fp32, data, evaluate_on, budget, run.seed, origin.losses
         )
         judge = Judge(reference, samples.evaluation, budget, options.provider, run, options.prefer)
         run.tell("measuring fp32")
-        baseline, failed = _baseline(judge)
+        try:
+            baseline, failed = _baseline(judge)
+        except ModelError as error:  # of the file that the user knows
+            raise ModelError(str(error).replace(str(reference), called)) from error
         doubted = labels.doubts(baseline.metric)
         del labels  # of a segmentation they are as large as the samples
         for doubt in doubted:

@@ -145,7 +145,7 @@ def bytes_per_sample(model: ir.Model, data: Dataset, names: Sequence[str]) -> di
     copy.graph.outputs.extend(shapes)
     with OrtRuntime(copy, threads=1) as runtime:
         size = fixed_batch(runtime.inputs, runtime.name) or 1
-        result = runtime.run(as_taken(batch.feed, runtime.inputs, size))
+        result = runtime.run(as_taken(batch.feed, runtime.inputs, size, runtime.name))
     itemsize = np.dtype(np.float32).itemsize
     return {
         name: itemsize * int(np.prod(result[str(shape.name)], dtype=np.int64)) // size

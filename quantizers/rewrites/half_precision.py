@@ -6,6 +6,8 @@ and its INT8 kernels give float32.
 
 from __future__ import annotations
 
+from itertools import chain, count
+
 import numpy as np
 import onnx_ir as ir
 
@@ -115,6 +117,7 @@ def _cast_interface(graph: ir.Graph) -> None:
         if producer is not None and value.meta.get(_WAS_HALF):
             name, value.name = value.name, names.take(f"{value.name}_wide")
             cast = _cast(value, ir.DataType.FLOAT16, str(name))
+            cast.name = _free_node_name(graph, str(name))
             graph.append(cast)
             graph.outputs[index] = cast.outputs[0]
     for value in graph.inputs:
@@ -129,6 +132,12 @@ def _cast_interface(graph: ir.Graph) -> None:
 def _cast(value: ir.Value, to: ir.DataType, name: str) -> ir.Node:
     result = ir.Value(name=name, type=ir.TensorType(to), shape=value.shape)
     return ir.Node("", "Cast", [value], [ir.AttrInt64("to", int(to))], outputs=[result], name=name)
+
+
+def _free_node_name(graph: ir.Graph, base: str) -> str:
+    """The node that gave the output before may be called as the output is."""
+    taken = {node.name for node in graph}
+    return next(n for n in chain([base], (f"{base}_half_{k}" for k in count())) if n not in taken)
 
 
 def _remove_idle_cast(node: ir.Node) -> None:

@@ -69,8 +69,15 @@ def refuse_other_axes(
     """Raise ``ModelError`` if samples are not on the first axis of an input or output.
 
     Such an axis is recognized by its name, which is that of the first dimension of another input.
-    The states of PyTorch's recurrent layers are an example: [layers, batch, size].
+    The states of PyTorch's recurrent layers are an example: [layers, batch, size]. An output
+    without any axis has no samples to compare.
     """
+    for spec in outputs:
+        if spec.shape == () and any(one.shape for one in inputs):
+            raise ModelError(
+                f"{model} gives one number {spec.name!r} for all samples of a run, and results "
+                "are compared sample by sample; export the model without that output"
+            )
     first = {spec.shape[0] for spec in inputs if spec.shape and isinstance(spec.shape[0], str)}
     for kind, specs in (("input", inputs), ("output", outputs)):
         for spec in specs:

@@ -106,6 +106,8 @@ class OrtRuntime(Runtime):
         if self._cuda and quantized:
             raise refuse_quantized(self.name)
         self._session = open_session(self._ort, source, self._settings, self._initializers)
+        values = (*self._graph.graph.inputs, *self._graph.graph.outputs)
+        self._any_rank = {value.name for value in values if value.shape is None}
         self._graph = None  # needed only to explain errors up to this point
         self._run_options = self._ort.RunOptions()
         self._run_options.log_severity_level = FATAL
@@ -164,7 +166,10 @@ class OrtRuntime(Runtime):
         dtype = _dtype(kind[1])
         if dtype is None:
             raise ModelError(f"{self.name}: {node.name!r} is a {node.type}, which numpy lacks")
-        return TensorSpec(node.name, dtype, tuple(node.shape))
+        shape = tuple(node.shape)
+        if not shape and node.name in self._any_rank:  # told apart from a scalar by the file only
+            return TensorSpec(node.name, dtype, None)
+        return TensorSpec(node.name, dtype, shape)
 
 
 def _graph_of(model: ModelSource) -> ir.Model:

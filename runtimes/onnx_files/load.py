@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -72,9 +72,10 @@ def load_description(path: str | os.PathLike[str]) -> ir.Model:
 def _load(path: Path, read: Callable[..., ir.Model]) -> ir.Model:
     _require_file(path)
     stat = path.stat()
-    _check_once(path.absolute(), path, (stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    types = _check_once(path.absolute(), path, (stat.st_ino, stat.st_size, stat.st_mtime_ns))
     model = _read(path, read)
     check_external_data(model, path)
+    _correct(model, types)
     return _normalized(model)
 
 
@@ -86,13 +87,16 @@ def _require_file(path: Path) -> None:
 
 
 @lru_cache(maxsize=64)
-def _check_once(absolute: Path, path: Path, identity: tuple[int, ...]) -> None:
-    """Check the file; one that is as it was when it was found valid is not read again."""
+def _check_once(absolute: Path, path: Path, identity: tuple[int, ...]) -> dict[str, Any]:
+    """Check the file; one that is as it was when it was found valid is not read again.
+
+    The right types of the values for which it says wrong ones.
+    """
     proto = _parsed(path, _frame(path))
     _check_structure(path, proto)
     check_external_data(_read(path, lambda _, format: ir.from_proto(proto)), path)
     try:
-        check_inference(proto, lambda tensor: _external_bytes(tensor, path))
+        return check_inference(proto, lambda tensor: _external_bytes(tensor, path))
     except InvalidModel as error:
         raise ModelError(f"{path} is not a valid ONNX model: {error}") from error
 
@@ -178,6 +182,20 @@ def _normalized(model: ir.Model) -> ir.Model:
         ):
             _free_dimensions(value)
     return model
+
+
+def _correct(model: ir.Model, types: Mapping[str, Any]) -> None:
+    """Give values the types that they have, where the file says others that they cannot have.
+
+    Tools that edit a graph leave such ones behind; what reads the file finds shapes anew.
+    """
+    graph = model.graph
+    made = (output for node in graph for output in node.outputs)
+    for value in (*graph.inputs, *graph.initializers.values(), *made) if types else ():
+        right = types.get(value.name or "")
+        if right is not None:
+            value.type = ir.serde.deserialize_type_proto_for_type(right)
+            value.shape = ir.serde.deserialize_type_proto_for_shape(right)
 
 
 def _is_sorted(graph: ir.Graph) -> bool:

@@ -126,9 +126,8 @@ def _batch_normalization(node: ir.Node, rank: int | None) -> tuple[ir.Value, Aff
     source = node.inputs[0]
     if source is None or len(node.inputs) != 5:
         return None
-    if node.attributes.get_int("training_mode", 0) or any(
-        output.uses() or output.is_graph_output() for output in node.outputs[1:]
-    ):
+    # Until opset 13 further outputs alone say so, used or not.
+    if node.attributes.get_int("training_mode", 0) or any(out.name for out in node.outputs[1:]):
         raise Refused("it normalizes with the statistics of the batch (training mode)")
     if not node.attributes.get_int("spatial", 1):  # until opset 8
         raise Refused("it has separate statistics for every spatial position")

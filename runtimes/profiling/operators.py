@@ -145,7 +145,7 @@ def profile_operators(
     quantized = any("int8" in one.precision for one in operators)
     kept = {str(node.name) for node in optimized.graph}
     return OperatorsReport(
-        batch=len(next(iter(feed.values()))) if feed else 0,
+        batch=next((len(array) for array in feed.values() if array.ndim), 0),
         operators=operators,
         roof=roof,
         nodes=len(graph.graph),

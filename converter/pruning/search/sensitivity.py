@@ -106,7 +106,7 @@ class _OutputError:
             size = fixed_batch(model_inputs(model)) or 32
             for batch in self._data.batches(size):
                 for name, array in run_padded(runtime, batch.feed).items():
-                    if array.dtype.kind == "f":
+                    if array.dtype.kind == "f" and array.ndim:
                         found.setdefault(name, []).append(array.astype(np.float64))
         return found
 
@@ -201,7 +201,7 @@ class Stopwatch:
         self._runtime = OrtRuntime(model, threads=threads)
         size = fixed_batch(self._runtime.inputs) or 1
         feed = next(iter(data.batches(1))).feed
-        self._feed = as_taken(feed, self._runtime.inputs, size)
+        self._feed = as_taken(feed, self._runtime.inputs, size, self._runtime.name)
         self._run = self._runtime.prepare(self._feed)
 
     def __enter__(self) -> Self:

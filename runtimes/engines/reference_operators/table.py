@@ -1,7 +1,9 @@
 """Operators that the ONNX reference evaluator lacks or gets wrong, to be passed to it.
 
 Its own LSTM, GRU and RNN silently ignore sequence lengths, other activations, ``clip`` and
-``input_forget``. It has QuantizeLinear and DequantizeLinear only from opset 19 on.
+``input_forget``; its Loop without a condition does nothing, and its BatchNormalization below
+opset 14 mixes in the statistics of the batch. It has QuantizeLinear and DequantizeLinear only from
+opset 19 on.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from runtimes.base import Array
+from runtimes.engines.reference_operators.batch_normalization import batch_normalization
+from runtimes.engines.reference_operators.loop import loop_operator
 from runtimes.engines.reference_operators.quantization import (
     dequantize_linear,
     dynamic_quantize_lstm,
@@ -22,6 +26,8 @@ from runtimes.engines.reference_operators.recurrent import gru, lstm, rnn
 Kernel = Callable[[Mapping[str, Any], Sequence[Any]], tuple[Array, ...]]
 
 _FIRST_OWN_QUANTIZATION = 19
+# Of BatchNormalization: before the first, and from the second on, an attribute says the mode.
+_FIRST_WITHOUT_IS_TEST, _FIRST_WITH_TRAINING_MODE = 7, 14
 
 
 def operators_for(opset: int) -> list[type[Any]]:
@@ -31,7 +37,10 @@ def operators_for(opset: int) -> list[type[Any]]:
         _operator("", "GRU", _in_double(gru)),
         _operator("", "RNN", _in_double(rnn)),
         _operator("com.microsoft", "DynamicQuantizeLSTM", _in_double(dynamic_quantize_lstm)),
+        loop_operator(),
     ]
+    if _FIRST_WITHOUT_IS_TEST <= opset < _FIRST_WITH_TRAINING_MODE:
+        made.append(_operator("", "BatchNormalization", _in_double(batch_normalization)))
     if opset < _FIRST_OWN_QUANTIZATION:
         made += [
             _operator("", "QuantizeLinear", quantize_linear),

@@ -39,6 +39,7 @@ def validate(proto: Any) -> None:
     if graph.sparse_initializer:
         raise InvalidModel("it has sparse tensors; save them dense")
     check.graph(graph, frozenset(), depth=0)
+    _refuse_no_samples(graph)
     for function in proto.functions:
         _check_function(function, local)
     _refuse_recursion(proto.functions)
@@ -124,6 +125,19 @@ def _check_value(value: Any) -> None:
         check_text(dim, "dim_param", "denotation")
         if dim.HasField("dim_value") and dim.dim_value < -1:
             raise InvalidModel(f"{where} has a dimension of {dim.dim_value}")
+
+
+def _refuse_no_samples(graph: Any) -> None:
+    tensors = {tensor.name for tensor in graph.initializer}
+    for value in graph.input:
+        first = next(iter(value.type.tensor_type.shape.dim), None)
+        if first is None or value.name in tensors or not first.HasField("dim_value"):
+            continue
+        if first.dim_value == 0:
+            raise InvalidModel(
+                f"its input {shown(value.name)} takes 0 samples; a batch of any size is written "
+                "as a name or as -1"
+            )
 
 
 def _check_function(function: Any, local: AbstractSet[tuple[str, str]]) -> None:

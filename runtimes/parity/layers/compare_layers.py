@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from runtimes.base import Array, Feed
 from runtimes.data.dataset import Dataset
-from runtimes.engines.batching import fill_up, fixed_batch
+from runtimes.engines.batching import as_taken, fixed_batch
 from runtimes.errors import ModelError
 from runtimes.onnx_files.load_save import model_inputs
 from runtimes.onnx_graph.layer_names import QUANTIZING, label_of
@@ -97,7 +97,7 @@ def compare_layers(
         dataset = Dataset.open(data, inputs=source.inputs).take(samples)
         first = next(iter(dataset.batches(fixed or _PROBE_SAMPLES)))
         whole = PartedModel(graph, float_values(graph), provider=provider, threads=threads)
-        seen, prints = _probe(source, whole, _filled(first.feed, fixed), inputs)
+        seen, prints = _probe(source, whole, as_taken(first.feed, source.inputs, fixed), inputs)
         pairs = plausible(graph, join(graph, prints, seen))
         if not pairs:
             raise ModelError(
@@ -110,7 +110,7 @@ def compare_layers(
         walk = _Walk(parted, pairs, quantized=is_quantized(graph))
         count = 0
         for batch in dataset.batches(fixed or samples_per_step):
-            feed = _filled(batch.feed, fixed)
+            feed = as_taken(batch.feed, source.inputs, fixed, source.name)
             walk.start({inputs[name]: values for name, values in feed.items()})
             source.walk(feed, walk.reference_gives)
             walk.finish()
@@ -314,7 +314,3 @@ def _probe(
 
     parted.walk({inputs[name]: values for name, values in feed.items()}, look)
     return seen, prints
-
-
-def _filled(feed: Feed, size: int | None) -> dict[str, Array]:
-    return {name: fill_up(array, size) for name, array in feed.items()}

@@ -42,7 +42,7 @@ class Alignment:
     def to_candidate(self, value: Array, shape: tuple[int, ...]) -> Array:
         """The reference's value in the candidate's order and ``shape``."""
         transposed = value.reshape([shape[axis] for axis in self.axes])
-        return np.ascontiguousarray(transposed.transpose(np.argsort(self.axes)))
+        return np.asarray(transposed.transpose(np.argsort(self.axes)), order="C")
 
 
 def fingerprint(value: Array) -> Fingerprint:

@@ -48,9 +48,8 @@ class LayerError:
 
 def _apart(expected: Array, found: Array, so_far: float) -> tuple[float, float]:
     with np.errstate(invalid="ignore"):
-        error = np.abs(found - expected)
-    error[found == expected] = 0.0
-    error[~np.isfinite(error)] = np.inf
+        error = np.where(found == expected, 0.0, np.abs(found - expected))
+    error = np.where(np.isfinite(error), error, np.inf)
     return max(so_far, float(error.max(initial=0.0))), float((error**2).sum())
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnx.parser
 import onnx_ir as ir
 import onnxruntime
 import pytest
@@ -17,7 +19,7 @@ from converter import compress
 from converter.compression import compress as pipeline
 from converter.compression.gain import Gain
 from converter.compression.steps import Outcome
-from runtimes.errors import BudgetError, DataError
+from runtimes.errors import BudgetError, DataError, ModelError
 
 
 @pytest.fixture(scope="module")
@@ -245,3 +247,15 @@ def test_data_with_nan_are_refused_and_nothing_is_left(
     with pytest.raises(DataError, match="image"):
         compress(compressed / "fp32.onnx", tmp_path / "out", {"image": images})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_does_not_run_is_called_as_the_user_calls_it(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    text = """<ir_version: 8, opset_import: ["" : 17, "nobody" : 1]>
+    g (float[n, 4] x) => (float[n, 4] y) { y = nobody.Act(x) }"""
+    onnx.save(onnx.parser.parse_model(text), path)
+    x = np.zeros((8, 4), np.float32)
+    with pytest.raises(ModelError) as error:
+        compress(path, tmp_path / "out", x)
+    assert str(error.value).startswith("m.onnx does not load")
+    assert ".kilnx-" not in str(error.value)

@@ -134,3 +134,13 @@ def test_progress_counts_samples(residual_model: ir.Model, images: Array, bound:
         progress=lambda stage, *count: seen.append(count),
     )
     assert seen[-1] == (64, 64)
+
+
+def test_a_scalar_input_is_one_value_for_all_samples(graph: Graph, bound: Bound) -> None:
+    model = graph("g (float[n, 4] x, float s) => (float[n, 4] y) { y = Mul (x, s) }")
+    x = np.arange(40, dtype=np.float32).reshape(10, 4)
+    data = bound(model, x=x, s=np.full(10, 2, np.float32))
+    assert calibrate_module.bytes_per_sample(model, data, ["y"]) == {"y": 16}
+    observer = MinMaxObserver()
+    assert calibrate(model, data, {"y": observer}, options=QuantizeOptions(batch_size=3)) == 10
+    assert observer.range() == Range(0.0, 78.0)

@@ -65,6 +65,16 @@ def test_float16_is_computed_in_float32(graph, run, name: str) -> None:
     assert not WidenHalf()(wide).modified
 
 
+def test_nodes_called_as_their_outputs_keep_names_of_their_own(graph, run) -> None:
+    model = half(graph, "whole")
+    for node in model.graph:
+        node.name = node.outputs[0].name
+    assert WidenHalf()(model).modified
+    names = [node.name for node in model.graph]
+    assert len(set(names)) == len(names)
+    assert run(model, **feed(model)).dtype == np.float16  # ONNX Runtime refuses two of one name
+
+
 def test_float16_at_the_interface_alone_is_left_alone(graph) -> None:
     model = graph(
         """g (float16[n, 64] x, float[64, 64] w) => (float16[n, 64] y)

@@ -74,3 +74,9 @@ def test_samples_on_another_axis_are_named() -> None:
         refuse_other_axes(inputs, [spec("o", 20, "batch", 4)], "m")
     with pytest.raises(ModelError, match="samples of its input 's' on axis 1"):
         refuse_other_axes([*inputs, spec("s", 2, "batch", 8)], [], "m")
+
+
+def test_an_output_without_samples_is_named() -> None:
+    refuse_other_axes([spec("s")], [spec("o")], "m")  # all of it is one sample
+    with pytest.raises(ModelError, match="m gives one number 'o' for all samples of a run"):
+        refuse_other_axes([spec("x", "batch", 4)], [spec("y", "batch"), spec("o")], "m")

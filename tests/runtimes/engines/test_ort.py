@@ -39,6 +39,16 @@ def test_inputs_and_outputs_are_named_and_typed(graph: Graph) -> None:
         runtime.prepare(feed())()
 
 
+def test_an_input_of_any_rank_is_no_scalar(graph: Graph) -> None:
+    model = graph("g (float[n] x, float s) => (float[n] y) { y = Mul(x, s) }")
+    for value in (model.graph.inputs[0], model.graph.outputs[0]):
+        value.shape = None
+    with OrtRuntime(model) as runtime:
+        assert [spec.shape for spec in (*runtime.inputs, *runtime.outputs)] == [None, (), None]
+        two = np.ones((2, 3), np.float32)
+        assert runtime.run({"x": two, "s": np.array(2, np.float32)})["y"].shape == (2, 3)
+
+
 @pytest.mark.parametrize("limit", [0, 10**9])
 def test_a_path_and_a_graph_of_any_size_run_alike(
     graph: Graph, saved: Saved, monkeypatch: pytest.MonkeyPatch, limit: int
@@ -99,9 +109,7 @@ def test_memory_that_is_not_to_be_had_is_said(graph: Graph) -> None:
     )
     with (
         OrtRuntime(model) as runtime,
-        pytest.raises(
-            ModelError, match=r"'huge' \(Expand\): out of memory: .* 16000.0 GB"
-        ),
+        pytest.raises(ModelError, match=r"'huge' \(Expand\): out of memory: .* 16000.0 GB"),
     ):
         runtime.run({"x": np.ones((1, 2), np.float32)})
 

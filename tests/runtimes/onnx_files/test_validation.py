@@ -212,6 +212,10 @@ DAMAGE: dict[str, tuple[Callable[[Any], Any], str]] = {
         lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[1], "dim_value", -3),
         "'x' has a dimension of -3",
     ),
+    "no samples": (
+        lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[0], "dim_value", 0),
+        "input 'x' takes 0 samples; .* as a name or as -1",
+    ),
     "input type": (
         lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", 77),
         "'x' has the element type 77",
@@ -283,6 +287,33 @@ def test_a_dimension_of_minus_one_is_free(tmp_path: Path) -> None:
     for value in (graph.inputs[0], graph.outputs[0]):
         assert value.shape is not None
         assert not isinstance(value.shape[0], int)
+
+
+WRONG_TYPES = """<ir_version: 8, opset_import: ["" : 17]>
+g (float[N, 6] x) => (float[N, 9] y, float w, float[2, 6] x)
+<float[1, 4] a, float[7] b, float[N, 4] c> {
+  a = Gemm(x, w)
+  b = Relu(a)
+  c = Tanh(b)
+  y = Neg(c)
+}"""
+
+
+def test_values_have_the_types_that_they_can_have(tmp_path: Path) -> None:
+    """Tools leave shapes behind that an edited graph no longer has; runtimes find them anew."""
+    found = onnx.parser.parse_model(WRONG_TYPES)
+    found.graph.initializer.append(numpy_helper.from_array(np.ones((6, 4), np.float32), "w"))
+    found.graph.value_info[2].type.tensor_type.elem_type = TensorProto.FLOAT16
+    graph = load_model(write(found, tmp_path)).graph
+    shapes = {
+        value.name: [dim if isinstance(dim, int) else dim.value for dim in value.shape or ()]
+        for value in (*graph.inputs, *(node.outputs[0] for node in graph), *graph.outputs)
+    }
+    batches = ["N", 4]
+    assert shapes == {
+        **{"x": ["N", 6], "w": [6, 4], "a": batches, "b": batches, "c": batches, "y": batches}
+    }
+    assert {str(node.outputs[0].dtype) for node in graph} == {"FLOAT"}
 
 
 def test_the_other_name_of_onnx_own_domain(tmp_path: Path) -> None:

@@ -315,6 +315,20 @@ def test_a_weight_that_the_caller_may_override_is_not_a_constant(graph, check_pa
     assert "its weight is not a constant" in str(result.refusals[0])
 
 
+def test_outputs_alone_say_training_in_old_opsets(graph):
+    model = graph(
+        "(float[N, 3, 8, 8] x) => (float[N, 4, 8, 8] y)",
+        """c = Conv(x, w)
+        y, m, v, sm, sv = BatchNormalization(c, gamma, beta, mean, variance)""",
+        opset=9,
+        w=normal(4, 3, 1, 1),
+        **statistics(4),
+    )
+    result = FOLD(model)
+    assert not result.modified
+    assert "training mode" in str(result.refusals[0])
+
+
 def test_training_mode_stays(graph):
     model = graph(
         "(float[N, 3, 8, 8] x) => (float[N, 4, 8, 8] y)",

@@ -320,3 +320,15 @@ def test_nested_layers_that_were_numbered_anew_are_no_error(graph: Graph) -> Non
     report = compare_layers(one, other, x)
     assert report.culprit is None
     assert all(found.relative_error < 1e-6 for found in report.layers)
+
+
+def test_scalars_go_in_and_are_compared(graph: Graph, x: Any) -> None:
+    text = """scaled (float[batch, 8] x, float s) => (float[batch, 8] y)
+    {{ a = Mul (x, s) total = ReduceSum <keepdims = 0> (a) y = {op} (a, total) }}"""
+    data = {"x": x, "s": np.full(10, 2, np.float32)}
+    same, other = (graph(text.format(op=op)) for op in ("Sub", "Add"))
+    assert compare_layers(same, same, data).culprit is None
+    report = compare_layers(same, other, data)
+    assert [(one.value, one.isolated_error == 0) for one in report.layers] == [
+        ("a", True), ("total", True), ("y", False),
+    ]  # fmt: skip
