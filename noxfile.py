@@ -26,13 +26,13 @@ def tool(name: str) -> str:
 @nox.session
 def test(session: nox.Session) -> None:
     """Everything but the long sweeps; arguments go to pytest: ``nox -s test -- -m fast``."""
-    session.run(tool("pytest"), "-q", *session.posargs)
+    session.run(tool("pytest"), "-q", "-n", "2", *session.posargs)
 
 
 @nox.session
 def slow(session: nox.Session) -> None:
     """The long sweeps."""
-    session.run(tool("pytest"), "-q", "-m", "slow", *session.posargs)
+    session.run(tool("pytest"), "-q", "-n", "2", "-m", "slow", *session.posargs)
 
 
 @nox.session
@@ -56,7 +56,8 @@ def docs(session: nox.Session) -> None:
 def coverage(session: nox.Session) -> None:
     """The tests with coverage; fails below the floor that ``pyproject.toml`` states."""
     measured = [f"--cov={package}" for package in PACKAGES]
-    session.run(tool("pytest"), "-q", *measured, "--cov-report=term:skip-covered", *session.posargs)
+    report = ["--cov-report=term:skip-covered"]
+    session.run(tool("pytest"), "-q", "-n", "2", *measured, *report, *session.posargs)
 
 
 @nox.session
