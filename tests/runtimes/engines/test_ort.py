@@ -99,9 +99,7 @@ def test_memory_that_is_not_to_be_had_is_said(graph: Graph) -> None:
     )
     with (
         OrtRuntime(model) as runtime,
-        pytest.raises(
-            ModelError, match=r"'huge' \(Expand\): out of memory: .* 16000.0 GB"
-        ),
+        pytest.raises(ModelError, match=r"'huge' \(Expand\): out of memory: .* 16000.0 GB"),
     ):
         runtime.run({"x": np.ones((1, 2), np.float32)})
 
