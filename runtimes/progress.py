@@ -17,4 +17,4 @@ class Progress(Protocol):
 
 
 def silent(stage: str, done: int | None = None, total: int | None = None) -> None:
-    """Tell nobody."""
+    """Do nothing."""

@@ -65,7 +65,7 @@ class FoldConstants(RewritePass):
         except (ValueError, IndexError, TypeError) as error:
             raise Refused(f"its inputs do not fit each other ({error})") from error
         if elements is None:
-            raise Refused("the size of its result is not known beforehand")
+            raise Refused("the size of its result is not known in advance")
         growth = _growth_bytes(node, elements)
         copies = is_op(node, "Transpose", "Reshape", "Slice")
         if growth > (self.max_copy_bytes if copies else self.max_growth_bytes):

@@ -86,7 +86,7 @@ def test_archives_of_something_else(tmp_path: Path) -> None:
         file.writestr("readme", "hello")
     with pytest.raises(ModelError, match=r"it has no config\.json"):
         read_config(tmp_path / "model.keras")
-    with pytest.raises(ModelError, match="no Keras model"):
+    with pytest.raises(ModelError, match="not a Keras model"):
         read_config(archive(tmp_path / "list.keras", config_json="[]"))
     path = archive(tmp_path / "broken.keras", config_json=json.dumps(DENSE))
     path.write_bytes(path.read_bytes().replace(b'"Sequential"', b'"Sequentiam"', 1))

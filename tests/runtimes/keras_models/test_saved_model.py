@@ -88,7 +88,7 @@ def test_a_module_without_signatures_says_how_to_save_it(tf: Any, tmp_path: Path
 
 def test_a_signature_key_is_for_saved_models_only(digits_model: Any, digits_files: Path) -> None:
     for source in (digits_model, digits_files / "model.keras"):
-        with pytest.raises(DataError, match="this model is none"):
+        with pytest.raises(DataError, match="this model is not one"):
             load_keras_model(source, signature_key="serving_default")
 
 

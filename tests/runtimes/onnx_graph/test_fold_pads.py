@@ -89,7 +89,7 @@ NEAR_MISSES = {
     "cut before own": ("p = Pad(x, pads) y = Conv<pads = [1, 0, 0, 0]>(p, w)",
                        {"pads": (0, 0, -1, 0, 0, 0, 0, 0)}, "it crops"),
     "batch": ("p = Pad(x, pads) y = Conv(p, w)", {"pads": (1, 0, 0, 1, 0, 0, 0, 0)}, "the batch"),
-    "negative": ("p = Pad(x, pads) y = MaxPool<kernel_shape = [4, 4]>(p)", {}, "is negative"),
+    "negative": ("p = Pad(x, pads) y = MaxPool<kernel_shape = [4, 4]>(p)", {}, "are negative"),
     "window": ("r = Relu(x) p = Pad(r, pads) y = MaxPool<kernel_shape = [2, 2]>(p)", {},
                "more than the window"),
 }  # fmt: skip
