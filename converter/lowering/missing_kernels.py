@@ -35,6 +35,7 @@ def _widening(types: Iterable[ir.DataType], *inputs: int, outputs: bool = True) 
 
 _SUMS = _widening({*_SMALL, _UINT32, _UINT64}, 0)
 _ORDERS = _widening({*_SIXTEEN, _UINT32, _BOOL}, 0)
+_AS_DOUBLES = _Widening(frozenset({*_SIXTEEN, ir.DataType.INT32}), to=_DOUBLE)
 _WIDENED = {
     **dict.fromkeys(("CumSum", "ReduceMean", "ReduceProd", "ReduceSum", "ReduceSumSquare"), _SUMS),
     "ArgMax": _widening(_ORDERS.types, 0, outputs=False),
@@ -43,7 +44,7 @@ _WIDENED = {
     "Einsum": _widening({*_SMALL, _UINT32, _UINT64}),
     "MatMul": _widening(_SMALL),
     "Max": _widening(_SIXTEEN),
-    "MaxPool": _Widening(frozenset({*_SIXTEEN, ir.DataType.INT32}), to=_DOUBLE),
+    **dict.fromkeys(("DepthToSpace", "MaxPool", "SpaceToDepth"), _AS_DOUBLES),
     "Min": _widening(_SIXTEEN),
     "NonZero": _widening({*_SIXTEEN, ir.DataType.INT8, _UINT32, _UINT64}, 0, outputs=False),
     "Pad": _widening(_SIXTEEN, 0, 2),

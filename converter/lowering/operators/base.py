@@ -72,4 +72,11 @@ def _inherit(inherited: Inherited, ctx: Any, node: Any) -> None:
     if renamed:
         options["tf_op"] = operator
         node.type = renamed
-    function(ctx, node, **options, initialized_tables={}, dequantize=False)
+    try:
+        function(ctx, node, **options, initialized_tables={}, dequantize=False)
+    except UnsupportedLowering:
+        raise
+    except Exception as error:
+        refusal = UnsupportedLowering(node, f"tf2onnx cannot write it ({error})")
+        refusal.operator = operator
+        raise refusal from error

@@ -95,7 +95,8 @@ def top_k(build: Builder, node: Any) -> Sequence[str]:
     kept = dtype in (_FLOAT, _INT64, _DOUBLE, 6)
     wide = x if kept else build.op("Cast", x, to=_INT64 if kind in "iub" else _FLOAT)
     count = build.reshape(build.op("Cast", k, to=_INT64), [1])
-    values, places = build.ops("TopK", 2, wide, count, axis=-1)
+    ordered = int(node.get_attr_value("sorted", 1))
+    values, places = build.ops("TopK", 2, wide, count, axis=-1, sorted=ordered)
     places_type = build.dtype(node.output[1])
     return [
         values if kept else build.op("Cast", values, to=dtype),

@@ -64,11 +64,10 @@ def digamma(build: Builder, node: Any) -> Sequence[str]:
 def _summed(coefficients: Sequence[float], x: GraphValue, first: GraphValue) -> GraphValue:
     """A series in 1/x², times ``first``."""
     square = 1.0 / (x * x)
-    *smaller, largest = coefficients
-    total = square * 0.0 + largest
-    for coefficient in reversed(smaller):
-        total = square * total + coefficient
-    return first * total
+    total = square * coefficients[-1]
+    for coefficient in coefficients[-2:0:-1]:
+        total = square * (total + coefficient)
+    return first * (total + coefficients[0])
 
 
 def _operand(build: Builder, node: Any) -> tuple[GraphValue, GraphMath]:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from converter.lowering.builder import Builder
+from converter.lowering.operators.base import UnsupportedLowering
+
 _BITS = "the bits of floats cannot be read in ONNX"
 _SINGULAR = "ONNX has no decomposition into singular values"
 _EIGEN = "ONNX has no decomposition into eigenvalues"
@@ -28,3 +34,12 @@ REASONS = {
     "Svd": _SINGULAR,
 }
 """By the name of the TensorFlow operator."""
+
+
+DECOMPOSITIONS = ("Eig", "SelfAdjointEigV2", "Svd")
+"""Refused before anything that follows from their outputs can be."""
+
+
+def decomposition(_build: Builder, node: Any) -> Sequence[str]:
+    """A decomposition that ONNX has not."""
+    raise UnsupportedLowering(node, REASONS[str(node.type)])

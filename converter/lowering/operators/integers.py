@@ -1,4 +1,4 @@
-"""Division with the rounding that TensorFlow and Keras mean.
+"""Whole numbers: division with the rounding that TensorFlow means, products, shifts.
 
 tf2onnx divides whole numbers as floats, which rounds towards zero and loses digits.
 """
@@ -8,9 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from converter.lowering.builder import Builder
+from converter.lowering.operators.base import UnsupportedLowering
 
 _INT64, _UINT64 = 7, 13
+_FIRST_TURNED, _SECOND_TURNED = ("transpose_a", "adj_x"), ("transpose_b", "adj_y")
 
 
 def floor_div(build: Builder, node: Any) -> Any:
@@ -30,6 +34,46 @@ def floor_mod(build: Builder, node: Any) -> Sequence[str]:
 def truncate_mod(build: Builder, node: Any) -> Sequence[str]:
     """TruncateMod, and Mod of TensorFlow: the remainder has the sign of the dividend."""
     return [build.op("Mod", *node.input, fmod=1)]
+
+
+def matmul(build: Builder, node: Any) -> Any:
+    """MatMul and BatchMatMul of whole numbers, either of them transposed."""
+    if build.numpy_type(node.input[0]).kind not in "iu":
+        return NotImplemented
+    dtype = build.dtype(node.output[0])
+    factors = []
+    for tensor, flags in zip(node.input, (_FIRST_TURNED, _SECOND_TURNED), strict=True):
+        factor = tensor if build.dtype(tensor) == dtype else build.op("Cast", tensor, to=dtype)
+        turned = any(node.get_attr_value(flag, 0) for flag in flags)
+        factors.append(_transposed(build, node, factor) if turned else factor)
+    return [build.op("MatMul", *factors)]
+
+
+def invert_permutation(build: Builder, node: Any) -> Sequence[str]:
+    """InvertPermutation: at each number, the place where it stood."""
+    (x,) = node.input
+    size = build.squeeze(build.op("Shape", x), 0)
+    places = build.op("Range", build.constant(0), size, build.constant(1))
+    wide = build.op("Cast", x, to=_INT64)
+    inverse = build.op("ScatterElements", places, wide, places, axis=0)
+    return [build.op("Cast", inverse, to=build.dtype(x))]
+
+
+def _transposed(build: Builder, node: Any, tensor: str) -> str:
+    shape = build.shape(tensor)
+    if shape is None:
+        raise UnsupportedLowering(node, "it transposes a tensor of unknown rank")
+    rank = len(shape)
+    return build.op("Transpose", tensor, perm=[*range(rank - 2), rank - 1, rank - 2])
+
+
+def bitcast(build: Builder, node: Any) -> Any:
+    """Bitcast between whole numbers of one size, of which one has a sign."""
+    (x,) = node.input
+    types = [np.dtype(build.numpy_type(each)) for each in (x, node.output[0])]
+    if any(each.kind not in "iu" for each in types) or types[0].itemsize != types[1].itemsize:
+        return NotImplemented
+    return [build.op("Cast", x, to=build.dtype(node.output[0]))]
 
 
 def left_shift(build: Builder, node: Any) -> Sequence[str]:

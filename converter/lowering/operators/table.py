@@ -23,6 +23,7 @@ from converter.lowering.operators.base import (
 
 # Operators that tf2onnx does not convert, and would take for ONNX's of the same name.
 _NAMESAKES = ("Conv", "Mod", "NonMaxSuppression", "RegexFullMatch", "StringSplit", "TopK")
+_PRODUCTS = ("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3", "MatMul")
 
 
 def operator_handlers(
@@ -41,6 +42,7 @@ def operator_handlers(
         crops,
         cross,
         cumulative,
+        diagonals,
         einsum,
         elementwise,
         encoding,
@@ -48,6 +50,7 @@ def operator_handlers(
         gamma,
         gradients,
         hashing,
+        inexpressible,
         integers,
         matrices,
         padding,
@@ -71,6 +74,8 @@ def operator_handlers(
         **scattering.SCATTERS,
         **segments.SEGMENTS,
         **suppression.SUPPRESSIONS,
+        **dict.fromkeys(inexpressible.DECOMPOSITIONS, inexpressible.decomposition),
+        **dict.fromkeys(_PRODUCTS, integers.matmul),
         **dict.fromkeys(random_numbers.STATEFUL, random_numbers.stateful),
         **dict.fromkeys(random_numbers.STATELESS, random_numbers.stateless),
         "AdjustHue": colours.adjust_hue,
@@ -83,6 +88,7 @@ def operator_handlers(
         "BesselI0": special_functions.bessel_i0,
         "BesselI0e": special_functions.bessel_i0e,
         "Bincount": counting.bincount,
+        "Bitcast": integers.bitcast,
         "BroadcastArgs": gradients.broadcast_args,
         "BroadcastGradientArgs": gradients.broadcast_gradient_args,
         "Bucketize": counting.bucketize,
@@ -99,6 +105,8 @@ def operator_handlers(
         "CumulativeLogsumexp": cumulative.cumulative_logsumexp,
         "DenseBincount": counting.bincount,
         "DepthToSpace": encoding.depth_to_space,
+        "Diag": diagonals.tensor_diagonal,
+        "DiagPart": diagonals.tensor_diagonal_part,
         "Digamma": gamma.digamma,
         "Dilation2D": patches.dilate,
         "Einsum": einsum.einsum,
@@ -121,6 +129,7 @@ def operator_handlers(
         "ImageProjectiveTransformV3": warping.projective_transform,
         "InTopKV2": searching.in_top_k,
         "LeftShift": integers.left_shift,
+        "InvertPermutation": integers.invert_permutation,
         "Less": sign_bit.less,
         "Lgamma": gamma.lgamma,
         "Log1p": elementwise.log1p,
@@ -131,6 +140,9 @@ def operator_handlers(
         "MatrixInverse": matrices.inverse,
         "MatrixSolve": matrices.solve,
         "MatrixTriangularSolve": matrices.triangular_solve,
+        "MatrixSetDiag": diagonals.set_diagonal,
+        "MatrixSetDiagV2": diagonals.set_diagonal,
+        "MatrixSetDiagV3": diagonals.set_diagonal,
         "MulNoNan": elementwise.mul_no_nan,
         "NotEqual": lookup.not_equal,
         "OneHot": encoding.one_hot,

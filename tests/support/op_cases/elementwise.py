@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from op_cases.case import B, F, I, OpCase, on_each, op, special
+from op_cases.case import B, F, I, OpCase, on_each, op, refused, special
 
 X, N = F("n", 4), I("n", 4)
 SMALL = F("n", 4, low=-0.95, high=0.95)
@@ -10,6 +10,7 @@ POSITIVE = F("n", 4, low=0.1, high=4.0)
 NATURAL = I("n", 4, low=1, high=9)
 COLUMN = F("n", 1)
 ANY = special("n", 6)
+BITS = "ONNX reads no bits of floats"
 
 
 def cases() -> list[OpCase]:
@@ -59,7 +60,7 @@ def _binary() -> list[OpCase]:
         *op("power", X, call=lambda ops, x: ops.power(x, 3), variant="cube"),
         *on_each("gcd lcm", (N, NATURAL)),
         *op("ldexp", X, N),
-        *op("nextafter", X, X),
+        *refused(op("nextafter", X, X), "NextAfter", BITS),
         *op("add", I("n", 4, dtype="int64"), N, variant="mixed"),
         *op("logaddexp", F("n", 4, low=80, high=120), F("n", 4, low=80, high=120), variant="large"),
         *op("logaddexp", ANY, ANY, variant="special"),
@@ -118,6 +119,7 @@ def _types() -> list[OpCase]:
     found += op("cast", special("n", 6), variant="special", dtype="bool")
     found += op("convert_to_tensor", X)
     found += op("array", X)
-    found += op("view", X, dtype="int32")
-    found += op("view", N, dtype="float32")
+    floats = [*op("view", X, dtype="int32"), *op("view", N, dtype="float32")]
+    found += refused(floats, "Bitcast", BITS)
+    found += op("view", N, dtype="uint32")
     return found

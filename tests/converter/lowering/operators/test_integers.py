@@ -92,3 +92,29 @@ def test_padding_of_a_width_known_at_run_time(keras: Any, parity: Any, *, known:
         return tf.pad(x, [[0, 0], [width, 0], [0, width]])
 
     parity(applied(keras, padded, "int32"), [[numbers("int32")], [numbers("int32")[:1]]])
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint8"])
+def test_products_of_transposed_matrices(keras: Any, parity: Any, dtype: str) -> None:
+    import tensorflow as tf
+
+    def products(x: Any) -> Any:
+        x = tf.cast(x, "int32") if dtype == "uint8" else x
+        plain = tf.transpose(x, [0, 2, 1])
+        return [
+            tf.matmul(x, x, transpose_b=True),
+            tf.matmul(x, x, transpose_a=True),
+            tf.matmul(x, plain),
+            tf.matmul(x[0], x[0], transpose_b=True),
+        ]
+
+    parity(applied(keras, products, dtype), [[numbers(dtype)]])
+
+
+def test_an_inverted_permutation(keras: Any, parity: Any) -> None:
+    import tensorflow as tf
+
+    def inverted(x: Any) -> Any:
+        return tf.math.invert_permutation(tf.argsort(x[0, 0]))
+
+    parity(applied(keras, inverted, "int32"), [[numbers("int32")]])

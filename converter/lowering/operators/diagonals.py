@@ -1,0 +1,62 @@
+"""Diagonals: putting one into matrices, and tensors that have nothing beside theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from converter.lowering.builder import Builder
+from converter.lowering.operators.base import UnsupportedLowering
+
+
+def set_diagonal(build: Builder, node: Any) -> Sequence[str]:
+    """MatrixSetDiag, V2 and V3, of one diagonal."""
+    matrix, diagonal, *offsets = node.input
+    offset = _offset(node) if offsets else 0
+    rows, columns = (build.op("Shape", matrix), -2), (build.op("Shape", matrix), -1)
+    row, column = (_range(build, *size) for size in (rows, columns))
+    below = build.op("Sub", column, build.unsqueeze(row, 1))
+    on_it = build.op("Equal", below, build.constant(offset))
+    # A diagonal above the main one is counted by rows, one below by columns.
+    count = build.op("Gather", build.op("Shape", diagonal), build.constant(-1), axis=0)
+    last = build.op("Sub", count, build.constant(1))
+    place = build.op("Min", row if offset >= 0 else column, last)
+    values = build.op("Gather", diagonal, place, axis=-1)
+    values = build.unsqueeze(values, -1 if offset >= 0 else -2)
+    return [build.op("Where", on_it, values, matrix)]
+
+
+def tensor_diagonal(build: Builder, node: Any) -> Sequence[str]:
+    """Diag: a tensor as the diagonal of one of twice its rank."""
+    (x,) = node.input
+    shape = build.op("Shape", x)
+    flat = build.reshape(x, [-1])
+    place = _range(build, build.op("Shape", flat), 0)
+    on_it = build.op("Equal", place, build.unsqueeze(place, 1))
+    spread = build.op("Where", on_it, flat, build.scalar(0, like=x))
+    return [build.op("Reshape", spread, build.op("Concat", shape, shape, axis=0))]
+
+
+def tensor_diagonal_part(build: Builder, node: Any) -> Sequence[str]:
+    """DiagPart: the diagonal of a tensor whose shape is one shape twice."""
+    (x,) = node.input
+    rank = len(build.shape(node.output[0]) or [0])
+    shape = build.sizes(x, 0, rank)
+    size = build.reduce("ReduceProd", shape, [0])
+    place = build.op("Range", build.constant(0), size, build.constant(1))
+    step = build.op("Add", size, build.constant(1))
+    diagonal = build.op("Gather", build.reshape(x, [-1]), build.op("Mul", place, step), axis=0)
+    return [build.op("Reshape", diagonal, shape)]
+
+
+def _range(build: Builder, shape: str, axis: int) -> str:
+    size = build.op("Gather", shape, build.constant(axis), axis=0)
+    return build.op("Range", build.constant(0), size, build.constant(1))
+
+
+def _offset(node: Any) -> int:
+    source = node.inputs[2]
+    values = source.get_tensor_value(as_list=False).reshape(-1) if source.is_const() else []
+    if not len(values) or values[0] != values[-1]:
+        raise UnsupportedLowering(node, "one diagonal of a constant number is written, no band")
+    return int(values[0])

@@ -1,0 +1,41 @@
+"""Diagonals of matrices that are no squares, and of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+
+def applied(keras: Any, call: Callable[[Any], Any], *shape: int | None) -> Any:
+    class Apply(keras.layers.Layer):  # type: ignore[misc]
+        def call(self, x: Any) -> Any:
+            return call(x)
+
+    tensor = keras.Input(shape)
+    return keras.Model(tensor, Apply()(tensor))
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3), (4, 4)])
+@pytest.mark.parametrize("offset", [0, 1, -2])
+def test_one_diagonal(keras: Any, parity: Any, shape: tuple[int, int], offset: int) -> None:
+    import tensorflow as tf
+
+    def call(x: Any) -> Any:
+        return tf.linalg.set_diag(x, 2 * tf.linalg.diag_part(x, k=offset) + 1, k=offset)
+
+    values = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
+    parity(applied(keras, call, *shape), [[values]])
+    parity(applied(keras, call, None, shape[1]), [[values]])
+
+
+def test_tensors(keras: Any, parity: Any) -> None:
+    import tensorflow as tf
+
+    def call(x: Any) -> Any:
+        spread = tf.linalg.tensor_diag(x)
+        return [spread, tf.linalg.tensor_diag_part(spread + 1)]
+
+    parity(applied(keras, call, 3), [[np.array([[1, np.float32(2.5), -3]], np.float32)]])
