@@ -188,7 +188,7 @@ def joined(build: Builder, node: Any) -> Sequence[str]:
     check_consumers(build, node)
     first, second = node.input
     shapes = build.shape(first), build.shape(second)
-    if not shapes[0] or not shapes[1]:
+    if shapes[0] is None or shapes[1] is None or shapes == ([], []):
         raise UnsupportedLowering(node, "the ranks of real and imaginary parts are not known")
     if shapes[0] == shapes[1]:
         return [join(build, first, second)]

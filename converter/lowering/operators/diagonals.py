@@ -12,18 +12,45 @@ from converter.lowering.operators.base import UnsupportedLowering
 def set_diagonal(build: Builder, node: Any) -> Sequence[str]:
     """MatrixSetDiag, V2 and V3, of one diagonal."""
     matrix, diagonal, *offsets = node.input
-    offset = _offset(node) if offsets else 0
-    rows, columns = (build.op("Shape", matrix), -2), (build.op("Shape", matrix), -1)
-    row, column = (_range(build, *size) for size in (rows, columns))
-    below = build.op("Sub", column, build.unsqueeze(row, 1))
-    on_it = build.op("Equal", below, build.constant(offset))
+    rows, columns = (
+        build.op("Gather", build.op("Shape", matrix), build.constant(axis), axis=0)
+        for axis in (-2, -1)
+    )
+    offset = _offset(node, 2) if offsets else 0
+    return [_with_diagonal(build, diagonal, offset, (rows, columns), matrix)]
+
+
+def matrix_diagonal(build: Builder, node: Any) -> Sequence[str]:
+    """MatrixDiag, V2 and V3: a vector as one diagonal of a matrix, square unless it is said."""
+    diagonal, *rest = node.input
+    if not rest:
+        count = _count(build, diagonal)
+        return [_with_diagonal(build, diagonal, 0, (count, count), build.scalar(0, like=diagonal))]
+    offset, *sizes = _offset(node, 1), _number(node, 2), _number(node, 3)
+    given = any(size >= 0 for size in sizes)
+    # The smallest matrix that has the diagonal: rows above it or columns before it.
+    beside = (max(-offset, 0), max(offset, 0)) if given else (abs(offset),) * 2
+    count = _count(build, diagonal)
+    rows, columns = (
+        build.constant(size) if size >= 0 else build.op("Add", count, build.constant(more))
+        for size, more in zip(sizes, beside, strict=True)
+    )
+    return [_with_diagonal(build, diagonal, offset, (rows, columns), rest[3])]
+
+
+def _with_diagonal(
+    build: Builder, diagonal: str, offset: int, sizes: tuple[str, str], others: str
+) -> str:
+    row, column = (build.op("Range", build.constant(0), size, build.constant(1)) for size in sizes)
+    on_it = build.op(
+        "Equal", build.op("Sub", column, build.unsqueeze(row, 1)), build.constant(offset)
+    )
     # A diagonal above the main one is counted by rows, one below by columns.
-    count = build.op("Gather", build.op("Shape", diagonal), build.constant(-1), axis=0)
-    last = build.op("Sub", count, build.constant(1))
+    last = build.op("Sub", _count(build, diagonal), build.constant(1))
     place = build.op("Min", row if offset >= 0 else column, last)
     values = build.op("Gather", diagonal, place, axis=-1)
     values = build.unsqueeze(values, -1 if offset >= 0 else -2)
-    return [build.op("Where", on_it, values, matrix)]
+    return build.op("Where", on_it, values, others)
 
 
 def tensor_diagonal(build: Builder, node: Any) -> Sequence[str]:
@@ -54,9 +81,20 @@ def _range(build: Builder, shape: str, axis: int) -> str:
     return build.op("Range", build.constant(0), size, build.constant(1))
 
 
-def _offset(node: Any) -> int:
-    source = node.inputs[2]
+def _count(build: Builder, vector: str) -> str:
+    return build.op("Gather", build.op("Shape", vector), build.constant(-1), axis=0)
+
+
+def _offset(node: Any, index: int) -> int:
+    source = node.inputs[index]
     values = source.get_tensor_value(as_list=False).reshape(-1) if source.is_const() else []
     if not len(values) or values[0] != values[-1]:
         raise UnsupportedLowering(node, "one diagonal of a constant number is written, no band")
     return int(values[0])
+
+
+def _number(node: Any, index: int) -> int:
+    source = node.inputs[index]
+    if not source.is_const():
+        raise UnsupportedLowering(node, "the size of its matrix is only known at run time")
+    return int(source.get_tensor_value(as_list=False))

@@ -31,6 +31,21 @@ def test_one_diagonal(keras: Any, parity: Any, shape: tuple[int, int], offset: i
     parity(applied(keras, call, None, shape[1]), [[values]])
 
 
+@pytest.mark.parametrize("offset", [0, 2, -1])
+def test_matrices_of_a_vector(keras: Any, parity: Any, offset: int) -> None:
+    import tensorflow as tf
+
+    def call(x: Any) -> Any:
+        return [
+            tf.linalg.diag(x, k=offset),
+            tf.linalg.diag(x, k=offset, num_cols=6, padding_value=7.0),
+            tf.linalg.diag(x, k=offset, num_rows=6),
+        ]
+
+    values = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
+    parity(applied(keras, call, None), [[values], [values[:1]]])
+
+
 def test_tensors(keras: Any, parity: Any) -> None:
     import tensorflow as tf
 
