@@ -29,6 +29,7 @@ from converter.export.refusals import refusal_of, refuse_opaque, refuse_unsuppor
 from converter.export.tracing.states import State
 from converter.export.tracing.trace import STAND_IN_ABOVE_BYTES, TracedModel, trace
 from converter.lowering import custom_handlers
+from converter.lowering.branch_shapes import forget_unknown_shapes, shapes_of_branches
 from converter.lowering.low_bit.dequantize import write_dequantized
 from converter.lowering.missing_kernels import replace_missing_kernels, widen_missing_kernels
 from converter.lowering.operators.base import UnsupportedLowering
@@ -122,7 +123,7 @@ def _to_onnx(traced: TracedModel, opset: int, *, lenient: bool) -> ir.Model:
     """Convert a traced graph; weights outside the graph are still inputs afterwards."""
     with _quiet_logging():
         import tensorflow as tf
-        from tf2onnx import handler, tfonnx
+        from tf2onnx import handler, tf_loader, tfonnx
 
         names = {
             **interim_names("input", traced.inputs),
@@ -130,9 +131,10 @@ def _to_onnx(traced: TracedModel, opset: int, *, lenient: bool) -> ir.Model:
         }
 
         refuse_opaque(traced.graph_def, traced.layers)
+        forget_unknown_shapes(traced.graph_def)
         inherited = handler.tf_op.create_mapping(opset, None)
         try:
-            with tf.Graph().as_default() as source:
+            with tf.Graph().as_default() as source, shapes_of_branches(tf_loader):
                 tf.import_graph_def(traced.graph_def, name="")
                 # tf2onnx's own optimizers are not run: our passes do the same in a tenth of the
                 # time, and tf2onnx's are wrong around some loops.
