@@ -275,7 +275,7 @@ BACKBONES: dict[str, Part] = {
     ),
 }
 
-DFINE = hub(
+D_FINE = hub(
     "DFineBackbone",
     backbone=hgnet(out_features=["stage1", "stage2"]),
     decoder_in_channels=[16, 16],
@@ -339,9 +339,9 @@ def models() -> dict[str, tuple[Part, dict[str, Any]]]:
             ),
             {},
         ),
-        "DFineBackbone": (DFINE, ONE_SIZE),
+        "DFineBackbone": (D_FINE, ONE_SIZE),
         "DFineObjectDetector": (
-            hub("DFineObjectDetector", backbone=DFINE, num_classes=4),
+            hub("DFineObjectDetector", backbone=D_FINE, num_classes=4),
             ONE_SIZE,
         ),
         "RetinaNetObjectDetector": (_retinanet(), {"pixels": (128, 128)}),

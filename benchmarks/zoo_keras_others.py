@@ -61,7 +61,7 @@ def _dlrm() -> Any:
     import keras
     import keras_rs
 
-    dense = keras.Input((5,), name="dense")
+    dense = keras.Input((5,), name="numbers")
     ids = [keras.Input((), dtype="int32", name=f"id_{n}") for n in range(3)]
     parts = [keras.layers.Dense(8, "relu")(dense)]
     parts += [keras.layers.Embedding(VOCABULARY, 8)(one) for one in ids]
