@@ -315,14 +315,17 @@ def _others() -> dict[str, Part]:
         "PARSeqCausalLM": hub("PARSeqCausalLM", backbone=parseq, preprocessor=None),
         "PaliGemmaBackbone": pali,
         "PaliGemmaCausalLM": hub("PaliGemmaCausalLM", backbone=pali, preprocessor=None),
-        "RQVAEBackbone": hub(
+        "RQVAEBackbone": Part(
+            "keras_hub.src.models.rqvae.rqvae_backbone",
             "RQVAEBackbone",
-            input_dim=16,
-            encoder_layer_dims=[32, 16],
-            output_dim=8,
-            decoder_layer_dims=[16, 32],
-            num_embeddings=4,
-            num_quantizers=2,
+            {
+                "input_dim": 16,
+                "encoder_layer_dims": [32, 16],
+                "output_dim": 8,
+                "decoder_layer_dims": [16, 32],
+                "num_embeddings": 4,
+                "num_quantizers": 2,
+            },
         ),
         "WhisperBackbone": hub(
             "WhisperBackbone",
