@@ -1,24 +1,38 @@
-"""Modules of kilnx 0.1 that moved: importing one by its old name raises an error with the new."""
+"""Modules of kilnx 0.1 that moved: importing one by its old name works and warns with the new."""
 
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 
-class MovedModules(MetaPathFinder):
+class MovedModules(MetaPathFinder, Loader):
     """Runs after all other finders and handles modules that were renamed."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Never find a module; raise ``ModuleNotFoundError`` with the new name."""
-        if fullname in MOVED:
-            raise ModuleNotFoundError(f"{fullname} is now {MOVED[fullname]}", name=fullname)
-        return None
+        """Find a stand-in for the new module if ``fullname`` is an old name."""
+        return ModuleSpec(fullname, self, is_package=True) if fullname in MOVED else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Give ``module`` the names of the new module; warn with ``DeprecationWarning``."""
+        old, new = module.__name__, MOVED[module.__name__]
+        warnings.warn(f"{old} is now {new}", DeprecationWarning, stacklevel=2)
+        now = import_module(new)
+
+        def lookup(name: str) -> object:
+            try:
+                return getattr(now, name)
+            except AttributeError:
+                raise AttributeError(f"{old} is now {new}, which has no {name!r}") from None
+
+        module.__dict__.update(__getattr__=lookup, __dir__=lambda: dir(now), __doc__=now.__doc__)
 
 
 def say_where_modules_moved() -> None:
