@@ -185,6 +185,6 @@ def test_a_drop_is_said_as_it_is() -> None:
     better = Judgement(100, -0.0033, (), None, 30.0)
     reason = decide(better, [better], LABELLED).reason
     assert reason.startswith("top1 gets 0.0033 better on data held out")
-    assert "by what 1 model lost" in reason
+    assert "(expected from 1 model: a loss of " in reason
     same = replace(better, drop=0.0)
     assert "top1 stays as it is on data held out" in decide(same, [same, better], LABELLED).reason
