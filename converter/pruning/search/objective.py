@@ -101,8 +101,8 @@ def decide(judgement: Judgement, evidence: Sequence[Judgement], budget: Budget) 
     passed = lost + _SURE * error <= allowed and judgement.drop <= allowed
     judged = f"{len(evidence)} model{'' if len(evidence) == 1 else 's'}"
     reason = (
-        f"{budget.metric} {_worse(judgement.drop)} on data held out (expected from {judged}: a loss "
-        f"of {lost:.4f} ± {error:.4f}); {budget.drop:g} may be spent"
+        f"{budget.metric} {_worse(judgement.drop)} on data held out (expected from {judged}: a "
+        f"loss of {lost:.4f} ± {error:.4f}); {budget.drop:g} may be spent"
     )
     if judgement.unlabelled_db < budget.sqnr_db:
         passed = False
