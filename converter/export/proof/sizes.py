@@ -101,7 +101,14 @@ def _sizes(spatial: bool, window: int, size_round: int) -> Sequence[int]:
 
 
 def _is_spatial(spec: TensorSpec) -> bool:
-    return len(spec.shape or ()) >= 4
+    """Whether the dynamic dimensions are heights and widths; a number of whole images is a length.
+
+    A model that takes any number of frames or masks may compute something for each, in memory that
+    an image's sizes would exhaust.
+    """
+    shape = spec.shape or ()
+    dynamic = [axis for axis, dim in enumerate(shape) if axis > 0 and not isinstance(dim, int)]
+    return len(shape) == 4 or (len(shape) > 4 and dynamic != [1])
 
 
 def _shape(

@@ -38,6 +38,23 @@ def test_each_input_is_drawn_below_its_own_vocabulary(keras: Any) -> None:
     assert set(np.unique(feed["p"])) == {0, 1, 2}
 
 
+@pytest.mark.parametrize(
+    ("shape", "tried"),
+    [
+        ((None, 8, 9, 2), (16, 8, 9, 2)),  # frames
+        ((None, None, 9, 2), (64, 96, 9, 2)),
+        ((8, None, None, 2), (8, 96, 128, 2)),
+        ((None, 9, 2), (64, 9, 2)),  # one image of any height
+    ],
+)
+def test_a_free_number_of_images_is_a_length(
+    keras: Any, shape: tuple[int | None, ...], tried: tuple[int, ...]
+) -> None:
+    inputs = keras.Input(shape, name="x")
+    model = keras.Model(inputs, keras.layers.Rescaling(2.0)(inputs))
+    assert feed_of(model)["x"].shape == (3, *tried)
+
+
 def test_the_smallest_of_two_that_read_one_input(keras: Any) -> None:
     ids = keras.Input((8,), dtype="int32")
     embedded = [keras.layers.Embedding(size, 4)(ids) for size in (50, 20)]
