@@ -23,7 +23,7 @@ def is_keras(model: Any) -> bool:
     if isinstance(model, str | os.PathLike):
         return is_keras_file(model)
     return any(
-        kind.__module__.partition(".")[0] == "keras" and kind.__name__ == "Model"
+        kind.__module__.partition(".")[0] in ("keras", "tf_keras") and kind.__name__ == "Model"
         for kind in type(model).__mro__
     )
 

@@ -18,11 +18,12 @@ from typing import Any
 from runtimes.errors import DataError, ModelError, RuntimeUnavailable
 from runtimes.extras import missing_extra, pip_install
 from runtimes.keras_models.archive import load_file
+from runtimes.keras_models.live_keras2 import as_keras3, is_live_keras2
 from runtimes.keras_models.saved_config import read_config
 from runtimes.keras_models.saved_model import is_saved_model, load_saved_model
 
 KerasSource = Any
-"""A path to a ``.keras``, HDF5 or JSON file or a SavedModel folder, or a ``keras.Model``."""
+"""A ``.keras``, HDF5 or JSON file, a SavedModel folder, or a live model of Keras 3 or tf_keras."""
 
 _LARGE_BYTES = 200_000_000
 
@@ -111,13 +112,15 @@ def load_keras_model(
             f"signature_key={signature_key!r} chooses a signature of a SavedModel folder, but "
             "this model is not one; leave it out"
         )
-    if weights is not None and (is_folder or isinstance(source, keras.Model)):
+    if weights is not None and (is_folder or not _is_path(source)):
         raise DataError(
             "weights= is for a model in JSON, .keras or HDF5; a live model loads them with "
             "model.load_weights(path), and a SavedModel folder has its own"
         )
     if isinstance(source, keras.Model):
         return source
+    if is_live_keras2(source):
+        return as_keras3(source)
     if not _is_path(source):
         raise ModelError(
             f"a {type(source).__name__} is not a Keras model; "
