@@ -30,7 +30,7 @@ settings.register_profile("search", usual)
 settings.load_profile("kilnx")
 
 
-# Folders whose tests need no TensorFlow, no training and no timing: together under a minute.
+# Folders whose tests need no TensorFlow, no training and no timing: about a minute on two cores.
 _FAST = (
     "test_packaging.py",
     "test_public_api.py",
