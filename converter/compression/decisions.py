@@ -77,7 +77,7 @@ def _read(path: str | os.PathLike[str]) -> Mapping[str, Any]:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not a report: {error}") from error
     if not isinstance(document, Mapping):
         raise DataError(f"{path} is not a report of kilnx, which is a JSON object")

@@ -76,7 +76,7 @@ def put_back(folder: Path) -> None:
     The file that everything is named after moves last: as long as it is in the workspace, the
     others go back there, and what they replaced gets its place again.
     """
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         journal = json.loads((folder / JOURNAL).read_text(encoding="utf-8"))
         if not os.path.lexists(folder / NEW / str(journal["name"])):
             return

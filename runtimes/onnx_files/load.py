@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from runtimes.errors import ModelError, first_line
 from runtimes.onnx_files.external_data import check_external_data, read_external_data
-from runtimes.onnx_files.streaming import frame_of
+from runtimes.onnx_files.streaming import frame_of, locations_in
 from runtimes.onnx_files.validation import InvalidModel, check_inference, validate
 
 ModelSource = str | os.PathLike[str] | ir.Model
@@ -71,8 +71,7 @@ def load_description(path: str | os.PathLike[str]) -> ir.Model:
 
 def _load(path: Path, read: Callable[..., ir.Model]) -> ir.Model:
     _require_file(path)
-    stat = path.stat()
-    types = _check_once(path.absolute(), path, (stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    types = _check_once(path.absolute(), path, _identity(path))
     model = _read(path, read)
     check_external_data(model, path)
     _correct(model, types)
@@ -86,8 +85,30 @@ def _require_file(path: Path) -> None:
         raise ModelError(f"{path} is not a file; give the path of an ONNX model")
 
 
+def _identity(path: Path) -> tuple[object, ...]:
+    """What changes with the file, or with a file that holds its external data."""
+    own = _state(path)
+    return own, *((name, _state(path.parent / name)) for name in _locations(path.absolute(), own))
+
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    try:
+        stat = path.stat()
+    except (OSError, ValueError):  # the check says what is wrong with it
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
 @lru_cache(maxsize=64)
-def _check_once(absolute: Path, path: Path, identity: tuple[int, ...]) -> dict[str, Any]:
+def _locations(absolute: Path, state: tuple[int, ...] | None) -> tuple[str, ...]:
+    try:
+        return tuple(sorted(locations_in(absolute)))
+    except (OSError, ValueError):
+        return ()
+
+
+@lru_cache(maxsize=64)
+def _check_once(absolute: Path, path: Path, identity: tuple[object, ...]) -> dict[str, Any]:
     """Check the file; one that is as it was when it was found valid is not read again.
 
     The right types of the values for which it says wrong ones.

@@ -63,3 +63,10 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
         with pytest.raises(DataError, match=rf"{name} is not a report"):
             Decisions.open(tmp_path / name)
+
+
+def test_a_document_too_deep_to_be_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(DataError, match="is not a report"):
+        Decisions.open(path)

@@ -44,6 +44,23 @@ def point_to(path: Path, **entries: str) -> None:
     path.write_bytes(proto.SerializeToString())
 
 
+def test_external_data_that_changed_are_checked_again(graph: Graph, tmp_path: Path) -> None:
+    model = graph(
+        "g (float[n, 4] x) => (float[n, 4] y) <int64[1] starts = {0}, int64[1] ends = {9},"
+        " int64[1] axes = {1}> { y = Slice (x, starts, ends, axes) }"
+    )
+    path = tmp_path / "m.onnx"
+    ir.save(model, path, external_data="m.data", size_threshold_bytes=0)
+    load_model(path)
+    axis = model.graph.initializers["axes"].const_value
+    data = path.with_name("m.data").read_bytes()
+    assert axis is not None
+    damaged = data.replace(axis.numpy().tobytes(), np.int64(2**40).tobytes())
+    path.with_name("m.data").write_bytes(damaged)
+    with pytest.raises(ModelError, match="Unexpected axis value"):
+        load_model(path)
+
+
 @pytest.mark.parametrize("limit", [0, 10**9])
 def test_what_is_written_is_read_again(
     graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
