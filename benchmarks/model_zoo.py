@@ -23,10 +23,11 @@ import subprocess
 import sys
 import tempfile
 import venv
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from case_table import table, totals
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -50,7 +51,7 @@ def main() -> int:
             print(f"{row['status']:9} {row['seconds']:6.1f} s  {row['case']}", file=sys.stderr)
             if options.json:
                 options.json.write_text(json.dumps(report(rows), indent=1) + "\n", encoding="utf-8")
-    print(table(rows))
+    print(table(rows, "library", STATUSES))
     for row in rows:
         if row["status"] != "right":
             print(f"{row['status']:9} {row['case']}\n          {row['detail'][:400]}")
@@ -112,19 +113,9 @@ def environment(library: str, packages: tuple[str, ...], cache: Path) -> str:
     return str(python)
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Outcomes by library."""
-    libraries = list(dict.fromkeys(row["library"] for row in rows))
-    lines = [f"{'library':12}" + "".join(f"{status:>11}" for status in STATUSES)]
-    for library in [*libraries, "total"]:
-        counts = Counter(r["status"] for r in rows if library in ("total", r["library"]))
-        lines.append(f"{library:12}" + "".join(f"{counts[status]:11}" for status in STATUSES))
-    return "\n".join(lines)
-
-
 def report(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """What ``--json`` writes."""
-    return {"totals": dict(Counter(row["status"] for row in rows)), "models": rows}
+    return {"totals": totals(rows), "models": rows}
 
 
 if __name__ == "__main__":

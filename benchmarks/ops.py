@@ -11,21 +11,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import re
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from case_table import surroundings, table, totals
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
 STATUSES = ("right", "refused", "wrong", "keras")
-PACKAGES = ("keras", "tensorflow", "tf2onnx", "onnx", "onnx-ir", "onnxruntime", "numpy")
 
 
 def main() -> int:
@@ -45,7 +43,7 @@ def main() -> int:
         rows.append(row)
         if options.json:
             options.json.write_text(json.dumps(report(rows), indent=1) + "\n")
-    print(table(rows))
+    print(table(rows, "family", STATUSES))
     for row in rows:
         if row["status"] != "right" and not options.quiet:
             print(f"{row['status']:8} {row['case']}\n         {row['detail'][:400]}")
@@ -87,23 +85,12 @@ def _row(family: str, case: Any, outcome: Any) -> dict[str, Any]:
     }
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Right, refused, wrong and not in Keras by family."""
-    families = list(dict.fromkeys(row["family"] for row in rows))
-    lines = [f"{'family':16}" + "".join(f"{status:>9}" for status in STATUSES)]
-    for family in [*families, "total"]:
-        counts = Counter(r["status"] for r in rows if family in ("total", r["family"]))
-        lines.append(f"{family:16}" + "".join(f"{counts[status]:9}" for status in STATUSES))
-    return "\n".join(lines)
-
-
 def report(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """What ``--json`` writes: versions, machine, totals and rows."""
     return {
-        "versions": {package: version(package) for package in PACKAGES},
-        "machine": f"{platform.machine()} {platform.system()}",
+        **surroundings(),
         "functions": len({row["function"] for row in rows}),
-        "totals": dict(Counter(row["status"] for row in rows)),
+        "totals": totals(rows),
         "cases": rows,
     }
 
