@@ -3,58 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 
 from runtimes.base import Array
-from runtimes.errors import DataError
+from runtimes.metrics.pooled import PooledMetric
 from runtimes.metrics.scores import fitted
 
 # Up to so many columns each has a value of its own; pictures and series have one for all.
 _MOST_COLUMNS = 64
 
 
-class Determination:
+class Determination(PooledMetric):
     """1 - Σ (label - output)² / Σ (label - mean)², the mean over columns, 1 at best.
 
     It has no unit, so that a drop means the same for prices and for angles. A column of equal
     labels has no variance to explain, and is left out. Keeps a few sums a sample.
     """
 
-    higher_is_better = True
+    undefined = "r2 needs labels that vary; all of them are equal"
 
-    def __init__(self, name: str, output: str, label: str) -> None:
-        self.name = name
-        self.output, self._label = output, label
-        self._sums: list[Array] = []
-
-    def update(
-        self, outputs: Mapping[str, Array], labels: Mapping[str, Array], indices: Array
-    ) -> None:
-        """Add a batch."""
-        output = outputs[self.output]
-        y = fitted(output, labels[self._label]).astype(np.float64)
+    def kept(self, output: Array, label: Array, indices: Array) -> Array:
+        """Count and sums of squared errors, labels and squared labels by column."""
+        y = fitted(output, label).astype(np.float64)
         error = (output.astype(np.float64) - y) ** 2
         columns = y.shape[1] if y.ndim == 2 and y.shape[1] <= _MOST_COLUMNS else 1
         parts = [values.reshape(len(y), -1, columns) for values in (error, y, y * y)]
         count = np.full((len(y), columns), parts[0].shape[1], np.float64)
-        self._sums.append(np.stack([count, *(part.sum(axis=1) for part in parts)], axis=1))
+        return np.stack([count, *(part.sum(axis=1) for part in parts)], axis=1)
 
-    def value(self) -> float:
-        """R² over all samples so far."""
-        found = self.resampled(np.arange(sum(map(len, self._sums))))
-        if math.isnan(found):
-            raise DataError("r2 needs labels that vary; all of them are equal")
-        return found
-
-    def scores(self) -> None:
-        """A sample has no value by itself."""
-        return None
-
-    def resampled(self, places: Array) -> float:
-        """R² over the samples at ``places``; NaN where their labels do not vary."""
-        n, error, y, yy = np.concatenate(self._sums)[places].sum(axis=0)
+    def of(self, kept: Array) -> float:
+        """R²; NaN where the labels do not vary."""
+        n, error, y, yy = kept.sum(axis=0)
         variance = yy - y * y / n
         held = variance > 1e-12 * np.maximum(yy, 1e-300)  # below that, differences are rounding
         if not held.any():

@@ -19,6 +19,7 @@ from runtimes.metrics.confidence import (
 from runtimes.metrics.determination import Determination
 from runtimes.metrics.functions import FunctionMetric, load_function
 from runtimes.metrics.labelled_output import labelled_output, no_labels
+from runtimes.metrics.pooled import PooledMetric
 from runtimes.metrics.scores import (
     absolute_error,
     binary_correct,
@@ -189,39 +190,19 @@ class _MeanMetric:
         return float(self.scores()[places].mean())
 
 
-class _AreaUnderCurve:
+class _AreaUnderCurve(PooledMetric):
     """Area under the ROC curve: the share of (positive, negative) pairs in the right order.
 
-    Equal scores count half (Mann-Whitney U). Keeps one number a sample.
+    Equal scores count half (Mann-Whitney U). Keeps a score and a class for each sample.
     """
 
-    higher_is_better = True
+    undefined = "auc needs samples of both classes; all labels are the same"
 
-    def __init__(self, name: str, output: str, label: str) -> None:
-        self.name = name
-        self.output, self._label = output, label
-        self._scores: list[Array] = []
-        self._positive: list[Array] = []
+    def kept(self, output: Array, label: Array, indices: Array) -> Array:
+        return np.stack(positive_scores(output, label, indices), axis=1)
 
-    def update(
-        self, outputs: Mapping[str, Array], labels: Mapping[str, Array], indices: Array
-    ) -> None:
-        scores, positive = positive_scores(outputs[self.output], labels[self._label], indices)
-        self._scores.append(scores)
-        self._positive.append(positive)
-
-    def value(self) -> float:
-        found = self.resampled(np.arange(sum(map(len, self._scores))))
-        if math.isnan(found):
-            raise DataError("auc needs samples of both classes; all labels are the same")
-        return found
-
-    def scores(self) -> None:
-        return None
-
-    def resampled(self, places: Array) -> float:
-        scores = np.concatenate(self._scores)[places]
-        positive = np.concatenate(self._positive)[places]
+    def of(self, kept: Array) -> float:
+        scores, positive = kept[:, 0], kept[:, 1].astype(bool)
         positives = int(positive.sum())
         negatives = len(positive) - positives
         if not positives or not negatives:
@@ -233,35 +214,19 @@ class _AreaUnderCurve:
         return float(u / (positives * negatives))
 
 
-class _Correlation:
+class _Correlation(PooledMetric):
     """Pearson's correlation of all elements of the output with the labels'.
 
     Keeps five sums a sample.
     """
 
-    higher_is_better = True
+    undefined = "pearson needs values that vary; the output or the labels are constant"
 
-    def __init__(self, name: str, output: str, label: str) -> None:
-        self.name = name
-        self.output, self._label = output, label
-        self._sums: list[Array] = []
+    def kept(self, output: Array, label: Array, indices: Array) -> Array:
+        return product_sums(output, label)
 
-    def update(
-        self, outputs: Mapping[str, Array], labels: Mapping[str, Array], indices: Array
-    ) -> None:
-        self._sums.append(product_sums(outputs[self.output], labels[self._label]))
-
-    def value(self) -> float:
-        found = self.resampled(np.arange(sum(map(len, self._sums))))
-        if math.isnan(found):
-            raise DataError("pearson needs values that vary; the output or the labels are constant")
-        return found
-
-    def scores(self) -> None:
-        return None
-
-    def resampled(self, places: Array) -> float:
-        n, x, y, xx, yy, xy = np.concatenate(self._sums)[places].sum(axis=0)
+    def of(self, kept: Array) -> float:
+        n, x, y, xx, yy, xy = kept.sum(axis=0)
         spread = (n * xx - x * x) * (n * yy - y * y)
         least = 1e-12 * (n * xx) * (n * yy)  # below that, differences are rounding
         return float((n * xy - x * y) / math.sqrt(spread)) if spread > least else math.nan

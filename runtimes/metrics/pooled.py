@@ -1,0 +1,57 @@
+"""Metrics that are no means of scores: computed from sums or ranks over all samples."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from runtimes.base import Array
+from runtimes.errors import DataError
+
+
+class PooledMetric(ABC):
+    """A metric of one output that keeps a few numbers a sample, in the batches of ``_kept``.
+
+    ``undefined`` is said where the samples have no value.
+    """
+
+    higher_is_better = True
+    undefined: ClassVar[str]
+
+    def __init__(self, name: str, output: str, label: str) -> None:
+        self.name = name
+        self.output, self._label = output, label
+        self._kept: list[Array] = []
+
+    def update(
+        self, outputs: Mapping[str, Array], labels: Mapping[str, Array], indices: Array
+    ) -> None:
+        """Add a batch."""
+        self._kept.append(self.kept(outputs[self.output], labels[self._label], indices))
+
+    def value(self) -> float:
+        """The metric over all samples so far."""
+        found = self.resampled(np.arange(sum(map(len, self._kept))))
+        if math.isnan(found):
+            raise DataError(self.undefined)
+        return found
+
+    def scores(self) -> None:
+        """A sample has no value by itself."""
+        return None
+
+    def resampled(self, places: Array) -> float:
+        """The metric over the samples at ``places``; NaN where they have none."""
+        return self.of(np.concatenate(self._kept)[places])
+
+    @abstractmethod
+    def kept(self, output: Array, label: Array, indices: Array) -> Array:
+        """What is kept of a batch, [samples, …]."""
+
+    @abstractmethod
+    def of(self, kept: Array) -> float:
+        """The metric of the samples that ``kept`` is of; NaN where they have none."""
