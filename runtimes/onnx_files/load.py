@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import math
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 
 from runtimes.errors import ModelError, first_line
-from runtimes.onnx_files.external_data import check_external_data, read_external_data
-from runtimes.onnx_files.streaming import frame_of, locations_in
+from runtimes.onnx_files.external_data import (
+    check_external_data,
+    external_tensors,
+    read_external_data,
+)
+from runtimes.onnx_files.streaming import frame_of
 from runtimes.onnx_files.validation import InvalidModel, check_inference, validate
 
 ModelSource = str | os.PathLike[str] | ir.Model
@@ -71,10 +76,10 @@ def load_description(path: str | os.PathLike[str]) -> ir.Model:
 
 def _load(path: Path, read: Callable[..., ir.Model]) -> ir.Model:
     _require_file(path)
-    types = _check_once(path.absolute(), path, _identity(path))
+    checked = _checked(path)
     model = _read(path, read)
     check_external_data(model, path)
-    _correct(model, types)
+    _correct(model, checked.types)
     return _normalized(model)
 
 
@@ -85,41 +90,61 @@ def _require_file(path: Path) -> None:
         raise ModelError(f"{path} is not a file; give the path of an ONNX model")
 
 
-def _identity(path: Path) -> tuple[object, ...]:
-    """What changes with the file, or with a file that holds its external data."""
-    own = _state(path)
-    return own, *((name, _state(path.parent / name)) for name in _locations(path.absolute(), own))
+State = tuple[int, ...]
+"""What changes with a file: where it lies, its size and when it was written."""
 
 
-def _state(path: Path) -> tuple[int, ...] | None:
-    try:
-        stat = path.stat()
-    except (OSError, ValueError):  # the check says what is wrong with it
-        return None
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+@dataclass(frozen=True)
+class _Checked:
+    """A file that was found valid, with the files of its external data as they were then.
 
-
-@lru_cache(maxsize=64)
-def _locations(absolute: Path, state: tuple[int, ...] | None) -> tuple[str, ...]:
-    try:
-        return tuple(sorted(locations_in(absolute)))
-    except (OSError, ValueError):
-        return ()
-
-
-@lru_cache(maxsize=64)
-def _check_once(absolute: Path, path: Path, identity: tuple[object, ...]) -> dict[str, Any]:
-    """Check the file; one that is as it was when it was found valid is not read again.
-
-    The right types of the values for which it says wrong ones.
+    ``types``: the right types of the values for which it says wrong ones.
     """
+
+    files: Mapping[Path, State | None]
+    types: dict[str, Any]
+
+    def holds(self) -> bool:
+        return all(_state(path) == state for path, state in self.files.items())
+
+
+_CHECKED: OrderedDict[Path, _Checked] = OrderedDict()
+_MOST_CHECKED = 64
+
+
+def _checked(path: Path) -> _Checked:
+    """Check the file; one that is as it was when it was found valid is not read again."""
+    key = path.absolute()
+    known = _CHECKED.pop(key, None)
+    if known is None or not known.holds():
+        known = _check(path)
+    _CHECKED[key] = known
+    if len(_CHECKED) > _MOST_CHECKED:
+        _CHECKED.popitem(last=False)
+    return known
+
+
+def _check(path: Path) -> _Checked:
+    files = {path.absolute(): _state(path)}  # as they are before they are read
     proto = _parsed(path, _frame(path))
     _check_structure(path, proto)
-    check_external_data(_read(path, lambda _, format: ir.from_proto(proto)), path)
+    model = _read(path, lambda _, format: ir.from_proto(proto))
+    check_external_data(model, path)
+    beside = {path.absolute().parent / tensor.location for tensor in external_tensors(model)}
+    files.update((each, _state(each)) for each in beside)
     try:
-        return check_inference(proto, lambda tensor: _external_bytes(tensor, path))
+        types = check_inference(proto, lambda tensor: _external_bytes(tensor, path))
     except InvalidModel as error:
         raise ModelError(f"{path} is not a valid ONNX model: {error}") from error
+    return _Checked(files, types)
+
+
+def _state(path: Path) -> State | None:
+    try:
+        stat = path.stat()
+    except OSError:  # gone since it was checked
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def _check_structure(path: Path, proto: Any) -> None:
