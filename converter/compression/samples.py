@@ -18,7 +18,7 @@ from runtimes.keras_models.loss_meaning import Loss
 from runtimes.onnx_files.load_save import model_inputs, model_outputs
 from runtimes.parity.budget import Budget
 from runtimes.parity.choose_metric import Judged, refuse_other_classes
-from runtimes.parity.judged_by import first_values, notes_of_choice
+from runtimes.parity.judged_by import first_values, looked_up, notes_of_choice
 from runtimes.parity.plausibility import JudgedLabels, judged_labels
 
 # Share of one data set that calibrates: half, so that the other half judges as well as it can.
@@ -106,12 +106,9 @@ def resolve_budget(
 
 def _look(model: ir.Model, samples: Dataset) -> Callable[[str], Array]:
     """Runs the model where the labels alone do not say what an output is."""
-    seen: dict[str, Array] = {}
 
-    def look(output: str) -> Array:
-        if not seen:
-            with OrtRuntime(model) as runtime:
-                seen.update(first_values(runtime, samples))
-        return seen[output]
+    def values() -> Mapping[str, Array]:
+        with OrtRuntime(model) as runtime:
+            return first_values(runtime, samples)
 
-    return look
+    return looked_up(values)

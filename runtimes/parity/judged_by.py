@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -24,14 +26,14 @@ def judged_by(reference: Runtime, samples: Dataset) -> Judged:
     """The outputs, labels and losses of ``reference``, and its values where they are asked for."""
     source = reference.source
     losses = losses_of(source.model) if isinstance(source, LiveModel) else {}
-    seen: dict[str, Array] = {}
-
-    def look(output: str) -> Array:
-        if not seen:
-            seen.update(first_values(reference, samples))
-        return seen[output]
-
+    look = looked_up(lambda: first_values(reference, samples))
     return Judged(reference.outputs, samples, look, losses)
+
+
+def looked_up(values: Callable[[], Mapping[str, Array]]) -> Callable[[str], Array]:
+    """What ``values`` gives for an output by name; it runs once, when it is first asked for."""
+    once = functools.cache(values)
+    return lambda output: once()[output]
 
 
 def first_values(model: Runtime, samples: Dataset) -> dict[str, Array]:
