@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from runtimes.costs import Costs
 
 Rounding = Literal["nearest", "in turn", "learned"]
 TargetCpu = Literal["any", "vnni"]
@@ -20,16 +23,18 @@ class QuantizeOptions:
     rounding leaves the mean of every channel where it was. ``equalize`` channels of unequal
     range, and ``choose_ranges`` by the error they cause instead of covering everything: both are
     tried and kept where the model gets better by it. ``rounding`` of weights: to the nearest
-    code, column by column so that errors cancel, or learned (slow). ``measure``: time every
-    operator in INT8 and in float at the batch sizes ``batches``, and return to float what is
-    faster there, and what costs more than ``min_sqnr`` (dB) and ``min_agreement`` (0 … 1) allow
-    on the calibration data. ``precisions``: what an earlier report decided, by node name, in
+    code, column by column so that errors cancel, or learned (slow). ``measure``: weigh
+    every operator in INT8 and in float at the batch sizes ``batches``, by ``costs`` (None: those
+    of this machine), and return to float what is faster there, and what costs more than
+    ``min_sqnr`` (dB) and ``min_agreement`` (0 … 1) allow on the calibration data.
+    ``precisions``: what an earlier report decided, by node name, in
     place of measuring. ``target_cpu``: "any" keeps
     16-bit sums from saturating on CPUs without VNNI, "vnni" does without. ``batch_size``: most
     samples of one calibration run. ``memory_bytes``: most that the activations of one
     calibration run may take; larger ones are observed in several passes over the data.
     ``threads``: of the calibration runs (None: ONNX Runtime's choice). ``prefer`` "size" leaves in
     INT8 what is slower so on this machine: the file is for another one, or for a small disk.
+    ``noise_counts``: without, what is measured is the fastest mixture, however wrong its results.
     """
 
     keep_float: frozenset[str] = frozenset()
@@ -47,6 +52,8 @@ class QuantizeOptions:
     memory_bytes: int = 256 * 2**20
     threads: int | None = None
     prefer: Prefer = "balanced"
+    noise_counts: bool = True
+    costs: Costs | None = field(default=None, compare=False)
 
 
 def with_effort(options: QuantizeOptions, effort: str) -> QuantizeOptions:

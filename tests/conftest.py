@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import threading
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # A defect is raised where it is, also in commands that would go on without what it costs.
 os.environ["KILNX_STRICT"] = "1"
+# The cost table of the tests is their own, shared by those that run side by side.
+os.environ.setdefault("KILNX_TEST_CACHE", tempfile.mkdtemp(prefix="kilnx-tests-"))
+os.environ["XDG_CACHE_HOME"] = os.environ["KILNX_TEST_CACHE"]
 
 from collections.abc import Callable
 from pathlib import Path

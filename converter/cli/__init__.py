@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from converter.cli import check, compress, convert, dedupe, profile, prune, quantize
+from converter.cli import check, compress, convert, costs, dedupe, profile, prune, quantize
 from converter.cli.at_once import answering_at_once
 
 app = typer.Typer(
@@ -54,3 +54,4 @@ for _command in (
     compress.demo,
 ):
     app.command()(answering_at_once(_command))
+app.add_typer(costs.app)

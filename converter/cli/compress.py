@@ -9,7 +9,18 @@ import typer
 
 from converter.cli.console import print_json, print_line, print_rows, progress
 from converter.cli.groups import BudgetGroup, ImageGroup, KerasGroup, RunGroup, grouped
-from converter.cli.options import Data, Decisions, Eval, Force, Json, Prefer, Provider, Seed
+from converter.cli.options import (
+    Costs,
+    Data,
+    Decisions,
+    Eval,
+    Force,
+    Json,
+    Prefer,
+    Provider,
+    Seed,
+    TrustCosts,
+)
 
 
 @grouped
@@ -26,6 +37,8 @@ def compress(
     skip: Annotated[list[str] | None, typer.Option(help="A step to leave out; repeatable.")] = None,
     prefer: Prefer = "balanced",
     decisions: Decisions = None,
+    costs: Costs = None,
+    trust_costs: TrustCosts = False,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -47,7 +60,9 @@ def compress(
             images.open(data),
             evaluate_on=images.open(evaluate_on),
             budget=budget.budget(),
-            options=command.CompressOptions(steps, provider, decisions, force, prefer),
+            options=command.CompressOptions(
+                steps, provider, decisions, force, prefer, costs, trust_costs
+            ),
             keras=keras.keras(),
             run=run.run(say),
         )

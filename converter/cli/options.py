@@ -24,6 +24,19 @@ Eval = Annotated[
         "--eval", help="Samples to judge on, which calibration never sees.", metavar="DATA"
     ),
 ]
+Costs = Annotated[
+    str | None,
+    typer.Option(
+        "--costs",
+        help="What kernels cost: a table that `kilnx costs measure` wrote; none measures anew.",
+        metavar="FILE",
+        show_default="this machine's, kept in the user's cache",
+    ),
+]
+TrustCosts = Annotated[
+    bool,
+    typer.Option("--trust-costs", help="Let a cost table of another machine decide, for that one."),
+]
 ImageSize = Annotated[
     str | None,
     typer.Option(

@@ -9,7 +9,16 @@ import typer
 
 from converter.cli.console import print_json, print_line, print_rows, progress
 from converter.cli.groups import BudgetGroup, ImageGroup, RunGroup, grouped
-from converter.cli.options import Decisions, Eval, Force, Json, OnnxFile, OutputFile
+from converter.cli.options import (
+    Costs,
+    Decisions,
+    Eval,
+    Force,
+    Json,
+    OnnxFile,
+    OutputFile,
+    TrustCosts,
+)
 
 
 @grouped
@@ -37,6 +46,8 @@ def prune(
         list[str] | None, typer.Option(help="An output to keep; repeatable.")
     ] = None,
     decisions: Decisions = None,
+    costs: Costs = None,
+    trust_costs: TrustCosts = False,
     force: Force = False,
     json: Json = False,
 ) -> int:
@@ -51,7 +62,9 @@ def prune(
             images.open(data),
             evaluate_on=images.open(evaluate_on),
             budget=budget.budget(),
-            options=command.PruneFileOptions(flops, params, latency, outputs, decisions, force),
+            options=command.PruneFileOptions(
+                flops, params, latency, outputs, decisions, force, costs, trust_costs
+            ),
             run=run.run(say),
         )
     if json:

@@ -9,6 +9,7 @@ import typer
 from converter.cli.console import print_json, print_line, print_rows, progress
 from converter.cli.groups import BudgetGroup, ImageGroup, RunGroup, grouped
 from converter.cli.options import (
+    Costs,
     Data,
     Decisions,
     Eval,
@@ -17,6 +18,7 @@ from converter.cli.options import (
     OnnxFile,
     OutputFile,
     Prefer,
+    TrustCosts,
     sizes_of,
 )
 
@@ -44,6 +46,8 @@ def quantize(
     batch: Annotated[str, typer.Option(help="Batch sizes to be fast at, such as 1,32.")] = "1",
     prefer: Prefer = "balanced",
     decisions: Decisions = None,
+    costs: Costs = None,
+    trust_costs: TrustCosts = False,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -66,6 +70,8 @@ def quantize(
                 decisions,
                 force,
                 prefer,
+                costs,
+                trust_costs,
             ),
             run=run.run(say),
         )

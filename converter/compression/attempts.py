@@ -20,6 +20,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from converter.compression.decisions import Decisions
+from converter.compression.gain import lost_race
 from converter.compression.judge import Judge
 from converter.compression.steps import Outcome, Step, StepContext
 from converter.report.defects import Defect, contain
@@ -229,8 +230,15 @@ def _attempt(
 def _decide(
     parity: ParityReport, challenger: Candidate, best: Candidate, judge: Judge
 ) -> tuple[bool, str]:
-    """The rule: inside the budget, then faster, or smaller and no slower beyond noise."""
+    """The rule: inside the budget, then faster, or smaller and no slower beyond doubt.
+
+    What the cost table finds worth it, the race against fp32 can only refuse.
+    """
     if not parity.passed:
         return False, f"outside the budget: {parity.reason}"
     gain = judge.gain(challenger.path, best.path)
-    return gain.pays, f"{gain}; {parity.reason}" if gain.pays else gain.verdict
+    if not gain.pays:
+        return False, gain.verdict
+    found = challenger.measured
+    lost = lost_race(found.speedup, found.speedup_low, found.speedup_high, judge.prefer)
+    return (False, lost) if lost else (True, f"{gain}; {parity.reason}")

@@ -33,6 +33,7 @@ from converter.report.report import (
 from quantizers.options import Prefer
 from quantizers.rewrites.prepare import refuse_quantized
 from runtimes.atomic_files import atomic_folder, file_digests
+from runtimes.costs import CostsSource, open_costs
 from runtimes.engines.open_runtime import is_keras
 from runtimes.engines.ort_install import require_onnxruntime
 from runtimes.engines.ort_session import require_provider
@@ -62,6 +63,9 @@ class CompressOptions:
         force: Whether what kilnx wrote to ``output`` before is replaced.
         prefer: What a step is kept for: ``balanced`` (faster, or smaller and no slower), ``speed``,
             or ``size``, slower or not.
+        costs: What kernels cost: a cost table or its file; ``none`` measures anew and keeps
+            nothing; None takes and fills the table of this machine in the user's cache.
+        trust_costs: Whether a table of another machine decides, so that it decides for that one.
     """
 
     steps: Sequence[str] = tuple(STEPS)
@@ -69,6 +73,8 @@ class CompressOptions:
     decisions: DecisionSource | None = None
     force: bool = False
     prefer: Prefer = "balanced"
+    costs: CostsSource = None
+    trust_costs: bool = False
 
 
 @flat_options(
@@ -91,8 +97,9 @@ def compress(
 ) -> Report:
     """Make ``model`` smaller and faster inside one budget, and write what was found.
 
-    A step is kept only if the model stays inside the budget and gets faster, or smaller without
-    getting slower, measured on data that it was not made from. A step that fails is rolled back
+    A step is kept only if the model stays inside the budget, on data that it was not made from, and
+    gets faster, or smaller without getting slower, by what its kernels cost on this machine; a race
+    confirms it. So the same command gives the same file. A step that fails is rolled back
     like any other and says so; the rest goes on. The fields of all four dataclasses are taken as
     keywords, too.
 
@@ -138,6 +145,11 @@ def compress(
         "foreign": files_not_reported,
     }
     run = replace(run, progress=callers_own(run.progress))
+    costs = None
+    if options.provider == "cpu":
+        costs = open_costs(
+            options.costs, threads=run.threads, trust=options.trust_costs, tell=run.tell
+        )
     with atomic_folder(output, **place) as folder:
         run.tell("exporting")
         reference = folder / "fp32.onnx"
@@ -150,7 +162,9 @@ def compress(
         samples, budget, labels = open_judged(
             fp32, data, evaluate_on, budget, run.seed, origin.losses
         )
-        judge = Judge(reference, samples.evaluation, budget, options.provider, run, options.prefer)
+        judge = Judge(
+            reference, samples.evaluation, budget, options.provider, run, options.prefer, costs
+        )
         run.tell("measuring fp32")
         try:
             baseline, failed = _baseline(judge)
@@ -168,6 +182,7 @@ def compress(
             quantizes="quantize" in options.steps,
             decisions=decisions or Decisions(),
             prefer=options.prefer,
+            costs=costs,
         )
         wanted = {name: step for name, step in STEPS.items() if name in options.steps}
         first = Candidate(fp32, reference, baseline)
@@ -201,6 +216,7 @@ def compress(
             notes=(*doubted, *samples.notes, *origin.notes(samples)),
             insight=None if isinstance(insight, Defect) else insight,
             defects=tuple(failed),
+            costs=None if costs is None else costs.to_dict(),
         )
         report = _write(report, folder)
     return report

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import get_args
 
 from quantizers.options import Prefer
+from runtimes.base import Feed
+from runtimes.costs import Costs
 from runtimes.errors import DataError
+from runtimes.onnx_files.load_save import ModelSource
 from runtimes.profiling.report import NOISE_MARGIN, ProfileReport
 from runtimes.readable import times
+
+# A model that a race finds slower than the one it comes from by more than this, for certain, is not
+# what the cost table said it is.
+_BEYOND_DOUBT = 0.05
 
 
 def check_preference(prefer: str) -> None:
@@ -21,9 +29,9 @@ def check_preference(prefer: str) -> None:
 class Gain:
     """A candidate's share of the size, how many times as fast it is, and how sure that is.
 
-    ``speedups`` holds (batch size, ratio of median latencies) pairs; ``faster`` and ``slower``
-    are true only beyond what interleaved runs on a shared machine can tell apart. ``prefer`` says
-    what counts.
+    ``speedups`` holds (batch size, ratio of latencies) pairs; ``faster`` and ``slower`` are true
+    only beyond what the cost table, or interleaved runs where there is none, can tell apart.
+    ``prefer`` says what counts.
     """
 
     share: float
@@ -45,6 +53,27 @@ class Gain:
             profile.slower(NOISE_MARGIN),
             prefer,
         )
+
+    @classmethod
+    def predicted(  # noqa: PLR0917
+        cls,
+        candidate: ModelSource,
+        than: ModelSource,
+        feeds: Iterable[Feed],
+        costs: Costs,
+        share: float,
+        prefer: Prefer = "balanced",
+    ) -> Gain:
+        """The gain by the cost table, at the batch size of each of ``feeds``."""
+        speedups, sure = [], []
+        for feed in feeds:
+            own, other = costs.predict_all([candidate, than], feed)
+            ratio = other.microseconds / own.microseconds
+            doubt = max(NOISE_MARGIN, own.doubt_next_to(other))
+            speedups.append((max((len(a) for a in feed.values() if a.ndim), default=1), ratio))
+            sure.append((ratio > 1 + doubt, ratio < 1 / (1 + doubt)))
+        faster, slower = zip(*sure, strict=True)
+        return cls(share, tuple(speedups), all(faster), any(slower), prefer)
 
     @property
     def pays(self) -> bool:
@@ -70,3 +99,25 @@ class Gain:
             return f"{times(self.share)} the size, {times(self.speedups[0][1])} as fast"
         ratios = ", ".join(f"{times(ratio)} at batch {batch}" for batch, ratio in self.speedups)
         return f"{times(self.share)} the size, as fast as {ratios}"
+
+
+def lost_race(
+    ratio: float | None, low: float | None, high: float | None, prefer: Prefer = "balanced"
+) -> str | None:
+    """Why a candidate is not shipped that a race found slower beyond doubt; None where it is.
+
+    ``ratio``: how many times as fast as the model it comes from, with its 95% interval. The clock
+    confirms and does not choose: only an interval counts that lies wholly below.
+    """
+    if prefer == "size" or ratio is None or high is None or high > 1 / (1 + _BEYOND_DOUBT):
+        return None
+    return (
+        f"slower here: {times(ratio)} as fast in a race ({times(low or 0.0)} to {times(high)}), "
+        "whatever the cost table says"
+    )
+
+
+def lost_races(race: ProfileReport, prefer: Prefer = "balanced") -> str | None:
+    """The same of a race at several batch sizes: the first that was lost."""
+    lost = (lost_race(one.ratio, one.ratio_low, one.ratio_high, prefer) for one in race.batches)
+    return next((reason for reason in lost if reason), None)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from converter.compression.gain import Gain
 from converter.report.report import Measured
 from quantizers.options import Prefer
+from runtimes.base import Feed
+from runtimes.costs import Costs
 from runtimes.data.dataset import Dataset
-from runtimes.onnx_files.load_save import file_bytes
+from runtimes.data.timing_inputs import sampled_inputs
+from runtimes.engines.batching import fixed_batch
+from runtimes.onnx_files.load_save import file_bytes, load_model, model_inputs
 from runtimes.options import RunOptions
 from runtimes.parity.budget import Budget
 from runtimes.parity.check import check, evaluate
@@ -20,7 +25,10 @@ from runtimes.profiling.profile import ProfileReport, profile
 
 @dataclass(frozen=True)
 class Judge:
-    """Measures candidates against the fp32 reference: parity, metric, size and latency."""
+    """Measures candidates against the fp32 reference: parity, metric, size and latency.
+
+    ``costs``: the table that decides what is faster; without one (on other providers) the clock.
+    """
 
     reference: Path
     evaluation: Dataset
@@ -28,6 +36,7 @@ class Judge:
     provider: str
     run: RunOptions
     prefer: Prefer = "balanced"
+    costs: Costs | None = None
 
     def baseline(self, *, timed: bool = True) -> Measured:
         """The reference itself; its latency is not known where it is not ``timed``."""
@@ -83,7 +92,16 @@ class Judge:
 
     def gain(self, path: Path, than: Path) -> Gain:
         """What the model at ``path`` is worth next to the one at ``than``."""
-        return Gain.of(self._profile(path, than), self.prefer)
+        if self.costs is None:
+            return Gain.of(self._profile(path, than), self.prefer)
+        share = file_bytes(path) / file_bytes(than)
+        return Gain.predicted(path, than, [self._feed], self.costs, share, self.prefer)
+
+    @cached_property
+    def _feed(self) -> Feed:
+        """What a run reads whose latency is predicted: one sample, or as many as it takes."""
+        inputs = model_inputs(load_model(self.reference))
+        return sampled_inputs(self.evaluation, inputs, fixed_batch(inputs) or 1).feed
 
     def _profile(self, path: Path, against: Path | None) -> ProfileReport:
         return profile(

@@ -10,7 +10,7 @@ from typing import Any
 import onnx_ir as ir
 
 from converter.compression.decisions import Decisions, DecisionSource
-from converter.compression.gain import Gain
+from converter.compression.gain import Gain, lost_races
 from converter.compression.samples import open_judged, resolve_budget
 from converter.passes import optimize
 from converter.pruning.exact.dead_channels import keep_outputs
@@ -20,12 +20,15 @@ from converter.pruning.search.plan import Plan
 from converter.pruning.search.search import Target
 from quantizers.rewrites.prepare import refuse_quantized
 from runtimes.atomic_files import refuse_existing
+from runtimes.costs import CostsSource, open_costs
 from runtimes.data.dataset import Dataset
-from runtimes.data.timing_inputs import made_up_inputs
+from runtimes.data.timing_inputs import made_up_inputs, sampled_inputs
+from runtimes.engines.batching import fixed_batch
 from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import (
     ModelSource,
     load_model,
+    model_bytes,
     model_inputs,
     model_outputs,
     refuse_nan_weights,
@@ -52,6 +55,9 @@ class PruneFileOptions:
         outputs: Outputs to keep; None keeps all.
         decisions: An earlier report, whose decision is repeated.
         force: Whether an existing output is replaced.
+        costs: What kernels cost: a cost table or its file; ``none`` measures anew and keeps
+            nothing; None takes and fills the table of this machine in the user's cache.
+        trust_costs: Whether a table of another machine decides, so that it decides for that one.
     """
 
     flops: float | None = None
@@ -60,6 +66,8 @@ class PruneFileOptions:
     outputs: Sequence[str] | None = None
     decisions: DecisionSource | None = None
     force: bool = False
+    costs: CostsSource = None
+    trust_costs: bool = False
 
 
 @flat_options(budget=Budget, options=PruneFileOptions, run=RunOptions)
@@ -118,7 +126,8 @@ def prune(
     search = budget
     if calibration is not None and evaluation is not None:
         search = without_labels(budget, model_outputs(reference), evaluation, calibration)
-    how = PruneOptions(target, plan, run.threads, run.seed)
+    costs = open_costs(options.costs, threads=run.threads, trust=options.trust_costs, tell=run.tell)
+    how = PruneOptions(target, plan, run.threads, run.seed, costs)
     pruned = prune_model(reference, calibration, search, options=how, progress=run.tell)
     run.tell("judging the pruned model")
     if pruned.report.kept and evaluation is not None:
@@ -164,7 +173,12 @@ def _judge(
     threads, seed = options.threads, options.seed
     parity = check(reference, pruned.model, evaluation, budget=budget, threads=threads)
     speed = profile(pruned.model, against=reference, data=evaluation, threads=threads, seed=seed)
-    kept, reason = _decide(parity, speed, pruned.report, options)
+    inputs = model_inputs(reference)
+    feed = sampled_inputs(evaluation, inputs, fixed_batch(inputs) or 1).feed
+    share = model_bytes(pruned.model) / model_bytes(reference)
+    costs = options.costs or open_costs(threads=threads)
+    gain = Gain.predicted(pruned.model, reference, [feed], costs, share)
+    kept, reason = _decide(parity, gain, speed, pruned.report, options)
     report = replace(
         pruned.report,
         kept=kept,
@@ -180,13 +194,19 @@ def _judge(
 
 
 def _decide(
-    parity: ParityReport, speed: ProfileReport, report: PruningReport, options: PruneOptions
+    parity: ParityReport,
+    gain: Gain,
+    race: ProfileReport,
+    report: PruningReport,
+    options: PruneOptions,
 ) -> tuple[bool, str]:
-    gain = Gain.of(speed)
     if not parity.passed:
         return False, f"outside the budget: {parity.reason}"
     if options.target.resource == "latency" and gain.slower:
         return False, f"{gain.verdict}; {report.reason}"
+    lost = lost_races(race) if options.target.resource == "latency" else None
+    if lost is not None:
+        return False, f"{lost}; {report.reason}"
     return True, f"{gain}, {report.reason}; {parity.reason}"
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import onnx_ir as ir
 
 from converter.compression.decisions import Decisions, DecisionSource
-from converter.compression.gain import Gain, check_preference
+from converter.compression.gain import Gain, check_preference, lost_races
 from converter.compression.samples import Samples, open_judged
 from converter.passes import optimize
 from quantizers.options import Prefer, QuantizeOptions, TargetCpu, with_effort
@@ -18,10 +18,15 @@ from quantizers.report import QuantizationReport
 from quantizers.rewrites.prepare import refuse_quantized
 from quantizers.static import quantize_model
 from runtimes.atomic_files import refuse_existing
+from runtimes.costs import Costs, CostsSource, open_costs
+from runtimes.data.timing_inputs import sampled_inputs
+from runtimes.engines.batching import fixed_batch
 from runtimes.errors import BudgetError
 from runtimes.onnx_files.load_save import (
     ModelSource,
     load_model,
+    model_bytes,
+    model_inputs,
     model_outputs,
     refuse_nan_weights,
     save_model,
@@ -48,10 +53,13 @@ class QuantizeFileOptions:
         effort: ``low`` repairs nothing but biases and times only the whole; ``high`` also learns
             the rounding of weights.
         target_cpu: ``vnni`` drops the guard against 16-bit sums that saturate elsewhere.
-        decisions: An earlier report, whose choices by timing are repeated instead of timing.
+        decisions: An earlier report, whose choices are repeated instead of sought.
         force: Whether an existing output is replaced.
         prefer: What INT8 is kept for: ``balanced`` (faster, or smaller and no slower), ``speed``,
             or ``size``, slower on this machine or not.
+        costs: What kernels cost: a cost table or its file; ``none`` measures anew and keeps
+            nothing; None takes and fills the table of this machine in the user's cache.
+        trust_costs: Whether a table of another machine decides, so that it decides for that one.
     """
 
     keep_float: Sequence[str] = ()
@@ -61,6 +69,8 @@ class QuantizeFileOptions:
     decisions: DecisionSource | None = None
     force: bool = False
     prefer: Prefer = "balanced"
+    costs: CostsSource = None
+    trust_costs: bool = False
 
 
 @flat_options(budget=Budget, options=QuantizeFileOptions, run=RunOptions)
@@ -77,9 +87,10 @@ def quantize(
     """Quantize an ONNX model to INT8 if that pays, and write the result to ``output``.
 
     The INT8 model is kept when it is inside the budget on the data that judge, and not slower at
-    any of the batch sizes. Every operator is timed in INT8 and in float, and the fastest mixture
-    inside the budget is sought. Else the float model is written, simplified, and the report says
-    why (``kept`` is false). The fields of all three dataclasses are taken as keywords, too.
+    any of the batch sizes. What every operator costs in INT8 and in float on this machine is known
+    or measured, once, and the fastest mixture inside the budget is sought; a race confirms it. Else
+    the float model is written, simplified, and the report says why (``kept`` is false). The fields
+    of all three dataclasses are taken as keywords, too.
 
     Args:
         model: An ONNX file or an ``onnx_ir.Model``, in float.
@@ -114,7 +125,8 @@ def quantize(
     simplified = optimize(source.clone())
     samples, resolved, _ = open_judged(simplified, data, evaluate_on, budget, run.seed)
     notes = samples.notes
-    judge = _Judge(simplified, samples, resolved, run)
+    costs = open_costs(options.costs, threads=run.threads, trust=options.trust_costs, tell=run.tell)
+    judge = _Judge(simplified, samples, resolved, run, costs)
     quantized, report = quantize_model(
         simplified,
         samples.calibration,
@@ -130,7 +142,8 @@ def quantize(
         if decisions is not None:
             report = _replay(report, parity, kept=decisions.kept.get("quantize", True))
         else:
-            gain = Gain.of(latency := judge.latency(quantized, options.batch), options.prefer)
+            latency = judge.latency(quantized, options.batch)
+            gain = judge.gain(quantized, options.batch, options.prefer)
             report = _decide(report, parity, latency, gain)
     if output is not None:
         result = quantized if report.kept else simplified
@@ -146,6 +159,7 @@ class _Judge:
     samples: Samples
     budget: Budget
     run: RunOptions
+    costs: Costs
     refused: int = field(default=0, init=False)
 
     def parity(self, candidate: ir.Model) -> ParityReport:
@@ -163,6 +177,15 @@ class _Judge:
         passed = self.parity(candidate).passed
         self.refused += not passed
         return passed or self.refused > _MOST_REFUSALS
+
+    def gain(self, candidate: ir.Model, batch: Sequence[int], prefer: Prefer) -> Gain:
+        """What ``candidate`` is worth by the cost table."""
+        inputs = model_inputs(self.reference)
+        fixed = fixed_batch(inputs)
+        sizes = batch if fixed is None else [fixed]
+        feeds = [sampled_inputs(self.samples.evaluation, inputs, size).feed for size in sizes]
+        share = model_bytes(candidate) / model_bytes(self.reference)
+        return Gain.predicted(candidate, self.reference, feeds, self.costs, share, prefer)
 
     def latency(self, candidate: ir.Model, batch: Sequence[int]) -> ProfileReport:
         """How fast ``candidate`` is next to the float model."""
@@ -192,6 +215,7 @@ def _quantize_options(
         min_agreement=agreement,
         precisions=precisions,
         prefer=options.prefer,
+        costs=judge.costs,
     )
     return with_effort(plain, options.effort)
 
@@ -212,6 +236,8 @@ def _decide(
         kept, reason = False, f"INT8 is outside the budget: {parity.reason}"
     elif not gain.pays:
         kept, reason = False, f"INT8 is {gain.verdict}"
+    elif lost := lost_races(latency, gain.prefer):
+        kept, reason = False, f"INT8 is {lost}"
     else:
         kept, reason = True, f"{gain}; {parity.reason}"
     return replace(

@@ -17,6 +17,7 @@ from converter.pruning.search.objective import share_of
 from converter.pruning.search.search import Target
 from quantizers import QuantizeOptions, quantize_model
 from quantizers.options import Prefer
+from runtimes.costs import Costs
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_graph.fold_views import FoldViews
 from runtimes.options import RunOptions
@@ -29,7 +30,8 @@ class StepContext:
 
     ``budget`` is what all steps together may lose; ``floors`` are the agreement and the SQNR in dB
     that a candidate should reach on the calibration data. ``quantizes``: INT8 comes later.
-    ``decisions`` of an earlier run stand in for timing; ``prefer`` says what counts.
+    ``decisions`` of an earlier run stand in for searching; ``prefer`` says what counts; ``costs``
+    is what kernels cost here (None: the table of this machine).
     """
 
     calibration: Dataset
@@ -39,6 +41,7 @@ class StepContext:
     quantizes: bool = False
     decisions: Decisions = Decisions()  # noqa: RUF009  # frozen
     prefer: Prefer = "balanced"
+    costs: Costs | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,9 @@ def _shared(found: DedupeReport) -> str:
 
 def _prune(model: ir.Model, context: StepContext) -> Outcome:
     target = Target("latency", int8=context.quantizes)
-    options = PruneOptions(target, context.decisions.plan, context.run.threads, context.run.seed)
+    options = PruneOptions(
+        target, context.decisions.plan, context.run.threads, context.run.seed, context.costs
+    )
     budget = share_of(context.budget, _PRUNING_SHARE)
     # Weights that dedupe made views of are constants again while their channels are removed.
     separate = model.clone()
@@ -111,6 +116,7 @@ def _quantize(model: ir.Model, context: StepContext) -> Outcome:
         min_sqnr=context.floors[1],
         precisions=context.decisions.precisions or None,
         prefer=context.prefer,
+        costs=context.costs,
     )
     candidate, found = quantize_model(model, context.calibration, options=options)
     int8 = sum(1 for operator in found.operators if operator.precision != "float32")

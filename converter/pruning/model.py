@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
@@ -18,6 +18,7 @@ from converter.pruning.search.cost import Cost, CostModel
 from converter.pruning.search.plan import Plan, cut_and_repair, leaves_something, select
 from converter.pruning.search.search import Found, Target, Tried, search
 from converter.pruning.search.sensitivity import some
+from runtimes.costs import Costs, open_costs
 from runtimes.data.dataset import Dataset
 from runtimes.errors import DataError
 from runtimes.parity.budget import Budget
@@ -54,12 +55,14 @@ class PruneOptions:
 
     ``target``: what to save on and how much is enough. ``plan``: the decision of an earlier run,
     which is carried out again instead of searching. ``threads`` of a run; ``seed`` of all draws.
+    ``costs``: what latency is taken from (None: those of this machine).
     """
 
     target: Target = _AS_FAST_AS_CAN_BE
     plan: Plan | None = None
     threads: int = 1
     seed: int = 0
+    costs: Costs | None = field(default=None, compare=False)
 
 
 def prune_model(
@@ -97,7 +100,10 @@ def prune_model(
     progress("ranking channels")
     rankings = rank_groups(problem)
     if options.plan is None:
-        found = search(problem, rankings, costs, budget, options.target, progress=progress)
+        table = options.costs or open_costs(threads=options.threads)
+        found = search(
+            problem, rankings, costs, budget, options.target, table=table, progress=progress
+        )
     else:
         found = Found(_known(options.plan, problem), (), True)
 

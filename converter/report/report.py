@@ -103,7 +103,8 @@ class Report(ReadableReport):
     """The whole run of ``compress``; ``to_dict`` is the format of ``report.json``.
 
     ``files``: SHA-256 digests of the files written with the report, by name. ``defects``: what
-    failed by a fault of kilnx outside steps and ``insight``, which hold their own.
+    failed by a fault of kilnx outside steps and ``insight``, which hold their own. ``costs``: the
+    cost table that decided, with a digest of all of it that was asked.
     """
 
     source: str
@@ -119,6 +120,7 @@ class Report(ReadableReport):
     insight: Insight | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     defects: tuple[Defect, ...] = ()
+    costs: Mapping[str, Any] | None = None
     machine: dict[str, Any] = field(default_factory=describe_machine)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -142,6 +144,7 @@ class Report(ReadableReport):
             "notes": list(self.notes),
             "insight": self.insight.to_dict() if self.insight else None,
             "defects": [defect.to_dict() for defect in self.all_defects()],
+            "costs": None if self.costs is None else dict(self.costs),
             "files": dict(self.files),
         }
 

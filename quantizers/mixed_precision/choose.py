@@ -1,9 +1,12 @@
-"""Deciding by measuring which operators run in INT8."""
+"""Deciding by what kernels cost which operators run in INT8.
+
+No clock is read here: times come from the cost table, so that the same table decides the same.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
@@ -11,16 +14,22 @@ import onnx_ir as ir
 from quantizers.calibration.calibrate import bytes_per_sample
 from quantizers.mixed_precision.candidate import QuantizedCandidate, Score, build_candidate, score
 from quantizers.mixed_precision.min_cut_search import cheapest_floats
-from quantizers.mixed_precision.operator_costs import Cost, boundary_costs, operator_costs
+from quantizers.mixed_precision.operator_costs import (
+    Cost,
+    boundary_costs,
+    operator_costs,
+    timed_feeds,
+)
 from quantizers.mixed_precision.sensitivity import measure_sensitivities
 from quantizers.options import QuantizeOptions
 from quantizers.policy.plan import Plan, make_plan
+from runtimes.base import Feed
+from runtimes.costs import Costs, open_costs
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_files.load_save import model_inputs, weight_bytes
 from runtimes.onnx_graph.values import constant
-from runtimes.profiling.profile import profile
 
-# Two models are told apart by this much at least: see ``runtimes.profiling.timing``.
+# Sums over kernels tell two models apart by this much at least.
 _NOISE = 0.02
 
 # Millionths of the model's time for a noise that fills the bound alone, times a hundredth; the
@@ -31,7 +40,7 @@ _HIGHEST_PRICE = 1e15
 
 _FEW_SAMPLES = 100
 
-# Millionths of the model's time: what gains less cannot be seen in a race.
+# Millionths of the model's time: what gains less is not worth a conversion more.
 _LEAST_SAVING = 5_000.0
 
 # What a decibel of SQNR is worth, as a share of the model's time, and up to where. Operators whose
@@ -74,6 +83,8 @@ class _Measured:
     plan: Plan
     boundaries: Mapping[str, float]
     saved: Mapping[str, float]
+    feeds: Sequence[Feed]
+    table: Costs
 
     def floats_at(self, price: float, conversion_cost_factor: float) -> set[str]:
         """The operators that are better in float where noise has that price."""
@@ -106,6 +117,20 @@ class _Measured:
         """How near ``built`` is to the float model on calibration data."""
         return score(self.source, built.model, self.data, self.options)
 
+    def gains(self, one: ir.Model, other: ir.Model) -> list[float]:
+        """Logarithm of how much faster ``one`` is than ``other``, at every batch size."""
+        pairs = (self.table.predict_all([one, other], feed) for feed in self.feeds)
+        return [math.log(theirs.microseconds / own.microseconds) for own, theirs in pairs]
+
+    def is_faster(self, one: ir.Model, other: ir.Model) -> bool:
+        """Whether ``one`` is faster over all, and slower at no batch size."""
+        gains = self.gains(one, other)
+        return sum(gains) > _NOISE * len(gains) and min(gains) > -_NOISE
+
+    def times(self, model: ir.Model) -> list[float]:
+        """Time of ``model`` as a share of the float model's, by batch size."""
+        return [math.exp(-gain) for gain in self.gains(model, self.source)]
+
 
 @dataclass(frozen=True)
 class _Mixture:
@@ -129,6 +154,8 @@ def choose_mixture(
     it refuses gets further operators in float.
     """
     measured = _measure(source, full, data, options)
+    if not options.noise_counts:
+        return Choice(_fastest(measured).built, measured.costs, measured.sensitivities)
     if options.prefer == "size":
         traded, reached = _Mixture(full, set(), 1.0), measured.score(full)
     else:
@@ -147,21 +174,36 @@ def choose_mixture(
 def _measure(
     source: ir.Model, full: QuantizedCandidate, data: Dataset, options: QuantizeOptions
 ) -> _Measured:
-    costs = operator_costs(source, full, data, options)
+    table = options.costs or open_costs(threads=options.threads or 1)
+    feeds = timed_feeds(source, data, options)
+    costs = operator_costs(source, full, feeds, table)
     names = [unit.name for unit in full.plan.units if unit.operator.kind == "compute"]
     names += [one.name for one in full.weights_only]
-    sensitivities = measure_sensitivities(source, full.basis, names, data, options)
+    sensitivities: Mapping[str, float] = {}
+    if options.noise_counts:
+        sensitivities = measure_sensitivities(source, full.basis, names, data, options)
     # The plan of the INT8 graph has Q/DQ between; the search needs the float graph's.
     plan = make_plan(full.basis.source.graph, full.kept)
     sizes = _elements(source, data, [str(v.name) for v in plan.quantized_values()])
-    boundaries = boundary_costs(source, plan, sizes, data, options)
+    boundaries = boundary_costs(source, plan, sizes, feeds, table)
     saved = {name: _worth_of_bytes(source, name) for name in names}
-    return _Measured(source, full, data, options, costs, sensitivities, plan, boundaries, saved)
+    return _Measured(
+        source,
+        full,
+        data,
+        options,
+        costs,
+        sensitivities,
+        plan,
+        boundaries,
+        saved,
+        feeds,
+        table,
+    )
 
 
 def _fastest(measured: _Measured) -> _Mixture:
     """The fastest mixture, noise or no noise."""
-    source, data, options = measured.source, measured.data, measured.options
     chosen = _Mixture(measured.full, set(), 1.0)
     for conversion_cost_factor in _CONVERSIONS:
         floats = measured.floats_at(0.0, conversion_cost_factor)
@@ -170,9 +212,9 @@ def _fastest(measured: _Measured) -> _Mixture:
         built = measured.mixture(floats, 0.0)
         if built is None:
             break
-        if _is_faster(built.model, chosen.built.model, data, options):
+        if measured.is_faster(built.model, chosen.built.model):
             chosen = _Mixture(built, floats, conversion_cost_factor)
-        if _is_faster(chosen.built.model, source, data, options):
+        if measured.is_faster(chosen.built.model, measured.source):
             break
     return chosen
 
@@ -193,8 +235,8 @@ def _trade(measured: _Measured, chosen: _Mixture, reached: Score) -> tuple[_Mixt
         if gained <= 0:
             break
         if times is None:
-            times = _times(chosen.built.model, measured)
-        now = _times(built.model, measured)
+            times = measured.times(chosen.built.model)
+        now = measured.times(built.model)
         larger = weight_bytes(built.model) - weight_bytes(chosen.built.model)
         loss = _WORTH_OF_THE_SIZE * larger / max(1, weight_bytes(measured.source))
         if not _is_worth(gained, [time + loss for time in now], times):
@@ -263,32 +305,6 @@ def _is_worth(decibels: float, now: list[float], before: list[float]) -> bool:
     return all(mine - theirs < allowed for mine, theirs in zip(now, before, strict=True))
 
 
-def _times(model: ir.Model, measured: _Measured) -> list[float]:
-    """Time of ``model`` as a share of the float model's, by batch size."""
-    gains = _gains(model, measured.source, measured.data, measured.options)
-    return [math.exp(-gain) for gain in gains]
-
-
-def _gains(one: ir.Model, other: ir.Model, data: Dataset, options: QuantizeOptions) -> list[float]:
-    """Logarithm of how much faster ``one`` is than ``other``, at every batch size."""
-    found = profile(
-        one,
-        against=other,
-        data=data,
-        batch=options.batches,
-        threads=options.threads,
-        min_time=0.3,
-        max_time=1.5,
-    )
-    return [math.log(batch.ratio or 1.0) for batch in found.batches]
-
-
-def _is_faster(one: ir.Model, other: ir.Model, data: Dataset, options: QuantizeOptions) -> bool:
-    """Whether ``one`` is faster over all, and slower at no batch size."""
-    gains = _gains(one, other, data, options)
-    return sum(gains) > _NOISE * len(gains) and min(gains) > -_NOISE
-
-
 def _why(
     name: str, costs: Mapping[str, Cost], sensitivities: Mapping[str, float], price: float
 ) -> str:
@@ -300,7 +316,7 @@ def _why(
             f"returned to float: alone in INT8 it lowers the SQNR to {sensitivities[name]:.1f} dB"
         )
     return (
-        "returned to float: faster so, measured with its neighbours "
+        "returned to float: faster so, with its neighbours "
         f"({cost.float_time / 1e4:.1f}% of the model's time in float, "
         f"{cost.int8_time / 1e4:.1f}% in INT8)"
     )

@@ -1,13 +1,12 @@
-"""What each operator costs on this machine, in float and in INT8.
+"""What each operator costs, in float and in INT8, by the cost table.
 
-Both graphs run under ONNX Runtime's profiler, and the times of what it made of an operator are
-found by name: fused nodes keep the operator's name, nodes of the blocked layout (NCHWc) are
-called after the output, and later rewrites append a token.
+Both graphs are taken apart into the kernels that ONNX Runtime makes of them. A kernel belongs to
+the operator whose node went into it, one that multiplies before the others, so that nothing counts
+twice and nothing that runs counts zero.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,107 +15,137 @@ import onnx_ir as ir
 
 from quantizers.mixed_precision.candidate import QuantizedCandidate
 from quantizers.options import QuantizeOptions
-from quantizers.policy.plan import Plan, Unit
+from quantizers.policy.plan import Plan
 from quantizers.qdq.dynamic import WIDENED
-from runtimes.base import Feed
+from runtimes.base import Array, Feed
+from runtimes.costs import Costs, Prediction
 from runtimes.data.dataset import Dataset
 from runtimes.data.timing_inputs import sampled_inputs
 from runtimes.engines.batching import fixed_batch
 from runtimes.onnx_files.load_save import model_inputs
-from runtimes.profiling.ort_profiler import operator_times
-
-_RENAMED = re.compile(r"(_nchwc|_token_\d+|_quant|_nhwc)+$")
+from runtimes.onnx_graph.flops import multiplies
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Microseconds of one run, summed over the batch sizes in units of the whole float model."""
+    """Time of one run, summed over the batch sizes, in units of the whole float model."""
 
     float_time: float
     int8_time: float
 
 
 def operator_costs(
-    source: ir.Model, built: QuantizedCandidate, data: Dataset, options: QuantizeOptions
+    source: ir.Model, built: QuantizedCandidate, feeds: Sequence[Feed], costs: Costs
 ) -> dict[str, Cost]:
     """Cost of every unit and weights-only operator of ``built``, by name, in shares of 1e6.
 
-    A cost of 1e6 is a whole run of the float model, at every one of ``options.batches``.
+    A cost of 1e6 is a whole run of the float model, on every one of ``feeds``.
     """
-    names = {unit.name: _float_names(unit, source) for unit in built.plan.units}
-    names |= {one.name: {one.name} for one in built.weights_only}
-    costs = {name: [0.0, 0.0] for name in names}
-    for feed in _feeds(source, data, options.batches):
-        in_float = _by_name(source, feed, options)
-        in_int8 = _by_name(built.model, feed, options)
-        whole = max(sum(in_float.values()), 1.0)
-        for name, aliases in names.items():
-            costs[name][0] += sum(_time(in_float, alias) for alias in aliases) / whole
-            costs[name][1] += (_time(in_int8, name) + _widening(in_int8, name)) / whole
-    scale = 1e6 / len(options.batches)
-    return {name: Cost(one * scale, other * scale) for name, (one, other) in costs.items()}
+    owners = {str(node.name): unit.name for unit in built.plan.units for node in unit.absorbed}
+    owners |= {unit.name: unit.name for unit in built.plan.units}
+    owners |= {one.name: one.name for one in built.weights_only}
+    found = {name: [0.0, 0.0] for name in owners.values()}
+    kinds = {str(node.name): node.op_type for node in source.graph}
+    for feed in feeds:
+        in_float, in_int8 = costs.predict_all([source, built.model], feed)
+        for place, prediction in enumerate((in_float, in_int8)):
+            for name, time in _by_owner(prediction, owners, kinds).items():
+                found[name][place] += time / in_float.microseconds
+    scale = 1e6 / len(feeds)
+    return {name: Cost(one * scale, other * scale) for name, (one, other) in found.items()}
 
 
 def boundary_costs(
-    source: ir.Model, plan: Plan, sizes: Mapping[str, int], data: Dataset, options: QuantizeOptions
+    source: ir.Model, plan: Plan, sizes: Mapping[str, int], feeds: Sequence[Feed], costs: Costs
 ) -> dict[str, float]:
     """Cost of taking each value of ``plan`` from float to bytes or back, in shares of 1e6.
 
-    ``sizes``: elements a sample. A start of some microseconds, and a fraction of a nanosecond
-    an element, as measured on several processors; what is decided by it is timed as a whole.
+    ``sizes``: elements a sample.
     """
-    costs = {str(value.name): 0.0 for value in plan.quantized_values()}
-    for feed in _feeds(source, data, options.batches):
-        whole = max(sum(_by_name(source, feed, options).values()), 1.0)
-        samples = len(next(iter(feed.values())))
-        for name in costs:
-            elements = sizes.get(name, 0) * samples
-            costs[name] += (_START + _PER_ELEMENT * elements) / whole
-    return {name: cost * 1e6 / len(options.batches) for name, cost in costs.items()}
+    found = {str(value.name): 0.0 for value in plan.quantized_values()}
+    for feed in feeds:
+        samples = max((len(array) for array in feed.values() if array.ndim), default=1)
+        counts = {name: max(1, sizes.get(name, 0) * samples) for name in found}
+        whole = costs.predict(source, feed).microseconds
+        prices = _conversions(sorted(set(counts.values())), costs)
+        for name, count in counts.items():
+            found[name] += prices[count] / whole
+    return {name: cost * 1e6 / len(feeds) for name, cost in found.items()}
 
 
-_START = 3.0
-_PER_ELEMENT = 0.0004
-
-
-def _feeds(source: ir.Model, data: Dataset, batches: Sequence[int]) -> list[Feed]:
+def timed_feeds(source: ir.Model, data: Dataset, options: QuantizeOptions) -> list[Feed]:
+    """Samples of ``data`` at every batch size that ``options`` ask for and the model takes."""
     specs = model_inputs(source)
     fixed = fixed_batch(specs)
-    sizes = [fixed] if fixed is not None else list(batches)
+    sizes = [fixed] if fixed is not None else list(options.batches)
     return [sampled_inputs(data, specs, size).feed for size in sizes]
 
 
-def _float_names(unit: Unit, source: ir.Model) -> set[str]:
-    """Names under which the float graph may know ``unit``: its nodes and their outputs."""
-    wanted = {unit.name, *(str(node.name) for node in unit.absorbed)}
-    outputs = {str(node.outputs[0].name) for node in source.graph if str(node.name) in wanted}
-    return wanted | outputs
+def _by_owner(
+    prediction: Prediction, owners: Mapping[str, str], kinds: Mapping[str, str]
+) -> dict[str, float]:
+    """Microseconds by the operator that each kernel belongs to."""
+    found: dict[str, float] = {}
+    for kernel, time in prediction.kernels:
+        owned = [name for name in kernel.origins if _owner(name, owners) is not None]
+        owned.sort(key=lambda name: multiplies(kinds.get(name, "")))  # stable: the last one wins
+        if owned:
+            owner = str(_owner(owned[-1], owners))
+            found[owner] = found.get(owner, 0.0) + time
+    return found
 
 
-def _by_name(model: ir.Model, feed: Feed, options: QuantizeOptions) -> dict[str, float]:
-    times: dict[str, float] = {}
-    for one in operator_times(model, feed, threads=options.threads):
-        name = _RENAMED.sub("", one.name)
-        times[name] = times.get(name, 0.0) + one.microseconds
-    return times
+def _owner(name: str, owners: Mapping[str, str]) -> str | None:
+    """The operator of a node; what widens the rows that one looked up belongs to that one."""
+    return owners.get(name) or owners.get(name.partition(WIDENED)[0])
 
 
-def _widening(times: Mapping[str, float], name: str) -> float:
-    """What widening the rows took that ``name`` looked up: ONNX Runtime copies it for readers."""
-    start = f"{name}{WIDENED}"
-    return float(np.sum([t for other, t in times.items() if other.startswith(start)]))
+def _conversions(counts: Sequence[int], costs: Costs) -> dict[int, float]:
+    """Microseconds of one conversion of so many elements, the mean of both directions."""
+    if not counts:
+        return {}
+    model, feed = _conversion_model(counts)
+    times: dict[int, list[float]] = {count: [] for count in counts}
+    for kernel, time in costs.predict(model, feed).kernels:
+        for read in kernel.kernel.inputs[:1]:
+            if read is not None and read.shape and read.shape[0] in times:
+                times[read.shape[0]].append(time)
+    return {count: float(np.mean(found)) if found else 0.0 for count, found in times.items()}
 
 
-def _time(times: Mapping[str, float], name: str) -> float:
-    """What ``name`` took; fused nodes may put what they did behind a slash."""
-    if name in times:
-        return times[name]
-    return float(
-        np.sum(
-            [
-                t
-                for other, t in times.items()
-                if other.startswith(f"{name}/") and "Fus" in other[len(name) :]
-            ]
+def _conversion_model(counts: Sequence[int]) -> tuple[ir.Model, dict[str, Array]]:
+    """A model that takes vectors of these lengths from float to bytes, and others back."""
+    scale, zero = (
+        ir.Value(
+            name=name,
+            const_value=ir.tensor(array),
+            type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
+            shape=ir.Shape([]),
+        )
+        for name, array in (
+            ("scale", np.float32(0.02).reshape(())),
+            ("zero", np.uint8(128).reshape(())),
         )
     )
+    graph = ir.Graph([], [], nodes=[], initializers=[scale, zero], opset_imports={"": 18}, name="c")
+    feed: dict[str, Array] = {}
+    for count in counts:
+        for operator, dtype, made in (
+            ("QuantizeLinear", np.float32, ir.DataType.UINT8),
+            ("DequantizeLinear", np.uint8, ir.DataType.FLOAT),
+        ):
+            name = f"{operator}{count}"
+            array = np.ones(count, dtype)
+            given = ir.Value(
+                name=f"{name}_in",
+                type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
+                shape=ir.Shape([count]),
+            )
+            node = ir.Node("", operator, [given, scale, zero], name=name)
+            output = node.outputs[0]
+            output.name, output.type, output.shape = name, ir.TensorType(made), ir.Shape([count])
+            feed[f"{name}_in"] = array
+            graph.inputs.append(given)
+            graph.append(node)
+            graph.outputs.append(output)
+    return ir.Model(graph, ir_version=10), feed

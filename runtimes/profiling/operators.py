@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from runtimes.engines.ort import NO_SPINNING, OrtRuntime
 from runtimes.onnx_files.load_save import ModelSource, load_model
 from runtimes.onnx_graph.flops import moved_bytes, multiplies, operations
 from runtimes.onnx_graph.layer_names import QUANTIZING, layer_of
+from runtimes.onnx_graph.origins import Origins
 from runtimes.profiling.roofline import Roof, measure_roof
 from runtimes.readable import ReadableReport
 
@@ -171,21 +171,18 @@ class _Kernel:
 
 
 class _Source:
-    """The model before optimization, to find its nodes again."""
+    """The model before optimization, to find its layers again."""
 
     def __init__(self, model: ir.Model, optimized: ir.Model) -> None:
-        self._nodes = {str(node.name): node for node in model.graph}
-        self._producers = {
-            str(value.name): node for node in model.graph for value in node.outputs if value.name
-        }
+        self.origins = Origins(model, optimized)
         paths = {layer for node in model.graph if (layer := layer_of(node))}
         self._paths = sorted(paths, key=len, reverse=True)
-        self._ends = {id(end) for node in optimized.graph if (end := self._end(node))}
 
     def layer(self, node: ir.Node | None, name: str) -> str | None:
         """The layer, found by the fused nodes, the outputs, the name's prefix or the inputs."""
-        taken = [self._nodes[one] for one in self.taken_in(node)]
-        ends = [self._end(node) if node else None, self._nodes.get(name)]
+        origins = self.origins
+        taken = [origins.nodes[one] for one in origins.fused(node)]
+        ends = [origins.end(node) if node else None, origins.nodes.get(name)]
         for known in (*(one for one in taken if multiplies(one.op_type)), *ends):
             if known is not None and (layer := layer_of(known)):
                 return layer
@@ -193,29 +190,10 @@ class _Source:
             if name == path or name.startswith((f"{path}/", f"{path}_")):
                 return path
         for value in node.inputs if node else ():
-            producer = self._producers.get(str(value.name)) if value is not None else None
+            producer = None if value is None else origins.producers.get(str(value.name))
             if producer is not None and (layer := layer_of(producer)):
                 return layer
         return None
-
-    def taken_in(self, node: ir.Node | None) -> tuple[str, ...]:
-        """The model's nodes that were fused into a node of the optimized graph, if more than one.
-
-        These are its last node and those before it, up to the last nodes of other fused nodes.
-        """
-        end = self._end(node) if node else None
-        if end is None or (node and node.op_type in _INSERTED):
-            return ()
-        pending: list[ir.Node] = [end]
-        found: dict[str, None] = {}
-        while pending:
-            one = pending.pop()
-            found[str(one.name)] = None
-            for value in one.inputs:
-                before = value.producer() if value is not None else None
-                if before is not None and id(before) not in self._ends:
-                    pending.append(before)
-        return tuple(reversed(found)) if len(found) > 1 else ()
 
     def unpadded(self, node: ir.Node | None, inputs: Sequence[tuple[str, Sequence[int]]]) -> float:
         """The share of a convolution's work that is not padding.
@@ -224,8 +202,8 @@ class _Source:
         """
         if node is None or node.op_type != "Conv" or len(inputs) < 2:
             return 1.0
-        ends: list[ir.Node | None] = [self._nodes[name] for name in self.taken_in(node)]
-        ends = ends or [self._end(node)]
+        ends: list[ir.Node | None] = [self.origins.nodes[one] for one in self.origins.fused(node)]
+        ends = ends or [self.origins.end(node)]
         for end in ends:
             if end is not None and end.op_type == "Conv" and end.inputs[1] is not None:
                 weights = end.inputs[1].const_value
@@ -233,19 +211,6 @@ class _Source:
                     own = math.prod(weights.shape.numpy())
                     return min(1.0, own / max(math.prod(inputs[1][1]), 1))
         return 1.0
-
-    def _end(self, node: ir.Node) -> ir.Node | None:
-        """The model's node with the same output as a node of the optimized graph."""
-        for value in node.outputs:
-            if str(value.name) in self._producers and node.op_type not in _INSERTED:
-                return self._producers[str(value.name)]
-        name = _SUFFIXES.sub("", str(node.name))  # the name of the node, or of its output
-        return self._nodes.get(name) or self._producers.get(name)
-
-
-# Nodes that ONNX Runtime inserts around its own layouts, and suffixes of nodes that it changes.
-_INSERTED = {"ReorderInput", "ReorderOutput"}
-_SUFFIXES = re.compile(r"(_mul_nchwc|_nchwc|_token_\d+|_nhwc)+$")
 
 
 def _kernels(events: Sequence[Mapping[str, Any]], runs: int) -> list[_Kernel]:
@@ -297,7 +262,7 @@ def _operator(
         gflops=count / seconds / 1e9,
         gigabytes_per_s=moved / seconds / 1e9,
         memory_bound=roof.memory_bound(count, moved),
-        fused_nodes=source.taken_in(node),
+        fused_nodes=source.origins.fused(node),
     )
 
 

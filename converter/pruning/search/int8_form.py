@@ -20,6 +20,7 @@ from quantizers.qdq.grids import assign_grids, observed_values
 from quantizers.qdq.place import insert_qdq
 from quantizers.rewrites.prepare import prepare
 from quantizers.static import quantize_model
+from runtimes.costs import Costs
 from runtimes.data.dataset import Dataset
 
 Form = Callable[[ir.Model], ir.Model]
@@ -27,8 +28,6 @@ Form = Callable[[ir.Model], ir.Model]
 
 # Which operators are INT8 is asked here, not how well: a few samples give the scales.
 _SAMPLES = 16
-# Times count alone, so no noise is too much.
-_ANY_NOISE_DB = -100.0
 
 
 def as_float(model: ir.Model) -> ir.Model:
@@ -36,11 +35,11 @@ def as_float(model: ir.Model) -> ir.Model:
     return model
 
 
-def int8_form(model: ir.Model, data: Dataset, threads: int) -> Form:
+def int8_form(model: ir.Model, data: Dataset, threads: int, costs: Costs) -> Form:
     """The form that ``model``, and what is left of it when channels go, will have in INT8.
 
-    Which operators stay in float because they are faster so is measured, on ``model``; with
-    other channels it may be others, so the form is good for models that are much like it.
+    Which operators stay in float because they are faster so is found by ``costs``, for ``model``;
+    with other channels it may be others, so the form is good for models that are much like it.
     """
     options = QuantizeOptions(
         bias_correction=False,
@@ -48,9 +47,9 @@ def int8_form(model: ir.Model, data: Dataset, threads: int) -> Form:
         choose_ranges=False,
         rounding="nearest",
         measure=True,
-        min_sqnr=_ANY_NOISE_DB,
-        min_agreement=0.0,
+        noise_counts=False,
         threads=threads,
+        costs=costs,
     )
     _, report = quantize_model(model, data.take(_SAMPLES), options=options)
     in_float = frozenset(one.name for one in report.operators if one.precision == "float32")

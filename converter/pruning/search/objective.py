@@ -33,6 +33,9 @@ _SURE = 1.0
 # So far outside the budget, in dB or in budgets, nothing is learned from a candidate any more.
 _HOPELESS_DB = 2.0
 _HOPELESS_DROPS = 2.0
+# So far inside, in dB or as a share of the drop, nothing more has to be known to go on.
+_FAR_DB = 3.0
+_FAR_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,17 @@ class Judgement:
             return True
         spread = float(np.std(self.drops)) / math.sqrt(len(self.drops)) if self.drops else 0.0
         return self.drop - 2 * spread > _HOPELESS_DROPS * budget.drop
+
+    def is_far_inside(self, budget: Budget) -> bool:
+        """Whether there is so much of the budget left that little has to be known of it."""
+        if self.problem is not None or self.unlabelled_db < budget.sqnr_db + _FAR_DB:
+            return False
+        if self.drop is None:
+            lost = 1.0 - (1.0 if self.agreement is None else self.agreement)
+            inside = lost <= _FAR_SHARE * (1 - budget.agreement)
+            return self.sqnr_db >= budget.sqnr_db + _FAR_DB and inside
+        spread = float(np.std(self.drops)) / math.sqrt(len(self.drops)) if self.drops else 0.0
+        return self.drop + 2 * spread <= _FAR_SHARE * budget.drop
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,11 @@
 
 Every step makes the model cheaper by a share, by the cuts that add least error for what they
 save. Every plan is judged on data that the judged weights have not seen: four models are cut
-alike, each fitted on three quarters of the data and judged on the rest. Large steps go on until
-one is well outside the budget; smaller ones then look for more behind the last that is inside.
+alike, each fitted on three quarters of the data and judged on the rest; where the first is far
+inside the budget, the others wait until that plan is to be taken. Large steps go on until one is
+well outside the budget; smaller ones then look for more behind the last that is inside.
+
+No clock is read: latency comes from the cost table, so the same table finds the same plan.
 """
 
 from __future__ import annotations
@@ -24,24 +27,23 @@ from converter.pruning.search.int8_form import Form, as_float, int8_form
 from converter.pruning.search.objective import Judgement, Verdict, decide, judge, share_of
 from converter.pruning.search.plan import Plan, cut, cut_and_repair, select
 from converter.pruning.search.sensitivity import (
-    Stopwatch,
-    counted_ratio,
+    counted_ratios,
     measure_influence,
     offered_cuts,
 )
+from runtimes.base import Feed
+from runtimes.costs import Costs
+from runtimes.engines.batching import as_taken, fixed_batch
+from runtimes.onnx_files.load_save import model_inputs
 from runtimes.parity.budget import Budget
 from runtimes.progress import Progress, silent
 
 Resource = Literal["latency", "macs", "parameters"]
 
-# What a large step leaves of the cost; smaller ones are roots of it, down to the smallest, which
-# is what timing still tells from noise.
+# What a large step leaves of the cost; smaller ones are roots of it, down to the smallest.
 _STEP = 0.65
 _SMALLEST_STEP = 0.92
 _FOLDS = 4
-# Of timing: hundreds of cuts are compared with one another, a step decides.
-_SECONDS_A_CUT = 0.05
-_SECONDS_A_STEP = 0.5
 # Of two cuts that save the same time the one with fewer parameters is better, a little.
 _WEIGHT_OF_PARAMETERS = 0.1
 # Times the budget: a plan that should lose so much more than it may ends the large steps.
@@ -69,13 +71,18 @@ class Target:
 
 @dataclass(frozen=True)
 class Tried:
-    """A plan that was tried: what it leaves of the cost, and how it was judged."""
+    """A plan that was tried: what it leaves of the cost, and how it was judged.
+
+    ``complete``: by all parts of the data; else it was so far inside the budget on the first that
+    the search went on, and it is judged by the others before it is taken.
+    """
 
     plan: Plan
     cost: Cost
     share: float
     judgement: Judgement
     verdict: Verdict
+    complete: bool = True
 
 
 @dataclass(frozen=True)
@@ -99,10 +106,14 @@ def search(
     budget: Budget,
     target: Target,
     *,
+    table: Costs,
     progress: Progress = silent,
 ) -> Found:
-    """Find how many units of each group may go from the reference of ``problem``."""
-    return _Search(problem, rankings, costs, budget, target, progress).run()
+    """Find how many units of each group may go from the reference of ``problem``.
+
+    ``costs`` counts multiply-adds and parameters, ``table`` knows how long kernels take.
+    """
+    return _Search(problem, rankings, costs, budget, target, table, progress).run()
 
 
 class _Search:
@@ -113,13 +124,16 @@ class _Search:
         costs: CostModel,
         budget: Budget,
         target: Target,
+        table: Costs,
         progress: Progress,
     ) -> None:
         self._problem, self._rankings, self._costs = problem, rankings, costs
+        self._table = table
         self._budget, self._target, self._progress = budget, target, progress
         self._folds = problem.data.folds(_FOLDS, problem.seed)
         self._tried: list[Tried] = []
         self._forms: list[tuple[Plan, Form]] = []
+        self._feed = timed_feed(problem)
 
     def run(self) -> Found:
         """Large steps first, then smaller ones behind the best."""
@@ -152,7 +166,7 @@ class _Search:
             further = self._further(plan, share, _STEP)
             if further is None or further == plan:
                 return
-            tried = self._try(further)
+            tried = self._try(further, briefly=True)
             verdict = self._with_verdict(tried).verdict
             outside = not verdict.passed and (
                 verdict.drop is None or verdict.drop > _WELL_OUTSIDE * self._budget.drop
@@ -195,14 +209,18 @@ class _Search:
         }
         return {**plan, **now}
 
-    def _try(self, plan: Plan) -> Tried:
-        """Cut, repair and judge by the plan; what was found is evidence from then on."""
+    def _try(self, plan: Plan, *, briefly: bool = False) -> Tried:
+        """Cut, repair and judge by the plan; what was found is evidence from then on.
+
+        ``briefly``: by the first part of the data alone, where that says that more can go.
+        """
         self._progress("repairing and judging")
         kept = select(self._problem, self._rankings, plan)
-        judgement, model = self._judge(kept)
+        judgement, model, complete = self._judge(kept, briefly=briefly)
         share = self._measure_share(model, plan, kept)
         pending = Verdict(False, "not decided", None)
-        self._tried.append(Tried(plan, self._costs.count(kept), share, judgement, pending))
+        cost = self._costs.count(kept)
+        self._tried.append(Tried(plan, cost, share, judgement, pending, complete))
         return self._tried[-1]
 
     def _with_verdict(self, tried: Tried, budget: Budget | None = None) -> Tried:
@@ -210,15 +228,28 @@ class _Search:
         evidence = [
             one.judgement
             for one in self._tried
-            if one is tried or not one.judgement.is_hopeless(self._budget)
+            if one is tried or (one.complete and not one.judgement.is_hopeless(self._budget))
         ]
+        if not tried.complete:
+            evidence = [tried.judgement]
         verdict = decide(tried.judgement, evidence, budget or self._budget)
         return replace(tried, verdict=verdict)
 
     def _best(self, budget: Budget | None = None) -> Tried | None:
-        """The cheapest plan that is inside the budget."""
-        inside = [one for one in self._tried if self._with_verdict(one, budget).verdict.passed]
-        return min(inside, key=lambda tried: tried.share, default=None)
+        """The cheapest plan that is inside the budget, by all parts of the data."""
+        while True:
+            inside = [one for one in self._tried if self._with_verdict(one, budget).verdict.passed]
+            best = min(inside, key=lambda tried: tried.share, default=None)
+            if best is None or best.complete:
+                return best
+            self._complete(best)
+
+    def _complete(self, tried: Tried) -> None:
+        """Judge by all parts of the data what was judged briefly."""
+        kept = select(self._problem, self._rankings, tried.plan)
+        judgement, _, _ = self._judge(kept)
+        place = self._tried.index(tried)
+        self._tried[place] = replace(tried, judgement=judgement, complete=True)
 
     def _is_enough(self) -> bool:
         best = self._best()
@@ -230,48 +261,59 @@ class _Search:
         parameters = tried.cost.parameters / max(1, before)
         return float(tried.share / share * parameters**_WEIGHT_OF_PARAMETERS)
 
-    def _judge(self, kept: Selection) -> tuple[Judgement, ir.Model]:
-        """How models do on the data that they were not fitted on, and one of the models."""
-        models = []
-        for others, _ in self._folds:
+    def _judge(self, kept: Selection, *, briefly: bool = False) -> tuple[Judgement, ir.Model, bool]:
+        """How models do on the data that they were not fitted on, and one of the models.
+
+        Last whether all parts of the data were asked: not where the first says enough.
+        """
+        models: list[ir.Model] = []
+        while True:
+            judgement = self._judge_next(kept, models, 1 if not models else len(self._folds))
+            complete = len(models) == len(self._folds)
+            hopeless = judgement.is_hopeless(self._budget)
+            if complete or hopeless or (briefly and judgement.is_far_inside(self._budget)):
+                return judgement, models[0], complete or hopeless
+
+    def _judge_next(self, kept: Selection, models: list[ir.Model], count: int) -> Judgement:
+        """Fit further models, until there are ``count``, and judge all of them."""
+        for others, _ in self._folds[len(models) : count]:
             models.append(cut_and_repair(replace(self._problem, data=others), kept))
-            held_out = [part for _, part in self._folds[: len(models)]]
-            judgement = judge(
-                self._problem.reference,
-                list(zip(models, held_out, strict=True)),
-                self._budget.metric,
-                threads=self._problem.options.threads,
-            )
-            if judgement.is_hopeless(self._budget):
-                break
-        return judgement, models[0]
+        held_out = [part for _, part in self._folds[: len(models)]]
+        return judge(
+            self._problem.reference,
+            list(zip(models, held_out, strict=True)),
+            self._budget.metric,
+            threads=self._problem.options.threads,
+        )
 
     def _offers(self, plan: Plan) -> list[list[Cut]]:
         problem, rankings = self._problem, self._rankings
         kept = select(problem, rankings, plan)
         if self._target.resource != "latency":
-            ratio = counted_ratio(self._costs, kept, self._target.resource)
-            return offered_cuts(problem, rankings, plan, self._influence, ratio)
-        parameters = counted_ratio(self._costs, kept, "parameters")
+            ratios = counted_ratios(self._costs, kept, self._target.resource)
+            return offered_cuts(problem, rankings, plan, self._influence, ratios)
+        parameters = counted_ratios(self._costs, kept, "parameters")
         form = self._form(plan)
-        now = form(cut(problem, kept))
-        with Stopwatch(now, problem.data, problem.options.threads) as watch:
 
-            def timed(further: Selection) -> float:
-                share = watch.ratio(form(cut(problem, further)), _SECONDS_A_CUT)
-                return min(share, 1.0) * float(parameters(further) ** _WEIGHT_OF_PARAMETERS)
+        def predicted(selections: Sequence[Selection]) -> list[float]:
+            models = (form(cut(problem, one)) for one in (kept, *selections))
+            now, *times = self._table.latencies(models, self._feed)
+            return [
+                min(time / now, 1.0) * left**_WEIGHT_OF_PARAMETERS
+                for time, left in zip(times, parameters(selections), strict=True)
+            ]
 
-            return offered_cuts(problem, rankings, plan, self._influence, timed)
+        return offered_cuts(problem, rankings, plan, self._influence, predicted)
 
     def _measure_share(self, model: ir.Model, plan: Plan, kept: Selection) -> float:
         """What is left of the cost of the whole model."""
         problem = self._problem
         if self._target.resource != "latency":
             everything = problem.dependencies.everything()
-            return counted_ratio(self._costs, everything, self._target.resource)(kept)
-        whole = self._form({})(problem.reference)
-        with Stopwatch(whole, problem.data, problem.options.threads) as watch:
-            return watch.ratio(self._form(plan)(model), _SECONDS_A_STEP)
+            return counted_ratios(self._costs, everything, self._target.resource)([kept])[0]
+        models = [self._form({})(problem.reference), self._form(plan)(model)]
+        whole, left = self._table.latencies(models, self._feed)
+        return left / whole
 
     def _form(self, plan: Plan) -> Form:
         """What the model will be when it runs, decided for the channels that ``plan`` leaves."""
@@ -281,6 +323,13 @@ class _Search:
         if known is None:
             problem = self._problem
             model = cut(problem, select(problem, self._rankings, plan))
-            known = int8_form(model, problem.data, problem.options.threads)
+            known = int8_form(model, problem.data, problem.options.threads, self._table)
             self._forms.append((plan, known))
         return known
+
+
+def timed_feed(problem: Problem) -> Feed:
+    """One sample, or as many as the model takes: what its latency is that of."""
+    inputs = model_inputs(problem.reference)
+    feed = next(iter(problem.data.batches(1))).feed
+    return as_taken(feed, inputs, fixed_batch(inputs) or 1, "the model")

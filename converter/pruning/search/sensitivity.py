@@ -2,17 +2,16 @@
 
 The influence of a group on the outputs is measured once, with a quarter of its units gone and
 the rest repaired; how it grows from there follows the costs of the ranking. What is saved is
-counted (multiply-adds, parameters) or timed on this machine, in the whole model, because
+counted (multiply-adds, parameters) or taken from the cost table, for the whole model, because
 fusions and blocked layouts make the time of a layer a matter of its neighbours.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -26,11 +25,11 @@ from converter.pruning.search.cost import CostModel
 from converter.pruning.search.plan import Plan, cut_and_repair, fill_empty, select
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
-from runtimes.engines.batching import as_taken, fixed_batch, run_padded
+from runtimes.engines.batching import fixed_batch, run_padded
 from runtimes.engines.ort import OrtRuntime
 from runtimes.onnx_files.load_save import model_inputs
 
-# Cuts that a group offers a step, and all groups together: each is timed.
+# Cuts that a group offers a step, and all groups together.
 _LEVELS = 6
 _MOST_CANDIDATES = 120
 # Of a group, in one step: how the error grows beyond is not known well enough.
@@ -39,11 +38,12 @@ _DEEPEST = 0.5
 _INFLUENCE_SAMPLES = 128
 # Stands for nothing at all, so that what costs no error still has a rank.
 _LEAST = 1e-9
-# However long one takes: the fastest of fewer is chance.
-_LEAST_RUNS = 5
+# Kernels compute channels in blocks of 8 or 16: between two numbers of whole blocks their time is
+# a straight line, and of smaller groups every number counts.
+_WHOLE_BLOCKS = 48
 
-Ratio = Callable[[Selection], float]
-"""What a selection leaves of a model's cost, 0 … 1."""
+Ratios = Callable[[Sequence[Selection]], Sequence[float]]
+"""What each selection leaves of a model's cost, 0 … 1."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def offered_cuts(
     rankings: Sequence[GroupRanking],
     plan: Plan,
     influence: Influence,
-    ratio: Ratio,
+    ratios: Ratios,
 ) -> list[list[Cut]]:
     """The further cuts that each ranked group offers, down to half of what ``plan`` leaves it.
 
@@ -138,23 +138,52 @@ def offered_cuts(
     }
     branches = {branch.name: branch for branch in problem.branches}
     levels = max(1, min(_LEVELS, _MOST_CANDIDATES // max(1, len(rankings))))
+    stays = {
+        ranking.name: _offered(left[ranking.name], ranking.group.closed_units, levels)
+        for ranking in rankings
+    }
+    gone = [name for name in influence.branches if left.get(name)]
+    asked = [
+        (ranking.name, count)
+        for ranking in rankings
+        for count in _asked(stays[ranking.name], left[ranking.name] + ranking.group.closed_units)
+    ] + [(name, 0) for name in gone]
+    selections = [select(problem, rankings, {**plan, name: count}) for name, count in asked]
+    known = dict(zip(asked, ratios(selections), strict=True))
     offers = []
     for ranking in rankings:
         name, now = ranking.name, left[ranking.name]
+        points = {
+            count: ratio for (other, count), ratio in known.items() if other == name and count
+        }
+        points[now] = 1.0
         cuts = [
             Cut(
-                now - stays,
-                ratio(select(problem, rankings, {**plan, name: stays})),
-                influence.by_cost[name] * _cost(ranking, stays) - spent[name],
+                now - count,
+                _between(points, count),
+                influence.by_cost[name] * _cost(ranking, count) - spent[name],
             )
-            for stays in _offered(now, ranking.group.closed_units, levels)
+            for count in stays[name]
         ]
-        if name in influence.branches and now:
+        if name in gone:
             inside = sum(spent[inner] for inner in branches[name].groups)
             error = max(influence.branches[name] - inside, _LEAST)
-            cuts.append(Cut(now, ratio(select(problem, rankings, {**plan, name: 0})), error))
+            cuts.append(Cut(now, known[name, 0], error))
         offers.append(cuts)
     return offers
+
+
+def _asked(stays: Sequence[int], total: int) -> Sequence[int]:
+    """Of the numbers of units that could stay, those whose cost is asked for."""
+    if total < _WHOLE_BLOCKS or len(stays) <= 2:
+        return stays
+    return [stays[len(stays) // 2], stays[-1]]
+
+
+def _between(points: Mapping[int, float], count: int) -> float:
+    """The ratio at ``count`` units, on a straight line between those that are known."""
+    places = sorted(points)
+    return float(np.interp(count, places, [points[place] for place in places]))
 
 
 def _cost(ranking: GroupRanking, stays: int) -> float:
@@ -178,48 +207,14 @@ def _offered(now: int, closed: int, levels: int) -> list[int]:
     return stays[::-1]
 
 
-def counted_ratio(costs: CostModel, kept: Selection, what: Literal["macs", "parameters"]) -> Ratio:
-    """The ratio of multiply-adds or parameters to those of ``kept``."""
+def counted_ratios(
+    costs: CostModel, kept: Selection, what: Literal["macs", "parameters"]
+) -> Ratios:
+    """The ratios of multiply-adds or parameters to those of ``kept``."""
 
     def count(selection: Selection) -> int:
         cost = costs.count(selection)
         return cost.macs if what == "macs" else cost.parameters
 
     now = max(1, count(kept))
-    return lambda further: count(further) / now
-
-
-class Stopwatch:
-    """Times models against one that stays loaded, at batch 1.
-
-    Both run in turns and the fastest run of each counts: what disturbs a run on a busy
-    machine only makes it slower.
-    """
-
-    def __init__(self, model: ir.Model, data: Dataset, threads: int) -> None:
-        self._threads = threads
-        self._runtime = OrtRuntime(model, threads=threads)
-        size = fixed_batch(self._runtime.inputs) or 1
-        feed = next(iter(data.batches(1))).feed
-        self._feed = as_taken(feed, self._runtime.inputs, size, self._runtime.name)
-        self._run = self._runtime.prepare(self._feed)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._runtime.close()
-
-    def ratio(self, model: ir.Model, seconds: float) -> float:
-        """The time of ``model`` as a share of that of the loaded one, timed for ``seconds``."""
-        fastest = [math.inf, math.inf]
-        with OrtRuntime(model, threads=self._threads) as runtime:
-            calls = (self._run, runtime.prepare(self._feed))
-            end, runs = time.perf_counter() + seconds, 0
-            while runs < _LEAST_RUNS or time.perf_counter() < end:
-                runs += 1
-                for place, call in enumerate(calls):
-                    start = time.perf_counter()
-                    call()
-                    fastest[place] = min(fastest[place], time.perf_counter() - start)
-        return fastest[1] / fastest[0]
+    return lambda selections: [count(one) / now for one in selections]

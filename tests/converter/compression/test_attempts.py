@@ -40,6 +40,8 @@ def says(path: Path | ir.Model, what: str) -> float:
 class JudgeOfWhatModelsSay:
     """Allows a loss of 1."""
 
+    prefer = "balanced"
+
     def parity(self, path: Path) -> Any:
         spent = says(path, "spent")
         return SimpleNamespace(passed=spent <= 1.0, reason=f"spent {spent:g}")

@@ -97,6 +97,8 @@ class Samples:
 
 
 class Judge:
+    prefer = "balanced"
+
     def __init__(self, data: Samples) -> None:
         self.evaluation = data
 

@@ -1,4 +1,4 @@
-"""Deciding by measurement, with the measurements given: no test here waits for a race."""
+"""Deciding by costs, with the costs given: no test here waits for a clock."""
 
 import json
 from pathlib import Path
@@ -8,28 +8,30 @@ import onnx_ir as ir
 import pytest
 
 from converter.compression import quantize as judge
+from converter.compression.gain import Gain
 from quantizers import QuantizeOptions, quantize, quantize_model
 from quantizers.mixed_precision import choose as mixed
-from quantizers.mixed_precision.operator_costs import Cost, operator_costs
+from quantizers.mixed_precision.operator_costs import Cost, operator_costs, timed_feeds
 from runtimes import ModelError, ProfileReport, profile
+from runtimes.costs import open_costs
 
 
 @pytest.fixture(autouse=True)
 def given_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """``project`` is slow in INT8, everything else fast; the mixture always wins."""
 
-    def costs(source, built, data, options):
-        found = operator_costs(source, built, data, options)
+    def costs(source, built, feeds, table):
+        found = operator_costs(source, built, feeds, table)
         return {name: Cost(1e5, 9e5) if name == "project" else Cost(3e5, 1e5) for name in found}
 
     def quick(*models: object, **options: object) -> ProfileReport:
         return profile(*models, **{**options, "min_time": 0.02})
 
     monkeypatch.setattr(mixed, "operator_costs", costs)
-    monkeypatch.setattr(mixed, "_is_faster", lambda *args: True)
+    monkeypatch.setattr(mixed._Measured, "is_faster", lambda *args: True)
     monkeypatch.setattr(judge, "profile", quick)
-    monkeypatch.setattr(ProfileReport, "faster", lambda self, margin=0.0: True)
-    monkeypatch.setattr(ProfileReport, "slower", lambda self, margin=0.0: False)
+    monkeypatch.setattr(judge, "lost_races", lambda *args: None)
+    monkeypatch.setattr(Gain, "predicted", lambda *args: Gain(0.3, ((1, 2.0),), True, False))
 
 
 MEASURE = QuantizeOptions(measure=True, min_agreement=0.0, equalize=False, choose_ranges=False)
@@ -56,7 +58,7 @@ def test_what_is_slower_in_int8_goes_back_to_float(residual_model, images, bound
 
 def test_noise_has_its_price(residual_model, images, bound, monkeypatch) -> None:
     """A floor that all in INT8 does not reach is reached with some operators in float."""
-    monkeypatch.setattr(mixed, "_is_faster", lambda *args: False)
+    monkeypatch.setattr(mixed._Measured, "is_faster", lambda *args: False)
     data = bound(residual_model, image=images)
     _, loose = quantize_model(residual_model, data, options=MEASURE)
     strict = QuantizeOptions(
@@ -104,7 +106,8 @@ def test_times_are_found_for_every_kernel(residual_model, images, bound) -> None
         CalibratedModel(source, statistics, ranges), {}, data, QuantizeOptions()
     )
     assert built is not None
-    costs = operator_costs(source, built, data, QuantizeOptions(batches=(1, 8)))
+    feeds = timed_feeds(source, data, QuantizeOptions(batches=(1, 8)))
+    costs = operator_costs(source, built, feeds, open_costs())
     for name in ("first", "depthwise", "project"):
         assert costs[name].float_time > 0
         assert costs[name].int8_time > 0
@@ -118,8 +121,8 @@ def test_decibels_are_bought_where_they_are_cheap(
     """What gains nothing in INT8 is not there at the cost of accuracy, floors or no floors."""
     gains = {"dense": 0.0, "first": 3e5, "depthwise": 3e5, "project": 3e5}
 
-    def costs(source, built, data, options):
-        found = operator_costs(source, built, data, options)
+    def costs(source, built, feeds, table):
+        found = operator_costs(source, built, feeds, table)
         return {name: Cost(1e4, 1e4 - gains.get(name, 0.0) / 40) for name in found}
 
     worst = {"dense": 25.0}
@@ -143,7 +146,7 @@ def test_decibels_are_bought_where_they_are_cheap(
 def test_decibels_that_cost_more_time_than_they_are_worth_are_not_bought(
     residual_model, images, bound, monkeypatch
 ) -> None:
-    monkeypatch.setattr(mixed, "_is_faster", lambda *args: False)
+    monkeypatch.setattr(mixed._Measured, "is_faster", lambda *args: False)
     monkeypatch.setattr(mixed, "_is_worth", lambda *args: False)
     _, report = quantize_model(residual_model, bound(residual_model, image=images), options=MEASURE)
     found = precisions(report)

@@ -260,7 +260,7 @@ def test_a_branch_is_offered_once_and_at_what_it_costs() -> None:
     kept = problem.dependencies.everything().without(branch.units)
     found = error(problem.reference, cut_and_repair(problem, kept, QUICK))
     assert influence.branches[branch.name] == pytest.approx(found, rel=0.5)
-    offers = offered_cuts(problem, rankings, {}, influence, lambda kept: 0.9)
+    offers = offered_cuts(problem, rankings, {}, influence, lambda every: [0.9] * len(every))
     whole = [
         (ranking.name, one)
         for ranking, cuts in zip(rankings, offers, strict=True)
@@ -270,7 +270,7 @@ def test_a_branch_is_offered_once_and_at_what_it_costs() -> None:
     assert [name for name, _ in whole] == [branch.name]
     assert whole[0][1].error == influence.branches[branch.name]
     gone = {branch.name: 0}
-    offers = offered_cuts(problem, rankings, gone, influence, lambda kept: 0.9)
+    offers = offered_cuts(problem, rankings, gone, influence, lambda every: [0.9] * len(every))
     inside = set(branch.groups)
     for ranking, cuts in zip(rankings, offers, strict=True):
         assert (ranking.name not in inside) or cuts == []

@@ -1,0 +1,216 @@
+"""The kernels that ONNX Runtime runs for a model: fused, laid out, and with their shapes.
+
+A kernel is what a node of the optimized graph does: its operator, attributes, and the dtypes and
+shapes that it reads and writes. Its signature says all of that and nothing else, so that two nodes
+of any two models with the same signature cost the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from runtimes.atomic_files import scratch_folder
+from runtimes.base import Feed
+from runtimes.engines.ort import NO_SPINNING, OrtRuntime
+from runtimes.onnx_files.load_save import ModelSource, load_model
+from runtimes.onnx_graph.origins import Origins
+
+_SUFFIX = "_kernel_time"
+# Longer constants are weights, of which only the shape matters.
+_MOST_SHOWN = 32
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """What a kernel reads or writes: ``content`` of a small integer constant, by its digest."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    constant: bool = False
+    content: str = ""
+
+    def __str__(self) -> str:
+        size = "x".join(map(str, self.shape))
+        return f"{'=' if self.constant else ''}{self.dtype}[{size}]{self.content}"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel, called ``signature``; ``node`` of an optimized graph runs it.
+
+    ``inputs`` has None where an optional input is left out.
+    """
+
+    signature: str
+    inputs: tuple[Tensor | None, ...] = field(compare=False)
+    node: ir.Node = field(compare=False, repr=False)
+    opsets: Mapping[str, int] = field(compare=False, repr=False)
+
+    @property
+    def can_be_isolated(self) -> bool:
+        """Whether it takes the same time whatever it reads, so that numbers can be made up.
+
+        Integers steer what shape operators, lookups beyond a table's rows and loops do.
+        """
+        if any(attribute.type in _GRAPHS for attribute in self.node.attributes.values()):
+            return False
+        read = [one for one in self.inputs if one is not None and not one.constant]
+        looked_up = self.node.op_type in _LOOKUPS
+        return all(one.dtype in _FREE or looked_up for one in read)
+
+
+_GRAPHS = {ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS}
+_FREE = frozenset({"float", "float16", "double", "uint8", "int8"})
+# They read zeros as well as any other index.
+_LOOKUPS = frozenset({"Gather", "GatherND", "EmbedLayerNormalization"})
+
+
+@dataclass(frozen=True)
+class Executed:
+    """A kernel in a model: the node's ``name``, and the model's nodes that went into it.
+
+    ``microseconds``: how long each of its runs took when the model was traced; ``times``: how often
+    it runs in one run of the model.
+    """
+
+    kernel: Kernel
+    name: str
+    origins: tuple[str, ...]
+    microseconds: tuple[float, ...]
+    times: int = 1
+
+
+def trace_kernels(
+    model: ModelSource, feed: Feed, *, threads: int | None = 1, runs: int = 1
+) -> tuple[Executed, ...]:
+    """The kernels of ``model`` (a path or a graph) in order, as they run on ``feed``.
+
+    ``runs``: how often it is run under ONNX Runtime's profiler, which tells the shapes.
+    """
+    graph = load_model(model)
+    if not _has_names(graph):  # by which the profiler tells of nodes
+        model = graph = _named(graph)
+    with scratch_folder() as folder:
+        optimized_path = folder / "optimized.onnx"
+        with OrtRuntime(
+            model,
+            threads=threads,
+            config={**NO_SPINNING, "session.disable_prepacking": "1"} if runs == 1 else NO_SPINNING,
+            profile_prefix=str(folder / "profile"),
+            optimized_model_path=optimized_path,
+        ) as runtime:
+            for _ in range(runs):
+                runtime.run(feed)
+            events = read_events(runtime.end_profiling())
+        optimized = ir.load(optimized_path)
+        ir.external_data.load_to_model(optimized)
+    origins = Origins(graph, optimized)
+    found = []
+    for node in optimized.graph:
+        name = str(node.name)
+        if name not in events:
+            continue  # of the other branch of an If
+        seen = events[name]
+        kernel = kernel_of(node, seen[-1]["args"], dict(optimized.opset_imports))
+        taken = origins.fused(node)
+        if not taken and (end := origins.end(node)) is not None:
+            taken = (str(end.name),)
+        times = max(1, len(seen) // runs)
+        durations = tuple(float(one["dur"]) for one in seen)
+        found.append(Executed(kernel, name, taken, durations, times))
+    return tuple(found)
+
+
+def _has_names(model: ir.Model) -> bool:
+    names = [node.name for node in model.graph]
+    return all(names) and len(set(names)) == len(names)
+
+
+def _named(model: ir.Model) -> ir.Model:
+    """A copy in which every node has a name of its own."""
+    copy = model.clone()
+    seen: set[str | None] = {None, ""}
+    for number, node in enumerate(copy.graph):
+        if node.name in seen:
+            node.name = f"{node.op_type}_{number}_unnamed"
+        seen.add(node.name)
+    return copy
+
+
+def read_events(path: Path) -> dict[str, list[Mapping[str, Any]]]:
+    """The profiler's events of kernels by node name, in order."""
+    events: dict[str, list[Mapping[str, Any]]] = {}
+    for event in json.loads(path.read_text(encoding="utf-8")):
+        name = str(event.get("name", ""))
+        if event.get("cat") == "Node" and name.endswith(_SUFFIX):
+            events.setdefault(name.removesuffix(_SUFFIX), []).append(event)
+    return events
+
+
+def kernel_of(node: ir.Node, told: Mapping[str, Any], opsets: Mapping[str, int]) -> Kernel:
+    """The kernel that runs ``node``, of which the profiler ``told`` dtypes and shapes."""
+    inputs = _inputs(node, _tensors(told.get("input_type_shape", ())))
+    written = _tensors(told.get("output_type_shape", ()))
+    attributes = ", ".join(
+        f"{name}={_shown(attribute)}" for name, attribute in sorted(node.attributes.items())
+    )
+    domain = f"{node.domain}." if node.domain else ""
+    read = ", ".join("" if one is None else str(one) for one in inputs)
+    signature = f"{domain}{node.op_type}({read}) {{{attributes}}} -> "
+    signature += ", ".join(map(str, written))
+    return Kernel(signature, inputs, node, opsets)
+
+
+def _tensors(told: Sequence[Mapping[str, Sequence[int]]]) -> list[Tensor]:
+    return [Tensor(kind, tuple(shape)) for one in told for kind, shape in one.items()]
+
+
+def _inputs(node: ir.Node, told: list[Tensor]) -> tuple[Tensor | None, ...]:
+    """The inputs in order; the profiler leaves out weights that were repacked."""
+    found: list[Tensor | None] = []
+    rest = list(told)
+    for value in node.inputs:
+        if value is None:
+            found.append(None)
+            continue
+        tensor = value.const_value
+        if tensor is None:
+            found.append(rest.pop(0) if rest else Tensor("unknown", ()))
+            continue
+        shape = tuple(int(size) for size in tensor.shape.numpy())
+        dtype = tensor.dtype.name.lower()
+        if rest and rest[0].shape == shape and rest[0].dtype == dtype:
+            rest.pop(0)
+        found.append(Tensor(dtype, shape, constant=True, content=_content(tensor)))
+    return tuple(found)
+
+
+def _content(tensor: ir.TensorProtocol) -> str:
+    """What a short constant of int64 holds: axes, sizes and the like decide what is done."""
+    if tensor.dtype != ir.DataType.INT64 or tensor.size > _MOST_SHOWN:
+        return ""
+    return "{" + " ".join(str(int(n)) for n in np.ravel(tensor.numpy())) + "}"
+
+
+def _shown(attribute: ir.Attr) -> str:
+    if attribute.type in _GRAPHS or attribute.type == ir.AttributeType.TENSOR:
+        written = ir.to_proto(attribute).SerializeToString(deterministic=True)
+        return f"#{hashlib.sha256(written).hexdigest()[:16]}"
+    value = attribute.value
+    if isinstance(value, tuple | list):
+        return "[" + " ".join(map(_plain, value)) + "]"
+    return _plain(value)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    return f"{value:.8g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,97 @@
+"""Which machine this is, as far as the time of kernels goes."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from runtimes.errors import DataError
+
+# What ONNX Runtime chooses its kernels by, on x86 and on ARM.
+_FEATURES = (
+    "amx_int8",
+    "amx_tile",
+    "avx",
+    "avx2",
+    "avx512_bf16",
+    "avx512_vnni",
+    "avx512bw",
+    "avx512f",
+    "avx_vnni",
+    "fma",
+    "asimd",
+    "asimddp",
+    "bf16",
+    "i8mm",
+    "sve",
+)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A CPU, the features that kernels are chosen by, ONNX Runtime's version and the threads."""
+
+    cpu: str
+    features: tuple[str, ...]
+    onnxruntime: str
+    threads: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.cpu} ({', '.join(self.features) or 'no vector features known'}), "
+            f"ONNX Runtime {self.onnxruntime}, {self.threads} "
+            f"thread{'s' if self.threads != 1 else ''}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {
+            "cpu": self.cpu,
+            "features": list(self.features),
+            "onnxruntime": self.onnxruntime,
+            "threads": self.threads,
+        }
+
+    @classmethod
+    def from_dict(cls, document: Any) -> Machine:
+        """The reverse; raises ``DataError`` for anything else."""
+        try:
+            features = tuple(str(one)[:40] for one in document["features"][:100])
+            cpu, version = str(document["cpu"])[:200], str(document["onnxruntime"])[:40]
+            return cls(cpu, features, version, int(document["threads"]))
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise DataError("it does not say which machine was measured") from error
+
+
+def this_machine(threads: int | None) -> Machine:
+    """The machine that runs this, with so many ``threads`` a run (None: ONNX Runtime's choice)."""
+    cpu, flags = _cpu()
+    features = tuple(one for one in _FEATURES if one in flags)
+    return Machine(cpu, features, _onnxruntime(), threads or 0)
+
+
+def _onnxruntime() -> str:
+    for name in ("onnxruntime", "onnxruntime-gpu"):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return "none"
+
+
+def _cpu() -> tuple[str, frozenset[str]]:
+    """The CPU's name and features, as Linux tells them; elsewhere the name alone."""
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as file:
+            lines = [line.partition(":") for line in file]
+    except OSError:
+        return platform.processor() or platform.machine(), frozenset()
+    told: dict[str, str] = {}
+    for name, _, value in lines:  # of the first core
+        told.setdefault(name.strip(), value.strip())
+    flags = told.get("flags") or told.get("Features") or ""
+    cpu = told.get("model name") or told.get("CPU part") or platform.machine()
+    return cpu, frozenset(flags.split())
