@@ -46,7 +46,7 @@ from converter.pruning.search.allocation import allocate  # noqa: E402
 from converter.pruning.search.cost import CostModel  # noqa: E402
 from converter.pruning.search.plan import Plan, cut, cut_and_repair, select  # noqa: E402
 from converter.pruning.search.sensitivity import (  # noqa: E402
-    counted_ratio,
+    counted_ratios,
     measure_influence,
     offered_cuts,
 )
@@ -171,17 +171,17 @@ def measured_plans(
 ) -> dict[float, Plan]:
     """How kilnx would distribute each share of multiply-adds over the groups."""
     influence = measure_influence(problem, rankings)
-    everything = counted_ratio(costs, problem.dependencies.everything(), "macs")
+    everything = counted_ratios(costs, problem.dependencies.everything(), "macs")
     plans: dict[float, Plan] = {}
     plan: Plan = {}
     for share in sorted(shares, reverse=True):
         while True:
             kept = select(problem, rankings, plan)
-            left = everything(kept)
+            left = everything([kept])[0]
             if left <= share:
                 plans[share] = plan
                 break
-            ratio = counted_ratio(costs, kept, "macs")
+            ratio = counted_ratios(costs, kept, "macs")
             offers = offered_cuts(problem, rankings, plan, influence, ratio)
             chosen = allocate(offers, max(STEP, share / left))
             if not any(chosen):
@@ -196,13 +196,13 @@ def uniform_plan(
     problem: Problem, rankings: Sequence[GroupRanking], costs: CostModel, share: float
 ) -> Plan:
     """The largest uniform share of all groups that the multiply-adds allow."""
-    ratio = counted_ratio(costs, problem.dependencies.everything(), "macs")
+    ratio = counted_ratios(costs, problem.dependencies.everything(), "macs")
 
     def plan(keep: float) -> Plan:
         return {r.name: max(1, round(keep * len(r.units))) for r in rankings}
 
     keeps = np.linspace(1, 0, 401)
-    fits = (k for k in keeps if ratio(select(problem, rankings, plan(k))) <= share)
+    fits = (k for k in keeps if ratio([select(problem, rankings, plan(k))])[0] <= share)
     return plan(next(fits, 0.0))
 
 

@@ -88,13 +88,14 @@ def run_steps(
         if isinstance(attempt, Defect):
             attempt = _failed(name, before, attempt)
         again = attempt.less_aggressive if replay is None else None
-        if attempt.outside and again is not None:
+        outside = attempt.outside
+        if outside and again is not None:
             less = contain(name, partial(_less_aggressive, name, attempt, before, judge), is_users)
             attempt = _noted(attempt, less) if isinstance(less, Defect) else less
         elif attempt.report.kept and again is not None:
             retreat = _Retreat(len(reports), before, again)
-        elif attempt.outside and retreat is not None:
-            back = partial(_go_back, name, step, reports, retreat, context, judge, best)
+        if outside and retreat is not None:
+            back = partial(_go_back, name, step, reports, retreat, context, judge, attempt.best)
             way = contain(f"{name}, tried after less of what went before,", back, is_users)
             if isinstance(way, Defect):
                 attempt = _noted(attempt, way)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-_MARK = re.compile(r"^<!-- options: (\w+) -->$", re.MULTILINE)
+_MARK = re.compile(r"^<!-- options: ([\w ]+) -->$", re.MULTILINE)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -23,7 +23,9 @@ def option_table(name: str) -> str:
     from converter.cli import app
 
     command: Any = typer.main.get_command(app)
-    rows = [_row(parameter) for parameter in command.commands[name].params]
+    for part in name.split():
+        command = command.commands[part]
+    rows = [_row(parameter) for parameter in command.params]
     return "\n".join(("| argument or option | default | what it is |", "|---|---|---|", *rows))
 
 
