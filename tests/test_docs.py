@@ -88,10 +88,14 @@ def commands() -> dict[str, set[str]]:
     from converter.cli import app
 
     group: Any = typer.main.get_command(app)
-    return {
-        name: {option for parameter in command.params for option in parameter.opts}
-        for name, command in group.commands.items()
-    }
+    return {name: set(_options(command)) for name, command in group.commands.items()}
+
+
+def _options(command: Any) -> Iterator[str]:
+    """Those of a command, or of all commands of a group."""
+    yield from (option for parameter in command.params for option in parameter.opts)
+    for inner in getattr(command, "commands", {}).values():
+        yield from _options(inner)
 
 
 def shell(page: Path) -> Iterator[str]:

@@ -10,7 +10,16 @@ from typing import Annotated
 
 import typer
 
-from converter.cli import check, compress, convert, costs, dedupe, profile, prune, quantize
+from converter.cli import (
+    check,
+    compress,
+    convert,
+    costs,
+    dedupe,
+    profile,
+    prune,
+    quantize,
+)
 from converter.cli.at_once import answering_at_once
 
 app = typer.Typer(

@@ -12,6 +12,7 @@ import onnx_ir as ir
 import pytest
 
 from converter.compression import quantize as judge
+from converter.compression.gain import Gain
 from quantizers.mixed_precision import choose as mixed
 from runtimes import ProfileReport, profile
 
@@ -28,10 +29,10 @@ def decided_race(monkeypatch: pytest.MonkeyPatch) -> None:
         return profile(*models, **{**options, "min_time": 0.02})
 
     monkeypatch.setattr(judge, "profile", quick)
-    monkeypatch.setattr(mixed, "profile", quick)
     monkeypatch.setattr(mixed, "_fastest", lambda m: mixed._Mixture(m.full, set(), 1.0))
-    monkeypatch.setattr(ProfileReport, "faster", lambda self, margin=0.0: True)
-    monkeypatch.setattr(ProfileReport, "slower", lambda self, margin=0.0: False)
+    faster = Gain(0.3, ((1, 2.0),), True, False)
+    monkeypatch.setattr(judge.Gain, "predicted", lambda *_: faster)
+    monkeypatch.setattr(judge, "lost_races", lambda *_: None)
 
 
 @pytest.fixture

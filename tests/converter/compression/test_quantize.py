@@ -4,14 +4,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import pytest
 
 from converter.compression import quantize as judge
+from converter.compression.gain import Gain
 from quantizers import quantize
-from quantizers.mixed_precision import choose as mixed
 from quantizers.report import QuantizationReport
 from runtimes import DataError, ModelError, ProfileReport, load_model, profile
 from runtimes.base import Array
@@ -68,13 +69,16 @@ def short_races(monkeypatch: pytest.MonkeyPatch) -> None:
         return profile(*models, **{**options, "min_time": 0.02})
 
     monkeypatch.setattr(judge, "profile", quick)
-    monkeypatch.setattr(mixed, "profile", quick)
 
 
 def always(faster: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Decide the race beforehand: what is tested is the decision, not the machine."""
-    monkeypatch.setattr(ProfileReport, "faster", lambda self, margin=0.0: faster)
-    monkeypatch.setattr(ProfileReport, "slower", lambda self, margin=0.0: not faster)
+    """Decide beforehand who is faster: what is tested is the decision, not the machine."""
+
+    def decided(*given: Any) -> Gain:
+        return Gain(given[4], ((1, 2.0 if faster else 0.5),), faster, not faster, *given[5:])
+
+    monkeypatch.setattr(judge.Gain, "predicted", decided)
+    monkeypatch.setattr(judge, "lost_races", lambda *_: None)
 
 
 def test_int8_is_written_when_it_holds_and_pays(

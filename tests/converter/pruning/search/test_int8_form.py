@@ -1,4 +1,4 @@
-"""The INT8 form in which a model is timed: INT8 kernels, made-up ranges, the same interface."""
+"""The INT8 form in which a model is weighed: INT8 kernels, made-up ranges, the same interface."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from converter.pruning import PruneOptions, prune_model
 from converter.pruning.search import search
 from converter.pruning.search.int8_form import Form, as_float, draft, int8_form
 from converter.pruning.search.search import Target
+from runtimes.costs import Costs, open_costs
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_files.load_save import model_inputs, save_model
 from runtimes.parity.budget import Budget
@@ -68,7 +69,7 @@ def test_what_is_to_stay_in_float_does(tmp_path: Path) -> None:
 
 def test_the_form_is_good_for_what_is_left_of_the_model(tmp_path: Path) -> None:
     model = network()
-    form = int8_form(model, images(model), threads=1)
+    form = int8_form(model, images(model), 1, open_costs())
     for width in (32, 16):
         made = form(network(width))
         assert [value.name for value in made.graph.outputs] == ["y0"]
@@ -80,14 +81,14 @@ def test_a_model_without_anything_for_int8_stays() -> None:
     build = Builder(0)
     x = build.input(["N", 3, 8, 8])
     model = build.model(build.op("Tanh", x))
-    assert int8_form(model, images(model), threads=1) is as_float
+    assert int8_form(model, images(model), 1, open_costs()) is as_float
 
 
 @pytest.mark.parametrize("int8", [True, False])
-def test_the_search_times_what_will_run(int8: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_search_weighs_what_will_run(int8: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     formed: list[int] = []
 
-    def form(model: ir.Model, data: Dataset, threads: int) -> Form:
+    def form(model: ir.Model, data: Dataset, threads: int, costs: Costs) -> Form:
         def made(other: ir.Model) -> ir.Model:
             formed.append(len(other.graph))
             return draft(other)
