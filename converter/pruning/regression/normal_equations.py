@@ -21,6 +21,9 @@ Floats = np.ndarray[Any, np.dtype[Any]]
 
 # Of a difference of two sums of as many equal terms, relative to their size.
 _ROUNDING = 1e-12
+# A column whose variance is less than this share of its mean square holds what rounding left: which
+# digits, the kernels of the CPU decide.
+_CONSTANT = 1e-10
 
 
 @dataclass
@@ -104,7 +107,11 @@ class NormalEquations:
         own, cross = self.covariance(centred=centred)
         size = own.shape[1]
         # Where X is constant its covariance is what rounding left of equal terms, and may be
-        # negative: the floor lies above that, so that such columns keep to ``prior``.
+        # negative: such columns explain nothing, and keep to ``prior``.
+        mean_square = np.diagonal(self.xx, axis1=1, axis2=2) / self.rows
+        varies = np.diagonal(own, axis1=1, axis2=2) > _CONSTANT * mean_square
+        own *= varies[:, :, None] & varies[:, None, :]
+        cross *= varies[:, :, None]
         moment = np.trace(self.xx, axis1=1, axis2=2) / (self.rows * size)
         floor = _ROUNDING * moment + np.finfo(np.float64).tiny
         ridge = np.maximum(damping * np.trace(own, axis1=1, axis2=2) / size, floor)
