@@ -147,9 +147,7 @@ def compress(
     run = replace(run, progress=callers_own(run.progress))
     costs = None
     if options.provider == "cpu":
-        costs = open_costs(
-            options.costs, threads=run.threads, trust=options.trust_costs, tell=run.tell
-        )
+        costs = open_costs(options.costs, threads=run.threads, trust=options.trust_costs)
     with atomic_folder(output, **place) as folder:
         run.tell("exporting")
         reference = folder / "fp32.onnx"
@@ -213,7 +211,12 @@ def compress(
             baseline=baseline,
             steps=reports,
             result=best.measured,
-            notes=(*doubted, *samples.notes, *origin.notes(samples)),
+            notes=(
+                *doubted,
+                *samples.notes,
+                *origin.notes(samples),
+                *(costs.notes if costs is not None else ()),
+            ),
             insight=None if isinstance(insight, Defect) else insight,
             defects=tuple(failed),
             costs=None if costs is None else costs.to_dict(),

@@ -126,7 +126,7 @@ def prune(
     search = budget
     if calibration is not None and evaluation is not None:
         search = without_labels(budget, model_outputs(reference), evaluation, calibration)
-    costs = open_costs(options.costs, threads=run.threads, trust=options.trust_costs, tell=run.tell)
+    costs = open_costs(options.costs, threads=run.threads, trust=options.trust_costs)
     how = PruneOptions(target, plan, run.threads, run.seed, costs)
     pruned = prune_model(reference, calibration, search, options=how, progress=run.tell)
     run.tell("judging the pruned model")
@@ -135,7 +135,9 @@ def prune(
     result, report = pruned.model, pruned.report
     if not report.kept:
         result, report = _judge_exact(reference, pruned, evaluation, how)
-    report = replace(report, exact=(*removed, *report.exact), notes=(*notes, *report.notes))
+    report = replace(
+        report, exact=(*removed, *report.exact), notes=(*notes, *costs.notes, *report.notes)
+    )
     if output is not None:
         save_model(result, output, force=options.force, inputs=inputs)
     return report

@@ -124,8 +124,8 @@ def quantize(
     refuse_nan_weights(source, str(model) if source is not model else "the model")
     simplified = optimize(source.clone())
     samples, resolved, _ = open_judged(simplified, data, evaluate_on, budget, run.seed)
-    notes = samples.notes
-    costs = open_costs(options.costs, threads=run.threads, trust=options.trust_costs, tell=run.tell)
+    costs = open_costs(options.costs, threads=run.threads, trust=options.trust_costs)
+    notes = (*samples.notes, *costs.notes)
     judge = _Judge(simplified, samples, resolved, run, costs)
     quantized, report = quantize_model(
         simplified,

@@ -39,7 +39,7 @@ def operator_costs(
 ) -> dict[str, Cost]:
     """Cost of every unit and weights-only operator of ``built``, by name, in shares of 1e6.
 
-    A cost of 1e6 is a whole run of the float model, on every one of ``feeds``.
+    A cost of 1e6 is all kernels of the float model, on every one of ``feeds``.
     """
     owners = {str(node.name): unit.name for unit in built.plan.units for node in unit.absorbed}
     owners |= {unit.name: unit.name for unit in built.plan.units}
@@ -50,7 +50,7 @@ def operator_costs(
         in_float, in_int8 = costs.predict_all([source, built.model], feed)
         for place, prediction in enumerate((in_float, in_int8)):
             for name, time in _by_owner(prediction, owners, kinds).items():
-                found[name][place] += time / in_float.microseconds
+                found[name][place] += time / in_float.of_kernels
     scale = 1e6 / len(feeds)
     return {name: Cost(one * scale, other * scale) for name, (one, other) in found.items()}
 
@@ -66,7 +66,7 @@ def boundary_costs(
     for feed in feeds:
         samples = max((len(array) for array in feed.values() if array.ndim), default=1)
         counts = {name: max(1, sizes.get(name, 0) * samples) for name in found}
-        whole = costs.predict(source, feed).microseconds
+        whole = costs.predict(source, feed).of_kernels
         prices = _conversions(sorted(set(counts.values())), costs)
         for name, count in counts.items():
             found[name] += prices[count] / whole

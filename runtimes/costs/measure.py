@@ -1,4 +1,4 @@
-"""Measuring kernels by themselves, interleaved, until the fastest launches agree.
+"""Measuring kernels by themselves, interleaved, until launches agree.
 
 Every kernel that is asked for gets a session of its own, beside a node that does nothing, and all
 sessions run in turns: a moment in which the machine is slow meets all of them, and what one leaves
@@ -6,11 +6,12 @@ in the caches, the others have replaced, as the layers of a model do. What a ker
 just before, as the layer before it does. From the time of a run goes that of a session with the
 node that does nothing alone.
 
-What disturbs a run only makes it slower: of a launch (new sessions, placed anew in memory) the
-faster half of the runs counts, of the launches the fastest, and it is believed when a second one
-confirms it. Two yardsticks run among the kernels: a product of matrices and a sum of vectors. While
-a machine is slower (its clock, its neighbours) they are slower, too, and all times of the launch
-are scaled back by that.
+Two yardsticks run among the kernels: a product of matrices and a sum of vectors. While a machine is
+slower (its clock, its neighbours) they are slower, too, and all times of the launch are scaled back
+by that. Of a launch (new sessions, placed anew in memory) the faster half of the runs counts. Of
+the launches it is the lower quartile: what disturbs a kernel makes it slower, what disturbs a
+yardstick makes kernels look faster, and on a busy machine the quartile came out the same more often
+than minimum and median did.
 
 The profiler of ONNX Runtime is not asked: it spends microseconds on every node, within what it
 counts as the node's time, which is as long as many kernels take.
@@ -31,10 +32,10 @@ from runtimes.costs.kernels import Executed, Kernel
 from runtimes.costs.table import CostTable, Reading
 from runtimes.engines.ort import NO_SPINNING, OrtRuntime
 
-# Two launches that are this near to each other, as a share or in microseconds, confirm a time.
-_CONFIRMED = 0.05
+# Launches agree where the median is this near to the lower quartile, as a share or in microseconds.
+_CONFIRMED = 0.04
 _CONFIRMED_MICROSECONDS = 0.4
-_FEWEST_LAUNCHES, _MOST_LAUNCHES = 3, 8
+_FEWEST_LAUNCHES, _MOST_LAUNCHES = 5, 11
 _WARM_UP = 3
 _FEWEST_ROUNDS, _MOST_ROUNDS, _QUICK_ROUNDS = 10, 40, 4
 # Copies of a short kernel run together: a run has to be long next to the clock.
@@ -60,8 +61,8 @@ def measure_yardsticks(table: CostTable) -> None:
     launches = _launches([], table)
     for name in yardsticks():
         table.yardsticks[name] = round(min(one[name] for one in launches), 3)
-    every = [one[_BESIDE] * _speed(one, table) for one in launches]
-    table.run_microseconds = round(min(every), 3)
+    beside, _ = _quartile(_by_name(launches, table)[_BESIDE])
+    table.run_microseconds = round(beside, 3)
 
 
 def measure_in_situ(executed: Sequence[Executed], table: CostTable) -> None:
@@ -114,7 +115,9 @@ def _launches(kernels: Sequence[Kernel], table: CostTable) -> list[Mapping[str, 
         }
     benches |= yardsticks()
     found: list[Mapping[str, float]] = []
-    while len(found) < _FEWEST_LAUNCHES or (len(found) < _MOST_LAUNCHES and not _confirmed(found)):
+    while len(found) < _FEWEST_LAUNCHES or (
+        len(found) < _MOST_LAUNCHES and not _confirmed(found, table)
+    ):
         found.append(_launch(benches, threads))
     return found
 
@@ -176,33 +179,45 @@ def _fast(durations: Array) -> float:
     return float(half.mean())
 
 
-def _confirmed(launches: Sequence[Mapping[str, float]]) -> bool:
-    """Whether of all that takes long a second launch was about as fast as the fastest.
+def _confirmed(launches: Sequence[Mapping[str, float]], table: CostTable) -> bool:
+    """Whether launches agree about all that takes long.
 
     What takes a five-hundredth of the time does not keep the others waiting.
     """
-    total = sum(min(one[name] for one in launches) for name in launches[0])
-    for name in launches[0]:
-        first, second = sorted(one[name] for one in launches)[:2]
-        near = max(_CONFIRMED * first, _CONFIRMED_MICROSECONDS)
-        if second - first > near and first > 0.002 * total:
-            return False
-    return True
+    found = {name: _quartile(times) for name, times in _by_name(launches, table).items()}
+    total = sum(time for time, _ in found.values())
+    return all(
+        apart <= max(_CONFIRMED * time, _CONFIRMED_MICROSECONDS) or time <= 0.002 * total
+        for time, apart in found.values()
+    )
 
 
 def _readings(
     launches: Sequence[Mapping[str, float]], table: CostTable
 ) -> Iterator[tuple[str, Reading]]:
-    scaled = []
-    for one in launches:
-        speed = _speed(one, table)
-        scaled.append({name: value * speed for name, value in one.items()})
-    for name in set(launches[0]) - {_BESIDE, *table.yardsticks}:
-        first, second = sorted(one[name] for one in scaled)[:2]
-        yield name, Reading.of(first, (second - first) / max(first, 0.5), len(launches))
+    for name, times in _by_name(launches, table).items():
+        if name != _BESIDE and name not in table.yardsticks:
+            time, apart = _quartile(times)
+            yield name, Reading.of(time, apart / max(time, 0.5), len(launches))
+
+
+def _by_name(
+    launches: Sequence[Mapping[str, float]], table: CostTable
+) -> Mapping[str, Sequence[float]]:
+    """What each took in every launch, scaled by how fast the machine was then."""
+    scaled = [(one, _speed(one, table)) for one in launches]
+    return {name: [one[name] * speed for one, speed in scaled] for name in launches[0]}
+
+
+def _quartile(times: Sequence[float]) -> tuple[float, float]:
+    """The lower quartile, and how far the median is above it."""
+    low, middle = np.quantile(times, [0.25, 0.5])
+    return float(low), float(middle - low)
 
 
 def _speed(launch: Mapping[str, float], table: CostTable) -> float:
-    """How much faster the machine was when the yardsticks of ``table`` were taken."""
+    """How much faster the machine was when the yardsticks of ``table`` were taken, if they were."""
+    if not table.yardsticks:
+        return 1.0
     ratios = [known / max(launch[name], 1e-3) for name, known in table.yardsticks.items()]
     return math.exp(sum(map(math.log, ratios)) / len(ratios))

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from runtimes.costs.predict import Prediction, predict
 from runtimes.costs.table import CostTable
 from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import ModelSource
-from runtimes.progress import silent
 
 CostsSource = str | os.PathLike[str] | CostTable | None
 """A cost table or its file; ``"none"`` measures anew and keeps nothing; None: the user's cache."""
@@ -43,12 +42,17 @@ class Costs:
         path: Where they are kept as they grow, if anywhere.
         here: The table of this machine, where ``table`` is of another one: what is missing is
             measured here and scaled by how fast both machines are.
+        notes: What the user should know of the table.
     """
 
     def __init__(
-        self, table: CostTable, path: Path | None = None, here: Costs | None = None
+        self,
+        table: CostTable,
+        path: Path | None = None,
+        here: Costs | None = None,
+        notes: tuple[str, ...] = (),
     ) -> None:
-        self.table, self._path, self._here = table, path, here
+        self.table, self._path, self._here, self.notes = table, path, here, notes
         self._used: set[str] = set()
 
     def predict(self, model: ModelSource, feed: Feed) -> Prediction:
@@ -139,7 +143,6 @@ def open_costs(
     *,
     threads: int = 1,
     trust: bool = False,
-    tell: Callable[[str], None] = silent,
 ) -> Costs:
     """The costs to decide by.
 
@@ -148,7 +151,6 @@ def open_costs(
             the user's cache.
         threads: Threads of a run.
         trust: Whether a table of another machine is used, which it takes to decide for that one.
-        tell: Called with what the user should know.
 
     Raises:
         DataError: The file cannot be read, is damaged, or is no cost table.
@@ -162,13 +164,15 @@ def open_costs(
     given = source if isinstance(source, CostTable) else CostTable.read(source)
     if given.machine == machine:
         return Costs(given)
+    here = open_costs(None, threads=threads)
     if trust:
-        return Costs(given, None, open_costs(None, threads=threads))
-    tell(
-        f"note: the cost table is of another machine ({given.machine}; this is {machine}), so this "
-        "one is measured anew; say that you trust it to decide for the other machine"
+        note = f"the costs are those of {given.machine}; what its table lacks was estimated here"
+        return Costs(given, None, here, (note,))
+    note = (
+        f"the cost table is of another machine ({given.machine}; this is {machine}), so this one "
+        "was measured; --trust-costs lets it decide for the other machine"
     )
-    return open_costs(None, threads=threads)
+    return Costs(here.table, cache_file(machine), notes=(note,))
 
 
 def cache_file(machine: Machine) -> Path:

@@ -26,6 +26,11 @@ class Prediction:
     kernels: tuple[tuple[Executed, float], ...]
     spreads: Mapping[str, float]
 
+    @property
+    def of_kernels(self) -> float:
+        """Microseconds of the kernels alone."""
+        return sum(time for _, time in self.kernels)
+
     def doubt_next_to(self, other: Prediction) -> float:
         """One standard deviation of the ratio of both, as a share.
 

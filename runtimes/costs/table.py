@@ -30,8 +30,8 @@ _LONGEST_MICROSECONDS = 1e10
 class Reading:
     """How long a kernel takes, ``microseconds`` a run.
 
-    ``spread``: how far the two fastest launches are apart, as a share. ``launches``: how many
-    there were.
+    ``spread``: how far the median of the launches is above their lower quartile, as a share.
+    ``launches``: how many there were.
     """
 
     microseconds: float

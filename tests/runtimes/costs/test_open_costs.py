@@ -116,11 +116,10 @@ def foreign(costs: Costs, slower: float) -> CostTable:
 def test_a_table_of_another_machine_is_said_and_measured_anew(network: ir.Model) -> None:
     here = open_costs()
     own = here.predict(network, FEED).microseconds
-    said: list[str] = []
-    costs = open_costs(foreign(here, 10.0), tell=said.append)
+    costs = open_costs(foreign(here, 10.0))
     assert costs.predict(network, FEED).microseconds == own
-    assert len(said) == 1
-    assert "another CPU" in said[0]
+    assert len(costs.notes) == 1
+    assert "another CPU" in costs.notes[0]
 
 
 def test_a_trusted_table_decides_for_its_machine(network: ir.Model) -> None:
