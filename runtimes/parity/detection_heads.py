@@ -72,8 +72,7 @@ class HeadsAccumulator:
     def update(self, expected: Mapping[str, Array], found: Mapping[str, Array]) -> None:
         """Add a batch: outputs of the same names, shapes and dtypes."""
         if self._found is None:
-            heads = find_heads(expected)
-            self._found = [(one, DetectionAccumulator(one.layout)) for one in heads]
+            self._found = [(one, DetectionAccumulator(one.layout)) for one in find_heads(expected)]
         for heads, accumulator in self._found:
             accumulator.update(heads.join(expected), heads.join(found))
 
