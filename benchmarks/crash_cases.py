@@ -107,11 +107,23 @@ def _cases() -> tuple[Case, ...]:
             "out.onnx",
         ),
         Case("dedupe", ("dedupe", "m.onnx", "-o", "out.onnx"), "out.onnx"),
+        Case(
+            "dedupe near",
+            ("dedupe", "m.onnx", "-o", "out.onnx", "--near", "0.1", *data),
+            "out.onnx",
+        ),
         Case("dedupe store", ("dedupe", "m.onnx", "n.onnx", "-o", "out"), "out", "store"),
         Case("dedupe add", ("dedupe", "store", "--add", "m.onnx"), "store", "store"),
         Case("dedupe extract", ("dedupe", "store", "--extract", "n", "-o", "out.onnx"), "out.onnx"),
         Case("compress", ("compress", "m.onnx", "-o", "out", *data, *quick), "out", "folder"),
         Case("compress all", ("compress", "m.onnx", "-o", "out", *data), "out", "folder"),
+        Case(
+            "compress keras",
+            ("compress", "m.keras", "-o", "out", *data, *quick),
+            "out",
+            "folder",
+            keras=True,
+        ),
         Case("check", ("check", "m.onnx", "m.onnx", *data, "--json")),
         Case("profile", ("profile", "m.onnx", "--json")),
     )

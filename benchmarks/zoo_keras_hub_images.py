@@ -270,7 +270,7 @@ BACKBONES: dict[str, Part] = {
     ),
     "Xception": hub(
         "XceptionBackbone",
-        stackwise_conv_filters=[[8, 16], [16, 16], [24, 24]],
+        stackwise_conv_filters=[[8, 16], [24, 24], [32, 32]],
         stackwise_pooling=[False, True, False],
     ),
 }
@@ -322,7 +322,7 @@ def models() -> dict[str, tuple[Part, dict[str, Any]]]:
     )
     for name in classifiers.split():
         task = f"{name}ImageClassifier"
-        found[task] = (hub(task, backbone=BACKBONES[name], num_classes=3), {})
+        found[task] = (hub(task, backbone=BACKBONES[name], preprocessor=None, num_classes=3), {})
     v5 = hub("MobileNetV5ImageClassifier", backbone=mobilenet_v5(), num_classes=3)
     segmenters = {"DeepLabV3": {"num_classes": 2}, "SegFormer": {"num_classes": 2}, "BASNet": {}}
     for name, arguments in segmenters.items():

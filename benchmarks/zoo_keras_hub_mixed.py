@@ -127,6 +127,15 @@ def _gemma_vision(version: int) -> Part:
     )
 
 
+def heard(encoder: Any) -> Any:
+    """An encoder of sound as a model that knows its inputs."""
+    import keras
+
+    mel = keras.Input((None, 8), name="audio_mel")
+    mask = keras.Input((None,), dtype="int32", name="audio_mel_mask")
+    return keras.Model([mel, mask], encoder(mel, mask))
+
+
 def _gemmas() -> dict[str, Part]:
     three = hub("Gemma3Backbone", **TEXTS["Gemma3"] | {"vision_encoder": _gemma_vision(3)})
     four = hub("Gemma4Backbone", **TEXTS["Gemma4"] | {"vision_encoder": _gemma_vision(4)})
@@ -143,7 +152,7 @@ def _gemmas() -> dict[str, Part]:
         "Gemma3Backbone with images": three,
         "Gemma3CausalLM with images": hub("Gemma3CausalLM", backbone=three, preprocessor=None),
         "Gemma4VisionEncoder": _gemma_vision(4),
-        "Gemma4AudioEncoder": audio,
+        "Gemma4AudioEncoder": Part(__name__, "heard", {"encoder": audio}),
         "Gemma4Backbone with images": four,
         "Gemma4CausalLM with images": hub("Gemma4CausalLM", backbone=four, preprocessor=None),
     }
@@ -351,13 +360,27 @@ def _others() -> dict[str, Part]:
     }
 
 
-BOXES: dict[str, Any] = {"draws": {"boxes": lambda random, shape: np.ones(shape)}}
-"""Boxes of SAM 3 are parts of the image."""
+def _boxes(random: np.random.Generator, shape: tuple[int, ...]) -> Any:
+    """Boxes of SAM 3: the row of the image, then a centre and a size as parts of it."""
+    boxes = random.uniform(0.2, 0.6, shape)
+    boxes[..., 0] = np.arange(shape[0])[:, None]
+    return boxes
+
+
+BOXES: dict[str, Any] = {
+    "draws": {"boxes": _boxes, "box_labels": lambda random, shape: np.ones(shape)}
+}
+
+WHOLE_TEXT: dict[str, Any] = {"lengths": (LONGEST, LONGEST)}
+"""SigLIP adds all of its positions to a text."""
 
 PROMPTS: dict[str, Any] = {"lengths": (1, 2), "shapes": {"masks": (1, 16, 16, 1)}}
 """One mask as SAM wants it, four times the size of the embedding."""
 
 SPECIAL: dict[str, dict[str, Any]] = {
+    "Gemma4AudioEncoder": {"lengths": (32, 45)},
+    "SigLIPTextEncoder": WHOLE_TEXT,
+    "SigLIPBackbone": WHOLE_TEXT,
     "SAMBackbone": PROMPTS,
     "SAMImageSegmenter": PROMPTS,
     "SAM3PromptableConceptBackbone": BOXES,

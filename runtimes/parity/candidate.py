@@ -11,8 +11,9 @@ from runtimes.engines.batching import run_padded
 from runtimes.engines.runtime import Runtime
 from runtimes.metrics.confidence import samples_needed
 from runtimes.metrics.metric import Metric, drop, drop_uncertainty
+from runtimes.parity.detection_heads import HeadsAccumulator
 from runtimes.parity.match_tensors import pair_specs
-from runtimes.parity.output_error import ParityAccumulator
+from runtimes.parity.output_error import OutputParity, ParityAccumulator
 from runtimes.parity.verdict import MetricParity
 
 
@@ -23,6 +24,7 @@ class Candidate:
         self.provider = provider
         self.runtime = runtime
         self.parity: dict[str, ParityAccumulator] = {}
+        self._heads = HeadsAccumulator()
         self.metrics: Sequence[Metric] = ()
         self._inputs: Mapping[str, str] = {}
         self._outputs: Mapping[str, str] = {}
@@ -48,6 +50,7 @@ class Candidate:
 
     def start(self, outputs: Sequence[str], rtol: float | None, atol: float | None) -> None:
         """Begin to compare the reference's ``outputs``."""
+        self._heads = HeadsAccumulator()
         self.parity = {
             name: ParityAccumulator(name, self.provider, rtol=rtol, atol=atol) for name in outputs
         }
@@ -63,9 +66,15 @@ class Candidate:
         }
         # A metric of outputs that cannot be compared means nothing; the verdict names them.
         comparable = not any(one.problem for one in self.parity.values())
+        if comparable:
+            self._heads.update(expected, found)
         for metric in self.metrics if comparable else ():
             metric.update(found, batch.labels, batch.indices)
         return errors
+
+    def results(self) -> tuple[OutputParity, ...]:
+        """What has been found about each output."""
+        return self._heads.judged(one.result() for one in self.parity.values())
 
 
 def compare_metrics(

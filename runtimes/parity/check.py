@@ -243,11 +243,7 @@ def _compare(  # noqa: PLR0917
         run.tell("comparing", count, samples.num_samples)
     masks = {name: one.mask for other in others for name, one in other.parity.items()}
     noise = measure_noise(first, probe.samples(), masks=masks) if probe else None
-    outputs = tuple(
-        _with_noise(accumulator.result(), noise)
-        for other in others
-        for accumulator in other.parity.values()
-    )
+    outputs = tuple(_with_noise(output, noise) for other in others for output in other.results())
     metrics = compare_metrics(metrics_of_reference, others, rules.max_drop, count, run.seed)
     passed, reason = judge(outputs, metrics, rules, quantized=quantized)
     masked = dict.fromkeys(_note_of_mask(one) for one in outputs if one.mask)

@@ -24,11 +24,16 @@ _STILL = 0.5
 _MOST = 100
 # Coordinates beyond that are pixels; scores never are.
 _LEAST_PIXELS = 1.5
+# So many of the boxes have to look like some, and so far beyond the image's edge are those that are
+# parts of it (of two corners), or parts of the box (of a size).
+_MOST_GOOD = 0.95
+_MARGIN = 0.1
+_ENOUGH = 8
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Which columns of an output [samples, …, …] are boxes and scores; ``axis`` is theirs, 1 or 2.
+    """Which columns of values [samples, …, …] are boxes and scores; ``axis`` is theirs, 1 or 2.
 
     The first four columns are the box. ``labelled``: after one score stands the number of the class
     (what is left after non-maximum suppression); else every further column is a class's score.
@@ -41,10 +46,13 @@ class Layout:
 
 
 class DetectionAccumulator:
-    """Tells from the first values whether an output holds detections, and compares these."""
+    """Tells from the first values whether they hold detections, and compares these.
 
-    def __init__(self) -> None:
-        self._layout: Layout | None = None
+    ``layout``: where it is known already.
+    """
+
+    def __init__(self, layout: Layout | None = None) -> None:
+        self._layout = layout
         self._confident: float | None = None  # None until there are values
         self._counts = np.zeros(4, np.int64)  # sure and found, of the reference and the candidate
         self._signal, self._noise = np.zeros(2), np.zeros(2)  # of boxes and of scores
@@ -52,7 +60,7 @@ class DetectionAccumulator:
     def update(self, expected: Array, found: Array) -> None:
         """Add float64 arrays of one shape."""
         if self._confident is None:
-            self._layout = find_layout(expected)
+            self._layout = self._layout or find_layout(expected)
             self._confident = _CONFIDENT
             if self._layout is not None:
                 highest = float(_rows(expected, self._layout)[..., 4:5].max())
@@ -80,10 +88,17 @@ class DetectionAccumulator:
     @property
     def decibels(self) -> float:
         """Signal-to-noise ratio of the confident boxes and of their scores, the lower one."""
-        held = (self._noise > 0) & (self._signal > 0)
-        if not held.any():
-            return math.inf
-        return float((10 * np.log10(self._signal[held] / self._noise[held])).min())
+        return min(self.decibels_of_boxes, self.decibels_of_scores)
+
+    @property
+    def decibels_of_boxes(self) -> float:
+        """Signal-to-noise ratio of the confident boxes."""
+        return _decibels(self._signal[0], self._noise[0])
+
+    @property
+    def decibels_of_scores(self) -> float:
+        """Signal-to-noise ratio of the scores of the confident detections."""
+        return _decibels(self._signal[1], self._noise[1])
 
     def _compare(self, reference: Array, candidate: Array, layout: Layout) -> None:
         sure = _sure(reference, layout, self._confident or 0.0)
@@ -118,13 +133,33 @@ def find_layout(values: Array) -> Layout | None:
         if values.shape[axis] >= 5 and _fits(values, layout):
             rows = _rows(values, layout)
             boxes = rows[rows[..., 4:].max(axis=-1) > 0][:, :4]
-            if not len(boxes) or (np.abs(boxes) > _LEAST_PIXELS).mean() < 0.5:
-                continue
-            ordered = (boxes[:, 2:] >= boxes[:, :2]).all(axis=1).mean()
-            sized = (boxes[:, 2:] > 0).all(axis=1).mean()
-            if max(ordered, sized) >= 0.95:
-                return Layout(axis, labelled, corners=bool(ordered >= 0.95))
+            # Rows of scores alone are bounded as well: a few may look like boxes by chance.
+            corners = None if len(boxes) < (1 if labelled else _ENOUGH) else have_corners(boxes)
+            if corners is not None:
+                return Layout(axis, labelled, corners)
     return None
+
+
+def have_corners(boxes: Array) -> bool | None:
+    """Whether boxes [boxes, 4] are two corners, else a centre and a size; None for no boxes.
+
+    Those in pixels are known by their magnitudes. Parts of the image have to be inside it, which
+    rows of anything else between zero and one are not.
+    """
+    if not len(boxes):
+        return None
+    first, second = boxes[:, :2], boxes[:, 2:]
+    ordered, sized = second >= first, second > 0
+    if (np.abs(boxes) > _LEAST_PIXELS).mean() < 0.5:
+        outside = _MARGIN * second
+        ordered &= (second > first) & (first > -_MARGIN) & (second < 1 + _MARGIN)
+        sized &= (first - second / 2 > -outside) & (first + second / 2 < 1 + outside)
+    shares = [float(good.all(axis=1).mean()) for good in (ordered, sized)]
+    return shares[0] >= _MOST_GOOD if max(shares) >= _MOST_GOOD else None
+
+
+def _decibels(signal: float, noise: float) -> float:
+    return 10 * math.log10(signal / noise) if signal > 0 and noise > 0 else math.inf
 
 
 def _fits(values: Array, layout: Layout) -> bool:

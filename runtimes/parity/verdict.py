@@ -260,7 +260,8 @@ def _judge_float(output: OutputParity, outputs: Sequence[OutputParity]) -> tuple
 def _judge_exact(output: OutputParity, outputs: Sequence[OutputParity]) -> tuple[bool, str]:
     agreement = math.nan if output.agreement is None else output.agreement
     passed = agreement == 1
-    return passed, f"{_place(output, outputs)}: {agreement:.2%} of the values are equal"
+    what = "detections are found again" if output.kind == "detections" else "values are equal"
+    return passed, f"{_place(output, outputs)}: {agreement:.2%} of the {what}"
 
 
 def _all(judged: object) -> tuple[bool, str]:

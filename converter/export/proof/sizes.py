@@ -8,6 +8,7 @@ which strides and pooling have to handle in practice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -32,6 +33,7 @@ _LENGTHS = (
     (24, 40, 72, 264, 10, 5, 1032, 4104, 3),
     (19, 48, 37, 75, 267, 12, 7, 3, 1019, 4099, 1),
 )
+_MOST_ELEMENTS = 1 << 24  # of an input, where a sample of fewer can be drawn
 _MOST = {True: 1024, False: 16384}  # limit for sizes that windows require
 
 
@@ -46,12 +48,25 @@ class Attempt:
 
 def attempts(
     model: Any, signature: KerasSignature, batch: int, size_round: int
-) -> Iterator[Attempt]:
+) -> Sequence[Attempt]:
     """What to try in one round, the most informative first; one attempt if nothing is dynamic.
 
     If all sizes of the second round are refused, those of the first round follow: a model that
-    accepts only one size is proven at that size.
+    accepts only one size is proven at that size. Three free dimensions and more of an input soon
+    exhaust the memory, so what is too large is left out.
     """
+    found = list(_attempts(model, signature, batch, size_round))
+    return [one for one in found if _elements(one) <= _MOST_ELEMENTS] or [min(found, key=_elements)]
+
+
+def _elements(attempt: Attempt) -> int:
+    """Of the largest input."""
+    return max(map(math.prod, attempt.shapes), default=0)
+
+
+def _attempts(
+    model: Any, signature: KerasSignature, batch: int, size_round: int
+) -> Iterator[Attempt]:
     window = needed_size(model)
     sizes = zip(_sizes(True, window, size_round), _sizes(False, window, size_round), strict=True)
     sharings: tuple[Sharing, ...] = ("none", "axes", "all")

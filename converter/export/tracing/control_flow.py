@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from converter.export.tracing.growing_lists import growing_lists
+
 
 @contextmanager
 def graph_control_flow() -> Iterator[None]:
@@ -32,7 +34,8 @@ def graph_control_flow() -> Iterator[None]:
 
     keras.layers.Layer.__call__ = call
     try:
-        yield
+        with growing_lists():
+            yield
     finally:
         keras.layers.Layer.__call__ = original
 

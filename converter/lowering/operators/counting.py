@@ -54,6 +54,28 @@ def bincount(build: Builder, node: Any) -> Sequence[str]:
     return [build.squeeze(counts, 0) if len(shape) == 1 else counts]
 
 
+def histogram_fixed_width(build: Builder, node: Any) -> Sequence[str]:
+    """HistogramFixedWidth: how many values are in each of the equal parts of a range.
+
+    Values below it count in the first part, those above it in the last one.
+    """
+    values, limits, bins = node.input
+    if build.opset < 16:
+        raise UnsupportedLowering(node, "adding to one place several times needs opset 16")
+    low, high = (build.op("Gather", limits, build.constant(end), axis=0) for end in (0, 1))
+    count = build.op("Cast", bins, to=_INT64)
+    parts = build.op("Cast", count, to=_DOUBLE)
+    width = build.op("Div", build.op("Cast", build.op("Sub", high, low), to=_DOUBLE), parts)
+    above = build.op("Sub", build.op("Max", build.reshape(values, [1, -1]), low), low)
+    place = build.op("Div", build.op("Cast", above, to=_DOUBLE), width)
+    last = build.op("Sub", parts, build.constant(1, np.float64))
+    place = build.op("Cast", build.op("Min", place, last), to=_INT64)
+    dtype = build.dtype(node.output[0])
+    one = build.constant([1], ir.DataType(dtype).numpy())
+    added = build.op("Expand", one, build.op("Shape", place))
+    return [build.squeeze(_scattered(build, place, count, added, dtype=dtype, binary=False), 0)]
+
+
 def _scattered(
     build: Builder, values: str, count: str, added: str, *, dtype: int, binary: bool
 ) -> str:

@@ -1,8 +1,12 @@
-"""Diagonals: putting one into matrices, and tensors that have nothing beside theirs."""
+"""Diagonals: putting one into matrices, taking them out, and tensors with nothing beside theirs.
+
+A band is the diagonals between two offsets, the highest first, [..., diagonals, length]; shorter
+ones are padded, on the side that ``align`` says.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from converter.lowering.builder import Builder
@@ -10,47 +14,134 @@ from converter.lowering.operators.base import UnsupportedLowering
 
 
 def set_diagonal(build: Builder, node: Any) -> Sequence[str]:
-    """MatrixSetDiag, V2 and V3, of one diagonal."""
+    """MatrixSetDiag, V2 and V3, of one diagonal or of a band."""
     matrix, diagonal, *offsets = node.input
-    rows, columns = (
-        build.op("Gather", build.op("Shape", matrix), build.constant(axis), axis=0)
-        for axis in (-2, -1)
-    )
-    offset = _offset(node, 2) if offsets else 0
-    return [_with_diagonal(build, diagonal, offset, (rows, columns), matrix)]
+    sizes = _matrix_sizes(build, matrix)
+    low, high = _offsets(node, 2) if offsets else (0, 0)
+    return [_with_band(build, node, diagonal, (low, high), sizes, matrix)]
 
 
 def matrix_diagonal(build: Builder, node: Any) -> Sequence[str]:
-    """MatrixDiag, V2 and V3: a vector as one diagonal of a matrix, square unless it is said."""
+    """MatrixDiag, V2 and V3: diagonals as those of a matrix, square unless it is said."""
     diagonal, *rest = node.input
     if not rest:
         count = _count(build, diagonal)
         return [_with_diagonal(build, diagonal, 0, (count, count), build.scalar(0, like=diagonal))]
-    offset, *sizes = _offset(node, 1), _number(node, 2), _number(node, 3)
+    (low, high), *sizes = _offsets(node, 1), _number(node, 2), _number(node, 3)
     given = any(size >= 0 for size in sizes)
-    # The smallest matrix that has the diagonal: rows above it or columns before it.
-    beside = (max(-offset, 0), max(offset, 0)) if given else (abs(offset),) * 2
+    # The smallest matrix that has the longest diagonal: rows above it or columns before it.
+    beside = (max(-high, 0), max(low, 0)) if given else (max(-high, low, 0),) * 2
     count = _count(build, diagonal)
     rows, columns = (
         build.constant(size) if size >= 0 else build.op("Add", count, build.constant(more))
         for size, more in zip(sizes, beside, strict=True)
     )
-    return [_with_diagonal(build, diagonal, offset, (rows, columns), rest[3])]
+    return [_with_band(build, node, diagonal, (low, high), (rows, columns), rest[3])]
 
 
-def _with_diagonal(
-    build: Builder, diagonal: str, offset: int, sizes: tuple[str, str], others: str
+def diagonal_part(build: Builder, node: Any) -> Any:
+    """MatrixDiagPart, V2 and V3, of a band; a single diagonal is tf2onnx's."""
+    matrix, _, padding = node.input
+    low, high = _offsets(node, 1)
+    if low == high:
+        return NotImplemented
+    rows, columns = _matrix_sizes(build, matrix)
+    lengths = {k: _length(build, k, (rows, columns)) for k in range(low, high + 1)}
+    longest = _largest(build, lengths.values())
+    place = build.op("Range", build.constant(0), longest, build.constant(1))
+    flat = build.op(
+        "Reshape",
+        matrix,
+        build.op("Concat", build.sizes(matrix, 0, -2), build.constant([-1]), axis=0),
+    )
+    found = []
+    for k in range(high, low - 1, -1):
+        along = place
+        if _ends_right(node, k):
+            along = build.op("Sub", place, build.op("Sub", longest, lengths[k]))
+        inside = build.op(
+            "And",
+            build.op("GreaterOrEqual", along, build.constant(0)),
+            build.op("Less", along, lengths[k]),
+        )
+        row = build.op("Add", along, build.constant(max(-k, 0)))
+        column = build.op("Add", along, build.constant(max(k, 0)))
+        index = build.op("Add", build.op("Mul", row, columns), column)
+        index = build.op("Where", inside, index, build.constant(0))
+        values = build.op("Gather", flat, index, axis=-1)
+        found.append(build.unsqueeze(build.op("Where", inside, values, padding), -2))
+    return [build.op("Concat", *found, axis=-2)]
+
+
+def _with_band(  # noqa: PLR0917
+    build: Builder,
+    node: Any,
+    diagonals: str,
+    offsets: tuple[int, int],
+    sizes: tuple[str, str],
+    others: str,
 ) -> str:
+    low, high = offsets
+    if low == high:
+        return _with_diagonal(build, diagonals, low, sizes, others)
+    longest = _count(build, diagonals)
+    for number, offset in enumerate(range(high, low - 1, -1)):
+        diagonal = build.op("Gather", diagonals, build.constant(number), axis=-2)
+        skipped = ""
+        if _ends_right(node, offset):
+            skipped = build.op("Sub", longest, _length(build, offset, sizes))
+        others = _with_diagonal(build, diagonal, offset, sizes, others, skipped)
+    return others
+
+
+def _with_diagonal(  # noqa: PLR0917
+    build: Builder,
+    diagonal: str,
+    offset: int,
+    sizes: tuple[str, str],
+    others: str,
+    skipped: str = "",
+) -> str:
+    """A matrix of ``others`` with a diagonal, of which the first ``skipped`` values are padding."""
     row, column = (build.op("Range", build.constant(0), size, build.constant(1)) for size in sizes)
     on_it = build.op(
         "Equal", build.op("Sub", column, build.unsqueeze(row, 1)), build.constant(offset)
     )
     # A diagonal above the main one is counted by rows, one below by columns.
     last = build.op("Sub", _count(build, diagonal), build.constant(1))
-    place = build.op("Min", row if offset >= 0 else column, last)
+    place = row if offset >= 0 else column
+    place = build.op("Min", build.op("Add", place, skipped) if skipped else place, last)
     values = build.op("Gather", diagonal, place, axis=-1)
     values = build.unsqueeze(values, -1 if offset >= 0 else -2)
     return build.op("Where", on_it, values, others)
+
+
+def _ends_right(node: Any, offset: int) -> bool:
+    """Whether a padded diagonal has its padding first."""
+    usual = b"RIGHT_LEFT" if node.type.endswith("V3") else b"LEFT_LEFT"
+    align = node.get_attr_value("align", usual)
+    above, below = (align.decode() if isinstance(align, bytes) else str(align)).split("_")
+    return (above if offset >= 0 else below) == "RIGHT"
+
+
+def _length(build: Builder, offset: int, sizes: tuple[str, str]) -> str:
+    """How long a diagonal of a matrix is."""
+    rows, columns = sizes
+    if offset > 0:
+        columns = build.op("Sub", columns, build.constant(offset))
+    elif offset < 0:
+        rows = build.op("Sub", rows, build.constant(-offset))
+    return build.op("Min", rows, columns)
+
+
+def _largest(build: Builder, numbers: Iterable[str]) -> str:
+    return build.op("Max", *numbers)
+
+
+def _matrix_sizes(build: Builder, matrix: str) -> tuple[str, str]:
+    shape = build.op("Shape", matrix)
+    rows, columns = (build.op("Gather", shape, build.constant(axis), axis=0) for axis in (-2, -1))
+    return rows, columns
 
 
 def tensor_diagonal(build: Builder, node: Any) -> Sequence[str]:
@@ -85,12 +176,12 @@ def _count(build: Builder, vector: str) -> str:
     return build.op("Gather", build.op("Shape", vector), build.constant(-1), axis=0)
 
 
-def _offset(node: Any, index: int) -> int:
+def _offsets(node: Any, index: int) -> tuple[int, int]:
     source = node.inputs[index]
     values = source.get_tensor_value(as_list=False).reshape(-1) if source.is_const() else []
-    if not len(values) or values[0] != values[-1]:
-        raise UnsupportedLowering(node, "one diagonal of a constant number is written, no band")
-    return int(values[0])
+    if not len(values):
+        raise UnsupportedLowering(node, "which diagonals it means is only known at run time")
+    return int(values[0]), int(values[-1])
 
 
 def _number(node: Any, index: int) -> int:

@@ -100,6 +100,17 @@ def right_shift(build: Builder, node: Any) -> Sequence[str]:
     return [build.op("Cast", shifted, to=dtype)]
 
 
+def population_count(build: Builder, node: Any) -> Sequence[str]:
+    """PopulationCount: how many bits of a whole number are one."""
+    (x,) = node.input
+    width = 8 * np.dtype(build.numpy_type(x)).itemsize
+    wide = build.unsqueeze(build.op("Cast", x, to=_UINT64), -1)
+    bits = _shifted(build, wide, build.constant(np.arange(width)), "RIGHT")
+    lowest = build.op("Mod", bits, build.constant(2, np.uint64))
+    count = build.reduce("ReduceSum", build.op("Cast", lowest, to=_INT64), [-1])
+    return [build.op("Cast", count, to=build.dtype(node.output[0]))]
+
+
 def _shifted(build: Builder, bits: str, by: str, direction: str) -> str:
     return build.op("BitShift", bits, build.op("Cast", by, to=_UINT64), direction=direction)
 

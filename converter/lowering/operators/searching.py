@@ -46,6 +46,19 @@ def in_top_k(build: Builder, node: Any) -> Sequence[str]:
     return [build.op("And", few, known)]
 
 
+def list_difference(build: Builder, node: Any) -> Sequence[str]:
+    """ListDiff: the values of one list that another lacks, and their places."""
+    values, others = node.input
+    equal = build.op("Equal", build.unsqueeze(values, 1), build.unsqueeze(others, 0))
+    hits = build.reduce("ReduceSum", build.op("Cast", equal, to=_INT64), [1])
+    kept = build.op("Equal", hits, _zero(build))
+    places = build.squeeze(build.op("NonZero", kept), 0)
+    return [
+        build.op("Compress", values, kept, axis=0),
+        build.op("Cast", places, to=build.dtype(node.output[1])),
+    ]
+
+
 def _counted(build: Builder, node: Any, comparison: str) -> str:
     numbers, values = node.input
     below = build.op(comparison, build.unsqueeze(numbers, 1), build.unsqueeze(values, 2))

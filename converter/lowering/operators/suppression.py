@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from converter.lowering.builder import Builder
-from converter.lowering.operators.base import OperatorLowering, UnsupportedLowering
+from converter.lowering.operators.base import OperatorLowering
+from converter.lowering.operators.soft_suppression import soft_suppressed
 
 _FLOAT, _INT32, _INT64 = 1, 6, 7
 _LOWEST = float(np.finfo(np.float32).min)
@@ -20,7 +21,8 @@ _LOWEST = float(np.finfo(np.float32).min)
 
 def suppressed(build: Builder, node: Any) -> Sequence[str]:
     """NonMaxSuppression V2 to V5 of boxes (boxes, 4): indices, and scores and their number."""
-    _refuse_soft(node)
+    if _is_soft(node):
+        return soft_suppressed(build, node)
     boxes, scores, limit, *thresholds = node.input[:5]
     limit = build.reshape(build.op("Cast", limit, to=_INT64), [1])
     wide = _float(build, scores)
@@ -96,14 +98,12 @@ def combined(build: Builder, node: Any) -> Sequence[str]:
     ]
 
 
-def _refuse_soft(node: Any) -> None:
+def _is_soft(node: Any) -> bool:
+    """Whether boxes that overlap lose some of their score, instead of being dropped."""
     if len(node.input) <= 5:
-        return
+        return False
     sigma = node.inputs[5]
-    if not sigma.is_const() or sigma.get_tensor_value(as_list=False).any():
-        raise UnsupportedLowering(
-            node, "ONNX's suppression drops boxes and cannot lower their scores (soft_nms_sigma)"
-        )
+    return not sigma.is_const() or bool(sigma.get_tensor_value(as_list=False).any())
 
 
 def _padded(build: Builder, vector: str, missing: str) -> str:

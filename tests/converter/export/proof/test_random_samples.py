@@ -55,6 +55,17 @@ def test_a_free_number_of_images_is_a_length(
     assert feed_of(model)["x"].shape == (3, *tried)
 
 
+def test_samples_of_many_free_dimensions_stay_small(keras: Any) -> None:
+    inputs = keras.Input((None, None, None, 48), name="x")
+    model = keras.Model(inputs, keras.layers.Rescaling(2.0)(inputs))
+    sizes = [sample.feed["x"].size for sample in sample_feeds(model, keras_signature(model), 2)]
+    assert len(sizes) > 1
+    assert max(sizes) <= 2**24
+    inputs = keras.Input((None, 1000, 1000, 5), name="x")
+    model = keras.Model(inputs, keras.layers.Rescaling(2.0)(inputs))
+    assert feed_of(model, batch=1)["x"].shape == (1, 2, 1000, 1000, 5)
+
+
 def test_the_smallest_of_two_that_read_one_input(keras: Any) -> None:
     ids = keras.Input((8,), dtype="int32")
     embedded = [keras.layers.Embedding(size, 4)(ids) for size in (50, 20)]

@@ -55,3 +55,23 @@ def test_a_known_number_of_bins_leaves_no_arithmetic(keras: Any, parity: Any) ->
     layer = keras.layers.CategoryEncoding(num_tokens=6, output_mode="count")
     operators = parity(keras.Model(tensor, layer(tensor)), [[np.array([[0, 5, 5, 1]], np.int32)]])
     assert operators["ReduceMax"] == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_equal_parts_of_a_range(keras: Any, parity: Any, dtype: str) -> None:
+    import tensorflow as tf
+
+    class Counted(keras.layers.Layer):  # type: ignore[misc]
+        def call(self, x: Any) -> Any:
+            x = tf.cast(x, dtype)
+            limits = tf.stack([x[0, 0], x[0, 1]])
+            return [
+                tf.histogram_fixed_width(x, limits, nbins=7),
+                tf.histogram_fixed_width(x, limits, nbins=tf.shape(x)[1], dtype=tf.int64),
+            ]
+
+    tensor = keras.Input((None,))
+    values = np.random.default_rng(0).normal(size=(3, 40)) * 4
+    values[0, :2] = -5, 6
+    whole = np.round(values).astype(np.float32)
+    parity(keras.Model(tensor, Counted()(tensor)), [[whole], [whole[:1, :5]]])

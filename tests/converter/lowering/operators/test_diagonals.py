@@ -54,3 +54,22 @@ def test_tensors(keras: Any, parity: Any) -> None:
         return [spread, tf.linalg.tensor_diag_part(spread + 1)]
 
     parity(applied(keras, call, 3), [[np.array([[1, np.float32(2.5), -3]], np.float32)]])
+
+
+@pytest.mark.parametrize("align", ["RIGHT_LEFT", "LEFT_RIGHT", "LEFT_LEFT", "RIGHT_RIGHT"])
+@pytest.mark.parametrize("band", [(-1, 1), (0, 2), (-2, -1), (1, 2)])
+def test_bands(keras: Any, parity: Any, band: tuple[int, int], align: str) -> None:
+    import tensorflow as tf
+
+    def call(x: Any) -> Any:
+        found = tf.linalg.diag_part(x, k=band, padding_value=9.0, align=align)
+        return [
+            found,
+            tf.linalg.diag(found, k=band, align=align, padding_value=5.0),
+        ]
+
+    values = np.random.default_rng(0).normal(size=(2, 4, 5)).astype(np.float32)
+    for shape in ((4, 5), (None, 5)):
+        parity(applied(keras, call, *shape), [[values]])
+    parity(applied(keras, call, 4, 4), [[values[:, :, :4]]])
+    parity(applied(keras, call, 5, 4), [[values.transpose(0, 2, 1)]])

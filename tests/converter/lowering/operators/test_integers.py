@@ -118,3 +118,17 @@ def test_an_inverted_permutation(keras: Any, parity: Any) -> None:
         return tf.math.invert_permutation(tf.argsort(x[0, 0]))
 
     parity(applied(keras, inverted, "int32"), [[numbers("int32")]])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64"])
+def test_bits_that_are_one(keras: Any, parity: Any, dtype: str) -> None:
+    import tensorflow as tf
+
+    class Counted(keras.layers.Layer):  # type: ignore[misc]
+        def call(self, x: Any) -> Any:
+            return tf.raw_ops.PopulationCount(x=x)
+
+    tensor = keras.Input((6,), dtype=dtype)
+    limits = np.iinfo(dtype)
+    x = np.array([[0, 1, 7, limits.max, limits.min, limits.max - 5]], dtype)
+    parity(keras.Model(tensor, Counted()(tensor)), [[x]])
