@@ -14,11 +14,13 @@ import numpy as np
 from runtimes.base import Array
 from runtimes.data.batches import Batch
 from runtimes.data.dataset import Dataset
+from runtimes.defects import Defect, contain
 from runtimes.engines.batching import refuse_other_axes, run_padded
 from runtimes.engines.open_runtime import borrow, is_keras, is_runtime
 from runtimes.engines.ort import NO_SPINNING, PROVIDERS, Optimization
+from runtimes.engines.providers import require_providers
 from runtimes.engines.runtime import Runtime
-from runtimes.errors import DataError, ModelError
+from runtimes.errors import DataError, KilnxError, ModelError
 from runtimes.metrics.metric import open_metric, open_metrics
 from runtimes.options import KerasOptions, RunOptions, flat_options
 from runtimes.parity.budget import Budget
@@ -118,6 +120,8 @@ def check(
     if not options.providers:
         raise ValueError("providers must name at least one provider")
     places = _places(options.providers, options.optimizations)
+    if not (is_runtime(candidate) or is_keras(candidate)):  # said before the reference is loaded
+        require_providers(options.providers)
     threads = run.threads
     reference = _loaded(reference, keras)
     with borrow(reference, "cpu", threads=threads, config=NO_SPINNING) as first:
@@ -132,9 +136,20 @@ def check(
         report = replace(report, notes=(*report.notes, *chosen, *dict.fromkeys(matched)))
         if options.layers:  # the walk has sessions of its own; a Keras model is loaded once
             gc.collect()
-            walked = _layers(first, candidate, samples, options.providers, threads)
-            report = replace(report, layers=walked)
+            walked = contain(
+                "the comparison of layers",
+                lambda: _layers(first, candidate, samples, options.providers, threads),
+                lambda error: isinstance(error, KilnxError | OSError),
+            )
+            report = _with_layers(report, walked)
     return report
+
+
+def _with_layers(report: ParityReport, walked: LayersReport | Defect) -> ParityReport:
+    """``report`` with the walk, or with what stood against it: the verdict rests on the outputs."""
+    if isinstance(walked, Defect):
+        return replace(report, notes=(*report.notes, str(walked)), defects=(walked,))
+    return replace(report, layers=walked)
 
 
 def _meant(
