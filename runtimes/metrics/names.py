@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import sys
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -21,10 +22,37 @@ def refuse_unknown(names: str | None) -> None:
 
     Nothing is imported: whether a module has the function is seen where it is used.
     """
-    for name in names.split(",") if names else ():
-        base, _, rest = name.strip().partition(":")
+    for name in split_drops(names)[0].split(",") if names else ():
+        base, _, rest = name.partition(":")
         if base not in METRIC_NAMES and (not rest or not _is_importable(base)):
-            raise _unknown(name.strip())
+            raise _unknown(name)
+
+
+def split_drops(names: str) -> tuple[str, tuple[tuple[str, float], ...]]:
+    """Metrics with commas between, without the drops of ``name=drop``; and those by name.
+
+    Raises ``DataError`` where a drop is no number of 0 or more.
+    """
+    found, drops = list[str](), list[tuple[str, float]]()
+    for one in names.split(","):
+        name, equals, drop = (part.strip() for part in one.partition("="))
+        found.append(name)
+        if equals:
+            drops.append((name, _drop(one.strip(), drop)))
+    return ",".join(found), tuple(drops)
+
+
+def _drop(stated: str, text: str) -> float:
+    try:
+        drop = float(text)
+    except ValueError:
+        drop = math.nan
+    if not 0 <= drop < math.inf:
+        raise DataError(
+            f"the metric {stated!r}: behind = stands its acceptable loss, a number of 0 or more, "
+            "such as top1=0.01"
+        )
+    return drop
 
 
 def _unknown(name: str) -> DataError:

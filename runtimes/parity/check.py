@@ -186,7 +186,7 @@ def _meant(
     if only_informs:
         return replace(budget, metric=metric, max_drop=math.inf if metric else None), ()
     notes = () if budget.metric else notes_of_choice(metric, samples)
-    return replace(budget, metric=metric, max_drop=budget.drop if metric else None), notes
+    return replace(budget, metric=metric, max_drop=budget.shared_drop if metric else None), notes
 
 
 def _loaded(model: Any, keras: KerasOptions) -> Any:
@@ -263,7 +263,7 @@ def _compare(  # noqa: PLR0917
         for other in others
         for accumulator in other.parity.values()
     )
-    metrics = compare_metrics(metrics_of_reference, others, rules.max_drop, count, run.seed)
+    metrics = compare_metrics(metrics_of_reference, others, rules.allowed, count, run.seed)
     passed, reason = judge(outputs, metrics, rules, quantized=quantized)
     masked = dict.fromkeys(_note_of_mask(one) for one in outputs if one.mask)
     informing = () if rules.max_drop is not None else tuple(map(_note_of_metric, metrics))
@@ -374,8 +374,8 @@ def _note_of_mask(output: OutputParity) -> str:
 
 
 def _verdict(passed: bool, metrics: Sequence[MetricParity], rules: Rules) -> str:
-    allowed = rules.max_drop
-    if allowed is not None and any(is_unsure(metric, allowed) for metric in metrics):
+    allowed = [(metric, rules.allowed(metric.name)) for metric in metrics]
+    if any(drop is not None and is_unsure(metric, drop) for metric, drop in allowed):
         return UNSURE
     return PASSED if passed else FAILED
 

@@ -58,6 +58,7 @@ def folder(tmp_path: Path, graph: Any) -> Path:
             "no module named 'no.such'",
         ),
         ("quantize float.onnx -o o.onnx --data d.npz --batch 1,x", "is not a list of numbers"),
+        ("check m.keras float.onnx --data d.npz --metric top1=much", "behind = stands its"),
         ("check m.keras float.onnx --data d.npz --metric auk", "did you mean 'auc'?"),
         ("check m.keras float.onnx --data d.npz --provider gpu", "there is no provider 'gpu'"),
         ("check m.keras float.onnx --data d.npz --optimization most", "there are disabled, basic"),
