@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from runtimes.defects import Defect
 from runtimes.readable import ReadableReport
 
 Precision = Literal["int8", "int8 dynamic", "int8 weights", "float32"]
@@ -45,7 +46,7 @@ class QuantizationReport(ReadableReport):
     ``ranges``: what calibration saw of each tensor that has a grid of its own. ``parity`` and
     ``latency`` are the reports of ``runtimes.check`` and ``runtimes.profile`` as
     dictionaries (None where the caller judges by itself). ``notes``: what else the user should
-    know.
+    know. ``defects``: what failed by kilnx' own fault and was left out.
     """
 
     kept: bool
@@ -61,6 +62,7 @@ class QuantizationReport(ReadableReport):
     parity: Mapping[str, Any] | None = None
     latency: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    defects: tuple[Defect, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The report in plain JSON types."""
@@ -70,6 +72,7 @@ class QuantizationReport(ReadableReport):
             "ranges": {name: list(span) for name, span in self.ranges.items()},
             "optimized_operators": dict(self.optimized_operators),
             "notes": list(self.notes),
+            "defects": [defect.to_dict() for defect in self.defects],
         }
 
     def headline(self) -> str:

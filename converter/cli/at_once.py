@@ -1,19 +1,23 @@
 """What can be said of a command line before anything is imported that takes seconds.
 
-TensorFlow alone takes several. A file that is not there, or a model that is quantized already, is
-known from the file system and from the first bytes of a message's fields. Everything is checked
-again, and more of it, where it is read.
+TensorFlow alone takes several. A file that is not there, a model that is quantized already, or a
+provider, metric or step that does not exist is known from the file system, from the first bytes of
+a message's fields and from short lists. Everything is checked again, and more of it, where it is
+read.
 """
 
 from __future__ import annotations
 
 import functools
 import mmap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from converter.compression.step_names import refuse_unknown_steps
+from runtimes.engines.provider_names import refuse_unknown_provider
 from runtimes.errors import DataError, KilnxError, ModelError
+from runtimes.metrics.names import refuse_unknown
 from runtimes.onnx_graph.quantized import is_quantized_operator, quantized_already
 from runtimes.protobuf_fields import BYTES, MalformedMessage, fields
 
@@ -34,11 +38,12 @@ _GRAPH, _NODE, _GRAPH_NAME, _NODE_NAME, _OP_TYPE = 7, 1, 2, 3, 4
 
 
 def answering_at_once(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``command``, whose files are looked at before it runs."""
+    """``command``, whose files and names are looked at before it runs."""
 
     @functools.wraps(command)
     def call(**options: Any) -> Any:
         refuse_missing(options)
+        refuse_unknown_names(options)
         if command.__name__ in _FROM_FLOAT and "quantize" not in (options.get("skip") or []):
             refuse_quantized_file(options["model"])
         return command(**options)
@@ -49,10 +54,22 @@ def answering_at_once(command: Callable[..., Any]) -> Callable[..., Any]:
 def refuse_missing(options: Mapping[str, Any]) -> None:
     """Raise for the first option that names a file to read which is not there."""
     for name, (kind, reason) in _READ.items():
-        value = options.get(name)
-        for path in value if isinstance(value, list) else [value]:
+        for path in _listed(options.get(name)):
             if isinstance(path, Path) and not path.exists():
                 raise kind(f"{path}{reason}")
+
+
+def refuse_unknown_names(options: Mapping[str, Any]) -> None:
+    """Raise for a provider, a metric or a step that does not exist, and for its options."""
+    for provider in _listed(options.get("provider")):
+        refuse_unknown_provider(provider)
+    for metric in _listed(options.get("metric")):
+        refuse_unknown(metric)
+    refuse_unknown_steps(_listed(options.get("skip")), option="--skip: ")
+
+
+def _listed(value: Any) -> Iterable[Any]:
+    return value if isinstance(value, list) else () if value is None else (value,)
 
 
 def refuse_quantized_file(path: Path) -> None:

@@ -38,6 +38,7 @@ def check(
     json: Json = False,
 ) -> int:
     """Run two models on the same data and judge whether one may stand for the other."""
+    levels = _levels(optimization)
     from runtimes.parity import check as command
 
     with progress() as say:
@@ -49,7 +50,7 @@ def check(
             budget=budget.budget(),
             options=command.CheckOptions(
                 tuple(provider or ("cpu",)),
-                _levels(optimization),
+                levels,
                 allow_fallback,
                 rtol,
                 atol,

@@ -63,7 +63,7 @@ def run_cli(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
 
 def _defect(error: Exception) -> int:
     """Show an error that nobody expected; it is raised where kilnx's own tests are strict."""
-    from converter.report.defects import STRICT
+    from runtimes.defects import STRICT
 
     if os.environ.get(STRICT):
         raise error

@@ -56,14 +56,14 @@ Metric = Annotated[
     list[str] | None,
     typer.Option(
         help="top1, binary_accuracy, auc, r2, mae, … or package.module:function (of outputs and "
-        "labels, or y_true and y_pred); :OUTPUT behind it where there are several; repeatable. "
-        "Else the labels choose.",
+        "labels, or y_true and y_pred); :OUTPUT behind it where there are several, =DROP for an "
+        "acceptable loss of its own; repeatable. Else the labels choose.",
         show_default="what the labels mean",
     ),
 ]
 MaxDrop = Annotated[
     float | None,
-    typer.Option(help="Acceptable loss of the metric, in its unit.", min=0.0, show_default="0.01"),
+    typer.Option(help="Acceptable loss of a metric, in its unit.", min=0.0, show_default="0.01"),
 ]
 MinAgreement = Annotated[
     float | None,

@@ -32,6 +32,7 @@ def profile(
     json: Json = False,
 ) -> None:
     """Measure latency, throughput and size, interleaved with another model where one is given."""
+    sizes, counts = sizes_of("--batch", batch), sizes_of("--threads", threads)
     from runtimes.options import RunOptions
     from runtimes.profiling import profile as command
 
@@ -40,10 +41,10 @@ def profile(
         report = command.profile(
             model,
             against=against,
-            threads=sizes_of("--threads", threads),
+            threads=counts,
             options=command.ProfileOptions(
                 provider,
-                sizes_of("--batch", batch),
+                sizes,
                 images.open(data),
                 memory,
                 operators,

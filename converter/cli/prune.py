@@ -75,5 +75,6 @@ def prune(
             print_line(f"note: {note}")
         print_line(f"{'pruned' if report.kept else 'not pruned'}, {output}: {report.reason}")
         if not report.reached:
-            print_line("the target is not met: this is the best that the budget allows")
-    return 0 if report.reached else 1
+            why = "" if report.defects else ": this is the best that the budget allows"
+            print_line(f"the target is not met{why}")
+    return 0 if report.reached or report.defects else 1

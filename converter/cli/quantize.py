@@ -52,6 +52,7 @@ def quantize(
     json: Json = False,
 ) -> None:
     """Quantize an ONNX model to static INT8, if that pays inside the budget."""
+    sizes = sizes_of("--batch", batch)
     from converter.compression import quantize as command
 
     with progress() as say:
@@ -64,7 +65,7 @@ def quantize(
             budget=budget.budget(),
             options=command.QuantizeFileOptions(
                 keep_float or (),
-                sizes_of("--batch", batch),
+                sizes,
                 effort,
                 target_cpu,
                 decisions,

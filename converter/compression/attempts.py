@@ -11,7 +11,6 @@ was, and the other steps go on from there.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,8 +22,9 @@ from converter.compression.decisions import Decisions
 from converter.compression.gain import lost_race
 from converter.compression.judge import Judge
 from converter.compression.steps import Outcome, Step, StepContext
-from converter.report.defects import Defect, contain
+from converter.compression.users_errors import refused_by_machine_or_data
 from converter.report.report import Measured, StepReport
+from runtimes.defects import Defect, contain
 from runtimes.errors import BudgetError, KilnxError, RuntimeUnavailable
 from runtimes.onnx_files.load_save import load_model, write_model
 from runtimes.parity.report import ParityReport
@@ -106,29 +106,13 @@ def run_steps(
     return best, tuple(reports)
 
 
-# Where the system refuses to write, every other step would meet the same.
-_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO)
-
-
-# Samples at a time where all data are read only to see whether they can be.
-_REREAD = 32
-
-
 def _is_users(error: Exception, context: StepContext, judge: Judge) -> bool:
-    """Whether what a step raised speaks of what the user gave: decisions, machine or data.
-
-    Data may be read for the first time here: those that cannot be read raise once more.
-    """
+    """Whether what a step raised speaks of what the user gave: decisions, machine or data."""
     if isinstance(error, BudgetError | RuntimeUnavailable):
         return True
     if isinstance(error, KilnxError) and context.decisions != Decisions():
         return True  # those of another model do not fit this one
-    if isinstance(error, OSError) and error.errno in _SYSTEM:
-        return True
-    for dataset in (context.calibration, judge.evaluation):
-        for _ in dataset.batches(_REREAD):
-            pass
-    return False
+    return refused_by_machine_or_data(error, (context.calibration, judge.evaluation))
 
 
 def _failed(name: str, before: Candidate, defect: Defect) -> _Attempt:

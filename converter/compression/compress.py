@@ -18,10 +18,10 @@ from converter.compression.gain import check_preference
 from converter.compression.judge import Judge
 from converter.compression.preprocessing import notes_of_preprocessing
 from converter.compression.samples import Samples, open_judged
+from converter.compression.simplify import simplified
+from converter.compression.step_names import refuse_unknown_steps
 from converter.compression.steps import STEPS, StepContext
-from converter.passes import optimize
 from converter.report.analysis import analyze
-from converter.report.defects import Defect, callers_own, contain
 from converter.report.html import to_html
 from converter.report.report import (
     REPORT_NAME,
@@ -34,13 +34,11 @@ from quantizers.options import Prefer
 from quantizers.rewrites.prepare import refuse_quantized
 from runtimes.atomic_files import atomic_folder, file_digests
 from runtimes.costs import CostsSource, open_costs
+from runtimes.defects import Defect, callers_own, contain
 from runtimes.engines.open_runtime import is_keras
-from runtimes.engines.ort_install import require_onnxruntime
-from runtimes.engines.ort_session import require_provider
-from runtimes.errors import DataError, KilnxError, ModelError
-from runtimes.keras_models.compiled_loss import losses_of
+from runtimes.engines.providers import require_providers
+from runtimes.errors import KilnxError, ModelError
 from runtimes.keras_models.loss_meaning import Loss
-from runtimes.keras_models.own_preprocessing import own_scaling
 from runtimes.onnx_files.load_save import (
     load_model,
     model_outputs,
@@ -132,11 +130,8 @@ def compress(
         [('dedupe', False, 'no two weights are equal')]
     """
     check_preference(options.prefer)
-    unknown = sorted(set(options.steps) - set(STEPS))
-    if unknown:
-        raise DataError(f"there is no step {unknown[0]!r}; the steps are {', '.join(STEPS)}")
-    if options.provider not in ("reference", "openvino"):  # said before a model is exported
-        require_provider(options.provider, require_onnxruntime().get_available_providers())
+    refuse_unknown_steps(options.steps, STEPS)
+    require_providers([options.provider])  # said before a model is exported
     source = options.decisions
     decisions = None if source is None else Decisions.open(source)
     place: dict[str, Any] = {
@@ -218,7 +213,7 @@ def compress(
                 *(costs.notes if costs is not None else ()),
             ),
             insight=None if isinstance(insight, Defect) else insight,
-            defects=tuple(failed),
+            defects=(*origin.defects, *failed),
             costs=None if costs is None else costs.to_dict(),
         )
         report = _write(report, folder)
@@ -248,31 +243,40 @@ def _write(report: Report, folder: Path) -> Report:
 
 @dataclass(frozen=True)
 class _Origin:
-    """The fp32 graph, and what only the Keras model tells: losses by output, its own scaling."""
+    """The fp32 graph, and what only the Keras model tells: losses by output, its own scaling.
+
+    ``defects``: what failed of that; ``told``: what the export says.
+    """
 
     graph: ir.Model
     losses: Mapping[str, Loss] = field(default_factory=dict)
     scaling: tuple[str, ...] | None = None
+    defects: tuple[Defect, ...] = ()
+    told: tuple[str, ...] = ()
 
     def notes(self, samples: Samples) -> tuple[str, ...]:
-        """What the user should know of images next to the model; nothing where it tells nothing."""
+        """What the user should know of the export, and of images next to the model."""
         if self.scaling is None:
-            return ()
-        return notes_of_preprocessing(samples.evaluation, self.scaling)
+            return self.told
+        return (*self.told, *notes_of_preprocessing(samples.evaluation, self.scaling))
 
 
 def _reference(model: Any, path: Path, keras: KerasOptions) -> _Origin:
     """The fp32 graph, exported and proven or read and cleaned, and its file."""
     if isinstance(model, ir.Model) or not is_keras(model):
-        graph = optimize(load_model(model).clone())
+        graph, defects = simplified(load_model(model))
         write_model(graph, path)
-        return _Origin(graph)
-    from converter.export.convert import export_to
-    from converter.export.sources import load_source
+        return _Origin(graph, defects=defects)
+    from converter.export.reference import export_reference
 
-    live, keras_signature = load_source(model, **keras.to_dict())
-    graph, _ = export_to(path, live, keras_signature)
-    return _Origin(graph, losses_of(live), own_scaling(live))
+    exported = export_reference(model, path, keras)
+    return _Origin(
+        exported.graph or load_model(path),
+        exported.losses,
+        exported.scaling,
+        exported.defects,
+        exported.notes,
+    )
 
 
 def _ship(path: Path, folder: Path) -> None:

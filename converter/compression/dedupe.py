@@ -5,19 +5,24 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
 
+from converter.compression.users_errors import explained
 from converter.passes.cleanup.common_subexpressions import MergeCommonSubexpressions
 from converter.passes.deduplication.initializers import DedupeReport, deduplicate
 from converter.passes.deduplication.near_duplicates import merge_near
 from runtimes.atomic_files import refuse_existing, scratch_folder
+from runtimes.data.dataset import Dataset
+from runtimes.defects import Defect, contain
 from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import (
     ModelSource,
     load_model,
+    model_inputs,
     save_model,
     weight_bytes,
     write_model,
@@ -60,8 +65,9 @@ def dedupe(
     One model: the file ``output`` computes the same, bit by bit (in ONNX Runtime, which reads
     views of tensors when it loads). Several models, or an ``output`` that ends in a slash or is a
     folder: a weight store (``runtimes.weight_store``). Merging near duplicates is lossy: ``data``
-    judges it, and what is outside the budget is not done; the notes of the report say so. Models
-    that are passed in stay as they are. The fields of both dataclasses are taken as keywords, too.
+    judges it, and what is outside the budget is not done; the notes of the report say so, and what
+    failed by kilnx' own fault. Models that are passed in stay as they are. The fields of both
+    dataclasses are taken as keywords, too.
 
     Args:
         sources: ONNX files or ``onnx_ir.Model``s, one or several.
@@ -97,12 +103,36 @@ def dedupe(
         return create_store(output, sources, options.names, force=force)
     inputs = (*sources, data)
     refuse_existing(output, force=force, inputs=inputs)
-    model = load_model(sources[0]).clone()
-    report = deduplicate_all(model)
+    source = load_model(sources[0])
+    model, report = _exact(source)
     if near is not None:
-        model, report = _near(model, report, near, data, budget)
+        judging = Dataset.open(data, inputs=model_inputs(model))
+        found = contain(
+            "merging near duplicates",
+            lambda: _near(model, report, near, judging, budget),
+            partial(explained, data=(judging,)),
+        )
+        model, report = (model, _failed(report, found)) if isinstance(found, Defect) else found
     save_model(model, output, force=force, inputs=inputs)
     return report
+
+
+def _exact(source: ir.Model) -> tuple[ir.Model, DedupeReport]:
+    """``source`` with equal weights stored once, or as it is where that fails."""
+    model = source.clone()
+    found = contain("deduplication", partial(deduplicate_all, model), partial(explained, data=()))
+    if not isinstance(found, Defect):
+        return model, found
+    size = weight_bytes(source)
+    return source.clone(), _failed(DedupeReport((), size, size), found)
+
+
+def _noting(report: DedupeReport, note: str) -> DedupeReport:
+    return replace(report, notes=(*report.notes, note))
+
+
+def _failed(report: DedupeReport, defect: Defect) -> DedupeReport:
+    return replace(_noting(report, str(defect)), defects=(*report.defects, defect))
 
 
 def deduplicate_all(model: ir.Model) -> DedupeReport:
@@ -128,32 +158,29 @@ def _near(
     exact: ir.Model,
     report: DedupeReport,
     tolerance: float,
-    data: Any,
+    data: Dataset,
     budget: Budget,
 ) -> tuple[ir.Model, DedupeReport]:
     """The model with near duplicates merged if that is inside the budget, else ``exact``."""
     from converter.compression.samples import resolve_budget
-    from runtimes.data.dataset import Dataset
-    from runtimes.onnx_files.load_save import model_inputs
     from runtimes.parity.check import check
 
     candidate = exact.clone()
     merged = merge_near(candidate, tolerance)
     if not merged:
-        return exact, replace(report, notes=(f"no two weights are within {tolerance:g}",))
-    dataset = Dataset.open(data, inputs=model_inputs(exact))
-    budget, _ = resolve_budget(exact, dataset, budget)
+        return exact, _noting(report, f"no two weights are within {tolerance:g}")
+    budget, _ = resolve_budget(exact, data, budget)
     with scratch_folder() as folder:
         paths = [folder / name for name in ("exact.onnx", "near.onnx")]
         for model, path in zip((exact, candidate), paths, strict=True):
             write_model(model.clone(), path)
-        parity = check(paths[0], paths[1], dataset, budget=budget)
+        parity = check(paths[0], paths[1], data, budget=budget)
     if not parity.passed:
         note = f"near duplicates stay: outside the budget, {parity.reason}"
-        return exact, replace(report, notes=(note,))
+        return exact, _noting(report, note)
+    report = _noting(report, f"near duplicates merged: {parity.reason}")
     return candidate, replace(
         report,
         merged=(*report.merged, *merged),
         weight_bytes_after=weight_bytes(candidate),
-        notes=(f"near duplicates merged: {parity.reason}",),
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import onnx_ir as ir
@@ -12,10 +13,11 @@ import onnx_ir as ir
 from converter.compression.decisions import Decisions, DecisionSource
 from converter.compression.gain import Gain, lost_races
 from converter.compression.samples import open_judged, resolve_budget
-from converter.passes import optimize
-from converter.pruning.exact.dead_channels import keep_outputs
+from converter.compression.simplify import simplified
+from converter.compression.users_errors import explained
+from converter.pruning.exact.dead_channels import Removed, keep_outputs, remove_dead
 from converter.pruning.model import Pruned, PruneOptions, prune_model
-from converter.pruning.report import PruningReport
+from converter.pruning.report import PruningReport, describe_exact
 from converter.pruning.search.plan import Plan
 from converter.pruning.search.search import Target
 from quantizers.rewrites.prepare import refuse_quantized
@@ -23,6 +25,7 @@ from runtimes.atomic_files import refuse_existing
 from runtimes.costs import CostsSource, open_costs
 from runtimes.data.dataset import Dataset
 from runtimes.data.timing_inputs import made_up_inputs, sampled_inputs
+from runtimes.defects import Defect, callers_own, contain
 from runtimes.engines.batching import fixed_batch
 from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import (
@@ -86,8 +89,8 @@ def prune(
     First goes what changes nothing: outputs that are not kept and what only they need, dead and
     duplicate channels. Then, with ``data``, whole channels go and what is left is repaired, until
     the budget is spent or the target is met. Where the budget allows nothing, the model is written
-    with the exact part done (``kept`` is false). The fields of all three dataclasses are taken as
-    keywords, too.
+    with the exact part done (``kept`` is false); so it is where more fails by kilnx' own fault
+    (``defects``). The fields of all three dataclasses are taken as keywords, too.
 
     Args:
         model: An ONNX file or an ``onnx_ir.Model``, in float.
@@ -114,10 +117,11 @@ def prune(
     inputs = (model, data, evaluate_on, options.decisions)
     if output is not None:
         refuse_existing(output, force=options.force, inputs=inputs)
+    run = replace(run, progress=callers_own(run.progress))
     source = load_model(model)
     refuse_quantized(source)
     refuse_nan_weights(source, "the model" if isinstance(model, ir.Model) else str(model))
-    reference = optimize(source.clone())
+    reference, defects = simplified(source)
     outputs = options.outputs
     removed = keep_outputs(reference, outputs) if outputs is not None else ()
     calibration, evaluation, notes, budget = _samples(
@@ -128,19 +132,67 @@ def prune(
         search = without_labels(budget, model_outputs(reference), evaluation, calibration)
     costs = open_costs(options.costs, threads=run.threads, trust=options.trust_costs)
     how = PruneOptions(target, plan, run.threads, run.seed, costs)
-    pruned = prune_model(reference, calibration, search, options=how, progress=run.tell)
-    run.tell("judging the pruned model")
-    if pruned.report.kept and evaluation is not None:
-        pruned = _judge_all(reference, pruned, evaluation, budget, how)
+
+    def attempt() -> Pruned:
+        pruned = prune_model(reference, calibration, search, options=how, progress=run.tell)
+        run.tell("judging the pruned model")
+        if not pruned.report.kept or evaluation is None:
+            return pruned
+        return _judge_all(reference, pruned, evaluation, budget, how)
+
+    is_users = partial(explained, data=(calibration, evaluation))
+    pruned = contain("pruning", attempt, is_users)
+    if isinstance(pruned, Defect):
+        pruned = _exact_only(reference, pruned, target, is_users)
     result, report = pruned.model, pruned.report
     if not report.kept:
-        result, report = _judge_exact(reference, pruned, evaluation, how)
+        result, report = _sound_exact(reference, pruned, evaluation, how, is_users)
     report = replace(
-        report, exact=(*removed, *report.exact), notes=(*notes, *costs.notes, *report.notes)
+        report,
+        exact=(*removed, *report.exact),
+        notes=(*map(str, defects), *notes, *costs.notes, *report.notes),
+        defects=(*defects, *report.defects),
     )
     if output is not None:
         save_model(result, output, force=options.force, inputs=inputs)
     return report
+
+
+_IsUsers = Callable[[Exception], bool]
+
+
+def _exact_only(reference: ir.Model, defect: Defect, target: Target, is_users: _IsUsers) -> Pruned:
+    """What goes without changing anything, or nothing, where more failed."""
+    exact = reference.clone()
+    removed: tuple[Removed, ...] = ()
+    defects: tuple[Defect, ...] = (defect,)
+    found = contain("lossless pruning", partial(remove_dead, exact), is_users)
+    if isinstance(found, Defect):
+        exact, defects = reference, (defect, found)
+    else:
+        removed = found
+    done = describe_exact(removed)
+    why = str(defect) + (f"; without any change: {done}" if done else "")
+    reached = not target.share
+    report = PruningReport(False, reached, why, removed, (), {}, (), None, None, defects=defects)
+    return Pruned(exact, exact, report)
+
+
+def _sound_exact(
+    reference: ir.Model,
+    pruned: Pruned,
+    evaluation: Dataset | None,
+    options: PruneOptions,
+    is_users: _IsUsers,
+) -> tuple[ir.Model, PruningReport]:
+    """The exact part if it can be judged and changes nothing, else the model as it was."""
+    judge = partial(_judge_exact, reference, pruned, evaluation, options)
+    found = contain("judging lossless pruning", judge, is_users)
+    if not isinstance(found, Defect):
+        return found
+    report = pruned.report
+    reason = f"{report.reason}; {found}" if report.defects else str(found)
+    return reference, replace(report, reason=reason, exact=(), defects=(*report.defects, found))
 
 
 def _judge_all(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import onnx_ir as ir
@@ -12,7 +13,8 @@ import onnx_ir as ir
 from converter.compression.decisions import Decisions, DecisionSource
 from converter.compression.gain import Gain, check_preference, lost_races
 from converter.compression.samples import Samples, open_judged
-from converter.passes import optimize
+from converter.compression.simplify import simplified
+from converter.compression.users_errors import explained
 from quantizers.options import Prefer, QuantizeOptions, TargetCpu, with_effort
 from quantizers.report import QuantizationReport
 from quantizers.rewrites.prepare import refuse_quantized
@@ -20,6 +22,7 @@ from quantizers.static import quantize_model
 from runtimes.atomic_files import refuse_existing
 from runtimes.costs import Costs, CostsSource, open_costs
 from runtimes.data.timing_inputs import sampled_inputs
+from runtimes.defects import Defect, callers_own, contain
 from runtimes.engines.batching import fixed_batch
 from runtimes.errors import BudgetError
 from runtimes.onnx_files.load_save import (
@@ -30,6 +33,7 @@ from runtimes.onnx_files.load_save import (
     model_outputs,
     refuse_nan_weights,
     save_model,
+    weight_bytes,
 )
 from runtimes.options import RunOptions, flat_options
 from runtimes.parity.budget import Budget, search_floors
@@ -89,8 +93,9 @@ def quantize(
     The INT8 model is kept when it is inside the budget on the data that judge, and not slower at
     any of the batch sizes. What every operator costs in INT8 and in float on this machine is known
     or measured, once, and the fastest mixture inside the budget is sought; a race confirms it. Else
-    the float model is written, simplified, and the report says why (``kept`` is false). The fields
-    of all three dataclasses are taken as keywords, too.
+    the float model is written, simplified, and the report says why (``kept`` is false); so it is
+    where quantization fails by kilnx' own fault (``defects``). The fields of all three dataclasses
+    are taken as keywords, too.
 
     Args:
         model: An ONNX file or an ``onnx_ir.Model``, in float.
@@ -119,24 +124,44 @@ def quantize(
     if output is not None:
         refuse_existing(output, force=options.force, inputs=inputs)
     decisions = None if options.decisions is None else Decisions.open(options.decisions)
+    run = replace(run, progress=callers_own(run.progress))
     source = load_model(model)
     refuse_quantized(source)
     refuse_nan_weights(source, str(model) if source is not model else "the model")
-    simplified = optimize(source.clone())
-    samples, resolved, _ = open_judged(simplified, data, evaluate_on, budget, run.seed)
+    reference, defects = simplified(source)
+    samples, resolved, _ = open_judged(reference, data, evaluate_on, budget, run.seed)
     costs = open_costs(options.costs, threads=run.threads, trust=options.trust_costs)
-    notes = (*samples.notes, *costs.notes)
-    judge = _Judge(simplified, samples, resolved, run, costs)
+    judge = _Judge(reference, samples, resolved, run, costs)
+    found = contain(
+        "quantization",
+        lambda: _quantized(judge, options, decisions),
+        partial(explained, data=(samples.calibration, samples.evaluation)),
+    )
+    result, report = _float(reference, found) if isinstance(found, Defect) else found
+    report = replace(
+        report,
+        notes=(*map(str, defects), *samples.notes, *costs.notes, *report.notes),
+        defects=(*defects, *report.defects),
+    )
+    if output is not None:
+        save_model(result, output, force=options.force, inputs=inputs)
+    return report
+
+
+def _quantized(
+    judge: _Judge, options: QuantizeFileOptions, decisions: Decisions | None
+) -> tuple[ir.Model, QuantizationReport]:
+    """The better of INT8 and float, and what decided."""
     quantized, report = quantize_model(
-        simplified,
-        samples.calibration,
+        judge.reference,
+        judge.samples.calibration,
         options=_quantize_options(options, judge, decisions),
-        progress=run.tell,
+        progress=judge.run.tell,
         accept=judge.accept,
     )
     if judge.refused:
-        notes = (*notes, f"{judge.refused} mixtures were outside the budget on the data that judge")
-    report = replace(report, notes=(*notes, *report.notes))
+        note = f"{judge.refused} mixtures were outside the budget on the data that judge"
+        report = replace(report, notes=(note, *report.notes))
     if report.kept:
         parity = judge.parity(quantized)
         if decisions is not None:
@@ -145,10 +170,14 @@ def quantize(
             latency = judge.latency(quantized, options.batch)
             gain = judge.gain(quantized, options.batch, options.prefer)
             report = _decide(report, parity, latency, gain)
-    if output is not None:
-        result = quantized if report.kept else simplified
-        save_model(result, output, force=options.force, inputs=inputs)
-    return report
+    return quantized if report.kept else judge.reference, report
+
+
+def _float(reference: ir.Model, defect: Defect) -> tuple[ir.Model, QuantizationReport]:
+    """The float model, where quantizing it failed."""
+    size = weight_bytes(reference)
+    report = QuantizationReport(False, str(defect), (), 0, size, size, {}, {}, defects=(defect,))
+    return reference, report
 
 
 @dataclass

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
 import onnx_ir as ir
@@ -16,13 +16,18 @@ from converter.export.export import export
 from converter.export.image_inputs import channels_last_images
 from converter.export.low_bit_notes import low_bit_notes, preferred_opset
 from converter.export.opsets import choose_opset
+from converter.export.other_backends import Sample, as_file, compare_with_original, proven_on
 from converter.export.proof.chunks import prove_chunks
 from converter.export.proof.expectations import Expectation, expectations
 from converter.export.proof.prove import OutputProof, prove
 from converter.export.sources import load_source
+from converter.export.tensorflow_process import in_tensorflow
 from converter.export.tracing.states import State, refuse_stateless, states_of
 from runtimes.atomic_files import atomic_file, refuse_existing
+from runtimes.defects import Defect, contain
 from runtimes.errors import DataError
+from runtimes.keras_models.backend import other_backend
+from runtimes.keras_models.live_keras2 import is_live_keras2
 from runtimes.keras_models.load import KerasSource
 from runtimes.keras_models.signature import KerasSignature
 from runtimes.onnx_files.load_save import file_bytes, model_inputs, model_outputs, write_model
@@ -32,7 +37,10 @@ from runtimes.readable import ReadableReport
 
 @dataclass(frozen=True)
 class ConversionReport(ReadableReport):
-    """What was converted and how closely the file matches Keras; sizes are in bytes."""
+    """What was converted and how closely the file matches Keras; sizes are in bytes.
+
+    ``defects``: notes that failed by kilnx' own fault.
+    """
 
     source: str
     output: str
@@ -44,6 +52,7 @@ class ConversionReport(ReadableReport):
     size_bytes: int
     proofs: tuple[OutputProof, ...]
     notes: tuple[str, ...] = ()
+    defects: tuple[Defect, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The report in plain JSON types."""
@@ -141,6 +150,42 @@ def convert(
         "inputs": (model, options.data, keras.weights),
     }
     refuse_existing(output, **place)
+    if other_backend() is not None and not is_live_keras2(model):
+        return _in_tensorflow(model, output, place, options, keras)
+    report, _ = convert_on_tensorflow(model, output, options, keras)
+    return report
+
+
+def _in_tensorflow(
+    model: KerasSource,
+    output: str | os.PathLike[str],
+    place: Mapping[str, Any],
+    options: ConvertOptions,
+    keras: KerasOptions,
+) -> ConversionReport:
+    """``convert`` by a process that has TensorFlow; a live model also judges the file itself."""
+    with atomic_file(output, **place) as path, as_file(model, keras) as (file, how):
+        other = replace(options, force=True)
+        report, samples = in_tensorflow(convert_on_tensorflow, file, path, other, how)
+        report = replace(report, source=str(model), output=str(output))
+        if isinstance(model, str | os.PathLike):
+            return report
+        notes = compare_with_original(path, model, samples)
+        return replace(report, source=model.name, notes=(*report.notes, *notes))
+
+
+def convert_on_tensorflow(
+    model: KerasSource,
+    output: str | os.PathLike[str],
+    options: ConvertOptions,
+    keras: KerasOptions,
+) -> tuple[ConversionReport, tuple[Sample, ...]]:
+    """``convert`` where Keras runs on TensorFlow, and the samples that the file was proven on."""
+    opset, target_ort, layout = options.opset, options.target_ort, options.layout
+    place: dict[str, Any] = {
+        "force": options.force,
+        "inputs": (model, options.data, keras.weights),
+    }
     live, keras_signature = load_source(model, **keras.to_dict())
     version = choose_opset(opset, target_ort, default=preferred_opset(live))
     with atomic_file(output, **place) as path:
@@ -159,8 +204,12 @@ def convert(
             states=states if options.stateful else (),
         )
         images = _moved_images(live, keras_signature, layout)
-        low_bit = low_bit_notes(path, live, graph, expected, images=images)
-        return ConversionReport(
+        notes, defects = _told(
+            lambda: _notes(live, keras_signature, layout),
+            lambda: _state_notes(states, options.stateful),
+            lambda: low_bit_notes(path, live, graph, expected, images=images),
+        )
+        report = ConversionReport(
             source=live.name if live is model else str(model),
             output=str(output),
             opset=graph.opset_imports[""],
@@ -170,12 +219,25 @@ def convert(
             parameters=live.count_params(),
             size_bytes=file_bytes(path),
             proofs=proofs,
-            notes=(
-                *_notes(live, keras_signature, layout),
-                *_state_notes(states, options.stateful),
-                *low_bit,
-            ),
+            notes=notes,
+            defects=defects,
         )
+    return report, proven_on(expected, proofs, keras_signature, images)
+
+
+def _told(
+    *parts: Callable[[], tuple[str, ...]],
+) -> tuple[tuple[str, ...], tuple[Defect, ...]]:
+    """The notes of all parts; one that fails costs no file that is written and proven."""
+    notes, defects = list[str](), list[Defect]()
+    for part in parts:
+        found = contain("a note on the model", part)
+        if isinstance(found, Defect):
+            notes.append(str(found))
+            defects.append(found)
+        else:
+            notes += found
+    return tuple(notes), tuple(defects)
 
 
 def _notes(model: Any, signature: KerasSignature, layout: Layout) -> tuple[str, ...]:
@@ -209,18 +271,14 @@ def _state_notes(states: Sequence[State], stateful: bool) -> tuple[str, ...]:
 
 
 def export_to(
-    path: str | os.PathLike[str],
-    model: Any,
-    signature: KerasSignature,
-    *,
-    opset: int | None = None,
-    layout: Layout = "nhwc",
-    data: Any = None,
-) -> tuple[ir.Model, tuple[OutputProof, ...]]:
-    """Export a live model to ``path`` and prove the file; returns the graph and the proofs."""
-    expected = expectations(model, signature, data)
-    version = preferred_opset(model) if opset is None else opset
-    return _export_and_prove(path, model, signature, expected, opset=version, layout=layout)
+    path: str | os.PathLike[str], model: Any, signature: KerasSignature
+) -> tuple[ir.Model, tuple[Sample, ...]]:
+    """Export a live model to ``path`` and prove the file; the graph, and the proof's samples."""
+    expected = expectations(model, signature)
+    graph, proofs = _export_and_prove(
+        path, model, signature, expected, opset=preferred_opset(model), layout="nhwc"
+    )
+    return graph, proven_on(expected, proofs, signature)
 
 
 def _export_and_prove(

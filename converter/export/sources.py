@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
+from converter.export.models_without_call import refuse_without_call
 from runtimes.errors import ConversionError, DataError, RuntimeUnavailable, first_line
 from runtimes.extras import missing_extra
 from runtimes.keras_models.load import KerasSource, import_keras, load_keras_model
@@ -42,6 +43,7 @@ def load_source(
         signature_key=signature_key,
         weights=weights,
     )
+    refuse_without_call(model)
     if signature is None:
         return model, keras_signature(model)
     return model, given_signature(model, signature)

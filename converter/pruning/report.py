@@ -11,6 +11,7 @@ import numpy as np
 from converter.pruning.exact.dead_channels import Removed
 from converter.pruning.groups.selection import Dependencies, Selection
 from converter.pruning.search.cost import Cost
+from runtimes.defects import Defect
 from runtimes.readable import ReadableReport
 
 
@@ -53,7 +54,8 @@ class PruningReport(ReadableReport):
     was asked for is met. ``exact`` went without changing the results, in any case. ``plan`` is
     the decision: how many open units stay of the group that a node makes. Multiply-adds are those
     of one sample. ``parity`` and ``latency`` are reports of ``runtimes.check`` and
-    ``runtimes.profile`` as dictionaries, ``None`` where the caller judges by itself.
+    ``runtimes.profile`` as dictionaries, ``None`` where the caller judges by itself. ``defects``:
+    what failed by kilnx' own fault and was left out.
     """
 
     kept: bool
@@ -68,6 +70,7 @@ class PruningReport(ReadableReport):
     parity: Mapping[str, Any] | None = None
     latency: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    defects: tuple[Defect, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The report in plain JSON types."""
@@ -78,6 +81,7 @@ class PruningReport(ReadableReport):
             "plan": dict(self.plan),
             "tried": [asdict(one) for one in self.tried],
             "notes": list(self.notes),
+            "defects": [defect.to_dict() for defect in self.defects],
         }
 
     def headline(self) -> str:

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from converter.report.defects import Defect, contain
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
 from runtimes.data.timing_inputs import sampled_inputs
+from runtimes.defects import Defect, contain
 from runtimes.engines.batching import fixed_batch, run_padded
 from runtimes.engines.open_runtime import open_runtime
 from runtimes.engines.ort import NO_SPINNING

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from converter.report.analysis import Insight
-from converter.report.defects import Defect, contain
 from runtimes.atomic_files import foreign_files
+from runtimes.defects import Defect, contain
 from runtimes.readable import ReadableReport, times
 from runtimes.version import own_version
 

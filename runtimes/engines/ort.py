@@ -20,13 +20,13 @@ from runtimes.engines.ort_errors import explain, is_onnxruntimes
 from runtimes.engines.ort_install import require_onnxruntime
 from runtimes.engines.ort_session import (
     FATAL,
-    PROVIDERS,
     Optimization,
     SessionSettings,
     open_session,
     require_provider,
 )
 from runtimes.engines.placement import judge_placement, read_placement
+from runtimes.engines.provider_names import PROVIDERS
 from runtimes.engines.runtime import Loaded, Runtime, name_of
 from runtimes.errors import ModelError
 from runtimes.onnx_files.load_save import ModelSource, load_graph

@@ -13,14 +13,12 @@ import onnx_ir as ir
 from runtimes.atomic_files import scratch_folder
 from runtimes.engines.ort_cuda import CudaOptions
 from runtimes.engines.placement import RECORD
+from runtimes.engines.provider_names import PROVIDERS, refuse_unknown_provider
 from runtimes.errors import RuntimeUnavailable
 from runtimes.extras import pip_install
 from runtimes.onnx_files.load_save import ModelSource, weight_bytes
 
 Optimization = Literal["disabled", "basic", "extended", "all"]
-
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-"""ONNX Runtime's providers, by the names that users write."""
 
 FATAL = 4
 """Log only from this severity up: every error is raised as an exception anyway."""
@@ -85,11 +83,7 @@ def open_session(
 
 def require_provider(provider: str, available: Sequence[str]) -> None:
     """Raise ``RuntimeUnavailable`` if the provider is unknown or not among ``available``."""
-    if provider not in PROVIDERS:
-        raise RuntimeUnavailable(
-            f"there is no provider {provider!r}; kilnx runs models on: "
-            f"{', '.join((*PROVIDERS, 'reference', 'openvino'))}"
-        )
+    refuse_unknown_provider(provider)
     if PROVIDERS[provider] not in available:
         raise RuntimeUnavailable(
             f"the installed ONNX Runtime has no provider {provider!r} "

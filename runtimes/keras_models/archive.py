@@ -65,9 +65,9 @@ def load_file(
                 "variables to load the weights into; add an Input to it and save it again"
             )
         load_weights(model, weights or path)
-    if saved.compiled:
+    if saved.training:
         mark_trained(model)
-        note_loss(model, saved.config.get("compile_config"))
+        note_loss(model, saved.training)
     return model
 
 

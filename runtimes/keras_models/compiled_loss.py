@@ -10,9 +10,9 @@ from runtimes.keras_models.loss_meaning import Loss, loss_named
 _NOTED = "_kilnx_compiled_with"
 
 
-def note_loss(model: Any, compile_config: Any) -> None:
-    """Keep the loss of a file whose model is loaded without compiling it."""
-    loss = compile_config.get("loss") if isinstance(compile_config, Mapping) else None
+def note_loss(model: Any, training: Any) -> None:
+    """Keep the loss of a file's ``training`` configuration; its model is loaded uncompiled."""
+    loss = training.get("loss") if isinstance(training, Mapping) else None
     if loss is not None:
         setattr(model, _NOTED, loss)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from runtimes.errors import ConversionError, KilnxError, ModelError, first_line
 from runtimes.keras_models.archive import load_file
+from runtimes.keras_models.compiled_loss import note_loss
 from runtimes.keras_models.saved_config import read_config
 from runtimes.keras_models.saved_model import load_saved_model
 
@@ -41,9 +42,11 @@ def as_keras3(model: Any) -> Any:
         try:
             model.save(path, include_optimizer=False)
             # The code of its Lambda layers is the caller's own.
-            return load_file(read_config(path), {}, unsafe=True, weights=None)
+            same = load_file(read_config(path), {}, unsafe=True, weights=None)
         except (NotImplementedError, KilnxError):
-            return _through_saved_model(model, Path(folder) / model.name)
+            same = _through_saved_model(model, Path(folder) / model.name)
+    note_loss(same, {"loss": getattr(model, "loss", None)})
+    return same
 
 
 def _through_saved_model(model: Any, path: Path) -> Any:

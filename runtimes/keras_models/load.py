@@ -50,9 +50,10 @@ def import_keras() -> Any:
     backend = keras.backend.backend()
     if backend != "tensorflow":
         raise RuntimeUnavailable(
-            f"Keras runs on its {backend} backend here, but kilnx needs TensorFlow; save the model "
-            "as .keras and run the kilnx command on the file, which selects TensorFlow by "
-            "itself, or set KERAS_BACKEND=tensorflow before Keras is imported"
+            f"Keras runs on its {backend} backend here, but this needs TensorFlow (only convert "
+            "and compress use another process for it); save the model as .keras and run the kilnx "
+            "command on the file, which selects TensorFlow by itself, or set "
+            "KERAS_BACKEND=tensorflow before Keras is imported"
         )
     return keras
 

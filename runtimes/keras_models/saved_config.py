@@ -20,16 +20,16 @@ _PARTS = {"config.json", "model.weights.h5"}
 class SavedConfig:
     """The configuration of a model and the major version of the Keras that wrote it.
 
-    ``container``: a ``.keras`` file, the same unzipped, HDF5, or only JSON. ``compiled``: whether
-    the file records what the model was compiled with. ``version``: the full version of that Keras,
-    if the file records it.
+    ``container``: a ``.keras`` file, the same unzipped, HDF5, or only JSON. ``training``: what the
+    model was compiled with, and ``version``: the full version of that Keras, if the file records
+    them.
     """
 
     path: Path
     container: Container
     config: dict[str, Any]
     major: int
-    compiled: bool = False
+    training: Any = None
     version: str = ""
 
 
@@ -50,7 +50,7 @@ def read_config(path: Path) -> SavedConfig:
         version = _version_of(_parsed(path, (path / "metadata.json").read_text("utf-8")))
         config = _parsed(path, (path / "config.json").read_text("utf-8"))
         major = _major(version) or 3
-        return SavedConfig(path, "folder", config, major, _is_compiled(config), version)
+        return SavedConfig(path, "folder", config, major, config.get("compile_config"), version)
     try:
         with path.open("rb") as file:
             head = file.read(8)
@@ -79,7 +79,8 @@ def _from_archive(path: Path) -> SavedConfig:
             raise ModelError(f"{path} is a damaged .keras file ({error}); copy it again") from error
     version = _version_of(_parsed(path, metadata.decode("utf-8", "replace")))
     parsed = _parsed(path, config)
-    return SavedConfig(path, "keras", parsed, _major(version) or 3, _is_compiled(parsed), version)
+    training = parsed.get("compile_config")
+    return SavedConfig(path, "keras", parsed, _major(version) or 3, training, version)
 
 
 def _from_hdf5(path: Path) -> SavedConfig:
@@ -88,7 +89,7 @@ def _from_hdf5(path: Path) -> SavedConfig:
     try:
         with h5py.File(path, "r") as file:
             text = file.attrs.get("model_config")
-            compiled = "training_config" in file.attrs
+            training = file.attrs.get("training_config")
             version = file.attrs.get("keras_version")
             inside = file.get("model_weights", getlink=True) if "model_weights" in file else None
             if version is None and isinstance(inside, h5py.HardLink):
@@ -101,11 +102,18 @@ def _from_hdf5(path: Path) -> SavedConfig:
             "(model.to_json()) together with --weights (weights=) for this file, or build the "
             "model in Python, call model.load_weights on this file and pass the live model"
         )
-    return SavedConfig(path, "hdf5", _parsed(path, _text(text)), _major(version) or 1, compiled)
+    config, known = _parsed(path, _text(text)), _known(training)
+    return SavedConfig(path, "hdf5", config, _major(version) or 1, known)
 
 
-def _is_compiled(config: dict[str, Any]) -> bool:
-    return bool(config.get("compile_config"))
+def _known(training: Any) -> Any:
+    """The training configuration of an HDF5 file; no more than that it exists if it is damaged."""
+    if training is None:
+        return None
+    try:
+        return json.loads(_text(training)) or {"loss": None}
+    except (json.JSONDecodeError, RecursionError):
+        return {"loss": None}
 
 
 def _from_json(path: Path) -> SavedConfig:

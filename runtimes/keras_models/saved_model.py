@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from runtimes.errors import ConversionError, DataError, ModelError, first_line
+from runtimes.keras_models.compiled_loss import note_loss
+from runtimes.keras_models.saved_model_metadata import training_config
 from runtimes.keras_models.saved_model_safety import outside_operators
 
 NETWORK_NAME = "kilnx_saved_model"
@@ -57,9 +59,12 @@ def load_saved_model(
     name = _plain(path.resolve().name) or "saved_model"
     if any(spec.shape.rank is None for spec in inputs.values()):
         # Like a subclassed model, it needs a signature from the user.
-        return _network_class()(restored, function, tuple(inputs), name)
-    network = _network_class()(restored, function, tuple(inputs), NETWORK_NAME)
-    return _functional(network, inputs, name)
+        model = _network_class()(restored, function, tuple(inputs), name)
+    else:
+        network = _network_class()(restored, function, tuple(inputs), NETWORK_NAME)
+        model = _functional(network, inputs, name)
+    note_loss(model, training_config(path))
+    return model
 
 
 def _read(path: Path) -> Any:

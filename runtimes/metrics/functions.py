@@ -16,6 +16,7 @@ import numpy as np
 from runtimes.base import Array
 from runtimes.errors import DataError
 from runtimes.metrics.direction import higher_is_better, is_scorer, words
+from runtimes.metrics.names import refuse_unknown
 
 _LABELS = words(
     "y y_t y_true true trues label labels labels_true target targets truth ground_truth gt "
@@ -87,14 +88,10 @@ class FunctionMetric:
         return value
 
 
-def load_function(name: str, known: Iterator[str] | tuple[str, ...]) -> Callable[..., Any]:
+def load_function(name: str) -> Callable[..., Any]:
     """Import ``package.module:function``; ``DataError`` where that cannot be."""
     module, _, attribute = name.partition(":")
-    if not attribute or module in known:
-        raise DataError(
-            f"there is no metric {name!r}; there are {', '.join(known)}, "
-            "and package.module:function for one of your own"
-        )
+    refuse_unknown(name)
     try:
         with _working_folder_importable():
             function = getattr(import_module(module), attribute)

@@ -19,6 +19,7 @@ from runtimes.metrics.confidence import (
 from runtimes.metrics.determination import Determination
 from runtimes.metrics.functions import FunctionMetric, load_function
 from runtimes.metrics.labelled_output import labelled_output, no_labels
+from runtimes.metrics.names import METRIC_NAMES
 from runtimes.metrics.pooled import PooledMetric
 from runtimes.metrics.scores import (
     absolute_error,
@@ -76,9 +77,6 @@ _MEANS: Mapping[str, tuple[Score, bool]] = {
     "mse": (squared_error, False),
 }
 
-METRIC_NAMES = (*_MEANS, "r2", "auc", "pearson")
-"""The metrics that kilnx has; others are functions of the user's."""
-
 
 def open_metric(name: str, outputs: Sequence[str], labels: Sequence[str]) -> Metric:
     """Start a metric on the output that has labels.
@@ -95,7 +93,7 @@ def open_metric(name: str, outputs: Sequence[str], labels: Sequence[str]) -> Met
     """
     base, _, rest = name.partition(":")
     if base not in METRIC_NAMES:
-        function = load_function(name, METRIC_NAMES)
+        function = load_function(name)
         if not labels:
             raise no_labels(name)
         return FunctionMetric(name, function)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from runtimes.base import TensorSpec
 from runtimes.data.dataset import Dataset
 from runtimes.metrics.metric import CLASS_METRICS, open_metrics
+from runtimes.metrics.names import split_drops
 from runtimes.parity.choose_metric import Judged, choose_metrics
 from runtimes.parity.verdict import (
     DEFAULT_AGREEMENT,
@@ -28,12 +29,14 @@ class Budget:
 
     Attributes:
         metric: Name of the labelled metric, or several with commas between (or in a sequence), one
-            for each output that has labels; None: what the labels mean.
-        max_drop: Acceptable loss of the metric, in its unit; None: 0.01; ``math.inf``: the metric
-            only informs.
+            for each output that has labels; None: what the labels mean. ``name=drop`` states the
+            acceptable loss of one, such as ``top1:digit=0.01``.
+        max_drop: Acceptable loss of every other metric, in its unit; None: 0.01; ``math.inf``: they
+            only inform.
         min_agreement: Floor of top-1 agreement for outputs without labels, 0 to 1; None: 0.99.
         min_sqnr: Floor of SQNR for outputs without labels, in dB; None: 20.
         strict: Whether the whole 95% interval of the drop must be inside.
+        drops: The acceptable losses that ``metric`` states, by name.
     """
 
     metric: str | None = None
@@ -41,15 +44,32 @@ class Budget:
     min_agreement: float | None = None
     min_sqnr: float | None = None
     strict: bool = False
+    drops: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.metric is not None and not isinstance(self.metric, str):
-            object.__setattr__(self, "metric", ",".join(self.metric))
+        if self.metric is None:
+            return
+        given = self.metric if isinstance(self.metric, str) else ",".join(self.metric)
+        metric, drops = split_drops(given)
+        object.__setattr__(self, "metric", metric)
+        object.__setattr__(self, "drops", drops or self.drops)
 
     @property
     def drop(self) -> float:
-        """The loss of the metric that is acceptable, in its unit."""
-        return DEFAULT_MAX_DROP if self.max_drop is None else self.max_drop
+        """The smallest loss that is acceptable of any metric: a search keeps inside of that."""
+        stated = [loss for _, loss in self.drops]
+        return min([*stated, self.shared_drop]) if stated else self.shared_drop
+
+    @property
+    def shared_drop(self) -> float:
+        """The acceptable loss of a metric that states none, in its unit."""
+        if self.max_drop is not None:
+            return self.max_drop
+        names = (self.metric or "").split(",")
+        own = dict(self.drops)
+        if own and all(name in own for name in names):
+            return max(own.values())
+        return DEFAULT_MAX_DROP
 
     @property
     def agreement(self) -> float:
@@ -72,20 +92,22 @@ class Budget:
         return replace(
             self,
             metric=metric,
-            max_drop=None if metric is None else self.drop,
+            max_drop=None if metric is None else self.shared_drop,
             min_agreement=self.agreement,
             min_sqnr=self.sqnr_db,
         )
 
     def rules(self, *, rtol: float | None = None, atol: float | None = None) -> Rules:
         """The rules that ``judge`` goes by."""
+        judges = self.metric is not None and (bool(self.drops) or not math.isinf(self.drop))
         return Rules(
-            None if self.metric is None or math.isinf(self.drop) else self.drop,
+            self.shared_drop if judges else None,
             rtol,
             atol,
             self.min_agreement,
             self.min_sqnr,
             self.strict,
+            self.drops if judges else (),
         )
 
 
@@ -118,4 +140,6 @@ def without_labels(
     if budget.metric is None or set(evaluation.label_names) <= set(data.label_names):
         return budget
     agreement, sqnr = search_floors(outputs, evaluation, budget)
-    return replace(budget, metric=None, max_drop=None, min_agreement=agreement, min_sqnr=sqnr)
+    return replace(
+        budget, metric=None, max_drop=None, drops=(), min_agreement=agreement, min_sqnr=sqnr
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from runtimes.base import Array
@@ -80,18 +80,27 @@ class Candidate:
 def compare_metrics(
     references: Sequence[Metric],
     others: Sequence[Candidate],
-    allowed: float | None,
+    allowed: Callable[[str], float | None],
     samples: int,
     seed: int,
 ) -> tuple[MetricParity, ...]:
-    """How much worse each of ``others`` is by each of ``references``, and how sure that is."""
+    """How much worse each of ``others`` is by each of ``references``, and how sure that is.
+
+    ``allowed``: the drop that is acceptable of a metric, by its name.
+    """
     metrics = []
     for place, reference in enumerate(references):
         value = reference.value()
         for other in others:
             if any(one.problem for one in other.parity.values()):
                 continue
-            found = _compared(reference, other.metrics[place], value, allowed, (samples, seed))
+            found = _compared(
+                reference,
+                other.metrics[place],
+                value,
+                allowed(reference.name),
+                (samples, seed),
+            )
             metrics.append(replace(found, provider=other.provider))
     return tuple(metrics)
 

@@ -14,11 +14,13 @@ import numpy as np
 from runtimes.base import Array
 from runtimes.data.batches import Batch
 from runtimes.data.dataset import Dataset
+from runtimes.defects import Defect, contain
 from runtimes.engines.batching import refuse_other_axes, run_padded
 from runtimes.engines.open_runtime import borrow, is_keras, is_runtime
 from runtimes.engines.ort import NO_SPINNING, PROVIDERS, Optimization
+from runtimes.engines.providers import require_providers
 from runtimes.engines.runtime import Runtime
-from runtimes.errors import DataError, ModelError
+from runtimes.errors import DataError, KilnxError, ModelError
 from runtimes.metrics.metric import open_metric, open_metrics
 from runtimes.options import KerasOptions, RunOptions, flat_options
 from runtimes.parity.budget import Budget
@@ -118,6 +120,8 @@ def check(
     if not options.providers:
         raise ValueError("providers must name at least one provider")
     places = _places(options.providers, options.optimizations)
+    if not (is_runtime(candidate) or is_keras(candidate)):  # said before the reference is loaded
+        require_providers(options.providers)
     threads = run.threads
     reference = _loaded(reference, keras)
     with borrow(reference, "cpu", threads=threads, config=NO_SPINNING) as first:
@@ -132,9 +136,20 @@ def check(
         report = replace(report, notes=(*report.notes, *chosen, *dict.fromkeys(matched)))
         if options.layers:  # the walk has sessions of its own; a Keras model is loaded once
             gc.collect()
-            walked = _layers(first, candidate, samples, options.providers, threads)
-            report = replace(report, layers=walked)
+            walked = contain(
+                "the comparison of layers",
+                lambda: _layers(first, candidate, samples, options.providers, threads),
+                lambda error: isinstance(error, KilnxError | OSError),
+            )
+            report = _with_layers(report, walked)
     return report
+
+
+def _with_layers(report: ParityReport, walked: LayersReport | Defect) -> ParityReport:
+    """``report`` with the walk, or with what stood against it: the verdict rests on the outputs."""
+    if isinstance(walked, Defect):
+        return replace(report, notes=(*report.notes, str(walked)), defects=(walked,))
+    return replace(report, layers=walked)
 
 
 def _meant(
@@ -171,7 +186,7 @@ def _meant(
     if only_informs:
         return replace(budget, metric=metric, max_drop=math.inf if metric else None), ()
     notes = () if budget.metric else notes_of_choice(metric, samples)
-    return replace(budget, metric=metric, max_drop=budget.drop if metric else None), notes
+    return replace(budget, metric=metric, max_drop=budget.shared_drop if metric else None), notes
 
 
 def _loaded(model: Any, keras: KerasOptions) -> Any:
@@ -244,7 +259,7 @@ def _compare(  # noqa: PLR0917
     masks = {name: one.mask for other in others for name, one in other.parity.items()}
     noise = measure_noise(first, probe.samples(), masks=masks) if probe else None
     outputs = tuple(_with_noise(output, noise) for other in others for output in other.results())
-    metrics = compare_metrics(metrics_of_reference, others, rules.max_drop, count, run.seed)
+    metrics = compare_metrics(metrics_of_reference, others, rules.allowed, count, run.seed)
     passed, reason = judge(outputs, metrics, rules, quantized=quantized)
     masked = dict.fromkeys(_note_of_mask(one) for one in outputs if one.mask)
     informing = () if rules.max_drop is not None else tuple(map(_note_of_metric, metrics))
@@ -355,8 +370,8 @@ def _note_of_mask(output: OutputParity) -> str:
 
 
 def _verdict(passed: bool, metrics: Sequence[MetricParity], rules: Rules) -> str:
-    allowed = rules.max_drop
-    if allowed is not None and any(is_unsure(metric, allowed) for metric in metrics):
+    allowed = [(metric, rules.allowed(metric.name)) for metric in metrics]
+    if any(drop is not None and is_unsure(metric, drop) for metric, drop in allowed):
         return UNSURE
     return PASSED if passed else FAILED
 

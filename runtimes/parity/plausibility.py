@@ -9,7 +9,8 @@ import numpy as np
 
 from runtimes.base import Array, TensorSpec
 from runtimes.data.dataset import Dataset
-from runtimes.metrics.metric import METRIC_NAMES, Metric, open_metrics
+from runtimes.metrics.metric import Metric, open_metrics
+from runtimes.metrics.names import METRIC_NAMES
 from runtimes.metrics.plausibility import doubt_of_baseline, doubt_of_labels
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from runtimes.defects import Defect
 from runtimes.engines.placement import Placement
 from runtimes.parity.layers.report import LayersReport
 from runtimes.parity.output_error import OutputParity
@@ -16,7 +17,8 @@ class ParityReport(ReadableReport):
     """The verdict and what it rests on; ``layers`` where they were asked for.
 
     ``verdict`` is passed, failed, or that there are too few samples to tell: then ``passed`` goes
-    by the drop as it was measured. ``placements``: where the candidate's nodes ran.
+    by the drop as it was measured. ``placements``: where the candidate's nodes ran. ``defects``:
+    what failed by kilnx' own fault and decides nothing.
     """
 
     passed: bool
@@ -30,6 +32,7 @@ class ParityReport(ReadableReport):
     verdict: str = ""
     placements: tuple[Placement, ...] = ()
     layers: LayersReport | None = None
+    defects: tuple[Defect, ...] = ()
 
     def headline(self) -> str:
         """The verdict and its reason."""

@@ -46,7 +46,8 @@ class MetricParity:
 class Rules:
     """What the user asked for; None: not asked for.
 
-    ``strict``: a drop passes only if its whole interval is within ``max_drop``.
+    ``strict``: a drop passes only if its whole interval is within what is allowed. ``drops``: what
+    is allowed of some metrics, by name, in place of ``max_drop``.
     """
 
     max_drop: float | None = None
@@ -55,6 +56,11 @@ class Rules:
     min_agreement: float | None = None
     min_sqnr: float | None = None
     strict: bool = False
+    drops: tuple[tuple[str, float], ...] = ()
+
+    def allowed(self, metric: str) -> float | None:
+        """The acceptable drop of a metric."""
+        return dict(self.drops).get(metric, self.max_drop)
 
 
 def float_tolerance(output: OutputParity) -> float:
@@ -98,7 +104,7 @@ def judge(
     if problems:
         return False, "; ".join(problems)
     if rules.max_drop is not None and metrics:
-        drops = [_judge_drop(metric, rules.max_drop, rules.strict) for metric in metrics]
+        drops = [_judge_drop(metric, rules) for metric in metrics]
         return _all([*drops, *_judge_unlabelled(outputs, metrics, rules)])
     if rules.rtol is not None or rules.atol is not None:
         return _all(_judge_tolerance(output, outputs, rules) for output in outputs)
@@ -168,10 +174,12 @@ def is_unsure(metric: MetricParity, allowed: float) -> bool:
     return metric.low <= allowed < metric.high
 
 
-def _judge_drop(metric: MetricParity, allowed: float, strict: bool) -> tuple[bool, str]:
+def _judge_drop(metric: MetricParity, rules: Rules) -> tuple[bool, str]:
+    allowed = rules.allowed(metric.name)
+    assert allowed is not None
     # A hair above, because 0.978 - 0.968 is 0.010000000000000009.
     passed = metric.drop <= allowed + 1e-9
-    if strict:
+    if rules.strict:
         passed = metric.high is not None and metric.high <= allowed + 1e-9
     reason = (
         f"{metric.name} {metric.reference:.4f} → {metric.candidate:.4f}, {_change(metric, allowed)}"

@@ -20,6 +20,7 @@ from runtimes.data.dataset import Dataset
 from runtimes.data.timing_inputs import made_up_inputs, sampled_inputs
 from runtimes.engines.batching import fixed_batch
 from runtimes.engines.open_runtime import borrow, is_keras, is_runtime
+from runtimes.engines.providers import require_providers
 from runtimes.engines.runtime import Runtime
 from runtimes.errors import ModelError
 from runtimes.onnx_files.load_save import file_bytes, model_bytes
@@ -86,6 +87,8 @@ def profile(
     if not batch or any(size < 1 for size in batch):
         raise ValueError(f"batch must hold sizes of at least 1, not {list(batch)}")
     models = [model] if against is None else [model, against]
+    if not all(is_runtime(one) or is_keras(one) for one in models):
+        require_providers([options.provider])
     plan = _Plan(options.min_time, options.max_time, run.seed, run.tell)
     batches: list[BatchProfile] = []
     openings: list[_Opening] = []

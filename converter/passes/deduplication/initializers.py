@@ -22,6 +22,7 @@ from converter.passes.deduplication.tensor_views import (
     fingerprint,
     single_value,
 )
+from runtimes.defects import Defect
 from runtimes.onnx_files.load_save import weight_bytes
 from runtimes.onnx_files.tensor_bytes import equal_bytes
 from runtimes.onnx_graph.fold_views import VIEW_KEY
@@ -74,7 +75,7 @@ class DedupeReport(ReadableReport):
     """What was merged, and the bytes of all weights before and after.
 
     ``nodes_removed``: removed nodes that computed the same as another one. ``notes``: what was not
-    done, and why.
+    done, and why. ``defects``: what failed by kilnx' own fault and was left out.
     """
 
     merged: tuple[Merge, ...]
@@ -82,6 +83,7 @@ class DedupeReport(ReadableReport):
     weight_bytes_after: int
     nodes_removed: int = 0
     notes: tuple[str, ...] = field(default=())
+    defects: tuple[Defect, ...] = ()
 
     @property
     def saved_bytes(self) -> int:
@@ -94,6 +96,8 @@ class DedupeReport(ReadableReport):
 
     def headline(self) -> str:
         """How many bytes of weights remain."""
+        if self.defects and not self.merged:
+            return f"{self.weight_bytes_before:,} bytes of weights stay as they are"
         if not self.merged:
             return f"no two tensors are equal; {self.weight_bytes_before:,} bytes of weights stay"
         return f"{self.weight_bytes_before:,} → {self.weight_bytes_after:,} bytes of weights"

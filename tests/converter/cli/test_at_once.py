@@ -27,6 +27,7 @@ print(code, sorted(large))
 @pytest.fixture
 def folder(tmp_path: Path, graph: Any) -> Path:
     np.savez(tmp_path / "d.npz", x=np.zeros((4, 2), np.float32))
+    (tmp_path / "m.keras").touch()
     text = "g (float[N, 2] x) => (float[N, 2] y) { y = Relu(x) }"
     write_model(graph(text), tmp_path / "float.onnx")
     text = """g (float[N, 2] x) => (float[N, 2] y) {
@@ -46,7 +47,24 @@ def folder(tmp_path: Path, graph: Any) -> Path:
         ("compress float.onnx -o out --data d.npz --eval no.npz", "no.npz: no such file or"),
         ("compress float.onnx -o out --data d.npz --custom no.py", "no such Python file"),
         ("compress float.onnx -o out --data d.npz --decisions no.json", "no.json cannot be read"),
-        ("compress float.onnx -o out --data d.npz --skip shrink", "there is no such step"),
+        ("compress float.onnx -o out --data d.npz --skip shrink", "there is no step 'shrink'"),
+        ("compress float.onnx -o out --data d.npz --skip prun", "did you mean 'prune'?"),
+        ("compress m.keras -o out --data d.npz --provider cpus", "did you mean 'cpu'?"),
+        ("compress m.keras -o out --data d.npz --metric tpo1", "did you mean 'top1'?"),
+        ("prune float.onnx -o o.onnx --data d.npz --metric Top1:y", "did you mean 'top1:y'?"),
+        ("quantize float.onnx -o o.onnx --data d.npz --metric f1", "there is no metric 'f1'"),
+        (
+            "quantize float.onnx -o o.onnx --data d.npz --metric no.such:f",
+            "no module named 'no.such'",
+        ),
+        ("quantize float.onnx -o o.onnx --data d.npz --batch 1,x", "is not a list of numbers"),
+        ("check m.keras float.onnx --data d.npz --metric top1=much", "behind = stands its"),
+        ("check m.keras float.onnx --data d.npz --metric auk", "did you mean 'auc'?"),
+        ("check m.keras float.onnx --data d.npz --provider gpu", "there is no provider 'gpu'"),
+        ("check m.keras float.onnx --data d.npz --optimization most", "there are disabled, basic"),
+        ("profile m.keras --provider opnvino", "did you mean 'openvino'?"),
+        ("profile m.keras --threads none", "is not a list of numbers"),
+        ("dedupe float.onnx -o o.onnx --near 0.1 --data d.npz --metric mea", "no metric 'mea'"),
         ("compress int8.onnx -o out --data d.npz", "is quantized already"),
         ("quantize int8.onnx -o o.onnx --data d.npz", "is quantized already"),
         ("prune int8.onnx -o o.onnx", "is quantized already"),
@@ -65,7 +83,7 @@ def test_before_anything_large_is_imported(folder: Path, arguments: str, message
         text=True,
         check=True,
     )
-    assert found.stdout.strip() == "2 []"
+    assert found.stdout.strip() == ("3 []" if "--provider" in arguments else "2 []")
     assert message in found.stderr
     assert found.stderr.count("\n") == 1
 

@@ -26,4 +26,6 @@ def test_the_command_gets_its_groups() -> None:
     assert found == ("m", BudgetGroup(["top1"], 0.1, None, None, True), RunGroup(2, 3), True)
     budget = BudgetGroup(["top1:a", "r2:b"], 0.1).budget()
     assert (budget.drop, budget.metric) == (0.1, "top1:a,r2:b")
+    budget = BudgetGroup(["top1:a=0.02", "r2:b"], 0.1).budget()
+    assert (budget.metric, budget.drops, budget.drop) == ("top1:a,r2:b", (("top1:a", 0.02),), 0.02)
     assert RunGroup(2, 3).run().threads == 2

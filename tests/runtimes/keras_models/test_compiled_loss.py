@@ -43,14 +43,16 @@ def cases() -> list[tuple[Any, dict[str, Loss]]]:
     ]
 
 
+@pytest.mark.filterwarnings("ignore:.*HDF5 file:UserWarning")
 @pytest.mark.parametrize("place", range(6))
-def test_of_a_live_model_and_its_file(place: int, tmp_path: Path) -> None:
+def test_of_a_live_model_and_its_files(place: int, tmp_path: Path) -> None:
     loss, expected = cases()[place]
     compiled = model()
     compiled.compile("sgd", loss)
     assert losses_of(compiled) == expected
-    compiled.save(tmp_path / "m.keras")
-    assert losses_of(load_keras_model(tmp_path / "m.keras")) == expected
+    for name in ("m.keras", "m.h5"):
+        compiled.save(tmp_path / name)
+        assert losses_of(load_keras_model(tmp_path / name)) == expected
 
 
 def test_of_several_outputs(tmp_path: Path) -> None:
@@ -60,6 +62,18 @@ def test_of_several_outputs(tmp_path: Path) -> None:
     assert losses_of(compiled) == expected
     compiled.save(tmp_path / "m.keras")
     assert losses_of(load_keras_model(tmp_path / "m.keras")) == expected
+
+
+def test_of_keras_2_live_and_as_a_saved_model(tmp_path: Path) -> None:
+    tf_keras = pytest.importorskip("tf_keras")
+    old = tf_keras.Sequential([tf_keras.layers.Input((3,)), tf_keras.layers.Dense(2)])
+    old.compile("sgd", tf_keras.losses.BinaryCrossentropy(from_logits=True))
+    expected = {"": Loss("BinaryCrossentropy", "binary", True)}
+    assert losses_of(load_keras_model(old)) == expected
+    old.save(tmp_path / "saved", save_format="tf")
+    assert losses_of(load_keras_model(tmp_path / "saved")) == expected
+    (tmp_path / "saved" / "keras_metadata.pb").write_bytes(b"\x0a\xff damaged")
+    assert losses_of(load_keras_model(tmp_path / "saved")) == {}
 
 
 def test_a_model_that_was_not_compiled_has_none() -> None:

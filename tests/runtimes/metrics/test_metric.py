@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtimes.errors import DataError
-from runtimes.metrics.metric import METRIC_NAMES, drop, open_metric
+from runtimes.metrics.metric import drop, open_metric
+from runtimes.metrics.names import METRIC_NAMES
 
 
 def accumulated(
@@ -81,7 +82,12 @@ def test_the_labelled_output_is_found() -> None:
 @pytest.mark.parametrize(
     ("name", "outputs", "labels", "message"),
     [
-        ("top2", ["y"], [""], "no metric 'top2'; there are top1, top5, .*package.module:function"),
+        (
+            "top2",
+            ["y"],
+            [""],
+            r"'top2' \(did you mean 'top5'\?\); there are .*module:function",
+        ),
         ("top1", ["y"], [], "needs labels: an array 'labels' or 'labels:<output>'"),
         ("top1", ["a", "b"], [""], "outputs 'a', 'b'; say which .*'labels:a'.*top1:a"),
         ("top1", ["a"], ["q"], "'labels:q' belong to no output; the model has 'a'"),

@@ -1,10 +1,13 @@
 """What a search without labels should reach, so that the budget with labels is kept."""
 
+import math
+
 import numpy as np
 import pytest
 
 from runtimes import Dataset
 from runtimes.base import TensorSpec
+from runtimes.errors import DataError
 from runtimes.parity.budget import Budget, search_floors, without_labels
 
 FACE = TensorSpec("face", np.dtype(np.float32), ("batch", 2))
@@ -52,3 +55,27 @@ def test_calibration_without_labels_is_searched_by_floors() -> None:
 
 def test_several_metrics_are_one_text() -> None:
     assert Budget(["top1:a", "r2:b"]).metric == "top1:a,r2:b"  # type: ignore[arg-type]
+
+
+def test_a_metric_may_state_its_own_drop() -> None:
+    budget = Budget("top1:a=0.02, r2:b , mae:c=0.5")
+    assert budget.metric == "top1:a,r2:b,mae:c"
+    assert budget.drops == (("top1:a", 0.02), ("mae:c", 0.5))
+    rules = budget.resolve(None).rules()
+    assert [rules.allowed(name) for name in ("top1:a", "r2:b", "mae:c")] == [0.02, 0.01, 0.5]
+    assert budget.drop == 0.01  # what a search keeps inside of
+    assert Budget("top1=0.02", max_drop=0.3).rules().allowed("top1") == 0.02
+    assert Budget("mae=0.5").resolve(None).drop == 0.5
+    assert without_labels(budget, [], *[Dataset.open(DATA)] * 2).drops == budget.drops
+
+
+@pytest.mark.parametrize("drop", ["", "much", "-0.1", "nan", "inf"])
+def test_a_drop_is_a_number(drop: str) -> None:
+    with pytest.raises(DataError, match=r"behind = stands its acceptable loss"):
+        Budget(f"r2:b,top1:a={drop}")
+
+
+def test_informing_metrics_and_one_that_judges() -> None:
+    assert Budget("top1", max_drop=math.inf).rules().max_drop is None
+    rules = Budget("top1:a=0.02,r2:b", max_drop=math.inf).rules()
+    assert (rules.allowed("top1:a"), rules.allowed("r2:b")) == (0.02, math.inf)

@@ -155,6 +155,19 @@ def test_the_metric_goes_before_everything_but_problems() -> None:
     assert verdict(bad, metrics=[metric], rules=rules) == (False, "y: NaN at sample 3")
 
 
+def test_each_metric_is_judged_by_its_own_drop() -> None:
+    face = MetricParity("top1:face", "cpu", 0.95, 0.93, 0.02, output="face")
+    box = MetricParity("mae:box", "cpu", 0.1, 0.12, 0.02, output="box", higher_is_better=False)
+    rules = Rules(max_drop=0.01, drops=(("mae:box", 0.5),))
+    passed, reason = verdict(metrics=[face, box], rules=rules)
+    assert not passed
+    assert "top1:face 0.9500 → 0.9300, drop 0.0200 > 0.01 allowed" in reason
+    assert "mae:box" not in reason
+    passed, reason = verdict(metrics=[face, box], rules=replace(rules, max_drop=0.03))
+    assert passed
+    assert "0.03 allowed; mae:box 0.1000 → 0.1200, rise 0.0200 ≤ 0.5 allowed" in reason
+
+
 @pytest.mark.parametrize(
     ("reference", "candidate", "higher", "said"),
     [

@@ -1,8 +1,8 @@
 """A defect of kilnx costs the part that it is in, never the whole result.
 
-What a step makes of a model, or a chart of a report, can fail without anything else being less
-right. Such a part is left out and says so, with a traceback to report. What speaks of the user's
-own model, data or machine is no defect: it is raised, and ends the run.
+What a step makes of a model, a table or a chart of a report can fail without anything else being
+less right. Such a part is left out and says so, with a traceback to report. What speaks of the
+user's own model, data or machine is no defect: it is raised, and ends the run.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Defect:
         )
         return (
             f"{self.part} failed and was left out: {self.error}; {whose}, please report it with "
-            "the traceback in report.json"
+            "the traceback in the JSON report"
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,0 +1,75 @@
+"""What metrics are called: known by name at once, before anything is loaded."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import sys
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+from runtimes.errors import DataError
+
+METRIC_NAMES = (
+    *("top1", "top5", "binary_accuracy", "binary_accuracy_logits", "mae", "mse"),
+    *("r2", "auc", "pearson"),
+)
+"""The metrics that kilnx has; others are functions of the user's."""
+
+
+def refuse_unknown(names: str | None) -> None:
+    """Raise ``DataError`` for the first of ``names`` (with commas between) that cannot be.
+
+    Nothing is imported: whether a module has the function is seen where it is used.
+    """
+    for name in split_drops(names)[0].split(",") if names else ():
+        base, _, rest = name.partition(":")
+        if base not in METRIC_NAMES and (not rest or not _is_importable(base)):
+            raise _unknown(name)
+
+
+def split_drops(names: str) -> tuple[str, tuple[tuple[str, float], ...]]:
+    """Metrics with commas between, without the drops of ``name=drop``; and those by name.
+
+    Raises ``DataError`` where a drop is no number of 0 or more.
+    """
+    found, drops = list[str](), list[tuple[str, float]]()
+    for one in names.split(","):
+        name, equals, drop = (part.strip() for part in one.partition("="))
+        found.append(name)
+        if equals:
+            drops.append((name, _drop(one.strip(), drop)))
+    return ",".join(found), tuple(drops)
+
+
+def _drop(stated: str, text: str) -> float:
+    try:
+        drop = float(text)
+    except ValueError:
+        drop = math.nan
+    if not 0 <= drop < math.inf:
+        raise DataError(
+            f"the metric {stated!r}: behind = stands its acceptable loss, a number of 0 or more, "
+            "such as top1=0.01"
+        )
+    return drop
+
+
+def _unknown(name: str) -> DataError:
+    base, colon, output = name.partition(":")
+    near = difflib.get_close_matches(base.lower(), METRIC_NAMES, n=1)
+    if output and not near:
+        return DataError(f"the metric {name!r} cannot be imported: no module named {base!r}")
+    hint = f" (did you mean {near[0] + colon + output!r}?)" if near else ""
+    return DataError(
+        f"there is no metric {name!r}{hint}; there are {', '.join(METRIC_NAMES)}, "
+        "and package.module:function for one of your own"
+    )
+
+
+def _is_importable(module: str) -> bool:
+    """Whether the package that holds ``module`` can be found, the working folder included."""
+    top = module.partition(".")[0]
+    if top in sys.modules or top in sys.builtin_module_names:
+        return True
+    return PathFinder.find_spec(top, [str(Path.cwd()), *sys.path]) is not None
