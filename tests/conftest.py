@@ -47,6 +47,8 @@ _FAST = (
     "quantizers/policy",
     "quantizers/qdq",
     "quantizers/weights",
+    "runtimes/costs/test_kernels.py",
+    "runtimes/costs/test_table.py",
     "runtimes/data",
     "runtimes/metrics",
     "runtimes/onnx_files",

@@ -40,6 +40,7 @@ from runtimes.parity.verdict import (
     float_rule_applies,
     is_unsure,
     judge,
+    too_few_samples,
 )
 
 __all__ = ["MetricParity", "OutputParity", "ParityReport", "check", "evaluate"]
@@ -261,6 +262,8 @@ def _compare(  # noqa: PLR0917
     outputs = tuple(_with_noise(output, noise) for other in others for output in other.results())
     metrics = compare_metrics(metrics_of_reference, others, rules.allowed, count, run.seed)
     passed, reason = judge(outputs, metrics, rules, quantized=quantized)
+    few = None if passed else too_few_samples(outputs, rules, count)
+    reason = f"{reason}; {few}" if few else reason
     masked = dict.fromkeys(_note_of_mask(one) for one in outputs if one.mask)
     informing = () if rules.max_drop is not None else tuple(map(_note_of_metric, metrics))
     return ParityReport(

@@ -115,6 +115,25 @@ def judge(
     return _all(_judge_float(output, outputs) for output in outputs)
 
 
+def too_few_samples(outputs: Sequence[OutputParity], rules: Rules, samples: int) -> str | None:
+    """Said where a floor of agreement fails that so few ``samples`` can only pass without a flaw.
+
+    Of fifty samples one answer that differs is 2%: a floor of 99% then means all of them.
+    """
+    floor = DEFAULT_AGREEMENT if rules.min_agreement is None else rules.min_agreement
+    if not 0 < floor < 1 or samples * (1 - floor) >= 1 - 1e-9:
+        return None
+    missed = [one.agreement for one in that_agree(outputs) if one.agreement is not None]
+    differing = [(1 - one) * samples for one in missed if one < floor]
+    if not any(abs(one - 1) < 1e-6 for one in differing):
+        return None
+    enough = math.ceil(1 / (1 - floor) - 1e-9)
+    return (
+        f"1 of {samples} answers differs, and {samples} samples are too few for a floor of "
+        f"{floor:.2%}, which allows one from {enough} on"
+    )
+
+
 def unlabelled(outputs: Sequence[str], judged: Sequence[str | None]) -> tuple[str, ...]:
     """Those of ``outputs`` that no metric judges; ``judged``: the ``output`` of each metric."""
     return () if None in judged else tuple(name for name in outputs if name not in judged)

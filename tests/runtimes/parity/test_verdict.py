@@ -14,6 +14,7 @@ from runtimes.parity.verdict import (
     float_rule_applies,
     float_tolerance,
     judge,
+    too_few_samples,
 )
 
 GOOD = OutputParity(
@@ -108,6 +109,27 @@ def test_a_quantized_candidate_has_floors() -> None:
     )
     assert not verdict(replace(coarse, agreement=0.98), quantized=True)[0]
     assert not verdict(coarse)[0]
+
+
+@pytest.mark.parametrize(
+    ("agreement", "samples", "floor", "said"),
+    [
+        (0.98, 50, None, "1 of 50 answers differs, and 50 samples are too few for a floor of"),
+        (0.98, 50, 0.999, "which allows one from 1000 on"),
+        (0.96, 50, None, None),  # two differ: more samples would not do
+        (0.995, 200, 0.999, "1 of 200 answers differs"),
+        (0.98, 50, 0.9, None),  # the floor allows one
+        (0.9715, 50, None, None),  # of pixels, not of samples
+        (1.0, 50, None, None),
+    ],
+)
+def test_samples_that_are_too_few_for_a_floor_are_said(
+    agreement: float, samples: int, floor: float | None, said: str | None
+) -> None:
+    output = replace(GOOD, agreement=agreement)
+    found = too_few_samples([output], Rules(min_agreement=floor), samples)
+    assert (found is None) == (said is None)
+    assert said is None or said in str(found)
 
 
 def test_only_outputs_that_are_classes_must_agree_where_that_is_known() -> None:
