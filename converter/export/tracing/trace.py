@@ -22,6 +22,7 @@ from converter.export.tracing.freeze import freeze
 from converter.export.tracing.grappler import simplified
 from converter.export.tracing.layer_scopes import layer_scopes
 from converter.export.tracing.lookup_tables import read_tables, state_shapes
+from converter.export.tracing.loop_lists import order_lists
 from converter.export.tracing.states import State, TracedState
 from converter.lowering.layers.table import marked_layers
 from converter.lowering.low_bit.layers import LowBitStandIns
@@ -147,6 +148,7 @@ def trace(
         graph_def, layers, fixed=[name.split(":")[0] for name in interface], whole=NETWORK_NAME
     )
     layers.discard(NETWORK_NAME)
+    order_lists(graph_def)
     graph_def = simplified(
         graph_def,
         fetch=[*inputs, *weights, *matrices, *outputs],
