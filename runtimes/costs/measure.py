@@ -40,6 +40,7 @@ _WARM_UP = 3
 _FEWEST_ROUNDS, _MOST_ROUNDS, _QUICK_ROUNDS = 10, 40, 4
 # Copies of a short kernel run together: a run has to be long next to the clock.
 _LONG_ENOUGH_MICROSECONDS = 50.0
+_RUNS_OF_NOTHING = 500
 _MOST_COPIES = 10
 _SECONDS_A_LAUNCH = 0.6
 # Of the sessions that are open together: weights and activations, and how many.
@@ -61,8 +62,18 @@ def measure_yardsticks(table: CostTable) -> None:
     launches = _launches([], table)
     for name in yardsticks():
         table.yardsticks[name] = round(min(one[name] for one in launches), 3)
-    beside, _ = _quartile(_by_name(launches, table)[_BESIDE])
-    table.run_microseconds = round(beside, 3)
+    table.run_microseconds = round(_run_alone(table) * speed_now(table), 3)
+
+
+def _run_alone(table: CostTable) -> float:
+    """Microseconds of a run of nothing, again and again, as a model is run: all of it is cached."""
+    bench = nothing(2)
+    with OrtRuntime(
+        bench.model, threads=table.machine.threads or None, config=NO_SPINNING
+    ) as runtime:
+        run = runtime.prepare(dict(bench.feed))
+        (seconds,) = _rounds([(run, [])], _RUNS_OF_NOTHING)
+    return _fast(np.array(seconds)) * 1e6
 
 
 def measure_in_situ(executed: Sequence[Executed], table: CostTable) -> None:
@@ -131,7 +142,7 @@ def _launch(
     benches: Mapping[str, Bench], threads: int | None, rounds: int = _MOST_ROUNDS
 ) -> Mapping[str, float]:
     """Microseconds of every bench in sessions of their own, run in turns."""
-    beside = {len(one.feed) for one in benches.values()} | {2}
+    beside = {len(one.feed) for one in benches.values()}
     every = {**benches, **{f"{_BESIDE}{count}": nothing(count) for count in beside}}
     with ExitStack() as stack:
         runs = []
@@ -148,7 +159,7 @@ def _launch(
         name: max((fast[name] - fast[f"{_BESIDE}{len(bench.feed)}"]) / bench.copies, 0.05)
         for name, bench in benches.items()
     }
-    return {**found, _BESIDE: fast[f"{_BESIDE}2"]}
+    return found
 
 
 def _rounds(
@@ -196,7 +207,7 @@ def _readings(
     launches: Sequence[Mapping[str, float]], table: CostTable
 ) -> Iterator[tuple[str, Reading]]:
     for name, times in _by_name(launches, table).items():
-        if name != _BESIDE and name not in table.yardsticks:
+        if name not in table.yardsticks:
             time, apart = _quartile(times)
             yield name, Reading.of(time, apart / max(time, 0.5), len(launches))
 
