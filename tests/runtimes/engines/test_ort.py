@@ -146,7 +146,7 @@ def test_inputs_that_are_no_tensors_are_refused(graph: Graph) -> None:
 
 
 def test_providers_that_are_not_there(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(RuntimeUnavailable, match="there is no provider 'tpu'; kilnx runs models"):
+    with pytest.raises(RuntimeUnavailable, match=r"no provider 'tpu' .*; kilnx runs models"):
         OrtRuntime(graph(TWO), provider="tpu")
     monkeypatch.setattr(ort_session, "PROVIDERS", {"cuda": "NoSuchExecutionProvider"})
     with pytest.raises(RuntimeUnavailable, match=r"has no provider 'cuda' .*\[gpu\]"):
