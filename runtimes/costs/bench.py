@@ -26,6 +26,7 @@ class Bench:
 
 def bench_of(kernel: Kernel, copies: int = 1) -> Bench:
     """A bench of ``kernel``, with the weights of the node that it was found in."""
+    assert kernel.node is not None
     rng = np.random.default_rng(0)
     inputs: list[ir.Value | None] = []
     feed: dict[str, Array] = {}
@@ -38,22 +39,22 @@ def bench_of(kernel: Kernel, copies: int = 1) -> Bench:
             array = _made_up(read.dtype, read.shape, rng)
             inputs.append(_given(f"x{place}", array))
             feed[f"x{place}"] = array
-    nodes = [_copy(kernel, inputs, number) for number in range(copies)]
+    nodes = [_copy(kernel.node, inputs, number) for number in range(copies)]
     return replace(_bench(nodes, feed, kernel.opsets), copies=copies)
 
 
-def _copy(kernel: Kernel, inputs: Sequence[ir.Value | None], number: int) -> ir.Node:
-    node = ir.Node(
-        kernel.node.domain,
-        kernel.node.op_type,
+def _copy(node: ir.Node, inputs: Sequence[ir.Value | None], number: int) -> ir.Node:
+    copy = ir.Node(
+        node.domain,
+        node.op_type,
         inputs,
-        list(kernel.node.attributes.values()),
-        num_outputs=len(kernel.node.outputs),
+        list(node.attributes.values()),
+        num_outputs=len(node.outputs),
         name=f"kernel{number}",
     )
-    for place, output in enumerate(node.outputs):
-        output.name = f"y{number}_{place}" if kernel.node.outputs[place].name else ""
-    return node
+    for place, output in enumerate(copy.outputs):
+        output.name = f"y{number}_{place}" if node.outputs[place].name else ""
+    return copy
 
 
 def nothing(count: int) -> Bench:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,14 @@ from runtimes.onnx_graph.origins import Origins
 _SUFFIX = "_kernel_time"
 # Longer constants are weights, of which only the shape matters.
 _MOST_SHOWN = 32
+# The graph that ONNX Runtime made is looked at, its weights mostly are not: they stay on disk.
+_SAVING = {
+    **NO_SPINNING,
+    "session.optimized_model_external_initializers_file_name": "weights.bin",
+    "session.optimized_model_external_initializers_min_size_in_bytes": "4096",
+}
+# Weights need no other order for a run that only tells shapes.
+_UNPACKED = {"session.disable_prepacking": "1"}
 
 
 @dataclass(frozen=True)
@@ -44,27 +52,20 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Kernel:
-    """One kernel, called ``signature``; ``node`` of an optimized graph runs it.
+    """One kernel, called ``signature``.
 
-    ``inputs`` has None where an optional input is left out.
+    ``inputs`` has None where an optional input is left out. ``can_be_isolated``: it takes the same
+    time whatever it reads, so that numbers can be made up; integers steer what shape operators,
+    lookups and loops do. ``node``: one that runs it, with weights of its own and no graph around
+    it; only of a kernel that has yet to be measured.
     """
 
     signature: str
+    op_type: str = field(compare=False)
     inputs: tuple[Tensor | None, ...] = field(compare=False)
-    node: ir.Node = field(compare=False, repr=False)
+    can_be_isolated: bool = field(compare=False)
+    node: ir.Node | None = field(compare=False, repr=False)
     opsets: Mapping[str, int] = field(compare=False, repr=False)
-
-    @property
-    def can_be_isolated(self) -> bool:
-        """Whether it takes the same time whatever it reads, so that numbers can be made up.
-
-        Integers steer what shape operators, lookups beyond a table's rows and loops do.
-        """
-        if any(attribute.type in _GRAPHS for attribute in self.node.attributes.values()):
-            return False
-        read = [one for one in self.inputs if one is not None and not one.constant]
-        looked_up = self.node.op_type in _LOOKUPS
-        return all(one.dtype in _FREE or looked_up for one in read)
 
 
 _GRAPHS = {ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS}
@@ -89,11 +90,17 @@ class Executed:
 
 
 def trace_kernels(
-    model: ModelSource, feed: Feed, *, threads: int | None = 1, runs: int = 1
+    model: ModelSource,
+    feed: Feed,
+    *,
+    threads: int | None = 1,
+    runs: int = 1,
+    known: Container[str] = frozenset(),
 ) -> tuple[Executed, ...]:
     """The kernels of ``model`` (a path or a graph) in order, as they run on ``feed``.
 
-    ``runs``: how often it is run under ONNX Runtime's profiler, which tells the shapes.
+    ``runs``: how often it is run under ONNX Runtime's profiler, which tells the shapes. ``known``:
+    signatures of kernels that need not be measured, of which no weights are kept.
     """
     graph = load_model(model)
     if not _has_names(graph):  # by which the profiler tells of nodes
@@ -103,15 +110,23 @@ def trace_kernels(
         with OrtRuntime(
             model,
             threads=threads,
-            config={**NO_SPINNING, "session.disable_prepacking": "1"} if runs == 1 else NO_SPINNING,
+            config={**_SAVING, **(_UNPACKED if runs == 1 else {})},
             profile_prefix=str(folder / "profile"),
             optimized_model_path=optimized_path,
         ) as runtime:
             for _ in range(runs):
                 runtime.run(feed)
             events = read_events(runtime.end_profiling())
-        optimized = ir.load(optimized_path)
-        ir.external_data.load_to_model(optimized)
+        return _executed(graph, ir.load(optimized_path), events, runs, known)
+
+
+def _executed(
+    graph: ir.Model,
+    optimized: ir.Model,
+    events: Mapping[str, Sequence[Mapping[str, Any]]],
+    runs: int,
+    known: Container[str],
+) -> tuple[Executed, ...]:
     origins = Origins(graph, optimized)
     found = []
     for node in optimized.graph:
@@ -119,7 +134,7 @@ def trace_kernels(
         if name not in events:
             continue  # of the other branch of an If
         seen = events[name]
-        kernel = kernel_of(node, seen[-1]["args"], dict(optimized.opset_imports))
+        kernel = kernel_of(node, seen[-1]["args"], dict(optimized.opset_imports), known)
         taken = origins.fused(node)
         if not taken and (end := origins.end(node)) is not None:
             taken = (str(end.name),)
@@ -155,7 +170,12 @@ def read_events(path: Path) -> dict[str, list[Mapping[str, Any]]]:
     return events
 
 
-def kernel_of(node: ir.Node, told: Mapping[str, Any], opsets: Mapping[str, int]) -> Kernel:
+def kernel_of(
+    node: ir.Node,
+    told: Mapping[str, Any],
+    opsets: Mapping[str, int],
+    known: Container[str] = frozenset(),
+) -> Kernel:
     """The kernel that runs ``node``, of which the profiler ``told`` dtypes and shapes."""
     inputs = _inputs(node, _tensors(told.get("input_type_shape", ())))
     written = _tensors(told.get("output_type_shape", ()))
@@ -166,7 +186,38 @@ def kernel_of(node: ir.Node, told: Mapping[str, Any], opsets: Mapping[str, int])
     read = ", ".join("" if one is None else str(one) for one in inputs)
     signature = f"{domain}{node.op_type}({read}) {{{attributes}}} -> "
     signature += ", ".join(map(str, written))
-    return Kernel(signature, inputs, node, opsets)
+    isolated = _can_be_isolated(node, inputs)
+    wanted = isolated and signature not in known
+    return Kernel(
+        signature, node.op_type, inputs, isolated, _detached(node) if wanted else None, opsets
+    )
+
+
+def _can_be_isolated(node: ir.Node, inputs: Sequence[Tensor | None]) -> bool:
+    if any(attribute.type in _GRAPHS for attribute in node.attributes.values()):
+        return False
+    read = [one for one in inputs if one is not None and not one.constant]
+    return all(one.dtype in _FREE or node.op_type in _LOOKUPS for one in read)
+
+
+def _detached(node: ir.Node) -> ir.Node:
+    """A copy with weights of its own, so that the model around it need not stay in memory."""
+    inputs: list[ir.Value | None] = []
+    for value in node.inputs:
+        tensor = None if value is None else value.const_value
+        copy = None if tensor is None else ir.tensor(np.array(tensor.numpy()), dtype=tensor.dtype)
+        inputs.append(None if value is None else ir.Value(name=value.name, const_value=copy))
+    made = ir.Node(
+        node.domain,
+        node.op_type,
+        inputs,
+        list(node.attributes.values()),
+        num_outputs=len(node.outputs),
+        name=node.name,
+    )
+    for mine, theirs in zip(made.outputs, node.outputs, strict=True):
+        mine.name = theirs.name
+    return made
 
 
 def _tensors(told: Sequence[Mapping[str, Sequence[int]]]) -> list[Tensor]:

@@ -31,6 +31,7 @@ from runtimes.costs.bench import Bench, bench_of, nothing, yardsticks
 from runtimes.costs.kernels import Executed, Kernel
 from runtimes.costs.table import CostTable, Reading
 from runtimes.engines.ort import NO_SPINNING, OrtRuntime
+from runtimes.errors import KilnxError
 
 # Launches agree where the median is this near to the lower quartile, as a share or in microseconds.
 _CONFIRMED = 0.04
@@ -55,6 +56,19 @@ def measure(kernels: Sequence[Kernel], table: CostTable) -> None:
     wanted = {one.signature: one for one in kernels if one.signature not in table.readings}
     for some in _chunks(list(wanted.values())):
         table.readings.update(_readings(_launches(some, table), table))
+
+
+def runs_alone(kernel: Kernel) -> bool:
+    """Whether ``kernel`` runs by itself on made-up numbers; some floats steer, too, like scales."""
+    if not kernel.can_be_isolated or kernel.node is None:
+        return False
+    bench = bench_of(kernel)
+    try:
+        with OrtRuntime(bench.model, threads=1, optimization="disabled") as runtime:
+            runtime.run(dict(bench.feed))
+    except KilnxError:
+        return False
+    return True
 
 
 def measure_yardsticks(table: CostTable) -> None:

@@ -63,7 +63,7 @@ class CostsReport(ReadableReport):
         counts: dict[str, int] = {}
         for batch, one in self.predictions:
             for ran, time in one.kernels:
-                operator = ran.kernel.node.op_type
+                operator = ran.kernel.op_type
                 of_batch = found.setdefault(operator, {})
                 of_batch[batch] = of_batch.get(batch, 0.0) + time
                 if batch == self.predictions[0][0]:

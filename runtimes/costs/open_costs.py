@@ -21,7 +21,7 @@ import platformdirs
 from runtimes.base import Feed
 from runtimes.costs.kernels import Executed, trace_kernels
 from runtimes.costs.machine import Machine, this_machine
-from runtimes.costs.measure import measure, measure_in_situ, measure_yardsticks
+from runtimes.costs.measure import measure, measure_in_situ, measure_yardsticks, runs_alone
 from runtimes.costs.predict import Prediction, predict
 from runtimes.costs.table import CostTable
 from runtimes.errors import DataError
@@ -54,6 +54,7 @@ class Costs:
     ) -> None:
         self.table, self._path, self._here, self.notes = table, path, here, notes
         self._used: set[str] = set()
+        self._alone: dict[str, bool] = {}  # whether kernels that are not known run by themselves
 
     def predict(self, model: ModelSource, feed: Feed) -> Prediction:
         """The latency of ``model`` on ``feed``; measures kernels that are not known yet."""
@@ -87,10 +88,14 @@ class Costs:
 
     def _trace(self, model: ModelSource, feed: Feed) -> tuple[Executed, ...]:
         threads = self.table.machine.threads or None
-        executed = trace_kernels(model, feed, threads=threads)
-        if all(self._is_known(one) or one.kernel.can_be_isolated for one in executed):
+        known = self.table.readings
+        executed = trace_kernels(model, feed, threads=threads, known=known)
+        for one in executed:
+            if one.kernel.signature not in known and one.kernel.signature not in self._alone:
+                self._alone[one.kernel.signature] = runs_alone(one.kernel)
+        if all(self._alone.get(one.kernel.signature, True) for one in executed):
             return executed
-        return trace_kernels(model, feed, threads=threads, runs=_IN_SITU_RUNS)
+        return trace_kernels(model, feed, threads=threads, known=known, runs=_IN_SITU_RUNS)
 
     def _is_known(self, one: Executed) -> bool:
         return one.kernel.signature in self.table.readings
@@ -105,14 +110,16 @@ class Costs:
             return
         if not self.table.yardsticks:
             measure_yardsticks(self.table)
-        measure([one.kernel for one in unknown if one.kernel.can_be_isolated], self.table)
-        measure_in_situ([one for one in unknown if not one.kernel.can_be_isolated], self.table)
+        alone = [one.kernel for one in unknown if self._alone[one.kernel.signature]]
+        measure(alone, self.table)
+        measure_in_situ(unknown, self.table)  # those that are left
         self._keep()
 
     def _borrow(self, unknown: Sequence[Executed], here: Costs) -> None:
         """Measure here what another machine's table lacks, and scale it."""
         from dataclasses import replace
 
+        here._alone |= self._alone
         here._learn(unknown)
         ratios = [
             math.log(self.table.yardsticks[name] / here.table.yardsticks[name])

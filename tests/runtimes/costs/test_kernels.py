@@ -50,7 +50,7 @@ def test_attributes_make_another_kernel(graph: Any) -> None:
         body = f"y = Conv <strides = [{stride}, {stride}]> (x, w)"
         made = graph("(float[1, 8, 8, 8] x) => (float[1, 8, n, m] y)", body, w=normal(8, 8, 3, 3))
         kernels = trace_kernels(made, {"x": normal(1, 8, 8, 8)})
-        found |= {one.kernel.signature for one in kernels if one.kernel.node.op_type == "Conv"}
+        found |= {one.kernel.signature for one in kernels if one.kernel.op_type == "Conv"}
     assert len(found) == 2
 
 
@@ -77,4 +77,4 @@ def test_what_integers_steer_cannot_be_isolated(graph: Any, body: str, steered: 
     made = graph("(float[N] x) => (float[m] y)", body)
     kernels = trace_kernels(made, {"x": np.zeros(3, np.float32)})
     found = [one.kernel for one in kernels if not one.kernel.can_be_isolated]
-    assert [kernel.node.op_type for kernel in found if kernel.node.op_type != "Cast"] == steered
+    assert [kernel.op_type for kernel in found if kernel.op_type != "Cast"] == steered

@@ -142,7 +142,7 @@ def test_a_loop_is_timed_where_it_runs(graph: Any) -> None:
     model = graph("(float[4] x, int64 count) => (float[4] y)", body)
     feed = {"x": np.ones(4, np.float32), "count": np.array(5)}
     found = open_costs().predict(model, feed)
-    loops = [one for one, _ in found.kernels if one.kernel.node.op_type == "Loop"]
+    loops = [one for one, _ in found.kernels if one.kernel.op_type == "Loop"]
     assert len(loops) == 1
     assert not loops[0].kernel.can_be_isolated
 
@@ -150,3 +150,24 @@ def test_a_loop_is_timed_where_it_runs(graph: Any) -> None:
 def test_a_missing_file_is_one_line() -> None:
     with pytest.raises(DataError, match="cannot be read"):
         open_costs("no/such/table.json")
+
+
+def test_floats_that_steer_are_not_made_up(graph: Any) -> None:
+    """Made-up scales are refused by ONNX Runtime; the resize is timed where it runs."""
+    body = 'y = Resize <mode = "nearest"> (x, , factors)'
+    model = graph("(float[1, 1, 4, 4] x, float[4] factors) => (float[a, b, c, d] y)", body)
+    feed = {"x": np.ones((1, 1, 4, 4), np.float32), "factors": np.array([1, 1, 2, 2], np.float32)}
+    ((resize, time),) = open_costs().predict(model, feed).kernels
+    assert resize.kernel.op_type == "Resize"
+    assert time > 0
+
+
+def test_no_model_stays_in_memory(network: ir.Model) -> None:
+    """Of a kernel that is known no weights are kept, of others their own alone."""
+    costs = open_costs()
+    first = costs._trace(network, FEED)
+    weights = [one.kernel.node for one in first if one.kernel.node is not None]
+    assert weights
+    assert all(node.graph is None for node in weights)
+    costs.predict(network, FEED)
+    assert all(one.kernel.node is None for one in costs._trace(network, FEED))
