@@ -19,7 +19,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from converter.compression.decisions import Decisions
-from converter.compression.gain import lost_race
+from converter.compression.gain import lost_race, lost_to_another
 from converter.compression.judge import Judge
 from converter.compression.steps import Outcome, Step, StepContext
 from converter.compression.users_errors import refused_by_machine_or_data
@@ -217,13 +217,14 @@ def _decide(
 ) -> tuple[bool, str]:
     """The rule: inside the budget, then faster, or smaller and no slower beyond doubt.
 
-    What the cost table finds worth it, the race against fp32 can only refuse.
+    What the cost table finds worth it, races against fp32 can only refuse.
     """
     if not parity.passed:
         return False, f"outside the budget: {parity.reason}"
     gain = judge.gain(challenger.path, best.path)
     if not gain.pays:
         return False, gain.verdict
-    found = challenger.measured
+    found, before = challenger.measured, best.measured
     lost = lost_race(found.speedup, found.speedup_low, found.speedup_high, judge.prefer)
+    lost = lost or lost_to_another(found.speedup_high, before.speedup_low, judge.prefer)
     return (False, lost) if lost else (True, f"{gain}; {parity.reason}")

@@ -17,6 +17,8 @@ from runtimes.readable import times
 # A model that a race finds slower than the one it comes from by more than this, for certain, is not
 # what the cost table said it is.
 _BEYOND_DOUBT = 0.05
+# Beside a table that errs by a fifth for small models, another candidate was faster for certain.
+_MUCH_FASTER = 0.25
 
 
 def check_preference(prefer: str) -> None:
@@ -114,6 +116,22 @@ def lost_race(
     return (
         f"slower here: {times(ratio)} as fast in a race ({times(low or 0.0)} to {times(high)}), "
         "whatever the cost table says"
+    )
+
+
+def lost_to_another(
+    high: float | None, before: float | None, prefer: Prefer = "balanced"
+) -> str | None:
+    """Why a candidate does not replace another one that was much faster in its own race.
+
+    ``high``: how many times as fast as the reference it is at most; ``before``: the other one, at
+    least. Both were timed at different moments, so the margin is as wide as the table errs.
+    """
+    if prefer == "size" or high is None or before is None or high * (1 + _MUCH_FASTER) > before:
+        return None
+    return (
+        f"slower here than what it would replace: at most {times(high)} as fast as the reference, "
+        f"and that was at least {times(before)}, in races"
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from converter import compress
 from converter.compression import judge as judging
-from converter.compression.gain import lost_race
+from converter.compression.gain import lost_race, lost_to_another
 from runtimes.profiling.report import ProfileReport
 
 
@@ -90,3 +90,19 @@ def test_a_race_refuses_only_beyond_doubt(interval: Any, prefer: Any, refused: b
     reason = lost_race(*interval, prefer)
     assert (reason is not None) == refused
     assert reason is None or "in a race (0.45× to 0.60×)" in reason
+
+
+@pytest.mark.parametrize(
+    ("high", "before", "prefer", "refused"),
+    [
+        (1.5, 2.0, "balanced", True),
+        (1.5, 2.0, "size", False),
+        (1.7, 2.0, "balanced", False),  # within what the table errs
+        (None, 2.0, "balanced", False),
+        (2.0, None, "balanced", False),
+    ],
+)
+def test_what_was_much_faster_is_not_replaced(
+    high: Any, before: Any, prefer: Any, refused: bool
+) -> None:
+    assert (lost_to_another(high, before, prefer) is not None) == refused
