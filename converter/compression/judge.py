@@ -13,8 +13,7 @@ from quantizers.options import Prefer
 from runtimes.base import Feed
 from runtimes.costs import Costs
 from runtimes.data.dataset import Dataset
-from runtimes.data.timing_inputs import sampled_inputs
-from runtimes.engines.batching import fixed_batch
+from runtimes.engines.timed_feeds import timed_feeds
 from runtimes.onnx_files.load_save import file_bytes, load_model, model_inputs
 from runtimes.options import RunOptions
 from runtimes.parity.budget import Budget
@@ -95,13 +94,11 @@ class Judge:
         if self.costs is None:
             return Gain.of(self._profile(path, than), self.prefer)
         share = file_bytes(path) / file_bytes(than)
-        return Gain.predicted(path, than, [self._feed], self.costs, share, self.prefer)
+        return Gain.predicted(path, than, self._feeds, self.costs, share, self.prefer)
 
     @cached_property
-    def _feed(self) -> Feed:
-        """What a run reads whose latency is predicted: one sample, or as many as it takes."""
-        inputs = model_inputs(load_model(self.reference))
-        return sampled_inputs(self.evaluation, inputs, fixed_batch(inputs) or 1).feed
+    def _feeds(self) -> list[Feed]:
+        return timed_feeds(self.evaluation, model_inputs(load_model(self.reference)))
 
     def _profile(self, path: Path, against: Path | None) -> ProfileReport:
         return profile(

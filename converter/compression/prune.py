@@ -24,9 +24,9 @@ from quantizers.rewrites.prepare import refuse_quantized
 from runtimes.atomic_files import refuse_existing
 from runtimes.costs import CostsSource, open_costs
 from runtimes.data.dataset import Dataset
-from runtimes.data.timing_inputs import made_up_inputs, sampled_inputs
+from runtimes.data.timing_inputs import made_up_inputs
 from runtimes.defects import Defect, callers_own, contain
-from runtimes.engines.batching import fixed_batch
+from runtimes.engines.timed_feeds import timed_feeds
 from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import (
     ModelSource,
@@ -227,11 +227,10 @@ def _judge(
     threads, seed = options.threads, options.seed
     parity = check(reference, pruned.model, evaluation, budget=budget, threads=threads)
     speed = profile(pruned.model, against=reference, data=evaluation, threads=threads, seed=seed)
-    inputs = model_inputs(reference)
-    feed = sampled_inputs(evaluation, inputs, fixed_batch(inputs) or 1).feed
+    feeds = timed_feeds(evaluation, model_inputs(reference))
     share = model_bytes(pruned.model) / model_bytes(reference)
     costs = options.costs or open_costs(threads=threads)
-    gain = Gain.predicted(pruned.model, reference, [feed], costs, share)
+    gain = Gain.predicted(pruned.model, reference, feeds, costs, share)
     kept, reason = _decide(parity, gain, speed, pruned.report, options)
     report = replace(
         pruned.report,

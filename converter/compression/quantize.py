@@ -21,9 +21,8 @@ from quantizers.rewrites.prepare import refuse_quantized
 from quantizers.static import quantize_model
 from runtimes.atomic_files import refuse_existing
 from runtimes.costs import Costs, CostsSource, open_costs
-from runtimes.data.timing_inputs import sampled_inputs
 from runtimes.defects import Defect, callers_own, contain
-from runtimes.engines.batching import fixed_batch
+from runtimes.engines.timed_feeds import timed_feeds
 from runtimes.errors import BudgetError
 from runtimes.onnx_files.load_save import (
     ModelSource,
@@ -209,10 +208,7 @@ class _Judge:
 
     def gain(self, candidate: ir.Model, batch: Sequence[int], prefer: Prefer) -> Gain:
         """What ``candidate`` is worth by the cost table."""
-        inputs = model_inputs(self.reference)
-        fixed = fixed_batch(inputs)
-        sizes = batch if fixed is None else [fixed]
-        feeds = [sampled_inputs(self.samples.evaluation, inputs, size).feed for size in sizes]
+        feeds = timed_feeds(self.samples.evaluation, model_inputs(self.reference), batch)
         share = model_bytes(candidate) / model_bytes(self.reference)
         return Gain.predicted(candidate, self.reference, feeds, self.costs, share, prefer)
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
-from runtimes.data.timing_inputs import sampled_inputs
 from runtimes.defects import Defect, contain
 from runtimes.engines.batching import fixed_batch, run_padded
 from runtimes.engines.open_runtime import open_runtime
 from runtimes.engines.ort import NO_SPINNING
+from runtimes.engines.timed_feeds import timed_feeds
 from runtimes.errors import KilnxError
 from runtimes.json_values import plain
 from runtimes.parity.layers.compare_layers import compare_layers
@@ -152,7 +152,7 @@ def _operators(
     roof = measure_roof(threads)
     with open_runtime(paths[0], threads=threads) as runtime:
         inputs = runtime.inputs
-    feed = sampled_inputs(evaluation, inputs, fixed_batch(inputs) or 1).feed
+    (feed,) = timed_feeds(evaluation, inputs)
     before, after = (
         profile_operators(path, feed, provider=provider, threads=threads, runs=_RUNS, roof=roof)
         for path in paths

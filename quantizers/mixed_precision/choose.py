@@ -14,18 +14,14 @@ import onnx_ir as ir
 from quantizers.calibration.calibrate import bytes_per_sample
 from quantizers.mixed_precision.candidate import QuantizedCandidate, Score, build_candidate, score
 from quantizers.mixed_precision.min_cut_search import cheapest_floats
-from quantizers.mixed_precision.operator_costs import (
-    Cost,
-    boundary_costs,
-    operator_costs,
-    timed_feeds,
-)
+from quantizers.mixed_precision.operator_costs import Cost, boundary_costs, operator_costs
 from quantizers.mixed_precision.sensitivity import measure_sensitivities
 from quantizers.options import QuantizeOptions
 from quantizers.policy.plan import Plan, make_plan
 from runtimes.base import Feed
 from runtimes.costs import Costs, open_costs
 from runtimes.data.dataset import Dataset
+from runtimes.engines.timed_feeds import timed_feeds
 from runtimes.onnx_files.load_save import model_inputs, weight_bytes
 from runtimes.onnx_graph.values import constant
 
@@ -175,7 +171,7 @@ def _measure(
     source: ir.Model, full: QuantizedCandidate, data: Dataset, options: QuantizeOptions
 ) -> _Measured:
     table = options.costs or open_costs(threads=options.threads or 1)
-    feeds = timed_feeds(source, data, options)
+    feeds = timed_feeds(data, model_inputs(source), options.batches)
     costs = operator_costs(source, full, feeds, table)
     names = [unit.name for unit in full.plan.units if unit.operator.kind == "compute"]
     names += [one.name for one in full.weights_only]

@@ -14,15 +14,10 @@ import numpy as np
 import onnx_ir as ir
 
 from quantizers.mixed_precision.candidate import QuantizedCandidate
-from quantizers.options import QuantizeOptions
 from quantizers.policy.plan import Plan
 from quantizers.qdq.dynamic import WIDENED
 from runtimes.base import Array, Feed
 from runtimes.costs import Costs, Prediction
-from runtimes.data.dataset import Dataset
-from runtimes.data.timing_inputs import sampled_inputs
-from runtimes.engines.batching import fixed_batch
-from runtimes.onnx_files.load_save import model_inputs
 from runtimes.onnx_graph.flops import multiplies
 
 
@@ -71,14 +66,6 @@ def boundary_costs(
         for name, count in counts.items():
             found[name] += prices[count] / whole
     return {name: cost * 1e6 / len(feeds) for name, cost in found.items()}
-
-
-def timed_feeds(source: ir.Model, data: Dataset, options: QuantizeOptions) -> list[Feed]:
-    """Samples of ``data`` at every batch size that ``options`` ask for and the model takes."""
-    specs = model_inputs(source)
-    fixed = fixed_batch(specs)
-    sizes = [fixed] if fixed is not None else list(options.batches)
-    return [sampled_inputs(data, specs, size).feed for size in sizes]
 
 
 def _by_owner(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import onnx_ir as ir
@@ -31,9 +32,8 @@ from converter.pruning.search.sensitivity import (
     measure_influence,
     offered_cuts,
 )
-from runtimes.base import Feed
 from runtimes.costs import Costs
-from runtimes.engines.batching import as_taken, fixed_batch
+from runtimes.engines.timed_feeds import timed_feeds
 from runtimes.onnx_files.load_save import model_inputs
 from runtimes.parity.budget import Budget
 from runtimes.progress import Progress, silent
@@ -133,7 +133,7 @@ class _Search:
         self._folds = problem.data.folds(_FOLDS, problem.seed)
         self._tried: list[Tried] = []
         self._forms: list[tuple[Plan, Form]] = []
-        self._feed = timed_feed(problem)
+        (self._feed,) = timed_feeds(problem.data, model_inputs(problem.reference))
 
     def run(self) -> Found:
         """Large steps first, then smaller ones behind the best."""
@@ -230,8 +230,7 @@ class _Search:
             for one in self._tried
             if one is tried or (one.complete and not one.judgement.is_hopeless(self._budget))
         ]
-        if not tried.complete:
-            evidence = [tried.judgement]
+        evidence = evidence if tried.complete else [tried.judgement]
         verdict = decide(tried.judgement, evidence, budget or self._budget)
         return replace(tried, verdict=verdict)
 
@@ -311,9 +310,14 @@ class _Search:
         if self._target.resource != "latency":
             everything = problem.dependencies.everything()
             return counted_ratios(self._costs, everything, self._target.resource)([kept])[0]
-        models = [self._form({})(problem.reference), self._form(plan)(model)]
-        whole, left = self._table.latencies(models, self._feed)
-        return left / whole
+        (left,) = self._table.latencies([self._form(plan)(model)], self._feed)
+        return left / self._whole
+
+    @cached_property
+    def _whole(self) -> float:
+        """Microseconds of the model that nothing was taken from."""
+        whole = self._form({})(self._problem.reference)
+        return self._table.latencies([whole], self._feed)[0]
 
     def _form(self, plan: Plan) -> Form:
         """What the model will be when it runs, decided for the channels that ``plan`` leaves."""
@@ -326,10 +330,3 @@ class _Search:
             known = int8_form(model, problem.data, problem.options.threads, self._table)
             self._forms.append((plan, known))
         return known
-
-
-def timed_feed(problem: Problem) -> Feed:
-    """One sample, or as many as the model takes: what its latency is that of."""
-    inputs = model_inputs(problem.reference)
-    feed = next(iter(problem.data.batches(1))).feed
-    return as_taken(feed, inputs, fixed_batch(inputs) or 1, "the model")

@@ -10,10 +10,16 @@ import pytest
 from converter.compression import quantize as judge
 from converter.compression.gain import Gain
 from quantizers import QuantizeOptions, quantize, quantize_model
+from quantizers.calibration.statistics import observe
 from quantizers.mixed_precision import choose as mixed
-from quantizers.mixed_precision.operator_costs import Cost, operator_costs, timed_feeds
-from runtimes import ModelError, ProfileReport, profile
+from quantizers.mixed_precision.candidate import CalibratedModel, build_candidate
+from quantizers.mixed_precision.operator_costs import Cost, operator_costs
+from quantizers.policy.plan import make_plan
+from quantizers.rewrites.prepare import prepare
+from runtimes import Dataset, ModelError, ProfileReport, profile
 from runtimes.costs import open_costs
+from runtimes.engines.timed_feeds import timed_feeds
+from runtimes.onnx_files.load_save import model_inputs
 
 
 @pytest.fixture(autouse=True)
@@ -92,22 +98,21 @@ def test_decisions_of_another_model_are_refused(residual_model, images, bound) -
         quantize_model(residual_model, bound(residual_model, image=images), options=options)
 
 
-def test_times_are_found_for_every_kernel(residual_model, images, bound) -> None:
-    from quantizers.calibration.statistics import observe
-    from quantizers.mixed_precision.candidate import CalibratedModel, build_candidate
-    from quantizers.policy.plan import make_plan
-    from quantizers.rewrites.prepare import prepare
-
-    source = prepare(residual_model)
-    data = bound(source, image=images)
+def costs_of(source: ir.Model, data: Dataset, batches: tuple[int, ...] = (1,)) -> dict[str, Cost]:
+    """What the operators of a prepared model cost, all that can be in INT8."""
     statistics = observe(source, make_plan(source.graph), data, QuantizeOptions())
     ranges = {name: statistics.range(name) for name in statistics.observers}
     built = build_candidate(
         CalibratedModel(source, statistics, ranges), {}, data, QuantizeOptions()
     )
     assert built is not None
-    feeds = timed_feeds(source, data, QuantizeOptions(batches=(1, 8)))
-    costs = operator_costs(source, built, feeds, open_costs())
+    feeds = timed_feeds(data, model_inputs(source), batches)
+    return operator_costs(source, built, feeds, open_costs())
+
+
+def test_times_are_found_for_every_kernel(residual_model, images, bound) -> None:
+    source = prepare(residual_model)
+    costs = costs_of(source, bound(source, image=images), batches=(1, 8))
     for name in ("first", "depthwise", "project"):
         assert costs[name].float_time > 0
         assert costs[name].int8_time > 0
@@ -117,11 +122,6 @@ def test_times_are_found_for_every_kernel(residual_model, images, bound) -> None
 
 def test_what_is_fused_costs_what_it_takes(graph, bound) -> None:
     """ONNX Runtime makes one kernel of a product, a bias and a ReLU; all of it is the product's."""
-    from quantizers.calibration.statistics import observe
-    from quantizers.mixed_precision.candidate import CalibratedModel, build_candidate
-    from quantizers.policy.plan import make_plan
-    from quantizers.rewrites.prepare import prepare
-
     rng = np.random.default_rng(0)
     text = """
         g (float[N, 96] x, float[96, 96] w, float[96] b, float[96, 8] v) => (float[N, 8] y) {
@@ -135,15 +135,7 @@ def test_what_is_fused_costs_what_it_takes(graph, bound) -> None:
     arrays = {k: rng.standard_normal(shape).astype(np.float32) for k, shape in weights.items()}
     source = prepare(graph(text, arrays))
     data = bound(source, x=rng.standard_normal((40, 96)).astype(np.float32))
-    statistics = observe(source, make_plan(source.graph), data, QuantizeOptions())
-    ranges = {name: statistics.range(name) for name in statistics.observers}
-    built = build_candidate(
-        CalibratedModel(source, statistics, ranges), {}, data, QuantizeOptions()
-    )
-    assert built is not None
-    costs = operator_costs(
-        source, built, timed_feeds(source, data, QuantizeOptions()), open_costs()
-    )
+    costs = costs_of(source, data)
     assert sum(cost.float_time for cost in costs.values()) == pytest.approx(1e6, rel=1e-6)
     assert costs["product"].float_time > costs["last"].float_time > 0
 
