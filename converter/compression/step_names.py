@@ -1,9 +1,9 @@
 """The steps of ``compress`` by name, for those who need no more of them."""
 
-import difflib
 from collections.abc import Iterable
 
 from runtimes.errors import DataError
+from runtimes.suggestions import did_you_mean
 
 STEP_NAMES = ("dedupe", "prune", "quantize")
 """In the order in which they run."""
@@ -16,8 +16,7 @@ def refuse_unknown_steps(
     known = list(known)
     for step in steps:
         if step not in known:
-            near = difflib.get_close_matches(step.lower(), known, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise DataError(
-                f"{option}there is no step {step!r}{hint}; the steps are {', '.join(known)}"
+                f"{option}there is no step {step!r}{did_you_mean(step, known)}; the steps are "
+                f"{', '.join(known)}"
             )

@@ -14,6 +14,7 @@ from typing import Any
 
 from converter.report.analysis import Insight
 from runtimes.atomic_files import foreign_files
+from runtimes.cpu_info import cpu_info
 from runtimes.defects import Defect, contain
 from runtimes.readable import ReadableReport, times
 from runtimes.version import own_version
@@ -32,23 +33,12 @@ def describe_machine() -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     return {
-        "processor": _processor(),
+        "processor": cpu_info().get("model name") or platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": versions,
     }
-
-
-def _processor() -> str:
-    try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
+from runtimes.cpu_info import cpu_info
 from runtimes.errors import DataError
 
 # What ONNX Runtime chooses its kernels by, on x86 and on ARM.
@@ -84,14 +84,9 @@ def _onnxruntime() -> str:
 
 def _cpu() -> tuple[str, frozenset[str]]:
     """The CPU's name and features, as Linux tells them; elsewhere the name alone."""
-    try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as file:
-            lines = [line.partition(":") for line in file]
-    except OSError:
+    told = cpu_info()
+    if not told:
         return platform.processor() or platform.machine(), frozenset()
-    told: dict[str, str] = {}
-    for name, _, value in lines:  # of the first core
-        told.setdefault(name.strip(), value.strip())
     flags = told.get("flags") or told.get("Features") or ""
     cpu = told.get("model name") or told.get("CPU part") or platform.machine()
     return cpu, frozenset(flags.split())

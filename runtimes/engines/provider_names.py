@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-
 from runtimes.errors import RuntimeUnavailable
+from runtimes.suggestions import did_you_mean
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 """ONNX Runtime's providers, by the names that users write."""
@@ -16,9 +15,7 @@ def refuse_unknown_provider(provider: str) -> None:
     """Raise ``RuntimeUnavailable`` for a name that is none."""
     if provider in PROVIDER_NAMES:
         return
-    near = difflib.get_close_matches(provider.lower(), PROVIDER_NAMES, n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise RuntimeUnavailable(
-        f"there is no provider {provider!r}{hint}; kilnx runs models on: "
-        f"{', '.join(PROVIDER_NAMES)}"
+        f"there is no provider {provider!r}{did_you_mean(provider, PROVIDER_NAMES)}; kilnx runs "
+        f"models on: {', '.join(PROVIDER_NAMES)}"
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import sys
 from importlib.machinery import PathFinder
 from pathlib import Path
 
 from runtimes.errors import DataError
+from runtimes.suggestions import nearest
 
 METRIC_NAMES = (
     *("top1", "top5", "binary_accuracy", "binary_accuracy_logits", "mae", "mse"),
@@ -57,10 +57,10 @@ def _drop(stated: str, text: str) -> float:
 
 def _unknown(name: str) -> DataError:
     base, colon, output = name.partition(":")
-    near = difflib.get_close_matches(base.lower(), METRIC_NAMES, n=1)
+    near = nearest(base, METRIC_NAMES)
     if output and not near:
         return DataError(f"the metric {name!r} cannot be imported: no module named {base!r}")
-    hint = f" (did you mean {near[0] + colon + output!r}?)" if near else ""
+    hint = f" (did you mean {near + colon + output!r}?)" if near else ""
     return DataError(
         f"there is no metric {name!r}{hint}; there are {', '.join(METRIC_NAMES)}, "
         "and package.module:function for one of your own"

@@ -1,0 +1,18 @@
+"""What Linux tells of the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def cpu_info() -> dict[str, str]:
+    """The fields of the first core in ``/proc/cpuinfo``; none on other systems."""
+    told: dict[str, str] = {}
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                name, _, value = line.partition(":")
+                told.setdefault(name.strip(), value.strip())
+    except OSError:
+        return {}
+    return told
