@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from runtimes.base import Array
-from runtimes.costs.kernels import Kernel
+from runtimes.costs.kernels import Kernel, copied
 
 _MATRIX, _VECTOR = 192, 65_536
 _NUMPY = {"float": "float32", "double": "float64"}
@@ -44,14 +44,7 @@ def bench_of(kernel: Kernel, copies: int = 1) -> Bench:
 
 
 def _copy(node: ir.Node, inputs: Sequence[ir.Value | None], number: int) -> ir.Node:
-    copy = ir.Node(
-        node.domain,
-        node.op_type,
-        inputs,
-        list(node.attributes.values()),
-        num_outputs=len(node.outputs),
-        name=f"kernel{number}",
-    )
+    copy = copied(node, inputs, f"kernel{number}")
     for place, output in enumerate(copy.outputs):
         output.name = f"y{number}_{place}" if node.outputs[place].name else ""
     return copy

@@ -8,10 +8,8 @@ of any two models with the same signature cost the same.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +18,10 @@ import onnx_ir as ir
 from runtimes.atomic_files import scratch_folder
 from runtimes.base import Feed
 from runtimes.engines.ort import NO_SPINNING, OrtRuntime
+from runtimes.engines.ort_events import read_events
 from runtimes.onnx_files.load_save import ModelSource, load_model
 from runtimes.onnx_graph.origins import Origins
 
-_SUFFIX = "_kernel_time"
 # Longer constants are weights, of which only the shape matters.
 _MOST_SHOWN = 32
 # The graph that ONNX Runtime made is looked at, its weights mostly are not: they stay on disk.
@@ -160,16 +158,6 @@ def _named(model: ir.Model) -> ir.Model:
     return copy
 
 
-def read_events(path: Path) -> dict[str, list[Mapping[str, Any]]]:
-    """The profiler's events of kernels by node name, in order."""
-    events: dict[str, list[Mapping[str, Any]]] = {}
-    for event in json.loads(path.read_text(encoding="utf-8")):
-        name = str(event.get("name", ""))
-        if event.get("cat") == "Node" and name.endswith(_SUFFIX):
-            events.setdefault(name.removesuffix(_SUFFIX), []).append(event)
-    return events
-
-
 def kernel_of(
     node: ir.Node,
     told: Mapping[str, Any],
@@ -207,17 +195,22 @@ def _detached(node: ir.Node) -> ir.Node:
         tensor = None if value is None else value.const_value
         copy = None if tensor is None else ir.tensor(np.array(tensor.numpy()), dtype=tensor.dtype)
         inputs.append(None if value is None else ir.Value(name=value.name, const_value=copy))
-    made = ir.Node(
+    made = copied(node, inputs, str(node.name))
+    for mine, theirs in zip(made.outputs, node.outputs, strict=True):
+        mine.name = theirs.name
+    return made
+
+
+def copied(node: ir.Node, inputs: Sequence[ir.Value | None], name: str) -> ir.Node:
+    """A node that does the same with other ``inputs``; its outputs have no names yet."""
+    return ir.Node(
         node.domain,
         node.op_type,
         inputs,
         list(node.attributes.values()),
         num_outputs=len(node.outputs),
-        name=node.name,
+        name=name,
     )
-    for mine, theirs in zip(made.outputs, node.outputs, strict=True):
-        mine.name = theirs.name
-    return made
 
 
 def _tensors(told: Sequence[Mapping[str, Sequence[int]]]) -> list[Tensor]:

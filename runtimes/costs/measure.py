@@ -169,11 +169,10 @@ def _launch(
             runs.append((runtime.prepare(feed), [(feed[n], a) for n, a in bench.feed.items()]))
         seconds = _rounds(runs, rounds)
     fast = {name: _fast(np.array(one)) * 1e6 for name, one in zip(every, seconds, strict=True)}
-    found = {
+    return {
         name: max((fast[name] - fast[f"{_BESIDE}{len(bench.feed)}"]) / bench.copies, 0.05)
         for name, bench in benches.items()
     }
-    return found
 
 
 def _rounds(

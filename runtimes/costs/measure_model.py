@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runtimes.atomic_files import refuse_existing
 from runtimes.costs.machine import this_machine
 from runtimes.costs.open_costs import Costs, open_costs
 from runtimes.costs.predict import Prediction
@@ -112,8 +113,7 @@ def _measure(model: Path, costs: Costs, batch: Sequence[int]) -> CostsReport:
 def _extensible(path: Path, threads: int) -> CostTable | None:
     """The table at ``path``, if there is any; raises ``DataError`` for what may not be replaced."""
     if not path.exists():
-        if not path.parent.is_dir():
-            raise DataError(f"cannot write {path}: {path.parent} is not a folder; create it first")
+        refuse_existing(path, force=False)
         return None
     table = CostTable.read(path)
     if table.machine != this_machine(threads):

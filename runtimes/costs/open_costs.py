@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +118,6 @@ class Costs:
 
     def _borrow(self, unknown: Sequence[Executed], here: Costs) -> None:
         """Measure here what another machine's table lacks, and scale it."""
-        from dataclasses import replace
-
         here._alone |= self._alone
         here._learn(unknown)
         ratios = [
@@ -179,7 +178,8 @@ def open_costs(
         f"the cost table is of another machine ({given.machine}; this is {machine}), so this one "
         "was measured; --trust-costs lets it decide for the other machine"
     )
-    return Costs(here.table, cache_file(machine), notes=(note,))
+    here.notes = (note,)
+    return here
 
 
 def cache_file(machine: Machine) -> Path:

@@ -6,7 +6,6 @@ recovered from the names that survive, shapes from the profile, weights from the
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections import defaultdict
@@ -19,6 +18,7 @@ import onnx_ir as ir
 from runtimes.atomic_files import scratch_folder
 from runtimes.base import Feed
 from runtimes.engines.ort import NO_SPINNING, OrtRuntime
+from runtimes.engines.ort_events import read_events
 from runtimes.onnx_files.load_save import ModelSource, load_model
 from runtimes.onnx_graph.flops import moved_bytes, multiplies, operations
 from runtimes.onnx_graph.layer_names import QUANTIZING, layer_of
@@ -26,7 +26,6 @@ from runtimes.onnx_graph.origins import Origins
 from runtimes.profiling.roofline import Roof, measure_roof
 from runtimes.readable import ReadableReport
 
-_SUFFIX = "_kernel_time"
 # The first runs allocate memory that later ones reuse.
 _WARM_UP = 3
 
@@ -133,7 +132,7 @@ def profile_operators(
         ) as runtime:
             for _ in range(_WARM_UP + runs):
                 runtime.run(feed)
-            events = json.loads(runtime.end_profiling().read_text(encoding="utf-8"))
+            events = read_events(runtime.end_profiling())
         optimized = load_model(optimized_path)
         ir.external_data.load_to_model(optimized)
     roof = roof or measure_roof(threads)
@@ -213,27 +212,23 @@ class _Source:
         return 1.0
 
 
-def _kernels(events: Sequence[Mapping[str, Any]], runs: int) -> list[_Kernel]:
-    times: dict[str, list[float]] = defaultdict(list)
-    last: dict[str, Mapping[str, Any]] = {}
-    for event in events:
-        name = str(event.get("name", ""))
-        if event.get("cat") == "Node" and name.endswith(_SUFFIX):
-            own = name.removesuffix(_SUFFIX)
-            times[own].append(float(event["dur"]))
-            last[own] = event["args"]
-    return [
-        _Kernel(
-            name=name,
-            op_type=str(last[name]["op_name"]),
-            provider=str(last[name].get("provider", "")),
-            # A node inside a loop runs several times per run; its cost is the sum.
-            microseconds=statistics.median(found[-runs:]) * max(1, len(found) // (_WARM_UP + runs)),
-            inputs=_shapes(last[name].get("input_type_shape", ())),
-            outputs=_shapes(last[name].get("output_type_shape", ())),
+def _kernels(events: Mapping[str, Sequence[Mapping[str, Any]]], runs: int) -> list[_Kernel]:
+    found = []
+    for name, ran in events.items():
+        last, times = ran[-1]["args"], [float(event["dur"]) for event in ran]
+        # A node inside a loop runs several times per run; its cost is the sum.
+        often = max(1, len(times) // (_WARM_UP + runs))
+        found.append(
+            _Kernel(
+                name=name,
+                op_type=str(last["op_name"]),
+                provider=str(last.get("provider", "")),
+                microseconds=statistics.median(times[-runs:]) * often,
+                inputs=_shapes(last.get("input_type_shape", ())),
+                outputs=_shapes(last.get("output_type_shape", ())),
+            )
         )
-        for name, found in times.items()
-    ]
+    return found
 
 
 def _shapes(told: Sequence[Mapping[str, list[int]]]) -> list[tuple[str, list[int]]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-from collections import defaultdict
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -13,8 +11,7 @@ from runtimes.atomic_files import scratch_folder
 from runtimes.base import Feed
 from runtimes.engines.batching import check_feed
 from runtimes.engines.ort import OrtRuntime
-
-_SUFFIX = "_kernel_time"
+from runtimes.engines.ort_events import read_events
 
 
 @dataclass(frozen=True)
@@ -45,17 +42,12 @@ def operator_times(
                 runtime.run(feed)
             for _ in range(runs):
                 runtime.run(feed)
-            path = runtime.end_profiling()
-        events = json.loads(path.read_text(encoding="utf-8"))
-    found: dict[str, list[float]] = defaultdict(list)
-    kinds: dict[str, str] = {}
-    for event in events:
-        name = str(event.get("name", ""))
-        if event.get("cat") == "Node" and name.endswith(_SUFFIX):
-            own = name.removesuffix(_SUFFIX)
-            found[own].append(float(event["dur"]))
-            kinds[own] = str(event["args"]["op_name"])
+            events = read_events(runtime.end_profiling())
     return [
-        OperatorTime(name, kinds[name], statistics.median(times[len(times) - runs :]))
-        for name, times in found.items()
+        OperatorTime(
+            name,
+            str(ran[-1]["args"]["op_name"]),
+            statistics.median([float(event["dur"]) for event in ran[len(ran) - runs :]]),
+        )
+        for name, ran in events.items()
     ]
