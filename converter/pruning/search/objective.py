@@ -62,6 +62,11 @@ class Judgement:
         """Power of the error relative to that of the reference."""
         return float(10 ** (-self.sqnr_db / 10))
 
+    @property
+    def _spread(self) -> float:
+        """Standard error of the drop; zero where no part of the data has one of its own."""
+        return float(np.std(self.drops)) / math.sqrt(len(self.drops)) if self.drops else 0.0
+
     def is_hopeless(self, budget: Budget) -> bool:
         """Whether it is so far outside the budget that nothing can be learned from it."""
         if self.problem is not None:
@@ -70,8 +75,7 @@ class Judgement:
             return self.sqnr_db < budget.sqnr_db - _HOPELESS_DB
         if self.unlabelled_db < budget.sqnr_db - _HOPELESS_DB:
             return True
-        spread = float(np.std(self.drops)) / math.sqrt(len(self.drops)) if self.drops else 0.0
-        return self.drop - 2 * spread > _HOPELESS_DROPS * budget.drop
+        return self.drop - 2 * self._spread > _HOPELESS_DROPS * budget.drop
 
     def is_far_inside(self, budget: Budget) -> bool:
         """Whether there is so much of the budget left that little has to be known of it."""
@@ -81,8 +85,7 @@ class Judgement:
             lost = 1.0 - (1.0 if self.agreement is None else self.agreement)
             inside = lost <= _FAR_SHARE * (1 - budget.agreement)
             return self.sqnr_db >= budget.sqnr_db + _FAR_DB and inside
-        spread = float(np.std(self.drops)) / math.sqrt(len(self.drops)) if self.drops else 0.0
-        return self.drop + 2 * spread <= _FAR_SHARE * budget.drop
+        return self.drop + 2 * self._spread <= _FAR_SHARE * budget.drop
 
 
 @dataclass(frozen=True)
