@@ -8,9 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from converter.cli.console import print_json, print_line, print_rows, progress
-from converter.cli.groups import BudgetGroup, ImageGroup, KerasGroup, RunGroup, grouped
+from converter.cli.groups import BudgetGroup, CostsGroup, ImageGroup, KerasGroup, RunGroup, grouped
 from converter.cli.options import (
-    Costs,
     Data,
     Decisions,
     Eval,
@@ -19,7 +18,6 @@ from converter.cli.options import (
     Prefer,
     Provider,
     Seed,
-    TrustCosts,
 )
 
 
@@ -31,14 +29,13 @@ def compress(
     images: ImageGroup,
     budget: BudgetGroup,
     keras: KerasGroup,
+    costs: CostsGroup,
     run: RunGroup,
     evaluate_on: Eval = None,
     provider: Provider = "cpu",
     skip: Annotated[list[str] | None, typer.Option(help="A step to leave out; repeatable.")] = None,
     prefer: Prefer = "balanced",
     decisions: Decisions = None,
-    costs: Costs = None,
-    trust_costs: TrustCosts = False,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -56,7 +53,7 @@ def compress(
             evaluate_on=images.open(evaluate_on),
             budget=budget.budget(),
             options=command.CompressOptions(
-                steps, provider, decisions, force, prefer, costs, trust_costs
+                steps, provider, decisions, force, prefer, costs.costs, costs.trust_costs
             ),
             keras=keras.keras(),
             run=run.run(say),

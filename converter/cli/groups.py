@@ -13,6 +13,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from converter.cli.options import (
+    Costs,
     Custom,
     ImageOffset,
     ImageScale,
@@ -27,6 +28,7 @@ from converter.cli.options import (
     SkipBroken,
     Strict,
     Threads,
+    TrustCosts,
     Unsafe,
     Weights,
     custom_of,
@@ -97,6 +99,14 @@ class KerasGroup:
             self.signature_key,
             self.weights,
         )
+
+
+@dataclass(frozen=True)
+class CostsGroup:
+    """What decides which of two models is faster."""
+
+    costs: Costs = None
+    trust_costs: TrustCosts = False
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,14 @@ from typing import Annotated
 import typer
 
 from converter.cli.console import print_json, print_line, print_rows, progress
-from converter.cli.groups import BudgetGroup, ImageGroup, RunGroup, grouped
+from converter.cli.groups import BudgetGroup, CostsGroup, ImageGroup, RunGroup, grouped
 from converter.cli.options import (
-    Costs,
     Decisions,
     Eval,
     Force,
     Json,
     OnnxFile,
     OutputFile,
-    TrustCosts,
 )
 
 
@@ -27,6 +25,7 @@ def prune(
     output: OutputFile,
     images: ImageGroup,
     budget: BudgetGroup,
+    costs: CostsGroup,
     run: RunGroup,
     data: Annotated[
         Path | None,
@@ -46,8 +45,6 @@ def prune(
         list[str] | None, typer.Option(help="An output to keep; repeatable.")
     ] = None,
     decisions: Decisions = None,
-    costs: Costs = None,
-    trust_costs: TrustCosts = False,
     force: Force = False,
     json: Json = False,
 ) -> int:
@@ -63,7 +60,7 @@ def prune(
             evaluate_on=images.open(evaluate_on),
             budget=budget.budget(),
             options=command.PruneFileOptions(
-                flops, params, latency, outputs, decisions, force, costs, trust_costs
+                flops, params, latency, outputs, decisions, force, costs.costs, costs.trust_costs
             ),
             run=run.run(say),
         )

@@ -7,9 +7,8 @@ from typing import Annotated, Literal
 import typer
 
 from converter.cli.console import print_json, print_line, print_rows, progress
-from converter.cli.groups import BudgetGroup, ImageGroup, RunGroup, grouped
+from converter.cli.groups import BudgetGroup, CostsGroup, ImageGroup, RunGroup, grouped
 from converter.cli.options import (
-    Costs,
     Data,
     Decisions,
     Eval,
@@ -18,7 +17,6 @@ from converter.cli.options import (
     OnnxFile,
     OutputFile,
     Prefer,
-    TrustCosts,
     sizes_of,
 )
 
@@ -30,6 +28,7 @@ def quantize(
     data: Data,
     images: ImageGroup,
     budget: BudgetGroup,
+    costs: CostsGroup,
     run: RunGroup,
     evaluate_on: Eval = None,
     effort: Annotated[
@@ -46,8 +45,6 @@ def quantize(
     batch: Annotated[str, typer.Option(help="Batch sizes to be fast at, such as 1,32.")] = "1",
     prefer: Prefer = "balanced",
     decisions: Decisions = None,
-    costs: Costs = None,
-    trust_costs: TrustCosts = False,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -71,8 +68,8 @@ def quantize(
                 decisions,
                 force,
                 prefer,
-                costs,
-                trust_costs,
+                costs.costs,
+                costs.trust_costs,
             ),
             run=run.run(say),
         )
