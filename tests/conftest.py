@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -11,7 +13,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # A defect is raised where it is, also in commands that would go on without what it costs.
 os.environ["KILNX_STRICT"] = "1"
 # The cost table of the tests is their own, shared by those that run side by side.
-os.environ.setdefault("KILNX_TEST_CACHE", tempfile.mkdtemp(prefix="kilnx-tests-"))
+if "KILNX_TEST_CACHE" not in os.environ:  # else another process made it, and removes it
+    os.environ["KILNX_TEST_CACHE"] = tempfile.mkdtemp(prefix="kilnx-tests-")
+    atexit.register(shutil.rmtree, os.environ["KILNX_TEST_CACHE"], ignore_errors=True)
 os.environ["XDG_CACHE_HOME"] = os.environ["KILNX_TEST_CACHE"]
 
 from collections.abc import Callable
