@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from quantizers.calibration.scales import QuantizationParameters
 from quantizers.policy.plan import Plan, Unit
+from quantizers.qdq.before_subgraphs import settle_before_subgraphs
 from quantizers.weights.int8 import (
     QuantizedWeight,
     bias_scale,
@@ -63,6 +64,7 @@ def insert_qdq(
             _remove_clipped_activation(unit)
         if unit.operator.on_bytes:
             _put_on_bytes(writer, unit, grids[unit.output])
+    settle_before_subgraphs(graph, writer.name)
 
 
 class _Writer:
