@@ -19,7 +19,7 @@ from converter.pruning.exact.dead_channels import Removed, keep_outputs, remove_
 from converter.pruning.model import Pruned, PruneOptions, prune_model
 from converter.pruning.report import PruningReport, describe_exact
 from converter.pruning.search.plan import Plan
-from converter.pruning.search.search import Target
+from converter.pruning.search.savings import Target
 from quantizers.rewrites.prepare import refuse_quantized
 from runtimes.atomic_files import refuse_existing
 from runtimes.costs import CostsSource, open_costs

@@ -15,7 +15,7 @@ from converter.compression.step_names import STEP_NAMES
 from converter.passes.deduplication.initializers import DedupeReport
 from converter.pruning import Pruned, PruneOptions, prune_model
 from converter.pruning.search.objective import share_of
-from converter.pruning.search.search import Target
+from converter.pruning.search.savings import Target
 from quantizers import QuantizeOptions, quantize_model
 from quantizers.options import Prefer
 from runtimes.costs import Costs

@@ -14,9 +14,11 @@ from converter.pruning.ranking.ranking import rank_groups
 from converter.pruning.repair.sums import Problem
 from converter.pruning.repair.walk import WalkOptions
 from converter.pruning.report import PruningReport, TriedReport, describe_exact, report_groups
+from converter.pruning.search.attempts import Tried
 from converter.pruning.search.cost import Cost, CostModel
 from converter.pruning.search.plan import Plan, cut_and_repair, leaves_something, select
-from converter.pruning.search.search import Found, Target, Tried, search
+from converter.pruning.search.savings import Target
+from converter.pruning.search.search import Found, search
 from converter.pruning.search.sensitivity import some
 from runtimes.costs import Costs, open_costs
 from runtimes.data.dataset import Dataset

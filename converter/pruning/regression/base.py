@@ -17,15 +17,17 @@ class LinearLayer(Protocol):
     """T = X·W + b over rows, one row for each place of the output.
 
     ``source`` names the value that X is made of. ``result`` names the value that T is; it is
-    ``None`` where no value of the graph is T, which then is what the layer makes of X. ``weight``
-    is the position of the weight among the node's inputs, ``columns_axis`` and ``outputs_axis``
-    its axes, ``fan`` how many columns each channel of X makes. ``from_reference``: X is what
-    the reference computes, because the node's own output goes into it.
+    ``None`` where no value of the graph is T, which then is what the layer makes of X.
+    ``result_axis`` is the axis of the outputs in ``result``. ``weight`` is the position of the
+    weight among the node's inputs, ``columns_axis`` and ``outputs_axis`` its axes, ``fan`` how many
+    columns each channel of X makes. ``from_reference``: X is what the reference computes, because
+    the node's own output goes into it.
     """
 
     node: ir.Node
     source: str
     result: str | None
+    result_axis: int
     weight: int
     columns_axis: int
     outputs_axis: int

@@ -56,6 +56,7 @@ class _Convolution:
     weight = 1
     takes_bias = True
     from_reference = False
+    result_axis = 1
 
     def __init__(self, node: ir.Node, window: _Window) -> None:
         self.node = node

@@ -20,6 +20,7 @@ class _Dense:
     weight = 1
     fan = 1
     from_reference = False
+    result_axis = -1
 
     def __init__(self, node: ir.Node) -> None:
         self.node = node

@@ -24,6 +24,7 @@ class _GateMap:
 
     result: str | None = None
     fan = 1
+    result_axis = -1
     columns_axis = 2
     outputs_axis = 1
 

@@ -36,6 +36,8 @@ class Effort:
 
 
 FULL = Effort()
+JUDGED = Effort(4096, 8, 8192)
+"""Enough to judge by: within a few tenths of a decibel of what ``FULL`` reaches."""
 QUICK = Effort(2048, 2, 8192, dampings=(1e-2, 1.0))
 """Enough to tell which group matters more."""
 

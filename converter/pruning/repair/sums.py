@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import repeat
 
 import numpy as np
 import onnx_ir as ir
@@ -23,6 +22,7 @@ from converter.pruning.operators.channels import IntArray
 from converter.pruning.operators.rule import Use
 from converter.pruning.regression import LinearLayer, linear_layers
 from converter.pruning.regression.normal_equations import NormalEquations
+from converter.pruning.repair.reference_rows import Drawn, ReferenceRows, choose, results
 from converter.pruning.repair.walk import Walk, WalkOptions
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
@@ -31,6 +31,10 @@ from runtimes.onnx_graph.values import is_constant, is_op, only_user
 MOST_COLUMNS = 6000
 """A layer with more columns keeps its weights: XᵀX would not fit in memory."""
 
+
+# Of the memory that is allowed, what rows of the reference may take for each of the few problems
+# that a search holds side by side.
+_PART_OF_ROWS = 6
 
 Rows = Callable[[int], int]
 """How many rows to look at for a layer of so many columns."""
@@ -54,6 +58,11 @@ class Problem:
     def branches(self) -> tuple[Branch, ...]:
         """The residual branches of the reference that may go as a whole."""
         return find_branches(self.reference, self.dependencies)
+
+    @cached_property
+    def reference_rows(self) -> ReferenceRows:
+        """What the reference has at the rows that refits look at; it grows with every refit."""
+        return ReferenceRows(self.seed, self.options.memory_bytes // _PART_OF_ROWS)
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,7 @@ def walk_layers(
     it asks for the next. ``rows`` says how many are drawn, from all over the data. With
     ``compensate``, branches make up for their shortcuts.
     """
-    whole = {str(node.name): (place, node) for place, node in enumerate(problem.reference.graph)}
+    whole = {str(node.name): node for node in problem.reference.graph}
     with ExitStack() as stack:
         walk = stack.enter_context(Walk(pruned, problem.data, problem.options))
         reference_walk = walk
@@ -94,17 +103,15 @@ def walk_layers(
         for node in tuple(pruned.graph):
             if str(node.name) not in whole or not wanted(node):
                 continue
-            place, whole_node = whole[str(node.name)]
-            layers = zip(linear_layers(node), linear_layers(whole_node), strict=True)
+            layers = zip(linear_layers(node), linear_layers(whole[str(node.name)]), strict=True)
             for layer, whole_layer in layers:
                 if layer.weights().shape[1] > MOST_COLUMNS:
                     continue
                 walk.advance(str(node.name))
-                reference_walk.advance(str(node.name))
                 batches = _Batches(
                     problem, pruned, kept, (layer, whole_layer), compensate=compensate
                 )
-                yield batches.sums(walk, reference_walk, rows, place)
+                yield batches.sums(walk, reference_walk, rows)
 
 
 class _Batches:
@@ -121,13 +128,17 @@ class _Batches:
     ) -> None:
         self._problem, self._kept = problem, kept
         self._layer, self._whole = layers
+        self._groups = len(self._layer.weights())
         self._other: str | None = None
         self._target = self._layer.result
         addition = _other_operand(pruned, self._layer) if compensate else None
         if addition is not None:
             self._other, self._target = addition
+        # What a walk over the reference alone gives is of no use to another.
+        is_refit = pruned is not problem.reference
+        self._rows = problem.reference_rows if is_refit else ReferenceRows(problem.seed, 0)
 
-    def sums(self, walk: Walk, reference_walk: Walk, rows: Rows, seed: int) -> LayerSums:
+    def sums(self, walk: Walk, reference_walk: Walk, rows: Rows) -> LayerSums:
         """Stream all batches into the normal equations."""
         layer, data = self._layer, self._problem.data
         groups, columns, outputs = layer.weights().shape
@@ -136,43 +147,84 @@ class _Batches:
             NormalEquations.empty(groups, columns, outputs),
         )
         batches = -(-(data.num_samples or 1) // self._problem.options.batch_size)
-        most = -(-rows(columns) // batches)
-        random = np.random.default_rng([self._problem.seed, seed, layer.weight])
-        names = self._own_names()
-        pairs = zip(
-            walk.batches(names) if names else repeat({}),
-            reference_walk.batches(self._reference_names()),
-            strict=False,
-        )
-        for index, (own, reference) in enumerate(pairs):
-            source = (
-                self._cut(reference, layer.source) if layer.from_reference else own[layer.source]
-            )
-            chosen = _choose(random, layer.count_rows(source), most)
-            targets = self._targets(own, reference, chosen)
-            halves[index % 2].update(layer.rows(source, chosen), targets)
+        # As many as the whole layer needs: so the rows are the same for every plan.
+        most = -(-rows(self._whole.weights().shape[1]) // batches)
+
+        def reference() -> Walk:
+            reference_walk.advance(str(self._whole.node.name))
+            return reference_walk
+
+        if layer.from_reference:
+            pairs = self._by_state(reference(), most)
+        else:
+            pairs = self._by_input(walk, reference, most)
+        for index, (x, t) in enumerate(pairs):
+            halves[index % 2].update(x, t)
         return LayerSums(layer, halves)
 
-    def _own_names(self) -> list[str]:
-        names = [] if self._layer.from_reference else [self._layer.source]
-        return names if self._other is None else [*names, self._other]
-
-    def _reference_names(self) -> list[str]:
-        # The reference has no value that holds the gates of a recurrent layer: they are made here.
-        return [self._whole.source] if self._target is None else [self._target]
+    def _by_input(
+        self, walk: Walk, reference: Callable[[], Walk], most: int
+    ) -> Iterator[tuple[Array, Array]]:
+        """X from what the pruned model gives the layer, T from the reference."""
+        layer = self._layer
+        names = [layer.source] if self._other is None else [layer.source, self._other]
+        found = self._targets(reference, most)
+        for (rows, targets), own in zip(found, walk.batches(names), strict=False):
+            x = layer.rows(own[layer.source], rows)
+            if self._other is None:
+                yield x, targets
+            else:
+                yield x, targets - layer.targets(own[self._other], rows)
 
     def _targets(
-        self, own: Mapping[str, Array], reference: Mapping[str, Array], chosen: IntArray
-    ) -> Array:
+        self, reference: Callable[[], Walk], most: int
+    ) -> Iterator[tuple[IntArray, Array]]:
+        """The rows of each batch, and what the reference has there."""
+        if not self._rows_stay():
+            yield from self._cut_batches(reference(), most)
+            return
+        for drawn in self._rows.batches(self._whole, self._target, most, reference):
+            yield drawn.rows, self._stays(drawn)
+
+    def _by_state(self, reference: Walk, most: int) -> Iterator[tuple[Array, Array]]:
+        """X and T from the reference, where the layer reads what its own node gives."""
+        random = self._rows.random(self._whole)
+        for batch in reference.batches([self._whole.source]):
+            source = self._cut(batch, self._whole.source)
+            rows = choose(random, self._layer.count_rows(source), most)
+            gates = Drawn(rows, results(self._whole, None, batch, rows))
+            yield self._layer.rows(source, rows), self._stays(gates)
+
+    def _rows_stay(self) -> bool:
+        """Whether of the targets only channels go, and no rows."""
         if self._target is None:
-            rows = self._whole.rows(reference[self._whole.source], chosen)
-            gates = rows @ self._whole.weights() + self._whole.bias()[:, None, :]
-            stays = self._kept.mask(self._outputs())
-            return np.asarray(gates[:, :, stays])
-        result = self._cut(reference, self._target)
-        if self._other is not None:
-            result = result - own[self._other]
-        return self._layer.targets(result, chosen)
+            return True
+        axes = list(self._problem.dependencies.axes.get(self._target, ()))
+        if axes:
+            del axes[self._whole.result_axis]
+        return all(channels is None or self._kept.mask(channels).all() for channels in axes)
+
+    def _stays(self, drawn: Drawn) -> Array:
+        """The targets of the channels that stay, in the groups that the layer has now."""
+        found = drawn.targets
+        if self._target is None:
+            return np.asarray(found[:, :, self._kept.mask(self._outputs())])
+        axes = self._problem.dependencies.axes.get(self._target, ())
+        channels = axes[self._whole.result_axis] if axes else None
+        if channels is None or self._kept.mask(channels).all():
+            return found
+        rows = found.shape[1]
+        stay = found.transpose(1, 0, 2).reshape(rows, -1)[:, self._kept.mask(channels)]
+        return stay.reshape(rows, self._groups, -1).transpose(1, 0, 2)
+
+    def _cut_batches(self, reference: Walk, most: int) -> Iterator[tuple[IntArray, Array]]:
+        """Rows and targets where the places have channels as well, and some have gone."""
+        assert self._target is not None
+        random = self._rows.random(self._whole)
+        for batch in reference.batches([self._whole.source, self._target]):
+            source = self._cut(batch, self._whole.source)
+            rows = choose(random, self._layer.count_rows(source), most)
+            yield rows, self._layer.targets(self._cut(batch, self._target), rows)
 
     def _outputs(self) -> IntArray:
         """Channels of the layer's outputs, before any of them went."""
@@ -195,13 +247,6 @@ def find_use(dependencies: Dependencies, layer: LinearLayer, axis: int) -> Use |
         if (use.node, use.input, use.axis) == (layer.node.name, layer.weight, axis):
             return use
     return None
-
-
-def _choose(random: np.random.Generator, count: int, most: int) -> IntArray:
-    """Numbers of at most ``most`` of ``count`` rows, ascending."""
-    if count <= most:
-        return np.arange(count)
-    return np.sort(random.choice(count, most, replace=False))
 
 
 def _other_operand(model: ir.Model, layer: LinearLayer) -> tuple[str, str] | None:

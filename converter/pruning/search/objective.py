@@ -14,25 +14,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import onnx_ir as ir
 
-from runtimes.data.dataset import Dataset
-from runtimes.engines.batching import run_padded
-from runtimes.engines.ort import OrtRuntime
-from runtimes.errors import DataError
-from runtimes.metrics.metric import Metric, drop, open_metric
-from runtimes.onnx_files.load_save import model_outputs
 from runtimes.parity.budget import Budget
-from runtimes.parity.output_error import OutputParity, ParityAccumulator
-from runtimes.parity.verdict import that_agree, unlabelled
 
-# Parts of the data over which a drop is spread, where a sample has no value by itself.
-_FOLDS = 10
 # Standard errors: what passes is judged once more on data of its own, and milder plans stand by.
 _SURE = 1.0
 # So far outside the budget, in dB or in budgets, nothing is learned from a candidate any more.
 _HOPELESS_DB = 2.0
 _HOPELESS_DROPS = 2.0
+# So many standard errors outside, or so many dB, more of the data would not change the verdict.
+_SURELY = 2.0
+_OUTSIDE_DB = 1.0
 # So far inside, in dB or as a share of the drop, nothing more has to be known to go on.
 _FAR_DB = 3.0
 _FAR_SHARE = 0.5
@@ -63,7 +55,7 @@ class Judgement:
         return float(10 ** (-self.sqnr_db / 10))
 
     @property
-    def _spread(self) -> float:
+    def spread(self) -> float:
         """Standard error of the drop; zero where no part of the data has one of its own."""
         return float(np.std(self.drops)) / math.sqrt(len(self.drops)) if self.drops else 0.0
 
@@ -75,7 +67,7 @@ class Judgement:
             return self.sqnr_db < budget.sqnr_db - _HOPELESS_DB
         if self.unlabelled_db < budget.sqnr_db - _HOPELESS_DB:
             return True
-        return self.drop - 2 * self._spread > _HOPELESS_DROPS * budget.drop
+        return self.drop - 2 * self.spread > _HOPELESS_DROPS * budget.drop
 
     def is_far_inside(self, budget: Budget) -> bool:
         """Whether there is so much of the budget left that little has to be known of it."""
@@ -85,16 +77,20 @@ class Judgement:
             lost = 1.0 - (1.0 if self.agreement is None else self.agreement)
             inside = lost <= _FAR_SHARE * (1 - budget.agreement)
             return self.sqnr_db >= budget.sqnr_db + _FAR_DB and inside
-        return self.drop + 2 * self._spread <= _FAR_SHARE * budget.drop
+        return self.drop + 2 * self.spread <= _FAR_SHARE * budget.drop
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a candidate is inside the budget, and why; ``drop`` is what it should lose."""
+    """Whether a candidate is inside the budget, and why.
+
+    ``drop`` is what it should lose; ``spent`` how much of the budget that is, at most 1 inside.
+    """
 
     passed: bool
     reason: str
     drop: float | None
+    spent: float = math.inf
 
 
 def share_of(budget: Budget, share: float) -> Budget:
@@ -127,7 +123,34 @@ def decide(judgement: Judgement, evidence: Sequence[Judgement], budget: Budget) 
             f", and an output without labels is at {judgement.unlabelled_db:.1f} dB, "
             f"at least {budget.sqnr_db:.1f} dB"
         )
-    return Verdict(passed, reason, max(lost, judgement.drop))
+    spent = max(
+        _share(max(lost + _SURE * error, judgement.drop), budget.drop),
+        _noise_over(judgement.unlabelled_db, budget),
+    )
+    return Verdict(passed, reason, max(lost, judgement.drop), spent)
+
+
+def is_outside(judgement: Judgement, evidence: Sequence[Judgement], budget: Budget) -> bool:
+    """Whether part of the data already says that all of them will refuse the candidate.
+
+    By itself, or by what the ``evidence`` (others, on all of the data) lost for their noise.
+    """
+    if judgement.problem is not None or judgement.unlabelled_db < budget.sqnr_db - _OUTSIDE_DB:
+        return True
+    if judgement.drop is None:
+        if judgement.sqnr_db < budget.sqnr_db - _OUTSIDE_DB:
+            return True
+        agreement = 1.0 if judgement.agreement is None else judgement.agreement
+        return agreement + _SURELY * _error_of(agreement, judgement.samples) < budget.agreement
+    if judgement.drop - _SURELY * judgement.spread > budget.drop:
+        return True
+    lost, error = _expected_drop(judgement, evidence)
+    return lost - _SURELY * error > budget.drop
+
+
+def _error_of(agreement: float, samples: int) -> float:
+    """Standard error of an agreement over so many samples."""
+    return math.sqrt(agreement * (1 - agreement) / samples)
 
 
 def _worse(drop: float) -> str:
@@ -154,97 +177,21 @@ def _expected_drop(judgement: Judgement, evidence: Sequence[Judgement]) -> tuple
 def _by_parity(judgement: Judgement, budget: Budget) -> Verdict:
     sqnr, agreement = judgement.sqnr_db, judgement.agreement
     parts = [f"SQNR {sqnr:.1f} dB, at least {budget.sqnr_db:.1f} dB"]
-    passed = sqnr >= budget.sqnr_db
+    passed, spent = sqnr >= budget.sqnr_db, _noise_over(sqnr, budget)
     if agreement is not None:
-        error = math.sqrt(agreement * (1 - agreement) / judgement.samples)
+        error = _error_of(agreement, judgement.samples)
         passed = passed and agreement - _SURE * error >= budget.agreement - 1e-9
+        spent = max(spent, _share(1 - agreement + _SURE * error, 1 - budget.agreement))
         parts.append(f"agreement {agreement:.2%} ± {error:.2%}, at least {budget.agreement:.2%}")
-    return Verdict(passed, f"{' and '.join(parts)} on data held out", None)
+    return Verdict(passed, f"{' and '.join(parts)} on data held out", None, spent)
 
 
-def judge(
-    reference: ir.Model,
-    candidates: Sequence[tuple[ir.Model, Dataset]],
-    metric: str | None,
-    *,
-    threads: int = 1,
-) -> Judgement:
-    """Judge models that stand for one: each on its own data, all together."""
-    outputs = [spec.name for spec in model_outputs(reference)]
-    labels = candidates[0][1].label_names
-    names = [] if metric is None else metric.split(",")
-    metrics = [_FoldedMetric(name, outputs, labels) for name in names]
-    parity = {name: ParityAccumulator(name, "cpu") for name in outputs}
-    samples = 0
-    with OrtRuntime(reference, threads=threads) as whole:
-        for model, data in candidates:
-            size = max(1, min(32, (data.num_samples or 1) // _FOLDS))
-            with OrtRuntime(model, threads=threads) as pruned:
-                for batch in data.batches(size):
-                    expected, found = run_padded(whole, batch.feed), run_padded(pruned, batch.feed)
-                    for name, accumulator in parity.items():
-                        accumulator.update(expected[name], found[name], batch.indices)
-                    for one in metrics:
-                        one.update(expected, found, batch.labels, batch.indices)
-                    samples += len(batch)
-    results = [accumulator.result() for accumulator in parity.values()]
-    problem = next((result.problem for result in results if result.problem), None)
-    others = unlabelled(outputs, [one.output for one in metrics]) if metrics else ()
-    agreements = [one.agreement for one in that_agree(results) if one.agreement is not None]
-    agreement = min(agreements, default=None)
-    if problem is not None:
-        return Judgement(samples, None, (), agreement, -math.inf, problem)
-    drops = [one.drop() for one in metrics]
-    lost, parts = max(drops, key=lambda found: found[0]) if drops else (None, ())
-    return Judgement(
-        samples,
-        lost,
-        parts,
-        agreement,
-        _least_sqnr([one for one in results if one.output not in others]),
-        unlabelled_db=_least_sqnr([one for one in results if one.output in others]),
-    )
+def _share(spent: float, allowed: float) -> float:
+    if spent <= 0:
+        return 0.0
+    return spent / allowed if allowed > 0 else math.inf
 
 
-def _least_sqnr(results: Sequence[OutputParity]) -> float:
-    return min((one.sqnr_db for one in results if one.sqnr_db is not None), default=math.inf)
-
-
-class _FoldedMetric:
-    """A metric of both models, over everything and over folds, which tell how sure it is."""
-
-    def __init__(self, name: str, outputs: Sequence[str], labels: Sequence[str]) -> None:
-        def pair() -> tuple[Metric, Metric]:
-            return open_metric(name, outputs, labels), open_metric(name, outputs, labels)
-
-        self._all = pair()
-        self._folds = [pair() for _ in range(_FOLDS)]
-        self._batches = 0
-
-    @property
-    def output(self) -> str | None:
-        """The output that it judges; None: all of them."""
-        return self._all[0].output
-
-    def update(self, expected: object, found: object, labels: object, indices: object) -> None:
-        fold = self._folds[self._batches % _FOLDS]
-        self._batches += 1
-        for metric, results in zip((*self._all, *fold), (expected, found) * 2, strict=True):
-            metric.update(results, labels, indices)  # type: ignore[arg-type]
-
-    def drop(self) -> tuple[float, tuple[float, ...]]:
-        """The drop over everything, and over each sample or fold (of none, where one has none)."""
-        reference, candidate = (metric.scores() for metric in self._all)
-        if reference is not None and candidate is not None:
-            sign = 1.0 if self._all[0].higher_is_better else -1.0
-            return _drop(*self._all), tuple((sign * (reference - candidate)).tolist())
-        try:
-            parts = tuple(_drop(*fold) for fold in self._folds[: self._batches])
-        except DataError:  # a fold may lack a class that the metric needs
-            parts = ()
-        return _drop(*self._all), parts if len(parts) > 1 else ()
-
-
-def _drop(reference: Metric, candidate: Metric) -> float:
-    higher = reference.higher_is_better
-    return drop(reference.value(), candidate.value(), higher_is_better=higher)
+def _noise_over(decibels: float, budget: Budget) -> float:
+    """Power of the noise over that which the floor allows."""
+    return float(10 ** ((budget.sqnr_db - decibels) / 10))

@@ -38,9 +38,9 @@ _DEEPEST = 0.5
 _INFLUENCE_SAMPLES = 128
 # Stands for nothing at all, so that what costs no error still has a rank.
 _LEAST = 1e-9
-# Kernels compute channels in blocks of 8 or 16: between two numbers of whole blocks their time is
-# a straight line, and of smaller groups every number counts.
-_WHOLE_BLOCKS = 48
+# Kernels compute channels in blocks of so many (of larger groups, which have that many units at
+# least): between two numbers of whole blocks their time is near to a straight line.
+_BLOCKS = ((48, 16), (24, 8), (12, 4))
 
 Ratios = Callable[[Sequence[Selection]], Sequence[float]]
 """What each selection leaves of a model's cost, 0 … 1."""
@@ -146,7 +146,11 @@ def offered_cuts(
     asked = [
         (ranking.name, count)
         for ranking in rankings
-        for count in _asked(stays[ranking.name], left[ranking.name] + ranking.group.closed_units)
+        for count in _asked(
+            stays[ranking.name],
+            left[ranking.name] + ranking.group.closed_units,
+            ranking.group.closed_units,
+        )
     ] + [(name, 0) for name in gone]
     selections = [select(problem, rankings, {**plan, name: count}) for name, count in asked]
     known = dict(zip(asked, ratios(selections), strict=True))
@@ -173,11 +177,10 @@ def offered_cuts(
     return offers
 
 
-def _asked(stays: Sequence[int], total: int) -> Sequence[int]:
-    """Of the numbers of units that could stay, those whose cost is asked for."""
-    if total < _WHOLE_BLOCKS or len(stays) <= 2:
-        return stays
-    return [stays[len(stays) // 2], stays[-1]]
+def _asked(stays: Sequence[int], total: int, closed: int) -> Sequence[int]:
+    """Of the numbers of open units that could stay, those whose cost is asked for: whole blocks."""
+    block = next((block for least, block in _BLOCKS if total >= least), 1)
+    return [count for count in stays if (count + closed) % block == 0 or count == stays[-1]]
 
 
 def _between(points: Mapping[int, float], count: int) -> float:

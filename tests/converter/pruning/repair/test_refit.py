@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from converter.passes.shapes.infer_shapes import InferShapes
 from converter.pruning.groups.dependencies import find_dependencies
 from converter.pruning.ranking.ranking import rank_groups
 from converter.pruning.repair.sums import Problem
-from converter.pruning.repair.walk import WalkOptions
+from converter.pruning.repair.walk import Walk, WalkOptions
 from converter.pruning.search.cost import CostModel
 from converter.pruning.search.plan import cut, cut_and_repair, select
 from runtimes.data.dataset import Dataset
@@ -149,3 +150,40 @@ def test_cost_of_attention_and_recurrence() -> None:
     costs = CostModel(model, problem.dependencies, problem.data)
     products = 5 * 5 * 8 + 5 * 8 * 5
     assert costs.count(problem.dependencies.everything()).macs == products + 5 * 16 * (8 + 4)
+
+
+@pytest.mark.parametrize(
+    ("network", "samples"), [(image_network, IMAGES), (sequence_network, TOKENS)]
+)
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), length=st.integers(2, 6))
+def test_what_plans_share_changes_nothing(
+    network: Any, samples: Any, seed: int, length: int
+) -> None:
+    problem = problem_of(network(seed, length), samples)
+    first, second = (random_selection(problem.dependencies, seed + n) for n in range(2))
+    cut_and_repair(problem, first)
+    shared = cut_and_repair(problem, second)
+    alone = cut_and_repair(replace(problem), second)
+    for one, other in zip(
+        shared.graph.initializers.values(), alone.graph.initializers.values(), strict=True
+    ):
+        assert np.array_equal(one.const_value.numpy(), other.const_value.numpy())
+
+
+def test_the_reference_runs_once_for_all_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = problem_of(residual_network(), IMAGES)
+    walked: list[ir.Model] = []
+    advance = Walk.advance
+
+    def noted(walk: Walk, node: str) -> None:
+        walked.append(walk._model)
+        advance(walk, node)
+
+    monkeypatch.setattr(Walk, "advance", noted)
+    cut_and_repair(problem, random_selection(problem.dependencies, 0))
+    assert problem.reference in walked
+    walked.clear()
+    cut_and_repair(problem, random_selection(problem.dependencies, 1))
+    assert walked
+    assert problem.reference not in walked

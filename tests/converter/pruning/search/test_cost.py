@@ -13,7 +13,7 @@ from converter.passes import optimize
 from converter.pruning.groups.dependencies import find_dependencies
 from converter.pruning.model import PruneOptions, prune_model
 from converter.pruning.search.cost import Cost, CostModel
-from converter.pruning.search.search import Target
+from converter.pruning.search.savings import Target
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_files.load_save import model_inputs
 from runtimes.parity.budget import Budget

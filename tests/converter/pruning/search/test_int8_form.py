@@ -14,9 +14,9 @@ from random_graphs import Builder
 
 from converter.passes import optimize
 from converter.pruning import PruneOptions, prune_model
-from converter.pruning.search import search
+from converter.pruning.search import savings
 from converter.pruning.search.int8_form import Form, as_float, draft, int8_form
-from converter.pruning.search.search import Target
+from converter.pruning.search.savings import Target
 from runtimes.costs import Costs, open_costs
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_files.load_save import model_inputs, save_model
@@ -95,7 +95,7 @@ def test_the_search_weighs_what_will_run(int8: bool, monkeypatch: pytest.MonkeyP
 
         return made
 
-    monkeypatch.setattr(search, "int8_form", form)
+    monkeypatch.setattr(savings, "int8_form", form)
     model = optimize(network())
     options = PruneOptions(Target("latency", int8=int8))
     found = prune_model(model, images(model), Budget(None, 0.0, 0.5, 6.0), options=options)

@@ -10,7 +10,8 @@ import onnx_ir as ir
 import pytest
 from random_graphs import Builder
 
-from converter.pruning.search.objective import Judgement, decide, judge, share_of
+from converter.pruning.search.judging import judge
+from converter.pruning.search.objective import Judgement, decide, is_outside, share_of
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_files.load_save import model_inputs
 from runtimes.parity.budget import Budget
@@ -188,3 +189,31 @@ def test_a_drop_is_said_as_it_is() -> None:
     assert "(expected from 1 model: a loss of " in reason
     same = replace(better, drop=0.0)
     assert "top1 stays as it is on data held out" in decide(same, [same, better], LABELLED).reason
+
+
+def test_how_much_of_the_budget_is_spent() -> None:
+    data = samples(2000)
+    found = judged(scores(0.1), data)
+    verdict = decide(found, [found], LABELLED)
+    assert 0 < verdict.spent < 1
+    assert verdict.passed
+    tight = Budget("top1", LABELLED.drop * verdict.spent * 0.9, 0.99, 20.0)
+    refused = decide(found, [found], tight)
+    assert not refused.passed
+    assert refused.spent == pytest.approx(1 / 0.9)
+
+
+@pytest.mark.parametrize(("noise", "outside"), [(0.02, False), (0.5, True)])
+@pytest.mark.parametrize("budget", [LABELLED, UNLABELLED])
+def test_part_of_the_data_may_say_no(noise: float, outside: bool, budget: Budget) -> None:
+    metric = budget.metric
+    part, whole = (judged(scores(0.0, noise), samples(n), metric) for n in (300, 3000))
+    assert is_outside(part, [], budget) is outside
+    assert decide(whole, [whole], budget).passed is not outside
+
+
+def test_what_others_lost_for_their_noise_may_say_no() -> None:
+    others = [judged(scores(0.0, noise), samples(3000)) for noise in (0.05, 0.1)]
+    rough = replace(judged(scores(0.0, 0.5), samples(3000)), drop=0.0, drops=(0.0,) * 3000)
+    assert not is_outside(rough, [], LABELLED)
+    assert is_outside(rough, others, LABELLED)

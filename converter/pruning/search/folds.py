@@ -1,0 +1,67 @@
+"""Cross-validation of a selection: models cut alike, each fitted on most of the data.
+
+Every one is judged on the part that it has not seen, and all together stand for the model that is
+fitted on all of the data. A part costs a whole refit, so they are asked one by one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import onnx_ir as ir
+
+from converter.pruning.groups.selection import Selection
+from converter.pruning.repair.refit import JUDGED
+from converter.pruning.repair.sums import Problem
+from converter.pruning.search.judging import HeldOut, Judging
+from converter.pruning.search.objective import Judgement
+from converter.pruning.search.plan import cut_and_repair
+
+_FOLDS = 4
+
+
+class Folds:
+    """The parts of the data of ``problem``, each a problem of its own for all selections.
+
+    So what the reference computes is shared between them. ``metric``: names with commas between.
+    """
+
+    def __init__(self, problem: Problem, metric: str | None) -> None:
+        self._reference, self._metric = problem.reference, metric
+        self._labels = problem.data.label_names
+        self._parts = [
+            (replace(problem, data=most), HeldOut(problem.reference, rest, problem.options.threads))
+            for most, rest in problem.data.folds(_FOLDS, problem.seed)
+        ]
+
+    def begin(self, kept: Selection) -> tuple[Trial, ir.Model]:
+        """A trial of what is ``kept``, judged by the first part, and the model of that part."""
+        judging = Judging(self._reference, self._metric, self._labels)
+        trial = Trial(kept, self._parts, judging)
+        return trial, trial.go_on()
+
+
+class Trial:
+    """A selection as far as it has been judged: ``judgement`` is by the parts asked so far."""
+
+    judgement: Judgement
+
+    def __init__(
+        self, kept: Selection, parts: list[tuple[Problem, HeldOut]], judging: Judging
+    ) -> None:
+        self._kept, self._parts, self._judging = kept, parts, judging
+        self._done = 0
+
+    def go_on(self) -> ir.Model:
+        """Fit and judge by the next part; gives the model that was fitted."""
+        fitted, held_out = self._parts[self._done]
+        model = cut_and_repair(fitted, self._kept, JUDGED)
+        self._judging.add(model, held_out)
+        self.judgement = self._judging.result()
+        self._done += 1
+        return model
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all parts of the data were asked."""
+        return self._done == len(self._parts)
