@@ -209,6 +209,8 @@ def _judge_all(
         if parity.get("passed") or pruned.less_aggressive is None:
             return first
         pruned = pruned.less_aggressive()
+        if not pruned.report.kept:
+            return first
         judged = _judge(reference, pruned, evaluation, budget, options)
     if judged is first:
         return first

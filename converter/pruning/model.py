@@ -26,6 +26,7 @@ from runtimes.errors import DataError
 from runtimes.parity.budget import Budget
 from runtimes.progress import Progress, silent
 from runtimes.readable import times
+from runtimes.stress.noise import measure_noise
 
 # Work grows with samples times multiply-adds; beyond this, more samples teach little.
 _MOST_SAMPLES = 1024
@@ -42,7 +43,8 @@ _AS_FAST_AS_CAN_BE = Target("latency")
 class Pruned:
     """``model`` without channels that mattered, ``exact`` without those that did not.
 
-    ``less_aggressive``: makes one that spends less of the budget, where there is a plan for that.
+    ``less_aggressive``: makes one that spends less of the budget; its report is not ``kept`` where
+    there is none.
     """
 
     model: ir.Model
@@ -97,7 +99,8 @@ def prune_model(
         return Pruned(exact, exact, report)
     data = _enough(exact, dependencies, data, options.seed)
     walk = WalkOptions(batch_size=_batch_size(data), threads=options.threads)
-    problem = Problem(exact, dependencies, data, walk, options.seed)
+    noise = measure_noise(data, options.seed)
+    problem = Problem(exact, dependencies, data, walk, options.seed, noise)
     costs = CostModel(exact, dependencies, data)
     progress("ranking channels")
     rankings = rank_groups(problem)
@@ -133,12 +136,12 @@ def prune_model(
             after=after,
             notes=(f"pruned with {data.num_samples} samples of {data.name}",),
         )
-        less_aggressive = found.less_aggressive
+        again = found.less_aggressive
         return Pruned(
             pruned,
             exact,
             report,
-            None if less_aggressive is None else lambda: carry_out(less_aggressive),
+            None if again is None else lambda: carry_out(again() or Found({}, found.tried, False)),
         )
 
     return carry_out(found)

@@ -19,6 +19,8 @@ Float64 = npt.NDArray[np.float64]
 Floats = np.ndarray[Any, np.dtype[Any]]
 
 
+# What an error on held-out rows may be above the least one, as a share.
+_NEARLY_BEST = 0.05
 # Of a difference of two sums of as many equal terms, relative to their size.
 _ROUNDING = 1e-12
 # A column whose variance is less than this share of its mean square holds what rounding left: which
@@ -129,9 +131,11 @@ def choose_damping(
     *,
     centred: bool = True,
 ) -> float:
-    """The candidate whose fit on the first half explains the second best.
+    """The strongest candidate whose fit on the first half explains the second nearly best.
 
-    The strongest, where one half has no rows.
+    Weaker ones explain it as well by what clean samples hardly excite, and lose much more once
+    samples are not clean. (The rule of one standard error: Hastie, Tibshirani, Friedman, The
+    Elements of Statistical Learning, section 7.10.) Of all, where one half has no rows.
     """
     if not (first.rows and second.rows):
         return max(candidates)
@@ -140,4 +144,5 @@ def choose_damping(
         weights = first.solve(prior, damping, centred=centred)
         bias = first.bias(weights) if centred else np.zeros_like(first.t)
         errors.append(second.error(weights, bias))
-    return candidates[int(np.argmin(errors))]
+    enough = (1 + _NEARLY_BEST) * max(min(errors), 0.0) + _ROUNDING * second.variance()
+    return max(one for one, error in zip(candidates, errors, strict=True) if error <= enough)

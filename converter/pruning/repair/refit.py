@@ -27,7 +27,7 @@ class Effort:
     least_rows: int = 16384
     rows_per_column: int = 32
     most_rows: int = 32768
-    dampings: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1)
+    dampings: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
     def rows(self, columns: int) -> int:
         """Number of rows to draw for a layer of so many columns."""
@@ -38,7 +38,7 @@ class Effort:
 FULL = Effort()
 JUDGED = Effort(4096, 8, 8192)
 """Enough to judge by: within a few tenths of a decibel of what ``FULL`` reaches."""
-QUICK = Effort(2048, 2, 8192, dampings=(1e-2, 1.0))
+QUICK = Effort(2048, 2, 8192, dampings=(1e-2, 1e-1))
 """Enough to tell which group matters more."""
 
 

@@ -23,10 +23,11 @@ from converter.pruning.operators.rule import Use
 from converter.pruning.regression import LinearLayer, linear_layers
 from converter.pruning.regression.normal_equations import NormalEquations
 from converter.pruning.repair.reference_rows import Drawn, ReferenceRows, choose, results
-from converter.pruning.repair.walk import Walk, WalkOptions
+from converter.pruning.repair.walk import Samples, Walk, WalkOptions
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_graph.values import is_constant, is_op, only_user
+from runtimes.stress.noise import Noise, NoisyData
 
 MOST_COLUMNS = 6000
 """A layer with more columns keeps its weights: XᵀX would not fit in memory."""
@@ -45,7 +46,8 @@ class Problem:
     """What repair and ranking work on.
 
     ``reference`` is the whole model, ``dependencies`` are its own; ``data`` is bound to its
-    inputs. ``seed`` draws the rows that are looked at.
+    inputs, and some of them get ``noise`` where layers are fitted. ``seed`` draws the rows that
+    are looked at.
     """
 
     reference: ir.Model
@@ -53,6 +55,12 @@ class Problem:
     data: Dataset
     options: WalkOptions
     seed: int = 0
+    noise: Noise | None = None
+
+    @property
+    def samples(self) -> Samples:
+        """What layers are fitted on."""
+        return self.data if self.noise is None else NoisyData(self.data, self.noise)
 
     @cached_property
     def branches(self) -> tuple[Branch, ...]:
@@ -94,11 +102,11 @@ def walk_layers(
     """
     whole = {str(node.name): node for node in problem.reference.graph}
     with ExitStack() as stack:
-        walk = stack.enter_context(Walk(pruned, problem.data, problem.options))
+        walk = stack.enter_context(Walk(pruned, problem.samples, problem.options))
         reference_walk = walk
         if pruned is not problem.reference:
             reference_walk = stack.enter_context(
-                Walk(problem.reference, problem.data, problem.options)
+                Walk(problem.reference, problem.samples, problem.options)
             )
         for node in tuple(pruned.graph):
             if str(node.name) not in whole or not wanted(node):

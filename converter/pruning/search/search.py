@@ -13,8 +13,9 @@ No clock is read: latency comes from the cost table, so the same table finds the
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from converter.pruning.ranking.ranking import GroupRanking
 from converter.pruning.repair.sums import Problem
@@ -44,24 +45,25 @@ _MOST_SMALL_STEPS = 4
 # Where between two plans the next one lies, however the budget is spent: not too near to either.
 _BETWEEN = (0.3, 0.7)
 _LEAST_SPENT = 1e-3
+# Of the budget, what plans may spend that are searched for where the best one fails, and how often.
+_MILDER = 0.6
+_LEVELS = 3
 # Rounding of a share of the cost that is exactly what was asked for.
 _NEAR = 1 + 1e-9
-# Of the budget, what the plans may spend that are there in case the best one fails.
-_MILDER = (0.5, 0.7)
 
 
 @dataclass(frozen=True)
 class Found:
     """The furthest plan inside the budget, empty where there is none, and all that were tried.
 
-    ``less_aggressive``: what was found inside a part of the budget, where that is another plan,
-    which may have a less aggressive one again; for data that judge more harshly than the search's.
+    ``less_aggressive`` goes on searching for one that spends clearly less of the budget, and gives
+    None where there is none; for data that judge more harshly than the search's.
     """
 
     plan: Plan
     tried: tuple[Tried, ...]
     reached: bool
-    less_aggressive: Found | None = None
+    less_aggressive: Callable[[], Found | None] | None = None
 
 
 def search(
@@ -104,24 +106,32 @@ class _Search:
         self._influence = measure_influence(self._problem, self._rankings)
         self._explore()
         if not self._is_enough():
-            self._refine(self._target.resource)
+            self._refine(self._target.resource, self._budget)
         if self._target.resource == "latency" and not self._target.share:
-            self._refine("parameters")
-        less_aggressive: Found | None = None
-        for share in _MILDER:
-            found = self._found(share_of(self._budget, share))
-            if found.plan and (less_aggressive is None or found.plan != less_aggressive.plan):
-                less_aggressive = replace(found, less_aggressive=less_aggressive)
-        found = self._found(self._budget)
-        if less_aggressive is not None and less_aggressive.plan == found.plan:
-            less_aggressive = less_aggressive.less_aggressive
-        return replace(found, less_aggressive=less_aggressive)
+            self._refine("parameters", self._budget)
+        return self._found(self._budget, _LEVELS) or Found(
+            {}, self._tried.tried(), self._reaches(1.0)
+        )
 
-    def _found(self, budget: Budget) -> Found:
+    def _found(self, budget: Budget, levels: int) -> Found | None:
+        """The best plan under ``budget``, and a way to milder ones."""
         best = self._tried.best(budget)
-        plan, share = (best.plan, best.share) if best else ({}, 1.0)
-        reached = not self._target.share or share <= self._target.share * _NEAR
-        return Found(plan, self._tried.tried(), reached)
+        if best is None:
+            return None
+        milder = partial(self._milder, share_of(budget, _MILDER), best, levels - 1)
+        reached = self._reaches(best.share)
+        return Found(best.plan, self._tried.tried(), reached, milder if levels else None)
+
+    def _milder(self, budget: Budget, failed: Attempt, levels: int) -> Found | None:
+        """A plan that spends less than the one that failed on other data; searched for anew."""
+        best = self._tried.best(budget)
+        if best is None or best.plan == failed.plan:
+            self._refine(self._target.resource, budget)
+        found = self._found(budget, levels)
+        return None if found is None or found.plan == failed.plan else found
+
+    def _reaches(self, share: float) -> bool:
+        return not self._target.share or share <= self._target.share * _NEAR
 
     def _explore(self) -> None:
         """Go on until a plan is well outside the budget, or little is saved any more."""
@@ -143,20 +153,20 @@ class _Search:
             stalled = stalled + 1 if self._left(tried, plan, share) > _STALLED else 0
             plan, share = further, tried.share
 
-    def _refine(self, resource: Resource) -> None:
-        """Smaller steps from the best plan so far, to where the budget should be spent."""
+    def _refine(self, resource: Resource, budget: Budget) -> None:
+        """Smaller steps from the best plan so far, to where ``budget`` should be spent."""
         for _ in range(_MOST_SMALL_STEPS):
             if self._is_enough():
                 return
-            best = self._tried.best()
-            step = self._next_step(best, resource)
+            best = self._tried.best(budget)
+            step = self._next_step(best, resource, budget)
             plan, share = (best.plan, best.share) if best else ({}, 1.0)
             further = None if step is None else self._further(plan, share, step, resource)
             if further is None or any(tried.plan == further for tried in self._tried):
                 return
             self._try(further)
 
-    def _next_step(self, best: Attempt | None, resource: Resource) -> float | None:
+    def _next_step(self, best: Attempt | None, resource: Resource, budget: Budget) -> float | None:
         """What the next step is to leave of what ``best`` leaves; None where it hardly matters.
 
         The share of the budget that a plan spends grows about as a power of what it saves, so
@@ -166,7 +176,7 @@ class _Search:
         outside = [
             one
             for one in self._tried
-            if self._left_of(one, resource) < here and not self._tried.verdict(one).passed
+            if self._left_of(one, resource) < here and not self._tried.verdict(one, budget).passed
         ]
         if not outside:
             return _SMALL_STEP
@@ -174,8 +184,12 @@ class _Search:
         ratio = self._left_of(nearest, resource) / here
         if ratio > _SMALLEST_STEP:
             return None
-        low = _LEAST_SPENT if best is None else max(_LEAST_SPENT, self._tried.verdict(best).spent)
-        high = max(1.0, min(self._tried.verdict(nearest).spent, 1 / _LEAST_SPENT))
+        low = (
+            _LEAST_SPENT
+            if best is None
+            else max(_LEAST_SPENT, self._tried.verdict(best, budget).spent)
+        )
+        high = max(1.0, min(self._tried.verdict(nearest, budget).spent, 1 / _LEAST_SPENT))
         part = math.log(1 / low) / math.log(high / low) if high > low else 0.5
         return math.pow(ratio, min(max(part, _BETWEEN[0]), _BETWEEN[1]))
 

@@ -81,9 +81,34 @@ def test_few_rows_choose_a_strong_damping_and_many_a_weak_one() -> None:
         halves = []
         for _ in range(2):
             x = RNG.normal(size=(1, rows, 40))
-            halves.append(streamed(x, x @ weights + 20 * RNG.normal(size=(1, rows, 1)), 1))
+            halves.append(streamed(x, x @ weights + 6 * RNG.normal(size=(1, rows, 1)), 1))
         chosen[rows] = choose_damping(halves[0], halves[1], prior, (1e-4, 1e-2, 1.0, 100.0))
     assert chosen[30] > chosen[3000]
+
+
+def test_of_those_that_explain_alike_the_strongest() -> None:
+    """Two columns are nearly equal: a weak ridge makes anything of their difference."""
+    prior = np.array([[[1.0], [1.0]]])
+    halves, noisy = [], []
+    for _ in range(2):
+        one = RNG.normal(size=(1, 400, 1))
+        x = np.concatenate([one, one + 1e-3 * RNG.normal(size=one.shape)], axis=2)
+        t = 2.2 * one + 0.1 * RNG.normal(size=one.shape)
+        halves.append(streamed(x, t, 1))
+        noisy.append(streamed(x + 0.1 * RNG.normal(size=x.shape), t, 1))
+    damping = choose_damping(halves[0], halves[1], prior, (1e-7, 1e-4, 1e-2))
+    assert damping == 1e-2
+    errors = []
+    for one in (1e-7, damping):
+        weights = halves[0].solve(prior, one)
+        errors.append(noisy[1].error(weights, halves[0].bias(weights)))
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_what_is_explained_exactly_needs_no_luck_of_rounding() -> None:
+    x, prior = RNG.normal(size=(1, 50, 3)), RNG.normal(size=(1, 3, 2))
+    exact = streamed(x, x @ prior, 1)
+    assert choose_damping(exact, exact, prior, (1e-4, 1e-1, 1.0)) == 1.0
 
 
 def test_nothing_to_judge_on_means_caution() -> None:

@@ -1,0 +1,1 @@
+"""Samples as the world gives them: perturbed."""
