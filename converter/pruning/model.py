@@ -122,6 +122,7 @@ def prune_model(
                 "another model, or damaged"
             )
         pruned = cut_and_repair(problem, kept) if found.plan else exact
+        problem.reference_rows.clear()
         before, after = costs.count(dependencies.everything()), costs.count(kept)
         gone = sum(branch.is_gone(kept) for branch in problem.branches)
         report = PruningReport(

@@ -34,8 +34,13 @@ class ReferenceRows:
     """Rows of one reference on one set of data, ``most_bytes`` of them kept in memory."""
 
     def __init__(self, seed: int, most_bytes: int) -> None:
-        self._seed, self._left = seed, most_bytes
+        self._seed, self._most, self._left = seed, most_bytes, most_bytes
         self._kept: dict[tuple[object, ...], list[Drawn]] = {}
+
+    def clear(self) -> None:
+        """Give the memory back; what is asked for again is computed again."""
+        self._kept.clear()
+        self._left = self._most
 
     def batches(
         self, layer: LinearLayer, target: str | None, most: int, walk: Callable[[], Walk]

@@ -34,6 +34,12 @@ class Folds:
             for most, rest in problem.data.folds(_FOLDS, problem.seed)
         ]
 
+    def clear(self) -> None:
+        """Give back the memory of what selections share, which is computed again if need be."""
+        for fitted, held_out in self._parts:
+            fitted.reference_rows.clear()
+            held_out.clear()
+
     def begin(self, kept: Selection) -> tuple[Trial, ir.Model]:
         """A trial of what is ``kept``, judged by the first part, and the model of that part."""
         judging = Judging(self._reference, self._metric, self._labels)

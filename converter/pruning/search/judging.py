@@ -36,6 +36,10 @@ class HeldOut:
         self._size = max(1, min(32, (data.num_samples or 1) // _FOLDS))
         self._expected: list[Mapping[str, Array]] | None = None
 
+    def clear(self) -> None:
+        """Give the memory back; the reference runs again when it is asked again."""
+        self._expected = None
+
     def batches(self) -> Iterator[tuple[Batch, Mapping[str, Array]]]:
         """Batches, and the outputs of the reference."""
         if self._expected is not None:

@@ -109,9 +109,9 @@ class _Search:
             self._refine(self._target.resource, self._budget)
         if self._target.resource == "latency" and not self._target.share:
             self._refine("parameters", self._budget)
-        return self._found(self._budget, _LEVELS) or Found(
-            {}, self._tried.tried(), self._reaches(1.0)
-        )
+        found = self._found(self._budget, _LEVELS)
+        self._folds.clear()  # the way to milder plans keeps this alive, and is seldom taken
+        return found or Found({}, self._tried.tried(), self._reaches(1.0))
 
     def _found(self, budget: Budget, levels: int) -> Found | None:
         """The best plan under ``budget``, and a way to milder ones."""

@@ -187,3 +187,6 @@ def test_the_reference_runs_once_for_all_plans(monkeypatch: pytest.MonkeyPatch) 
     cut_and_repair(problem, random_selection(problem.dependencies, 1))
     assert walked
     assert problem.reference not in walked
+    problem.reference_rows.clear()
+    cut_and_repair(problem, random_selection(problem.dependencies, 1))
+    assert problem.reference in walked
