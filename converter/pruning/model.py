@@ -12,6 +12,7 @@ from converter.pruning.groups.dependencies import find_dependencies
 from converter.pruning.groups.selection import Dependencies
 from converter.pruning.ranking.ranking import rank_groups
 from converter.pruning.repair.sums import Problem
+from converter.pruning.repair.tolerance import bears
 from converter.pruning.repair.walk import WalkOptions
 from converter.pruning.report import PruningReport, TriedReport, describe_exact, report_groups
 from converter.pruning.search.attempts import Tried
@@ -100,7 +101,8 @@ def prune_model(
     data = _enough(exact, dependencies, data, options.seed)
     walk = WalkOptions(batch_size=_batch_size(data), threads=options.threads)
     noise = measure_noise(data, options.seed)
-    problem = Problem(exact, dependencies, data, walk, options.seed, noise)
+    borne = noise if bears(exact, data, noise, options.threads) else None
+    problem = Problem(exact, dependencies, data, walk, options.seed, borne)
     costs = CostModel(exact, dependencies, data)
     progress("ranking channels")
     rankings = rank_groups(problem)

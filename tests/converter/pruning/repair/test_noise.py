@@ -14,6 +14,7 @@ from converter.pruning.groups.dependencies import find_dependencies
 from converter.pruning.model import prune_model
 from converter.pruning.ranking.ranking import rank_groups
 from converter.pruning.repair.sums import Problem
+from converter.pruning.repair.tolerance import bears
 from converter.pruning.repair.walk import WalkOptions
 from converter.pruning.search.judging import judge
 from runtimes.data.batches import Batch
@@ -67,3 +68,29 @@ def test_pruning_fits_on_noise_and_judges_without(monkeypatch: pytest.MonkeyPatc
     noisy.clear()
     judge(network(), [(network(), samples())], None)
     assert not noisy
+
+
+@pytest.mark.parametrize(("operators", "borne"), [(["Relu"], True), (["Relu", "Log"], False)])
+def test_a_model_that_noise_takes_to_no_number_is_left_alone(
+    operators: list[str], borne: bool
+) -> None:
+    build = Builder(0)
+    value = build.op("MatMul", build.input(["N", 2]), build.constant(np.array([[-1.0], [1.0]])))
+    value = build.op("Add", value, build.constant(np.array([1e-9])))
+    for operator in operators:
+        value = build.op(operator, value)
+    data = samples()
+    assert bears(build.model(value), data, measure_noise(data)) is borne
+
+
+def test_a_model_that_noise_breaks_is_left_alone() -> None:
+    build = Builder(0)
+    x = build.input(["N", 2])
+    difference = build.op("Sub", *build.op("Split", x, outputs=2, axis=1, num_outputs=2))
+    size = build.op("Cast", build.op("ReduceMax", build.op("Abs", difference), keepdims=0), to=7)
+    ones = build.op("Add", size, build.ints(1, 2))
+    data = samples()
+    noise = measure_noise(data)
+    strong = replace(noise, strength=9.0)
+    model = build.model(build.op("Reshape", x, ones))
+    assert not bears(model, data.take(1), strong)
