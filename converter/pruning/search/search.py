@@ -39,8 +39,8 @@ _WELL_OUTSIDE = 1.5
 # So do so many steps in a row that left more than this share of the cost.
 _STALLED = 0.97
 _MOST_STALLED = 2
-# What the first small step leaves where no plan is outside yet, and how many there are at most.
-_SMALL_STEP = math.sqrt(_STEP)
+# What small steps leave where nothing better is known, and how many of them there are at most.
+_SMALL_STEPS = (_STEP**0.5, _STEP**0.25)
 _MOST_SMALL_STEPS = 4
 # Where between two plans the next one lies, however the budget is spent: not too near to either.
 _BETWEEN = (0.3, 0.7)
@@ -158,19 +158,29 @@ class _Search:
         for _ in range(_MOST_SMALL_STEPS):
             if self._is_enough():
                 return
-            best = self._tried.best(budget)
-            step = self._next_step(best, resource, budget)
-            plan, share = (best.plan, best.share) if best else ({}, 1.0)
-            further = None if step is None else self._further(plan, share, step, resource)
-            if further is None or any(tried.plan == further for tried in self._tried):
+            further = self._next(resource, budget)
+            if further is None:
                 return
             self._try(further)
 
-    def _next_step(self, best: Attempt | None, resource: Resource, budget: Budget) -> float | None:
-        """What the next step is to leave of what ``best`` leaves; None where it hardly matters.
+    def _next(self, resource: Resource, budget: Budget) -> Plan | None:
+        """The next plan behind the best one that was not tried yet, if any step leads to one."""
+        best = self._tried.best(budget)
+        plan, share = (best.plan, best.share) if best else ({}, 1.0)
+        for step in self._next_steps(best, resource, budget):
+            further = self._further(plan, share, step, resource)
+            if further is not None and all(tried.plan != further for tried in self._tried):
+                return further
+        return None
+
+    def _next_steps(
+        self, best: Attempt | None, resource: Resource, budget: Budget
+    ) -> Sequence[float]:
+        """What the next step is to leave of what ``best`` leaves; none where it hardly matters.
 
         The share of the budget that a plan spends grows about as a power of what it saves, so
-        the best plan and the nearest one outside tell where all of it is spent.
+        the best plan and the nearest one outside tell where all of it is spent. What a plan
+        outside saves beside what is asked for says nothing of that.
         """
         here = 1.0 if best is None else self._left_of(best, resource)
         outside = [
@@ -178,12 +188,12 @@ class _Search:
             for one in self._tried
             if self._left_of(one, resource) < here and not self._tried.verdict(one, budget).passed
         ]
-        if not outside:
-            return _SMALL_STEP
+        if not outside or resource != self._target.resource:
+            return _SMALL_STEPS
         nearest = max(outside, key=lambda one: self._left_of(one, resource))
         ratio = self._left_of(nearest, resource) / here
         if ratio > _SMALLEST_STEP:
-            return None
+            return ()
         low = (
             _LEAST_SPENT
             if best is None
@@ -191,7 +201,8 @@ class _Search:
         )
         high = max(1.0, min(self._tried.verdict(nearest, budget).spent, 1 / _LEAST_SPENT))
         part = math.log(1 / low) / math.log(high / low) if high > low else 0.5
-        return math.pow(ratio, min(max(part, _BETWEEN[0]), _BETWEEN[1]))
+        between = math.pow(ratio, min(max(part, _BETWEEN[0]), _BETWEEN[1]))
+        return (between, *_SMALL_STEPS)
 
     def _left_of(self, one: Attempt, resource: Resource) -> float:
         """What a plan leaves, as a share of the whole model's."""
