@@ -46,8 +46,8 @@ _MOST_SMALL_STEPS = 4
 _BETWEEN = (0.3, 0.7)
 _LEAST_SPENT = 1e-3
 # Of the budget, what plans may spend that are searched for where the best one fails, and how often.
-_MILDER = 0.6
-_LEVELS = 3
+_MILDER = 0.8
+_LEVELS = 5
 # Rounding of a share of the cost that is exactly what was asked for.
 _NEAR = 1 + 1e-9
 
