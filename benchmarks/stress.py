@@ -24,6 +24,7 @@ from runtimes.engines.batching import run_padded  # noqa: E402
 from runtimes.engines.ort import OrtRuntime  # noqa: E402
 from runtimes.metrics.metric import open_metric  # noqa: E402
 from runtimes.onnx_files.load_save import load_model, model_inputs, model_outputs  # noqa: E402
+from runtimes.stress.noise import Noise, NoisyData, Spread  # noqa: E402
 
 
 def main() -> int:
@@ -51,20 +52,14 @@ def score(path: Path, options: argparse.Namespace, strength: float) -> float:
     """The metric of one model under noise of this deviation."""
     model = load_model(path)
     data = Dataset.open(options.data, inputs=model_inputs(model))
+    unit = Spread(np.ones(1), np.full(1, -np.inf), np.full(1, np.inf))
+    floats = [one.name for one in model_inputs(model) if one.dtype.kind == "f"]
+    noise = Noise(dict.fromkeys(floats, unit), strength, share=1.0, seed=options.seed)
     outputs = [one.name for one in model_outputs(model)]
     metric = open_metric(options.metric, outputs, data.label_names)
     with OrtRuntime(path, threads=1) as runtime:
-        for batch in data.batches(32):
-            feed = {}
-            for name, array in batch.feed.items():
-                noise = [
-                    np.random.default_rng([options.seed, index]).standard_normal(array.shape[1:])
-                    for index in batch.indices.tolist()
-                ]
-                is_float = array.dtype.kind == "f"
-                added = array + strength * np.stack(noise).astype(np.float32)
-                feed[name] = added.astype(array.dtype) if is_float else array
-            metric.update(run_padded(runtime, feed), batch.labels, batch.indices)
+        for batch in NoisyData(data, noise).batches(32):
+            metric.update(run_padded(runtime, batch.feed), batch.labels, batch.indices)
     return float(metric.value())
 
 

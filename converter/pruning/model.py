@@ -101,7 +101,7 @@ def prune_model(
     data = _enough(exact, dependencies, data, options.seed)
     walk = WalkOptions(batch_size=_batch_size(data), threads=options.threads)
     noise = measure_noise(data, options.seed)
-    borne = noise if bears(exact, data, noise, options.threads) else None
+    borne = noise if noise.spreads and bears(exact, data, noise, options.threads) else None
     problem = Problem(exact, dependencies, data, walk, options.seed, borne)
     costs = CostModel(exact, dependencies, data)
     progress("ranking channels")

@@ -9,7 +9,7 @@ changes: what was only moved lies on its grid already.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import onnx_ir as ir
 
@@ -20,11 +20,12 @@ from runtimes.onnx_graph.values import is_op
 _MOVES = ("MaxPool", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Identity")
 
 
-def settle_before_subgraphs(graph: ir.Graph, name: Callable[[str], str]) -> None:
-    """Put values that subgraphs of ``graph`` read onto their grid again, in place.
+MakeNode = Callable[[str, str, Sequence[ir.Value | None]], ir.Node]
+"""Makes a node, not in the graph yet, of an operator, the prefix of its name, and inputs."""
 
-    ``name`` makes a new unique name of a prefix.
-    """
+
+def settle_before_subgraphs(graph: ir.Graph, node_of: MakeNode) -> None:
+    """Put values that subgraphs of ``graph`` read onto their grid again, in place."""
     outside = {id(value): value for node in graph for value in captured(node)}
     for value in outside.values():
         found = _dequantized(value)
@@ -32,8 +33,8 @@ def settle_before_subgraphs(graph: ir.Graph, name: Callable[[str], str]) -> None
         if found is None or producer is None or producer is found:
             continue
         parameters = found.inputs[1:]
-        quantize = _node("QuantizeLinear", name("q"), [value, *parameters])
-        dequantize = _node("DequantizeLinear", name("d"), [quantize.outputs[0], *parameters])
+        quantize = node_of("QuantizeLinear", "q", [value, *parameters])
+        dequantize = node_of("DequantizeLinear", "d", [quantize.outputs[0], *parameters])
         uses = [use for use in value.uses() if use.node is not quantize]
         graph.insert_after(producer, [quantize, dequantize])
         for node, index in uses:
@@ -47,7 +48,3 @@ def _dequantized(value: ir.Value) -> ir.Node | None:
         source = producer.inputs[0]
         producer = None if source is None else source.producer()
     return producer if producer is not None and is_op(producer, "DequantizeLinear") else None
-
-
-def _node(op_type: str, name: str, inputs: list[ir.Value | None]) -> ir.Node:
-    return ir.Node("", op_type, inputs, outputs=[ir.Value(name=name)], name=name)

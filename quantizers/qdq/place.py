@@ -64,7 +64,7 @@ def insert_qdq(
             _remove_clipped_activation(unit)
         if unit.operator.on_bytes:
             _put_on_bytes(writer, unit, grids[unit.output])
-    settle_before_subgraphs(graph, writer.name)
+    settle_before_subgraphs(graph, writer.node)
 
 
 class _Writer:

@@ -7,7 +7,7 @@ doubled are equal, and a fit may do anything with their difference.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -59,7 +59,7 @@ class Noise:
                 sample = feed[name][place]
                 added = self.strength * spread.deviation * random.standard_normal(sample.shape)
                 feed[name][place] = np.clip(sample + added, spread.low, spread.high)
-        return Batch(feed, batch.labels, batch.indices)
+        return replace(batch, feed=feed)
 
 
 class NoisyData:

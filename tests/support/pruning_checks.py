@@ -1,8 +1,8 @@
-"""Running graphs as they stand, and removing channels at random."""
+"""Running graphs as they stand, removing channels at random, and judging what is left."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,9 @@ import onnx_ir as ir
 import onnxruntime
 
 from converter.pruning.groups.selection import Dependencies, Selection
+from converter.pruning.search.judging import HeldOut, Judging
+from converter.pruning.search.objective import Judgement
+from runtimes.data.dataset import Dataset
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -59,3 +62,17 @@ def zero_operand(model: ir.Model, add: str, index: int) -> ir.Model:
     copy.graph.insert_before(node, masked)
     node.replace_input_with(index, masked.outputs[0])
     return copy
+
+
+def judge(
+    reference: ir.Model,
+    candidates: Sequence[tuple[ir.Model, Dataset]],
+    metric: str | None,
+    *,
+    threads: int = 1,
+) -> Judgement:
+    """Judge models that stand for one: each on its own data, all together."""
+    judging = Judging(reference, metric, candidates[0][1].label_names)
+    for model, data in candidates:
+        judging.add(model, HeldOut(reference, data, threads))
+    return judging.result()

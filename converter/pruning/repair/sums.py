@@ -8,7 +8,7 @@ makes up for what the shortcut has lost (https://arxiv.org/abs/1707.06168, secti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -205,25 +205,35 @@ class _Batches:
 
     def _rows_stay(self) -> bool:
         """Whether of the targets only channels go, and no rows."""
-        if self._target is None:
-            return True
-        axes = list(self._problem.dependencies.axes.get(self._target, ()))
+        axes = list(self._target_axes)
         if axes:
             del axes[self._whole.result_axis]
         return all(channels is None or self._kept.mask(channels).all() for channels in axes)
 
     def _stays(self, drawn: Drawn) -> Array:
         """The targets of the channels that stay, in the groups that the layer has now."""
-        found = drawn.targets
-        if self._target is None:
-            return np.asarray(found[:, :, self._kept.mask(self._outputs())])
-        axes = self._problem.dependencies.axes.get(self._target, ())
-        channels = axes[self._whole.result_axis] if axes else None
-        if channels is None or self._kept.mask(channels).all():
+        found, mask = drawn.targets, self._staying
+        if mask is None or mask.all():
             return found
+        if self._target is None:  # of the gates the same ones go in all directions
+            return np.asarray(found[:, :, mask])
         rows = found.shape[1]
-        stay = found.transpose(1, 0, 2).reshape(rows, -1)[:, self._kept.mask(channels)]
+        stay = found.transpose(1, 0, 2).reshape(rows, -1)[:, mask]
         return stay.reshape(rows, self._groups, -1).transpose(1, 0, 2)
+
+    @cached_property
+    def _staying(self) -> Array | None:
+        """Which outputs of the whole layer stay; None where none of them can go."""
+        if self._target is None:
+            return self._kept.mask(self._outputs())
+        channels = self._target_axes[self._whole.result_axis] if self._target_axes else None
+        return None if channels is None else self._kept.mask(channels)
+
+    @property
+    def _target_axes(self) -> Sequence[IntArray | None]:
+        """Channels along the axes of the targets, where the graph has a value of them."""
+        axes = self._problem.dependencies.axes
+        return () if self._target is None else axes.get(self._target, ())
 
     def _cut_batches(self, reference: Walk, most: int) -> Iterator[tuple[IntArray, Array]]:
         """Rows and targets where the places have channels as well, and some have gone."""

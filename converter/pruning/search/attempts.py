@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from converter.pruning.search.cost import Cost
@@ -51,20 +51,16 @@ class Attempt:
         return self.outside or self.trial.is_complete
 
 
-class Attempts(Sequence[Attempt]):
+class Attempts:
     """All that were tried, the first one first; ``budget`` is what they may lose."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self._tried: list[Attempt] = []
 
-    def __len__(self) -> int:
-        """How many were tried."""
-        return len(self._tried)
-
-    def __getitem__(self, index: int) -> Attempt:  # type: ignore[override]
-        """The attempt at this place."""
-        return self._tried[index]
+    def __iter__(self) -> Iterator[Attempt]:
+        """One after another."""
+        return iter(self._tried)
 
     def add(self, attempt: Attempt, *, briefly: bool = False) -> None:
         """Judge one more; what was found is evidence for the others from then on.

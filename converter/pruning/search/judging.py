@@ -107,20 +107,6 @@ class Judging:
         )
 
 
-def judge(
-    reference: ir.Model,
-    candidates: Sequence[tuple[ir.Model, Dataset]],
-    metric: str | None,
-    *,
-    threads: int = 1,
-) -> Judgement:
-    """Judge models that stand for one: each on its own data, all together."""
-    judging = Judging(reference, metric, candidates[0][1].label_names)
-    for model, data in candidates:
-        judging.add(model, HeldOut(reference, data, threads))
-    return judging.result()
-
-
 def _least_sqnr(results: Sequence[OutputParity]) -> float:
     return min((one.sqnr_db for one in results if one.sqnr_db is not None), default=math.inf)
 

@@ -22,7 +22,7 @@ _SURE = 1.0
 # So far outside the budget, in dB or in budgets, nothing is learned from a candidate any more.
 _HOPELESS_DB = 2.0
 _HOPELESS_DROPS = 2.0
-# So many standard errors outside, or so many dB, more of the data would not change the verdict.
+# So many standard errors are no chance; nor would more of the data change a verdict by so many dB.
 _SURELY = 2.0
 _OUTSIDE_DB = 1.0
 # So far inside, in dB or as a share of the drop, nothing more has to be known to go on.
@@ -67,7 +67,7 @@ class Judgement:
             return self.sqnr_db < budget.sqnr_db - _HOPELESS_DB
         if self.unlabelled_db < budget.sqnr_db - _HOPELESS_DB:
             return True
-        return self.drop - 2 * self.spread > _HOPELESS_DROPS * budget.drop
+        return self.drop - _SURELY * self.spread > _HOPELESS_DROPS * budget.drop
 
     def is_far_inside(self, budget: Budget) -> bool:
         """Whether there is so much of the budget left that little has to be known of it."""
@@ -77,7 +77,7 @@ class Judgement:
             lost = 1.0 - (1.0 if self.agreement is None else self.agreement)
             inside = lost <= _FAR_SHARE * (1 - budget.agreement)
             return self.sqnr_db >= budget.sqnr_db + _FAR_DB and inside
-        return self.drop + 2 * self.spread <= _FAR_SHARE * budget.drop
+        return self.drop + _SURELY * self.spread <= _FAR_SHARE * budget.drop
 
 
 @dataclass(frozen=True)

@@ -105,8 +105,7 @@ class _Search:
         self._progress("measuring the influence of channels")
         self._influence = measure_influence(self._problem, self._rankings)
         self._explore()
-        if not self._is_enough():
-            self._refine(self._target.resource, self._budget)
+        self._refine(self._target.resource, self._budget)
         if self._target.resource == "latency" and not self._target.share:
             self._refine("parameters", self._budget)
         found = self._found(self._budget, _LEVELS)
@@ -148,7 +147,7 @@ class _Search:
             )
             if outside or tried.judgement.is_hopeless(self._budget):
                 return
-            if tried.share <= self._target.share * _NEAR:
+            if self._target.share and self._reaches(tried.share):
                 return
             stalled = stalled + 1 if self._left(tried, plan, share) > _STALLED else 0
             plan, share = further, tried.share
@@ -182,33 +181,25 @@ class _Search:
         the best plan and the nearest one outside tell where all of it is spent. What a plan
         outside saves beside what is asked for says nothing of that.
         """
-        here = 1.0 if best is None else self._left_of(best, resource)
+        if resource != self._target.resource:
+            return _SMALL_STEPS
+        here = 1.0 if best is None else best.share
         outside = [
             one
             for one in self._tried
-            if self._left_of(one, resource) < here and not self._tried.verdict(one, budget).passed
+            if one.share < here and not self._tried.verdict(one, budget).passed
         ]
-        if not outside or resource != self._target.resource:
+        if not outside:
             return _SMALL_STEPS
-        nearest = max(outside, key=lambda one: self._left_of(one, resource))
-        ratio = self._left_of(nearest, resource) / here
+        nearest = max(outside, key=lambda one: one.share)
+        ratio = nearest.share / here
         if ratio > _SMALLEST_STEP:
             return ()
-        low = (
-            _LEAST_SPENT
-            if best is None
-            else max(_LEAST_SPENT, self._tried.verdict(best, budget).spent)
-        )
+        low = max(_LEAST_SPENT, 0.0 if best is None else self._tried.verdict(best, budget).spent)
         high = max(1.0, min(self._tried.verdict(nearest, budget).spent, 1 / _LEAST_SPENT))
         part = math.log(1 / low) / math.log(high / low) if high > low else 0.5
         between = math.pow(ratio, min(max(part, _BETWEEN[0]), _BETWEEN[1]))
         return (between, *_SMALL_STEPS)
-
-    def _left_of(self, one: Attempt, resource: Resource) -> float:
-        """What a plan leaves, as a share of the whole model's."""
-        if resource == self._target.resource:
-            return one.share
-        return one.cost.parameters / max(1, self._savings.count({}).parameters)
 
     def _further(self, plan: Plan, share: float, step: float, resource: Resource) -> Plan | None:
         """The plan that leaves ``step`` of what ``plan`` leaves; none if hardly anything goes."""
@@ -240,7 +231,7 @@ class _Search:
         if not self._target.share:
             return False
         best = self._tried.best()
-        return best is not None and best.share <= self._target.share * _NEAR
+        return best is not None and self._reaches(best.share)
 
     def _left(self, tried: Attempt, plan: Plan, share: float) -> float:
         """What a step left of the cost: mostly of what is saved on, a little of parameters."""

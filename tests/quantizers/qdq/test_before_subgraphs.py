@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -58,21 +59,16 @@ def run(model: ir.Model, level: Any) -> float:
     return float(session.run(None, {"x": X})[0])
 
 
-def names() -> Any:
-    counts: dict[str, int] = {}
-
-    def name(prefix: str) -> str:
-        counts[prefix] = counts.get(prefix, 0) + 1
-        return f"new_{prefix}{counts[prefix]}"
-
-    return name
+def made(op_type: str, prefix: str, inputs: Sequence[ir.Value | None]) -> ir.Node:
+    name = f"new_{prefix}"
+    return ir.Node("", op_type, inputs, outputs=[ir.Value(name=name)], name=name)
 
 
 @pytest.mark.parametrize("move", MOVES)
 def test_it_loads_and_is_the_same(move: str) -> None:
     model = model_of(MOVES[move])
     before = run(model, onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL)
-    settle_before_subgraphs(model.graph, names())
+    settle_before_subgraphs(model.graph, made)
     quantized = sum(node.op_type == "QuantizeLinear" for node in model.graph)
     assert quantized == 2  # without the second, ONNX Runtime would end this process
     for level in ("ORT_DISABLE_ALL", "ORT_ENABLE_ALL"):
@@ -88,5 +84,5 @@ def test_what_was_computed_in_float_stays(between: str) -> None:
         moved.outputs[0].replace_all_uses_with(moved.inputs[0])
         model.graph.remove(moved, safe=True)
     before = len(model.graph)
-    settle_before_subgraphs(model.graph, names())
+    settle_before_subgraphs(model.graph, made)
     assert len(model.graph) == before

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 import pytest
+from pruning_checks import judge
 from random_graphs import Builder
 
 from converter.passes.shapes.infer_shapes import InferShapes
@@ -16,7 +17,6 @@ from converter.pruning.ranking.ranking import rank_groups
 from converter.pruning.repair.sums import Problem
 from converter.pruning.repair.tolerance import bears
 from converter.pruning.repair.walk import WalkOptions
-from converter.pruning.search.judging import judge
 from runtimes.data.batches import Batch
 from runtimes.data.dataset import Dataset
 from runtimes.parity.budget import Budget

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
+from pruning_checks import judge
 from random_graphs import Builder
 
-from converter.pruning.search.judging import judge
 from converter.pruning.search.objective import Judgement, decide, is_outside, share_of
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_files.load_save import model_inputs
