@@ -253,6 +253,14 @@ class Dataset:
             raise ValueError(f"count must be at least 1, not {count}")
         return self._choose(self._all_indices(count), None)
 
+    def sampled(self, count: int, seed: int = 0) -> Dataset:
+        """No more than ``count`` of the samples, chosen by the hash of ``split``."""
+        indices = self._all_indices()
+        if len(indices) <= count:
+            return self
+        keys = _hash(indices, seed)
+        return self._choose(indices[keys <= np.partition(keys, count - 1)[count - 1]], None)
+
     def _choose(self, indices: Array, note: str | None) -> Dataset:
         notes = (*self.notes, *([note] if note else []))
         chosen = self._like(self._source, indices, self._inputs, ())

@@ -121,7 +121,8 @@ class _Seen:
         self._low = np.minimum(self._low, rows.min(axis=0))
         self._high = np.maximum(self._high, rows.max(axis=0))
         if self._held < _MOST_ROWS:
-            rows = rows[:: max(1, len(rows) // _ROWS_OF_A_BATCH)]
+            if len(rows) > _ROWS_OF_A_BATCH:  # not at equal distances, as the pixels of a column
+                rows = rows[np.random.default_rng(0).integers(0, len(rows), _ROWS_OF_A_BATCH)]
             self._rows.append(rows)
             self._held += len(rows)
 
