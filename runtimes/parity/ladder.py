@@ -31,7 +31,7 @@ MOST_SAMPLES = 512
 """Samples that are perturbed, at most: every rung costs as many runs of each model."""
 
 # What the reference may lose: of a metric of 0 to 1, of any other as a share, without labels.
-_LOSS, _SHARE, _AGREEMENT, _DECIBELS = 0.03, 0.1, 0.97, 10.0
+_LOSS, _SHARE, _AGREEMENT, _DECIBELS = 0.02, 0.1, 0.98, 10.0
 # Where so many samples lose so many times of that, the others are not looked at.
 _FIRST_LOOK, _HOPELESS = 96, 4.0
 _OF_ONE = CLASS_METRICS | {"pearson", "r2"}
@@ -63,8 +63,8 @@ def measure_ladder(
 ) -> Ladder:
     """Find the harshest rung of each kind that ``reference`` bears on ``data``.
 
-    With ``metric`` (names with commas between) it may lose 0.03, or a tenth of one that is no
-    share; without, 97% of its answers have to stay, or 10 dB where an output has none.
+    With ``metric`` (names with commas between) it may lose 0.02, or a tenth of one that is no
+    share; without, 98% of its answers have to stay, or 10 dB where an output has none.
 
     Args:
         reference: What ``open_runtime`` takes, or a runtime that is open.

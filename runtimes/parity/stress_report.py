@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,9 +11,9 @@ from dataclasses import dataclass
 class RungParity:
     """A candidate on one rung, by a metric, by agreement or by SQNR.
 
-    ``reference`` and ``candidate``: what both reach, of agreement and SQNR only the candidate, next
-    to the reference. ``drop`` is allowed to be ``allowed`` (of SQNR, a floor in dB) and, because
-    samples are few, ``margin`` more.
+    ``reference`` and ``candidate``: what both reach, where the reference agrees with itself and has
+    no SQNR. ``drop`` is allowed to be ``allowed`` (of SQNR, a floor in dB) and, because samples are
+    few, ``margin`` more, which is infinite where nothing says how sure the drop is.
     """
 
     name: str
@@ -22,8 +23,26 @@ class RungParity:
     drop: float | None = None
     allowed: float | None = None
     margin: float = 0.0
+    higher_is_better: bool = True
     passed: bool = True
     reason: str = ""
+
+    @property
+    def limit(self) -> float | None:
+        """The worst that passes; None where nothing was measured."""
+        if self.allowed is None:
+            return None
+        margin = self.margin if math.isfinite(self.margin) else 0.0
+        if self.reference is None:
+            return self.allowed - margin
+        return self.reference - (self.allowed + margin) * (1 if self.higher_is_better else -1)
+
+    def __str__(self) -> str:
+        if self.candidate is None:
+            return self.reason
+        before = "" if self.reference is None else f"{self.measure} {self.reference:.4g} → "
+        after = f"SQNR {self.candidate:.1f} dB" if not before else f"{self.candidate:.4g}"
+        return f"{before}{after}"
 
 
 @dataclass(frozen=True)
@@ -52,6 +71,10 @@ class StressReport:
             reason = "no input that can be perturbed"
         reason = failed[0] if failed else reason
         return cls(not failed, reason, tuple(rungs), tuple(left_out), samples)
+
+    def line(self) -> str:
+        """The rungs in one line."""
+        return "; ".join(f"{one.name}: {one}" for one in self.rungs) or self.reason
 
     def rows(self) -> list[dict[str, str]]:
         """One row of formatted cells a rung, for a table."""

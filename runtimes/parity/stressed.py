@@ -176,6 +176,7 @@ def _drops(metrics: Sequence[MetricParity], rules: Rules) -> Iterator[RungParity
             one.drop,
             allowed,
             margin,
+            one.higher_is_better,
             passed=one.drop <= allowed + margin + 1e-9,
             reason=f"{one.name} {verb} by {one.drop:.3f} of {allowed:g} allowed",
         )
@@ -206,7 +207,7 @@ def _agreement(output: OutputParity, found: float, floor: float, samples: int) -
     return RungParity(
         "",
         "agreement",
-        None,
+        1.0,
         found,
         1 - found,
         1 - floor,
