@@ -94,9 +94,8 @@ def check(
     ``rtol`` and ``atol``; ``min_agreement`` and ``min_sqnr``; else a float candidate may differ by
     16 times the reference's own rounding error, which is measured in float64 on a few samples
     (``rounding_noise``), and a quantized one needs agreement of 99% and 20 dB. NaN, infinity where
-    the reference has none and other shapes or dtypes always fail.
-
-    The fields of all four dataclasses are taken as keywords, too.
+    the reference has none and other shapes or dtypes always fail. Metrics and floors hold on
+    perturbed samples as well (``stress``). The fields of all four dataclasses are taken as keywords, too.
 
     Args:
         reference: What ``open_runtime`` takes, or a runtime that is open.
@@ -134,11 +133,14 @@ def check(
         with _opened(candidate, places, threads, allow_fallback=fallback) as others:
             matched = [note for other in others for note in other.match(first)]
             samples = Dataset.open(data, inputs=first.inputs)
+            opened = (first, *(other.runtime for other in others))
+            size = min(fitting_batch(one, options.batch_size) for one in opened)
+            options = replace(options, batch_size=size)
             quantized = any(other.runtime.quantized for other in others)
             meant, chosen = _meant(first, samples, budget, options, quantized=quantized)
             report = _compare(first, others, samples, meant, options, run)
             stressed = options.stressed or Stressed(
-                first, samples, meant, run.seed, run.threads, options.batch_size, run.tell
+                first, samples, meant, run.seed, threads, options.batch_size, run.tell
             )
             rules = meant.rules(rtol=options.rtol, atol=options.atol)
             report = stressed.added(report, others[0].runtime, rules, quantized=quantized)
@@ -252,9 +254,8 @@ def _compare(  # noqa: PLR0917
     quantized = any(other.runtime.quantized for other in others)
     by_noise = float_rule_applies(rules, labelled=bool(metric), quantized=quantized)
     probe = Probe() if by_noise else None
-    size = min(fitting_batch(r, options.batch_size) for r in (first, *(o.runtime for o in others)))
     count = 0
-    for batch in samples.batches(size):
+    for batch in samples.batches(options.batch_size):
         expected = run_padded(first, batch.feed)
         _refuse_nan(expected, batch, first)
         for one in metrics_of_reference:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from runtimes.base import Array
+from runtimes.base import Array, TensorSpec
 from runtimes.data.dataset import Dataset
 from runtimes.engines.batching import fixed_batch, run_padded
 from runtimes.engines.runtime import Runtime
@@ -65,9 +65,13 @@ def fitting_batch(runtime: Runtime, wanted: int) -> int:
     fixed = fixed_batch(runtime.inputs, runtime.name)
     if fixed is not None:
         return min(wanted, fixed)
-    sample = sum(
+    return max(1, min(wanted, _MOST_INPUT_BYTES // max(1, sample_bytes(runtime.inputs))))
+
+
+def sample_bytes(inputs: Sequence[TensorSpec]) -> int:
+    """The bytes of one sample, as far as the shapes say."""
+    return sum(
         spec.dtype.itemsize * math.prod(dim for dim in spec.shape[1:] if isinstance(dim, int))
-        for spec in runtime.inputs
+        for spec in inputs
         if spec.shape is not None
     )
-    return max(1, min(wanted, _MOST_INPUT_BYTES // max(1, sample)))

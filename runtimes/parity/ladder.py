@@ -21,6 +21,7 @@ from runtimes.keras_models.signature import LiveModel
 from runtimes.metrics.metric import CLASS_METRICS, Metric, drop, open_metrics
 from runtimes.onnx_files.load_save import load_model
 from runtimes.onnx_graph.lookups import looked_up_inputs
+from runtimes.parity.judged_by import sample_bytes
 from runtimes.parity.kept_outputs import KeptOutputs
 from runtimes.parity.output_error import ParityAccumulator
 from runtimes.parity.verdict import that_agree, unlabelled
@@ -29,6 +30,8 @@ from runtimes.stress.rungs import Rung, rungs_for
 
 MOST_SAMPLES = 512
 """Samples that are perturbed, at most: every rung costs as many runs of each model."""
+# Fewer, down to so many, where samples are large and so are the models that take them.
+_FEW_SAMPLES, _MOST_BYTES = 128, 64 * 2**20
 
 # What the reference may lose: of a metric of 0 to 1, of any other as a share, without labels.
 _LOSS, _SHARE, _AGREEMENT, _DECIBELS = 0.02, 0.1, 0.98, 10.0
@@ -68,7 +71,8 @@ def measure_ladder(
 
     Args:
         reference: What ``open_runtime`` takes, or a runtime that is open.
-        data: What ``Dataset.open`` takes; 512 samples of it at most are perturbed.
+        data: What ``Dataset.open`` takes; 512 samples of it at most are perturbed, fewer where
+            they are large.
         metric: Metrics of labelled data that tell what is lost.
         seed: Seed of the perturbations.
         threads: Threads of a run.
@@ -76,7 +80,7 @@ def measure_ladder(
         progress: Told which rung is tried.
     """
     with borrow(reference, "cpu", threads=threads, config=NO_SPINNING) as runtime:
-        samples = Dataset.open(data, inputs=runtime.inputs).sampled(MOST_SAMPLES, seed)
+        samples = Dataset.open(data, inputs=runtime.inputs).sampled(_most(runtime), seed)
         clean = KeptOutputs(runtime, samples, batch_size)
         try:
             judge = _Loss(clean, metric)
@@ -96,6 +100,12 @@ def measure_ladder(
         for found in outputs.values():
             found.later = reference
     return Ladder(tuple(rungs), tuple(left_out), judge.samples, outputs)
+
+
+def _most(runtime: Runtime) -> int:
+    """How many samples are perturbed."""
+    fit = _MOST_BYTES // max(1, sample_bytes(runtime.inputs))
+    return max(_FEW_SAMPLES, min(MOST_SAMPLES, fit))
 
 
 def _looked_up(runtime: Runtime) -> frozenset[str] | None:

@@ -44,7 +44,7 @@ class JudgeOfWhatModelsSay:
 
     def parity(self, path: Path) -> Any:
         spent = says(path, "spent")
-        return SimpleNamespace(passed=spent <= 1.0, reason=f"spent {spent:g}")
+        return SimpleNamespace(passed=spent <= 1.0, reason=f"spent {spent:g}", stress=None)
 
     def measure(self, path: Path, parity: Any, best: Measured) -> Measured:
         return Measured(100, says(path, "time"), None)

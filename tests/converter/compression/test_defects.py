@@ -103,7 +103,9 @@ class Judge:
         self.evaluation = data
 
     def parity(self, path: Path) -> Any:
-        return SimpleNamespace(passed=spent(path) <= 1.0, reason=f"spent {spent(path):g}")
+        return SimpleNamespace(
+            passed=spent(path) <= 1.0, reason=f"spent {spent(path):g}", stress=None
+        )
 
     def measure(self, path: Path, parity: Any, best: Measured) -> Measured:
         return Measured(100, 1.0, None)

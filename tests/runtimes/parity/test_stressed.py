@@ -173,6 +173,19 @@ def test_no_more_samples_than_are_needed_are_perturbed(robust: ir.Model) -> None
         assert sum(len(batch) for batch, _ in found.batches()) == MOST_SAMPLES
 
 
+def test_a_candidate_of_another_batch_is_judged_in_its_own(graph: Make, robust: ir.Model) -> None:
+    alone = graph(
+        "g (float[1, 4] x) => (float[1, 2] y) <float[4, 2] w = {4, 0, 0, 4, 0, 0, 0, 0}>"
+        "{ y = MatMul(x, w) }"
+    )
+    few = {name: values[:50] for name, values in DATA.items()}
+    for models in ((robust, alone), (alone, robust)):
+        report = check(*models, few, metric="top1")
+        assert report.passed
+        assert report.stress is not None
+        assert len(report.stress.rungs) == 2
+
+
 def test_nothing_to_perturb_is_said(graph: Make) -> None:
     model = graph("g (float[batch, 4] x) => (float[batch, 4] y) { y = Identity(x) }")
     zeros = RNG.integers(0, 2, (50, 4)).astype(np.float32)
