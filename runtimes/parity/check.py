@@ -95,7 +95,8 @@ def check(
     16 times the reference's own rounding error, which is measured in float64 on a few samples
     (``rounding_noise``), and a quantized one needs agreement of 99% and 20 dB. NaN, infinity where
     the reference has none and other shapes or dtypes always fail. Metrics and floors hold on
-    perturbed samples as well (``stress``). The fields of all four dataclasses are taken as keywords, too.
+    perturbed samples as well (``stress``). The fields of all four dataclasses are taken as
+    keywords, too.
 
     Args:
         reference: What ``open_runtime`` takes, or a runtime that is open.
