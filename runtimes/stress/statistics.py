@@ -17,10 +17,12 @@ InputKind = Literal["image", "sequence", "features", "volume", "tokens"]
 
 # A feature of no more values is a mask, a code or one-hot: nothing lies between its values.
 FEW_VALUES = 16
-_PASS = 256
+# Images may be large, and moments are in double precision.
+_PASS = 32
 # Rows that say how many values a feature has, and tokens that may replace others.
 _MOST_ROWS, _ROWS_OF_A_BATCH, _MOST_TOKENS = 4096, 1024, 65_536
-_RANKS: Mapping[int, InputKind] = {2: "features", 3: "sequence", 4: "image"}
+_IMAGE_RANK = 4
+_RANKS: Mapping[int, InputKind] = {2: "features", 3: "sequence", _IMAGE_RANK: "image"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +106,7 @@ class _Seen:
         self._shapes.add(array.shape[1:])
         self._whole = self._whole and bool((array == np.floor(array)).all())
         self._add_rows(_rows(array).astype(np.float64))
-        if self._whole:
+        if self._whole and array.ndim < _IMAGE_RANK:
             self._positions.append((array.min(axis=0), array.max(axis=0)))
             if len(self._tokens) < _MOST_TOKENS:
                 self._tokens = np.union1d(self._tokens, _unpadded(array))
@@ -170,7 +172,7 @@ class _Seen:
 
 def _rows(array: Array) -> Array:
     """The values of a batch, feature by feature; of images in one column. Without padding."""
-    if array.ndim >= 4:
+    if array.ndim >= _IMAGE_RANK:
         return array.reshape(-1, 1)
     if array.ndim < 3:
         return array.reshape(len(array), -1)
