@@ -37,8 +37,7 @@ def prepare(model: ir.Model) -> ir.Model:
     common.NameFixPass()(copy)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(copy)
     common.RemoveInitializersFromInputsPass()(copy)  # their weights could not be INT8
-    if not _has_shapes(copy):
-        common.ShapeInferencePass(strict_mode=False)(copy)  # what contradicts itself is left out
+    common.ShapeInferencePass(strict_mode=False)(copy)  # what contradicts itself is left out
     WidenHalf()(copy)
     FoldConstants()(copy)
     FoldViews()(copy)  # a weight that is read out of another is a constant for its reader
@@ -55,19 +54,6 @@ def refuse_quantized(model: ir.Model) -> None:
     node = first_quantized_node(model)
     if node is not None:
         raise ModelError(quantized_already(model.graph.name or "", node.name or "", node.op_type))
-
-
-def _has_shapes(model: ir.Model) -> bool:
-    """Whether there is nothing left to infer: of a graph without others inside, all is known."""
-    nodes = list(model.graph.all_nodes())
-    return len(nodes) == len(model.graph) and all(
-        value.dtype is not None
-        and value.shape is not None
-        and all(isinstance(dim, int) or dim.value is not None for dim in value.shape)
-        for node in nodes
-        for value in node.outputs
-        if value.name
-    )
 
 
 def _recent(model: ir.Model) -> ir.Model:

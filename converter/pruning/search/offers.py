@@ -29,7 +29,7 @@ _MOST_CANDIDATES = 120
 _DEEPEST = 0.5
 # Kernels compute channels in blocks of so many (of larger groups, which have that many units at
 # least): between two numbers of whole blocks their time is near to a straight line.
-_BLOCKS = ((96, 32), (48, 16), (24, 8), (12, 4))
+_BLOCKS = ((48, 16), (24, 8), (12, 4))
 
 Ratios = Callable[[Sequence[Selection]], Sequence[float]]
 """What each selection leaves of a model's cost, 0 … 1."""
@@ -94,9 +94,13 @@ def offered_cuts(
 
 
 def _asked(stays: Sequence[int], total: int, closed: int) -> Sequence[int]:
-    """Of the numbers of open units that could stay, those whose cost is asked for: whole blocks."""
+    """Of the numbers of open units that could stay, those whose cost is asked for.
+
+    Between whole blocks it is a straight line: the least number is enough where it is whole.
+    """
     block = next((block for least, block in _BLOCKS if total >= least), 1)
-    return [count for count in stays if (count + closed) % block == 0 or count == stays[-1]]
+    whole = [count for count in stays if (count + closed) % block == 0]
+    return stays[-1:] if stays[-1:] == whole[-1:] else [*whole, *stays[-1:]]
 
 
 def _between(points: Mapping[int, float], count: int) -> float:
