@@ -14,12 +14,15 @@ from converter.pruning.groups.selection import Selection
 from converter.pruning.repair.refit import JUDGED
 from converter.pruning.repair.sums import Problem
 from converter.pruning.search.judging import HeldOut, Judging
-from converter.pruning.search.objective import Judgement
+from converter.pruning.search.objective import SURE, Judgement
 from converter.pruning.search.plan import cut_and_repair
 
 # What is fitted on half of many samples is nearly as good as what is fitted on most of them, and
 # two refits are half the work of four.
 _MANY = 256
+# All samples fit better than one half of them, by a fifth of the noise, which is part of the margin
+# that a standard error gives; and what judges in the end, the search has not seen.
+_SURE_BY_HALVES = 0.7
 
 
 class Folds:
@@ -31,6 +34,7 @@ class Folds:
     def __init__(self, problem: Problem, metric: str | None) -> None:
         self._reference, self._metric = problem.reference, metric
         self._labels = problem.data.label_names
+        self._sure = _SURE_BY_HALVES if _count(problem) == 2 else SURE
         self._parts = [
             (replace(problem, data=most), HeldOut(problem.reference, rest, problem.options.threads))
             for most, rest in problem.data.folds(_count(problem), problem.seed)
@@ -44,7 +48,7 @@ class Folds:
 
     def begin(self, kept: Selection) -> tuple[Trial, ir.Model]:
         """A trial of what is ``kept``, judged by the first part, and the model of that part."""
-        judging = Judging(self._reference, self._metric, self._labels)
+        judging = Judging(self._reference, self._metric, self._labels, self._sure)
         trial = Trial(kept, self._parts, judging)
         return trial, trial.go_on()
 
