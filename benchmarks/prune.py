@@ -44,12 +44,9 @@ from converter.pruning.repair.sums import Problem  # noqa: E402
 from converter.pruning.repair.walk import WalkOptions  # noqa: E402
 from converter.pruning.search.allocation import allocate  # noqa: E402
 from converter.pruning.search.cost import CostModel  # noqa: E402
+from converter.pruning.search.offers import counted_ratios, offered_cuts  # noqa: E402
 from converter.pruning.search.plan import Plan, cut, cut_and_repair, select  # noqa: E402
-from converter.pruning.search.sensitivity import (  # noqa: E402
-    counted_ratios,
-    measure_influence,
-    offered_cuts,
-)
+from converter.pruning.search.sensitivity import measure_influence  # noqa: E402
 from converter.report.report import describe_machine  # noqa: E402
 from runtimes import Dataset, check, evaluate, profile  # noqa: E402
 from runtimes.onnx_files.load_save import model_inputs  # noqa: E402

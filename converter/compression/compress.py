@@ -21,6 +21,7 @@ from converter.compression.samples import Samples, open_judged
 from converter.compression.simplify import simplified
 from converter.compression.step_names import refuse_unknown_steps
 from converter.compression.steps import STEPS, StepContext
+from converter.compression.training_samples import looks_like_training
 from converter.report.analysis import analyze
 from converter.report.html import to_html
 from converter.report.report import (
@@ -163,7 +164,7 @@ def compress(
             baseline, failed = _baseline(judge)
         except ModelError as error:  # of the file that the user knows
             raise ModelError(str(error).replace(str(reference), called)) from error
-        doubted = labels.doubts(baseline.metric)
+        doubted = (*labels.doubts(baseline.metric), *_known_samples(judge, samples, baseline))
         del labels  # of a segmentation they are as large as the samples
         for doubt in doubted:
             run.tell(f"note: {doubt}")
@@ -219,6 +220,17 @@ def compress(
         )
         report = _write(report, folder)
     return report
+
+
+def _known_samples(judge: Judge, samples: Samples, baseline: Measured) -> tuple[str, ...]:
+    """The note that the model was trained on what calibrates, where that is likely."""
+    if judge.budget.metric is None or baseline.metric is None:
+        return ()
+    first = judge.budget.metric.split(",")[0]
+    note = looks_like_training(
+        judge.whole, samples.calibration, samples.evaluation, first, baseline.metric
+    )
+    return (note,) if note else ()
 
 
 def _baseline(judge: Judge) -> tuple[Measured, list[Defect]]:

@@ -13,6 +13,8 @@ from quantizers.options import Prefer
 from runtimes.base import Feed
 from runtimes.costs import Costs
 from runtimes.data.dataset import Dataset
+from runtimes.engines.ort import NO_SPINNING
+from runtimes.engines.remembering import RememberingRuntime
 from runtimes.engines.timed_feeds import timed_feeds
 from runtimes.onnx_files.load_save import file_bytes, load_model, model_inputs
 from runtimes.options import RunOptions
@@ -43,7 +45,7 @@ class Judge:
         metric = None
         if self.budget.metric is not None:
             first = self.budget.metric.split(",")[0]  # the reasons tell of the others
-            metric = evaluate(self.reference, self.evaluation, first, run=self._quiet)
+            metric = evaluate(self.whole, self.evaluation, first, run=self._quiet)
         size = file_bytes(self.reference)
         if not timed:
             return Measured(size, None, metric)
@@ -60,7 +62,7 @@ class Judge:
     def parity(self, path: Path) -> ParityReport:
         """Whether the model at ``path`` is inside the budget."""
         return check(
-            self.reference,
+            self.whole,
             path,
             self.evaluation,
             budget=self.budget,
@@ -109,6 +111,11 @@ class Judge:
             self.run.threads,
             progress=self.run.tell,
         )
+
+    @cached_property
+    def whole(self) -> RememberingRuntime:
+        """The reference, which runs once for all candidates."""
+        return RememberingRuntime(self.reference, threads=self.run.threads, config=NO_SPINNING)
 
     @cached_property
     def _feeds(self) -> list[Feed]:

@@ -81,6 +81,7 @@ class _Measured:
     saved: Mapping[str, float]
     feeds: Sequence[Feed]
     table: Costs
+    known: dict[int, tuple[ir.Model, list[float]]] = field(default_factory=dict)
 
     def floats_at(self, price: float, conversion_cost_factor: float) -> set[str]:
         """The operators that are better in float where noise has that price."""
@@ -115,8 +116,15 @@ class _Measured:
 
     def gains(self, one: ir.Model, other: ir.Model) -> list[float]:
         """Logarithm of how much faster ``one`` is than ``other``, at every batch size."""
-        pairs = (self.table.predict_all([one, other], feed) for feed in self.feeds)
-        return [math.log(theirs.microseconds / own.microseconds) for own, theirs in pairs]
+        pairs = zip(self.latencies(one), self.latencies(other), strict=True)
+        return [math.log(theirs / own) for own, theirs in pairs]
+
+    def latencies(self, model: ir.Model) -> list[float]:
+        """Microseconds of ``model`` at every batch size; models do not change here."""
+        if id(model) not in self.known:
+            found = [self.table.latencies([model], feed)[0] for feed in self.feeds]
+            self.known[id(model)] = model, found
+        return self.known[id(model)][1]
 
     def is_faster(self, one: ir.Model, other: ir.Model) -> bool:
         """Whether ``one`` is faster over all, and slower at no batch size."""

@@ -1,6 +1,6 @@
 """Output that appears whole or not at all, and never over a file of the user's."""
 
-from runtimes.atomic_files.output import atomic_file, atomic_folder
+from runtimes.atomic_files.output import atomic_file, atomic_folder, replace_text
 from runtimes.atomic_files.replaceable import (
     all_files,
     file_digests,
@@ -16,5 +16,6 @@ __all__ = [
     "file_digests",
     "foreign_files",
     "refuse_existing",
+    "replace_text",
     "scratch_folder",
 ]

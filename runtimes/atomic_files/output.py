@@ -87,6 +87,20 @@ def atomic_file(
         _sync_names(target.parent)
 
 
+def replace_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write ``text`` to ``path``, whole or not at all, in place of what kilnx wrote there before.
+
+    Whether that may be replaced the caller knows. Raises ``OSError`` where it cannot be written.
+    """
+    path = Path(path)
+    with workspace(path.parent) as work:
+        new = work / path.name
+        new.write_text(text, encoding="utf-8")
+        _sync(work)
+        new.replace(path)
+    _sync_names(path.parent)
+
+
 def _replace_folder(work: Path, target: Path, *, replaces: bool) -> None:
     new = work / NEW / target.name
     if not replaces:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runtimes.atomic_files import replace_text
 from runtimes.costs.machine import Machine
 from runtimes.errors import DataError
 
@@ -127,13 +128,7 @@ class CostTable:
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the table to ``path``, whole or not at all."""
-        path = Path(path)
-        work = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            work.write_text(self.to_json(), encoding="utf-8")
-            work.replace(path)
-        finally:
-            work.unlink(missing_ok=True)
+        replace_text(path, self.to_json())
 
     def merge(self, other: CostTable) -> None:
         """Take the readings of ``other`` that are missing here; what is here stays."""

@@ -12,8 +12,9 @@ import numpy as np
 from converter.pruning.groups.selection import Dependencies, Group
 from converter.pruning.operators.channels import IntArray
 from converter.pruning.ranking.importance import Reader, at_random, by_weight_norm, second_order
-from converter.pruning.regression.normal_equations import Float64
-from converter.pruning.repair.sums import LayerSums, Problem, find_use, walk_layers
+from converter.pruning.regression import LinearLayer
+from converter.pruning.regression.normal_equations import Float64, NormalEquations
+from converter.pruning.repair.sums import Problem, find_use, walk_inputs
 from runtimes.onnx_graph.values import constant
 
 Importance = Literal["second-order", "weight-norm", "random"]
@@ -108,16 +109,13 @@ def _readers_of(
 def _by_second_order(problem: Problem, groups: Sequence[Group]) -> Mapping[str, GroupRanking]:
     readers: dict[str, list[Reader]] = defaultdict(list)
     nodes = {name for names in _readers_of(problem.dependencies, groups).values() for name in names}
-    layers = walk_layers(
+    layers = walk_inputs(
         problem,
-        problem.reference,
-        problem.dependencies.everything(),
         rows=lambda columns: max(4096, 4 * columns),
-        compensate=False,
         wanted=lambda node: str(node.name) in nodes,
     )
-    for sums in layers:
-        for number, reader in _readers(problem.dependencies, sums, groups):
+    for layer, sums in layers:
+        for number, reader in _readers(problem.dependencies, layer, sums, groups):
             readers[groups[number].makers[0]].append(reader)
     rankings = {}
     for group in groups:
@@ -128,27 +126,30 @@ def _by_second_order(problem: Problem, groups: Sequence[Group]) -> Mapping[str, 
 
 
 def _readers(
-    dependencies: Dependencies, sums: LayerSums, groups: Sequence[Group]
+    dependencies: Dependencies,
+    layer: LinearLayer,
+    inputs: NormalEquations,
+    groups: Sequence[Group],
 ) -> Iterator[tuple[int, Reader]]:
-    """For each group that a layer reads, its number and the layer as its reader."""
-    layer = sums.layer
+    """For each group that a layer reads, its number and the layer as its reader.
+
+    The layer makes X·W + b of its ``inputs`` X, so W is what explains its results best.
+    """
     use = find_use(dependencies, layer, layer.columns_axis)
     if use is None or not use.reads:
         return
     unit = np.repeat(dependencies.partition.unit_of[use.channels], layer.fan)
-    total = sums.total()
-    own, cross = total.covariance(centred=layer.takes_bias)
-    prior = layer.weights()
-    scale = 1.0 / max(total.variance(), np.finfo(np.float64).tiny)
-    for block, across, weights in zip(own, cross, prior, strict=True):
+    every = layer.weights()
+    scale = 1.0 / max(inputs.variance_through(every), np.finfo(np.float64).tiny)
+    own, _ = inputs.covariance(centred=layer.takes_bias)
+    for block, weights in zip(own, every, strict=True):
         ridge = _DAMPING * np.trace(block) / len(block) + np.finfo(np.float64).tiny
         inverse = np.linalg.inv(block + ridge * np.eye(len(block)))
-        best = inverse @ (across + ridge * weights)
         for number, group in enumerate(groups):
             place = np.full(dependencies.partition.units, -1)
             place[group.units] = np.arange(len(group.units))
             if (place[unit] >= 0).any():
-                yield number, Reader(inverse, best, place[unit], scale)
+                yield number, Reader(inverse, weights, place[unit], scale)
 
 
 def _norms(problem: Problem, group: Group) -> Float64:

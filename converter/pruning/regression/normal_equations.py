@@ -86,6 +86,11 @@ class NormalEquations:
         """Variance of all targets together: what a constant would leave unexplained."""
         return float((self.tt / self.rows - (self.t / self.rows) ** 2).sum())
 
+    def variance_through(self, weights: Float64) -> float:
+        """Variance of all that ``weights`` make of X."""
+        own, _ = self.covariance()
+        return float(np.einsum("gco,gco->", weights, own @ weights))
+
     def bias(self, weights: Float64) -> Float64:
         """Bias ``[groups, outputs]`` with which the means come out right."""
         bias: Float64 = (self.t - np.einsum("gc,gco->go", self.x, weights)) / self.rows

@@ -68,16 +68,17 @@ class ReferenceRows:
     def _compute(
         self, layer: LinearLayer, target: str | None, most: int, walk: Walk
     ) -> Iterator[Drawn]:
-        random = self.random(layer)
+        random = draws(layer, self._seed)
         names = [layer.source] if target is None else [layer.source, target]
         for batch in walk.batches(names):
             rows = choose(random, layer.count_rows(batch[layer.source]), most)
             yield Drawn(rows, results(layer, target, batch, rows))
 
-    def random(self, layer: LinearLayer) -> np.random.Generator:
-        """What draws the rows of a layer: the same ones whenever they are asked for."""
-        name = str(layer.node.name).encode()
-        return np.random.default_rng([self._seed, layer.weight, *name])
+
+def draws(layer: LinearLayer, seed: int) -> np.random.Generator:
+    """What draws the rows of a layer: the same ones whenever they are asked for."""
+    name = str(layer.node.name).encode()
+    return np.random.default_rng([seed, layer.weight, *name])
 
 
 def choose(random: np.random.Generator, count: int, most: int) -> IntArray:

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from converter.pruning.groups.selection import Dependencies, Selection
 from converter.pruning.regression.normal_equations import choose_damping
 from converter.pruning.repair.sums import LayerSums, Problem, walk_layers
+from converter.pruning.repair.walk import Walk
 
 
 @dataclass(frozen=True)
@@ -38,26 +39,33 @@ class Effort:
 FULL = Effort()
 JUDGED = Effort(4096, 8, 8192)
 """Enough to judge by: within a few tenths of a decibel of what ``FULL`` reaches."""
-QUICK = Effort(2048, 2, 8192, dampings=(1e-2, 1e-1))
-"""Enough to tell which group matters more."""
+QUICK = Effort(1024, 1, 8192, dampings=(1e-1,))
+"""Enough to tell which group matters more; with so few rows the strong damping is the best one."""
 
 
-def repair(problem: Problem, pruned: ir.Model, kept: Selection, effort: Effort = FULL) -> None:
+def repair(
+    problem: Problem,
+    pruned: ir.Model,
+    kept: Selection,
+    effort: Effort = FULL,
+    shared: Walk | None = None,
+) -> None:
     """Refit every layer of ``pruned`` that sees other inputs, or should give others, in place.
 
     ``pruned`` is the reference of ``problem`` cut down to ``kept``, with any weights: those of
     the moment are what the ridge draws towards. How much it draws is chosen for each layer: what is
-    fitted on one half of the data has to explain the other half.
+    fitted on one half of the data has to explain the other half. ``shared``: a walk over the
+    reference that has come to the first change, or less far.
     """
-    touched = _touched(problem.reference, problem.dependencies, kept)
+    touched, _ = _touched(problem.reference, problem.dependencies, kept)
     touched |= _renamed(problem.reference, pruned)
     layers = walk_layers(
         problem,
         pruned,
         kept,
         rows=effort.rows,
-        compensate=True,
         wanted=lambda node: str(node.name) in touched,
+        shared=shared,
     )
     for sums in layers:
         _refit(sums, effort.dampings)
@@ -66,7 +74,9 @@ def repair(problem: Problem, pruned: ir.Model, kept: Selection, effort: Effort =
 def _refit(sums: LayerSums, dampings: Sequence[float]) -> None:
     layer = sums.layer
     prior = layer.weights()
-    damping = choose_damping(*sums.halves, prior, dampings, centred=layer.takes_bias)
+    (damping, *others) = dampings
+    if others:
+        damping = choose_damping(*sums.halves, prior, dampings, centred=layer.takes_bias)
     total = sums.total()
     weights = total.solve(prior, damping, centred=layer.takes_bias)
     layer.write(weights, total.bias(weights) if layer.takes_bias else None)
@@ -86,8 +96,21 @@ def _renamed(model: ir.Model, pruned: ir.Model) -> set[str]:
     return names
 
 
-def _touched(model: ir.Model, dependencies: Dependencies, kept: Selection) -> set[str]:
-    """Names of the nodes whose inputs change when the others have gone."""
+def first_change(problem: Problem, pruned: ir.Model, kept: Selection) -> str:
+    """Name of the first node of ``pruned`` that does not do what it does in the reference."""
+    nodes, values = _touched(problem.reference, problem.dependencies, kept)
+    nodes |= _renamed(problem.reference, pruned)
+    for node in pruned.graph:
+        names = {str(value.name) for value in (*node.inputs, *node.outputs) if value is not None}
+        if str(node.name) in nodes or names & values:
+            return str(node.name)
+    return str(pruned.graph[-1].name)
+
+
+def _touched(
+    model: ir.Model, dependencies: Dependencies, kept: Selection
+) -> tuple[set[str], set[str]]:
+    """Names of the nodes whose inputs change when the others have gone, and of what changes."""
     changed: set[str] = set()
     nodes = {
         use.node for use in dependencies.uses if use.reads and not kept.mask(use.channels).all()
@@ -101,4 +124,4 @@ def _touched(model: ir.Model, dependencies: Dependencies, kept: Selection) -> se
             axes = dependencies.axes.get(str(value.name), ())
             if any(channels is not None and not kept.mask(channels).all() for channels in axes):
                 changed.add(str(value.name))
-    return nodes
+    return nodes, changed

@@ -22,7 +22,7 @@ from converter.pruning.operators.channels import IntArray
 from converter.pruning.operators.rule import Use
 from converter.pruning.regression import LinearLayer, linear_layers
 from converter.pruning.regression.normal_equations import NormalEquations
-from converter.pruning.repair.reference_rows import Drawn, ReferenceRows, choose, results
+from converter.pruning.repair.reference_rows import Drawn, ReferenceRows, choose, draws, results
 from converter.pruning.repair.walk import Samples, Walk, WalkOptions
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
@@ -62,6 +62,11 @@ class Problem:
         """What layers are fitted on."""
         return self.data if self.noise is None else NoisyData(self.data, self.noise)
 
+    @property
+    def batches(self) -> int:
+        """How many batches a walk takes."""
+        return -(-(self.data.num_samples or 1) // self.options.batch_size)
+
     @cached_property
     def branches(self) -> tuple[Branch, ...]:
         """The residual branches of the reference that may go as a whole."""
@@ -91,23 +96,20 @@ def walk_layers(
     kept: Selection,
     *,
     rows: Rows,
-    compensate: bool,
-    wanted: Callable[[ir.Node], bool] = lambda node: True,
+    wanted: Callable[[ir.Node], bool],
+    shared: Walk | None = None,
 ) -> Iterator[LayerSums]:
     """Yield the sums of each wanted layer of ``pruned`` in graph order.
 
     ``pruned`` is the reference cut down to ``kept``; the caller may write into a layer before
-    it asks for the next. ``rows`` says how many are drawn, from all over the data. With
-    ``compensate``, branches make up for their shortcuts.
+    it asks for the next. ``rows`` says how many are drawn, from all over the data. Branches make
+    up for their shortcuts. ``shared``: a walk over the reference as far as ``pruned`` is the same.
     """
     whole = {str(node.name): node for node in problem.reference.graph}
+    begun = shared or Walk(problem.reference, problem.samples, problem.options)
     with ExitStack() as stack:
-        walk = stack.enter_context(Walk(pruned, problem.samples, problem.options))
-        reference_walk = walk
-        if pruned is not problem.reference:
-            reference_walk = stack.enter_context(
-                Walk(problem.reference, problem.samples, problem.options)
-            )
+        walk = stack.enter_context(begun.over(pruned))
+        reference_walk = stack.enter_context(begun.over(problem.reference))
         for node in tuple(pruned.graph):
             if str(node.name) not in whole or not wanted(node):
                 continue
@@ -116,10 +118,31 @@ def walk_layers(
                 if layer.weights().shape[1] > MOST_COLUMNS:
                     continue
                 walk.advance(str(node.name))
-                batches = _Batches(
-                    problem, pruned, kept, (layer, whole_layer), compensate=compensate
-                )
+                batches = _Batches(problem, pruned, kept, (layer, whole_layer))
                 yield batches.sums(walk, reference_walk, rows)
+
+
+def walk_inputs(
+    problem: Problem, *, rows: Rows, wanted: Callable[[ir.Node], bool]
+) -> Iterator[tuple[LinearLayer, NormalEquations]]:
+    """Yield each wanted layer of the reference in graph order, and the sums of its inputs alone.
+
+    What it makes of them follows from its weights, so it need not run.
+    """
+    with Walk(problem.reference, problem.samples, problem.options) as walk:
+        for node in problem.reference.graph:
+            for layer in linear_layers(node) if wanted(node) else ():
+                groups, columns, _ = layer.weights().shape
+                if columns > MOST_COLUMNS:
+                    continue
+                walk.advance(str(node.name))
+                random, most = draws(layer, problem.seed), -(-rows(columns) // problem.batches)
+                sums = NormalEquations.empty(groups, columns, 0)
+                for batch in walk.batches([layer.source]):
+                    source = batch[layer.source]
+                    x = layer.rows(source, choose(random, layer.count_rows(source), most))
+                    sums.update(x, x[:, :, :0])
+                yield layer, sums
 
 
 class _Batches:
@@ -131,32 +154,27 @@ class _Batches:
         pruned: ir.Model,
         kept: Selection,
         layers: tuple[LinearLayer, LinearLayer],
-        *,
-        compensate: bool,
     ) -> None:
         self._problem, self._kept = problem, kept
         self._layer, self._whole = layers
         self._groups = len(self._layer.weights())
         self._other: str | None = None
         self._target = self._layer.result
-        addition = _other_operand(pruned, self._layer) if compensate else None
+        addition = _other_operand(pruned, self._layer)
         if addition is not None:
             self._other, self._target = addition
-        # What a walk over the reference alone gives is of no use to another.
-        is_refit = pruned is not problem.reference
-        self._rows = problem.reference_rows if is_refit else ReferenceRows(problem.seed, 0)
+        self._rows = problem.reference_rows
 
     def sums(self, walk: Walk, reference_walk: Walk, rows: Rows) -> LayerSums:
         """Stream all batches into the normal equations."""
-        layer, data = self._layer, self._problem.data
+        layer = self._layer
         groups, columns, outputs = layer.weights().shape
         halves = (
             NormalEquations.empty(groups, columns, outputs),
             NormalEquations.empty(groups, columns, outputs),
         )
-        batches = -(-(data.num_samples or 1) // self._problem.options.batch_size)
         # As many as the whole layer needs: so the rows are the same for every plan.
-        most = -(-rows(self._whole.weights().shape[1]) // batches)
+        most = -(-rows(self._whole.weights().shape[1]) // self._problem.batches)
 
         def reference() -> Walk:
             reference_walk.advance(str(self._whole.node.name))
@@ -196,7 +214,7 @@ class _Batches:
 
     def _by_state(self, reference: Walk, most: int) -> Iterator[tuple[Array, Array]]:
         """X and T from the reference, where the layer reads what its own node gives."""
-        random = self._rows.random(self._whole)
+        random = draws(self._whole, self._problem.seed)
         for batch in reference.batches([self._whole.source]):
             source = self._cut(batch, self._whole.source)
             rows = choose(random, self._layer.count_rows(source), most)
@@ -238,7 +256,7 @@ class _Batches:
     def _cut_batches(self, reference: Walk, most: int) -> Iterator[tuple[IntArray, Array]]:
         """Rows and targets where the places have channels as well, and some have gone."""
         assert self._target is not None
-        random = self._rows.random(self._whole)
+        random = draws(self._whole, self._problem.seed)
         for batch in reference.batches([self._whole.source, self._target]):
             source = self._cut(batch, self._whole.source)
             rows = choose(random, self._layer.count_rows(source), most)

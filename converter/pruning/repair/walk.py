@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -55,7 +56,7 @@ class Walk:
         self._stop = 0
         self._kept: dict[str, list[Array]] = {}
         self._stack = ExitStack()
-        self._folder = self._stack.enter_context(scratch_folder())
+        self._folder: Path | None = None
         self._files = 0
         self._held = 0
 
@@ -70,6 +71,21 @@ class Walk:
     ) -> None:
         self._kept.clear()
         self._stack.close()
+
+    def over(self, model: ir.Model) -> Walk:
+        """A walk over ``model``, which does the same up to here, stopped where this one is.
+
+        What the model goes on with has to be known here; where it is not, the walk is a new one.
+        """
+        other = Walk(model, self._data, self._options)
+        at = next((node for node, place in self._place.items() if place == self._stop), "")
+        stop = other._place.get(at, 0)
+        live = other._live(stop)
+        if all(name in self._kept for name in live):
+            other._stop = stop
+            other._kept = {name: self._kept[name] for name in live}
+            other._held = self._held
+        return other
 
     def advance(self, node: str) -> None:
         """Run everything before the node called ``node``; it may not lie behind."""
@@ -149,6 +165,8 @@ class Walk:
         if array.dtype.hasobject or self._held + array.nbytes <= self._options.memory_bytes:
             self._held += array.nbytes
             return array
+        if self._folder is None:
+            self._folder = self._stack.enter_context(scratch_folder())
         path = self._folder / f"{self._files}.npy"
         self._files += 1
         np.save(path, array)

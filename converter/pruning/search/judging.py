@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import onnx_ir as ir
 
-from converter.pruning.search.objective import Judgement
+from converter.pruning.search.objective import SURE, Judgement
 from runtimes.base import Array
 from runtimes.data.batches import Batch
 from runtimes.data.dataset import Dataset
@@ -65,9 +65,17 @@ class Judging:
         reference: The model that they should equal.
         metric: Metrics by name, with commas between; None judges by the outputs alone.
         labels: Names of the labels in the data.
+        sure: Standard errors that are added to what they lose.
     """
 
-    def __init__(self, reference: ir.Model, metric: str | None, labels: Sequence[str]) -> None:
+    def __init__(
+        self,
+        reference: ir.Model,
+        metric: str | None,
+        labels: Sequence[str],
+        sure: float = SURE,
+    ) -> None:
+        self._sure = sure
         self._outputs = [spec.name for spec in model_outputs(reference)]
         names = [] if metric is None else metric.split(",")
         self._metrics = [_FoldedMetric(name, self._outputs, labels) for name in names]
@@ -94,7 +102,9 @@ class Judging:
         agreements = [one.agreement for one in that_agree(results) if one.agreement is not None]
         agreement = min(agreements, default=None)
         if problem is not None:
-            return Judgement(self._samples, None, (), agreement, -math.inf, problem)
+            return Judgement(
+                self._samples, None, (), agreement, -math.inf, problem, sure=self._sure
+            )
         drops = [one.drop() for one in self._metrics]
         lost, parts = max(drops, key=lambda found: found[0]) if drops else (None, ())
         return Judgement(
@@ -104,6 +114,7 @@ class Judging:
             agreement,
             _least_sqnr([one for one in results if one.output not in others]),
             unlabelled_db=_least_sqnr([one for one in results if one.output in others]),
+            sure=self._sure,
         )
 
 

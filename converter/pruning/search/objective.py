@@ -18,7 +18,7 @@ import numpy as np
 from runtimes.parity.budget import Budget
 
 # Standard errors: what passes is judged once more on data of its own, and milder plans stand by.
-_SURE = 1.0
+SURE = 1.0
 # So far outside the budget, in dB or in budgets, nothing is learned from a candidate any more.
 _HOPELESS_DB = 2.0
 _HOPELESS_DROPS = 2.0
@@ -38,7 +38,8 @@ class Judgement:
     parts where a sample has no value by itself (none where parts have none, or there is no
     metric); ``agreement`` with the reference and ``sqnr_db`` against it, the least over the outputs
     that judge, and ``unlabelled_db`` the least over those that the metric says nothing of.
-    ``problem``: why the outputs cannot be compared.
+    ``problem``: why the outputs cannot be compared. ``sure``: how many standard errors are added to
+    what it loses.
     """
 
     samples: int
@@ -48,6 +49,7 @@ class Judgement:
     sqnr_db: float
     problem: str | None = None
     unlabelled_db: float = math.inf
+    sure: float = SURE
 
     @property
     def noise(self) -> float:
@@ -111,7 +113,7 @@ def decide(judgement: Judgement, evidence: Sequence[Judgement], budget: Budget) 
         return _by_parity(judgement, budget)
     lost, error = _expected_drop(judgement, evidence)
     allowed = budget.drop + 1e-9
-    passed = lost + _SURE * error <= allowed and judgement.drop <= allowed
+    passed = lost + judgement.sure * error <= allowed and judgement.drop <= allowed
     judged = f"{len(evidence)} model{'' if len(evidence) == 1 else 's'}"
     reason = (
         f"{budget.metric} {_worse(judgement.drop)} on data held out (expected from {judged}: a "
@@ -124,7 +126,7 @@ def decide(judgement: Judgement, evidence: Sequence[Judgement], budget: Budget) 
             f"at least {budget.sqnr_db:.1f} dB"
         )
     spent = max(
-        _share(max(lost + _SURE * error, judgement.drop), budget.drop),
+        _share(max(lost + judgement.sure * error, judgement.drop), budget.drop),
         _noise_over(judgement.unlabelled_db, budget),
     )
     return Verdict(passed, reason, max(lost, judgement.drop), spent)
@@ -180,8 +182,8 @@ def _by_parity(judgement: Judgement, budget: Budget) -> Verdict:
     passed, spent = sqnr >= budget.sqnr_db, _noise_over(sqnr, budget)
     if agreement is not None:
         error = _error_of(agreement, judgement.samples)
-        passed = passed and agreement - _SURE * error >= budget.agreement - 1e-9
-        spent = max(spent, _share(1 - agreement + _SURE * error, 1 - budget.agreement))
+        passed = passed and agreement - judgement.sure * error >= budget.agreement - 1e-9
+        spent = max(spent, _share(1 - agreement + judgement.sure * error, 1 - budget.agreement))
         parts.append(f"agreement {agreement:.2%} ± {error:.2%}, at least {budget.agreement:.2%}")
     return Verdict(passed, f"{' and '.join(parts)} on data held out", None, spent)
 

@@ -16,8 +16,9 @@ from converter.pruning.repair.sums import Problem
 from converter.pruning.search.allocation import Cut
 from converter.pruning.search.cost import Cost, CostModel
 from converter.pruning.search.int8_form import Form, as_float, int8_form
+from converter.pruning.search.offers import counted_ratios, offered_cuts
 from converter.pruning.search.plan import Plan, cut, select
-from converter.pruning.search.sensitivity import Influence, counted_ratios, offered_cuts
+from converter.pruning.search.sensitivity import Influence
 from runtimes.costs import Costs
 from runtimes.engines.timed_feeds import timed_feeds
 from runtimes.onnx_files.load_save import model_inputs
@@ -56,11 +57,18 @@ class Savings:
     ) -> None:
         self._problem, self._rankings, self._costs = problem, rankings, costs
         self._target, self._table = target, table
-        self._forms: list[tuple[Plan, Form]] = []
+        self._forms: dict[_Key, Form] = {}
+        self._offers: dict[tuple[_Key, Resource], list[list[Cut]]] = {}
         (self._feed,) = timed_feeds(problem.data, model_inputs(problem.reference))
 
     def offers(self, plan: Plan, influence: Influence, resource: Resource) -> list[list[Cut]]:
-        """The further cuts that each group offers behind ``plan``."""
+        """The further cuts that each group offers behind ``plan``, found once."""
+        key = _key(plan), resource
+        if key not in self._offers:
+            self._offers[key] = self._find_offers(plan, influence, resource)
+        return self._offers[key]
+
+    def _find_offers(self, plan: Plan, influence: Influence, resource: Resource) -> list[list[Cut]]:
         problem, rankings = self._problem, self._rankings
         kept = select(problem, rankings, plan)
         if resource != "latency":
@@ -83,14 +91,17 @@ class Savings:
         """Multiply-adds and parameters of what ``plan`` leaves."""
         return self._costs.count(select(self._problem, self._rankings, plan))
 
-    def share(self, model: ir.Model, plan: Plan) -> float:
-        """What is left of the whole model's cost in ``model``, which was cut by ``plan``."""
+    def share(self, model: ir.Model, plan: Plan, before: Plan) -> float:
+        """What is left of the whole model's cost in ``model``, which was cut by ``plan``.
+
+        The step led there from the plan ``before``, of which is known what runs in INT8.
+        """
         problem = self._problem
         if self._target.resource != "latency":
             everything = problem.dependencies.everything()
             ratios = counted_ratios(self._costs, everything, self._target.resource)
             return ratios([select(problem, self._rankings, plan)])[0]
-        (left,) = self._table.latencies([self._form(plan)(model)], self._feed)
+        (left,) = self._table.latencies([self._form(before)(model)], self._feed)
         return left / self._whole
 
     @cached_property
@@ -103,13 +114,20 @@ class Savings:
         """What the model will be when it runs, decided for the channels that ``plan`` leaves."""
         if not self._target.int8:
             return as_float
-        known = next((form for other, form in self._forms if other == plan), None)
-        if known is None:
+        key = _key(plan)
+        if key not in self._forms:
             problem = self._problem
             model = cut(problem, select(problem, self._rankings, plan))
-            known = int8_form(model, problem.data, problem.options.threads, self._table)
-            self._forms.append((plan, known))
-        return known
+            form = int8_form(model, problem.data, problem.options.threads, self._table)
+            self._forms[key] = form
+        return self._forms[key]
+
+
+_Key = tuple[tuple[str, int], ...]
+
+
+def _key(plan: Plan) -> _Key:
+    return tuple(sorted(plan.items()))
 
 
 def weighed(left: float, parameters: float) -> float:

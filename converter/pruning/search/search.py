@@ -140,7 +140,7 @@ class _Search:
             further = self._further(plan, share, _STEP, self._target.resource)
             if further is None or further == plan:
                 return
-            tried = self._try(further, briefly=True)
+            tried = self._try(further, plan, briefly=True)
             verdict = self._tried.verdict(tried)
             outside = not verdict.passed and (
                 verdict.drop is None or verdict.drop > _WELL_OUTSIDE * self._budget.drop
@@ -157,19 +157,19 @@ class _Search:
         for _ in range(_MOST_SMALL_STEPS):
             if self._is_enough():
                 return
-            further = self._next(resource, budget)
-            if further is None:
+            found = self._next(resource, budget)
+            if found is None:
                 return
-            self._try(further)
+            self._try(*found)
 
-    def _next(self, resource: Resource, budget: Budget) -> Plan | None:
-        """The next plan behind the best one that was not tried yet, if any step leads to one."""
+    def _next(self, resource: Resource, budget: Budget) -> tuple[Plan, Plan] | None:
+        """The next plan behind the best one that was not tried yet, if any, and the best one."""
         best = self._tried.best(budget)
         plan, share = (best.plan, best.share) if best else ({}, 1.0)
         for step in self._next_steps(best, resource, budget):
             further = self._further(plan, share, step, resource)
             if further is not None and all(tried.plan != further for tried in self._tried):
-                return further
+                return further, plan
         return None
 
     def _next_steps(
@@ -217,11 +217,14 @@ class _Search:
         }
         return {**plan, **now}
 
-    def _try(self, plan: Plan, *, briefly: bool = False) -> Attempt:
-        """Cut, repair and judge by the plan, ``briefly`` where little has to be known of it."""
+    def _try(self, plan: Plan, before: Plan, *, briefly: bool = False) -> Attempt:
+        """Cut, repair and judge by the plan, ``briefly`` where little has to be known of it.
+
+        ``before``: the plan that it goes on from.
+        """
         self._progress("repairing and judging")
         trial, model = self._folds.begin(select(self._problem, self._rankings, plan))
-        share = self._savings.share(model, plan)
+        share = self._savings.share(model, plan, before)
         attempt = Attempt(plan, self._savings.count(plan), share, trial)
         self._tried.add(attempt, briefly=briefly)
         return attempt

@@ -1,49 +1,31 @@
-"""What each cut of a group would save and what it would do to the model's outputs, measured.
+"""How much error of the model's outputs each group of channels makes, measured once.
 
-The influence of a group on the outputs is measured once, with a quarter of its units gone and
-the rest repaired; how it grows from there follows the costs of the ranking. What is saved is
-counted (multiply-adds, parameters) or taken from the cost table, for the whole model, because
-fusions and blocked layouts make the time of a layer a matter of its neighbours.
+A quarter of a group goes, everything behind is repaired, and the outputs are compared. Up to the
+first node that the cut changes the model is the whole one, which runs to there once for all groups.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
 
 from converter.pruning.groups.selection import Selection
 from converter.pruning.ranking.ranking import GroupRanking
-from converter.pruning.repair.refit import QUICK
+from converter.pruning.repair.refit import QUICK, first_change, repair
 from converter.pruning.repair.sums import Problem
-from converter.pruning.search.allocation import Cut
-from converter.pruning.search.cost import CostModel
-from converter.pruning.search.plan import Plan, cut_and_repair, fill_empty, select
+from converter.pruning.repair.walk import Walk
+from converter.pruning.search.plan import cut, fill_empty
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
-from runtimes.engines.batching import fixed_batch, run_padded
-from runtimes.engines.ort import OrtRuntime
-from runtimes.onnx_files.load_save import model_inputs
 
-# Cuts that a group offers a step, and all groups together.
-_LEVELS = 6
-_MOST_CANDIDATES = 120
-# Of a group, in one step: how the error grows beyond is not known well enough.
-_DEEPEST = 0.5
 # The error of a cut is an average over many rows of each sample: more hardly move it.
-_INFLUENCE_SAMPLES = 128
+_SAMPLES = 96
 # Stands for nothing at all, so that what costs no error still has a rank.
-_LEAST = 1e-9
-# Kernels compute channels in blocks of so many (of larger groups, which have that many units at
-# least): between two numbers of whole blocks their time is near to a straight line.
-_BLOCKS = ((48, 16), (24, 8), (12, 4))
-
-Ratios = Callable[[Sequence[Selection]], Sequence[float]]
-"""What each selection leaves of a model's cost, 0 … 1."""
+LEAST = 1e-9
 
 
 @dataclass(frozen=True)
@@ -64,48 +46,75 @@ def measure_influence(problem: Problem, rankings: Sequence[GroupRanking]) -> Inf
     A quarter of the units goes, then everything behind is repaired: what later layers can make
     up for does not count. Some samples are enough for that, and others for the error.
     """
-    first, second = problem.data.split(0.5, problem.seed)
-    small = replace(problem, data=some(first, _INFLUENCE_SAMPLES))
-    error = _OutputError(problem, some(second, _INFLUENCE_SAMPLES))
     everything = problem.dependencies.everything()
-    by_cost, branches = {}, {}
-    for ranking in rankings:
-        count = max(1, len(ranking.units) // 4)
-        kept = fill_empty(problem, rankings, everything.without(ranking.units[:count]))
-        added = error.of(cut_and_repair(small, kept, QUICK))
-        by_cost[ranking.name] = max(added, _LEAST) / max(float(ranking.costs[count - 1]), _LEAST)
-    for branch in problem.branches:
-        added = error.of(cut_and_repair(small, everything.without(branch.units), QUICK))
-        branches[branch.name] = max(added, _LEAST)
-    return Influence(by_cost, branches)
+    counts = {one.name: max(1, len(one.units) // 4) for one in rankings}
+    quarters = [
+        fill_empty(problem, rankings, everything.without(one.units[: counts[one.name]]))
+        for one in rankings
+    ]
+    branches = [everything.without(one.units) for one in problem.branches]
+    added = _errors(problem, [*quarters, *branches])
+    return Influence(
+        {
+            one.name: error / max(float(one.costs[counts[one.name] - 1]), LEAST)
+            for one, error in zip(rankings, added[: len(rankings)], strict=True)
+        },
+        {
+            one.name: error
+            for one, error in zip(problem.branches, added[len(rankings) :], strict=True)
+        },
+    )
+
+
+def _errors(problem: Problem, selections: Sequence[Selection]) -> list[float]:
+    """What each selection adds to the error of the outputs, repaired."""
+    first, second = problem.data.split(0.5, problem.seed)
+    small = replace(problem, data=some(first, _SAMPLES))
+    place = {str(node.name): place for place, node in enumerate(problem.reference.graph)}
+    errors = [LEAST] * len(selections)
+    with ExitStack() as stack:
+        fitted = stack.enter_context(Walk(problem.reference, small.samples, problem.options))
+        judged = stack.enter_context(
+            Walk(problem.reference, some(second, _SAMPLES), problem.options)
+        )
+        outputs = _OutputError(problem.reference, judged)
+        cuts = [(kept, cut(problem, kept)) for kept in selections]
+        starts = [first_change(problem, model, kept) for kept, model in cuts]
+        for number in sorted(range(len(cuts)), key=lambda number: place[starts[number]]):
+            kept, model = cuts[number]
+            for walk in (fitted, judged):
+                walk.advance(starts[number])
+            repair(small, model, kept, QUICK, fitted)
+            errors[number] = max(outputs.of(model, judged), LEAST)
+    return errors
 
 
 class _OutputError:
-    """Mean squared error of the outputs relative to their variance, on all samples of ``data``."""
+    """Mean squared error of the outputs relative to their variance, over a walk's samples."""
 
-    def __init__(self, problem: Problem, data: Dataset) -> None:
-        self._data, self._threads = data, problem.options.threads
-        self._expected = self._run(problem.reference)
+    def __init__(self, reference: ir.Model, walk: Walk) -> None:
+        values = [value for value in reference.graph.outputs if value.producer() is not None]
+        self._names = [str(value.name) for value in values]
+        self._expected = self._run(reference, walk)
         self._scale = {
             name: max(float(np.var(np.concatenate(arrays), axis=0).sum()), 1e-30)
             for name, arrays in self._expected.items()
         }
 
-    def of(self, model: ir.Model) -> float:
-        """The error of ``model``, summed over its outputs."""
+    def of(self, model: ir.Model, walk: Walk) -> float:
+        """The error of ``model``, over all outputs; ``walk`` has come to its first change."""
         total = 0.0
-        for name, arrays in self._run(model).items():
+        for name, arrays in self._run(model, walk).items():
             pairs = zip(arrays, self._expected[name], strict=True)
             squares = sum(float(((a - b) ** 2).sum()) for a, b in pairs)
             total += squares / sum(len(array) for array in arrays) / self._scale[name]
         return total
 
-    def _run(self, model: ir.Model) -> Mapping[str, list[Array]]:
+    def _run(self, model: ir.Model, walk: Walk) -> Mapping[str, list[Array]]:
         found: dict[str, list[Array]] = {}
-        with OrtRuntime(model, threads=self._threads) as runtime:
-            size = fixed_batch(model_inputs(model)) or 32
-            for batch in self._data.batches(size):
-                for name, array in run_padded(runtime, batch.feed).items():
+        with walk.over(model) as tail:
+            for batch in tail.batches(self._names):
+                for name, array in batch.items():
                     if array.dtype.kind == "f" and array.ndim:
                         found.setdefault(name, []).append(array.astype(np.float64))
         return found
@@ -117,107 +126,3 @@ def some(data: Dataset, count: int, seed: int = 0) -> Dataset:
     if total is None or total <= count:
         return data.take(count)
     return data.split(count / total, seed)[0]
-
-
-def offered_cuts(
-    problem: Problem,
-    rankings: Sequence[GroupRanking],
-    plan: Plan,
-    influence: Influence,
-    ratios: Ratios,
-) -> list[list[Cut]]:
-    """The further cuts that each ranked group offers, down to half of what ``plan`` leaves it.
-
-    A group that stands for a residual branch also offers all it has left: then the branch goes.
-    """
-    kept = select(problem, rankings, plan)
-    left = {ranking.name: int(kept.units[ranking.units].sum()) for ranking in rankings}
-    spent = {
-        ranking.name: influence.by_cost[ranking.name] * _cost(ranking, left[ranking.name])
-        for ranking in rankings
-    }
-    branches = {branch.name: branch for branch in problem.branches}
-    levels = max(1, min(_LEVELS, _MOST_CANDIDATES // max(1, len(rankings))))
-    stays = {
-        ranking.name: _offered(left[ranking.name], ranking.group.closed_units, levels)
-        for ranking in rankings
-    }
-    gone = [name for name in influence.branches if left.get(name)]
-    asked = [
-        (ranking.name, count)
-        for ranking in rankings
-        for count in _asked(
-            stays[ranking.name],
-            left[ranking.name] + ranking.group.closed_units,
-            ranking.group.closed_units,
-        )
-    ] + [(name, 0) for name in gone]
-    selections = [select(problem, rankings, {**plan, name: count}) for name, count in asked]
-    known = dict(zip(asked, ratios(selections), strict=True))
-    offers = []
-    for ranking in rankings:
-        name, now = ranking.name, left[ranking.name]
-        points = {
-            count: ratio for (other, count), ratio in known.items() if other == name and count
-        }
-        points[now] = 1.0
-        cuts = [
-            Cut(
-                now - count,
-                _between(points, count),
-                influence.by_cost[name] * _cost(ranking, count) - spent[name],
-            )
-            for count in stays[name]
-        ]
-        if name in gone:
-            inside = sum(spent[inner] for inner in branches[name].groups)
-            error = max(influence.branches[name] - inside, _LEAST)
-            cuts.append(Cut(now, known[name, 0], error))
-        offers.append(cuts)
-    return offers
-
-
-def _asked(stays: Sequence[int], total: int, closed: int) -> Sequence[int]:
-    """Of the numbers of open units that could stay, those whose cost is asked for: whole blocks."""
-    block = next((block for least, block in _BLOCKS if total >= least), 1)
-    return [count for count in stays if (count + closed) % block == 0 or count == stays[-1]]
-
-
-def _between(points: Mapping[int, float], count: int) -> float:
-    """The ratio at ``count`` units, on a straight line between those that are known."""
-    places = sorted(points)
-    return float(np.interp(count, places, [points[place] for place in places]))
-
-
-def _cost(ranking: GroupRanking, stays: int) -> float:
-    gone = len(ranking.units) - stays
-    return float(ranking.costs[gone - 1]) if gone else 0.0
-
-
-def _offered(now: int, closed: int, levels: int) -> list[int]:
-    """How many of ``now`` open units could stay: with the closed ones a round number.
-
-    ONNX Runtime computes convolutions in blocks of 8 or 16 channels.
-    """
-    total = now + closed
-    step = 8 if total >= 48 else 4 if total >= 24 else 2 if total >= 12 else 1
-    lowest = max(1, closed, math.ceil(total * (1 - _DEEPEST)))
-    stays = [n - closed for n in range(lowest, total) if n % step == 0]
-    stays = [n for n in stays if n > 0]
-    if len(stays) > levels:
-        places = np.linspace(0, len(stays) - 1, levels).round().astype(int)
-        stays = [stays[place] for place in places]
-    return stays[::-1]
-
-
-def counted_ratios(
-    costs: CostModel, kept: Selection, what: Literal["macs", "parameters"]
-) -> Ratios:
-    """The ratios of multiply-adds or parameters to those of ``kept``."""
-
-    def count(selection: Selection) -> int:
-        cost = costs.count(selection)
-        return cost.macs if what == "macs" else cost.parameters
-
-    now = max(1, count(kept))
-    return lambda selections: [count(one) / now for one in selections]

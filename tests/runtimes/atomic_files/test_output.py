@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runtimes.atomic_files import atomic_file, atomic_folder, output
+from runtimes.atomic_files import atomic_file, atomic_folder, output, replace_text
 from runtimes.errors import DataError
 
 # The frame of a model: an IR version, a graph and an operator set, all empty but for the first.
@@ -241,3 +241,17 @@ def test_what_the_system_refuses_is_said(tmp_path: Path, number: int, message: s
     with pytest.raises(OSError, match="refused: '/elsewhere'"):
         write("/elsewhere")
     assert names(tmp_path) == []
+
+
+def test_text_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    replace_text(path, "old")
+    path.chmod(0o600)
+    replace_text(path, "neu ü")
+    assert path.read_text(encoding="utf-8") == "neu ü"
+    with pytest.raises(UnicodeEncodeError):
+        replace_text(path, "\ud800")
+    assert path.read_text(encoding="utf-8") == "neu ü"
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(OSError, match="nowhere"):
+        replace_text(tmp_path / "nowhere" / "table.json", "x")

@@ -21,8 +21,9 @@ from converter.pruning.repair.refit import QUICK
 from converter.pruning.repair.sums import Problem
 from converter.pruning.repair.walk import WalkOptions
 from converter.pruning.search.cost import CostModel
+from converter.pruning.search.offers import offered_cuts
 from converter.pruning.search.plan import cut, cut_and_repair, select
-from converter.pruning.search.sensitivity import measure_influence, offered_cuts
+from converter.pruning.search.sensitivity import measure_influence
 from runtimes.data.dataset import Dataset
 from runtimes.parity.budget import Budget
 

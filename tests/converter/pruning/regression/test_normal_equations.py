@@ -139,3 +139,17 @@ def test_what_rounding_left_of_a_constant_moves_nothing(share: float) -> None:
     sums.xx[:, :2, :2] *= 1 + share * RNG.normal(size=(2, 2))
     sums.xt[:, :2] *= 1 + share * RNG.normal(size=(2, 1))
     np.testing.assert_allclose(sums.solve(prior, 1e-6), before, rtol=1e-9)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_the_variance_of_what_weights_make_is_that_of_the_targets(groups: int) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(groups, 300, 6)) + 2.0
+    weights = rng.normal(size=(groups, 6, 4))
+    t = x @ weights + rng.normal(size=4)
+    whole, inputs = NormalEquations.empty(groups, 6, 4), NormalEquations.empty(groups, 6, 0)
+    for rows in np.array_split(np.arange(300), 7):
+        whole.update(x[:, rows], t[:, rows])
+        inputs.update(x[:, rows], x[:, rows, :0])
+    assert inputs.variance_through(weights) == pytest.approx(whole.variance(), rel=1e-9)
+    assert inputs.variance_through(weights) == pytest.approx(t.var(axis=1).sum(), rel=1e-9)

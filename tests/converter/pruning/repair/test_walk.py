@@ -70,3 +70,42 @@ def test_a_fixed_batch_is_filled_up() -> None:
         walk.advance(str(list(model.graph)[1].name))
         sizes = [len(batch["y0"]) for batch in walk.batches(["y0"])]
     assert sizes == [4, 4, 4]
+
+
+@pytest.mark.parametrize("memory", [0, 1 << 30])
+def test_a_walk_goes_on_over_a_model_that_is_the_same_so_far(memory: int) -> None:
+    model = image_network(1, 5)
+    InferShapes()(model)
+    data, options = Dataset.open({"x": IMAGES}), WalkOptions(batch_size=4, memory_bytes=memory)
+    output = str(model.graph.outputs[0].name)
+    other = model.clone()
+    weight = [node.inputs[1] for node in other.graph if node.op_type == "Conv"][-1]
+    weight.const_value = ir.tensor(3 * weight.const_value.numpy(), name=weight.name)
+    reader = next(node for node in other.graph if weight in node.inputs)
+    with Walk(model, data, options) as walk:
+        walk.advance(str(reader.name))
+        with walk.over(other) as tail:
+            found = np.concatenate([batch[output] for batch in tail.batches([output])])
+            with pytest.raises(ValueError, match="past"):
+                tail.advance(str(other.graph[0].name))
+        np.testing.assert_allclose(found, expected(other, output), rtol=1e-3, atol=1e-4)
+        found = np.concatenate([batch[output] for batch in walk.batches([output])])
+        np.testing.assert_allclose(found, expected(model, output), rtol=1e-3, atol=1e-4)
+
+
+def test_a_walk_that_lacks_what_is_read_begins_anew() -> None:
+    build = Builder(0)
+    x = build.input(["N", 3, 8, 8])
+    first = build.op("Relu", x)
+    second = build.op("Conv", first, build.weight(4, 3, 1, 1))
+    model = build.model(build.op("Sigmoid", second))
+    InferShapes()(model)
+    other = model.clone()
+    last = list(other.graph)[2]
+    relu = next(node for node in other.graph if node.op_type == "Relu")
+    last.replace_input_with(0, relu.outputs[0])  # what was read last before, and is not kept
+    with Walk(model, Dataset.open({"x": IMAGES}), WalkOptions()) as walk:
+        walk.advance(str(last.name))
+        with walk.over(other) as tail:
+            found = np.concatenate([batch["y0"] for batch in tail.batches(["y0"])])
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-np.maximum(IMAGES, 0))), rtol=1e-5)

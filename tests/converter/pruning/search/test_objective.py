@@ -217,3 +217,13 @@ def test_what_others_lost_for_their_noise_may_say_no() -> None:
     rough = replace(judged(scores(0.0, 0.5), samples(3000)), drop=0.0, drops=(0.0,) * 3000)
     assert not is_outside(rough, [], LABELLED)
     assert is_outside(rough, others, LABELLED)
+
+
+def test_how_sure_it_has_to_be_is_said_by_the_judgement() -> None:
+    careful = judged(scores(0.1), samples(2000))
+    bold = replace(careful, sure=0.5)
+    verdicts = [decide(one, [one], LABELLED) for one in (careful, bold)]
+    assert verdicts[1].spent < verdicts[0].spent
+    between = sum(one.spent for one in verdicts) / 2
+    budget = Budget("top1", LABELLED.drop * between, 0.99, 20.0)
+    assert [decide(one, [one], budget).passed for one in (careful, bold)] == [False, True]
