@@ -21,6 +21,7 @@ from converter.cli import (
     quantize,
 )
 from converter.cli.at_once import answering_at_once
+from converter.cli.progress import with_quiet
 
 app = typer.Typer(
     name="kilnx",
@@ -62,5 +63,5 @@ for _command in (
     profile.profile,
     compress.demo,
 ):
-    app.command()(answering_at_once(_command))
+    app.command()(with_quiet(answering_at_once(_command)))
 app.add_typer(costs.app)

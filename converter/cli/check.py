@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from converter.cli.console import print_json, print_line, print_rows, progress
+from converter.cli.console import print_json, print_line, print_rows
 from converter.cli.groups import BudgetGroup, ImageGroup, KerasGroup, RunGroup, grouped
 from converter.cli.options import AllowFallback, Data, Json, OnnxFile
+from converter.cli.progress import progress
 
 
 @grouped
@@ -42,7 +43,6 @@ def check(
     from runtimes.parity import check as command
 
     with progress() as say:
-        say(f"checking {candidate} against {reference}")
         report = command.check(
             reference,
             candidate,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from converter.cli.console import print_json, print_line, print_rows, progress
+from converter.cli.console import print_json, print_line, print_rows
 from converter.cli.groups import BudgetGroup, CostsGroup, ImageGroup, KerasGroup, RunGroup, grouped
 from converter.cli.options import (
     Data,
@@ -19,6 +19,7 @@ from converter.cli.options import (
     Provider,
     Seed,
 )
+from converter.cli.progress import progress
 
 
 @grouped

@@ -1,4 +1,4 @@
-"""How the command line speaks: tables and JSON on stdout, progress and errors on stderr."""
+"""How the command line speaks: tables and JSON on stdout, errors on stderr."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-
-from runtimes.progress import Progress, silent
 
 if TYPE_CHECKING:
     import typer
@@ -130,23 +127,3 @@ def print_line(text: str) -> None:
     Console(width=None if sys.stdout.isatty() else 10_000).print(
         text, markup=False, highlight=False
     )
-
-
-@contextmanager
-def progress() -> Iterator[Progress]:
-    """Yield a function that says what is being done, live on a terminal and silent elsewhere."""
-    if not sys.stderr.isatty():
-        yield silent
-        return
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=None)
-
-        def say(stage: str, done: int | None = None, total: int | None = None) -> None:
-            count = "" if done is None else f", {done}" + ("" if total is None else f" of {total}")
-            bar.update(task, description=f"{stage}{count}")
-
-        yield say

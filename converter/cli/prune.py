@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from converter.cli.console import print_json, print_line, print_rows, progress
+from converter.cli.console import print_json, print_line, print_rows
 from converter.cli.groups import BudgetGroup, CostsGroup, ImageGroup, RunGroup, grouped
 from converter.cli.options import (
     Decisions,
@@ -17,6 +17,7 @@ from converter.cli.options import (
     OnnxFile,
     OutputFile,
 )
+from converter.cli.progress import progress
 
 
 @grouped
@@ -52,7 +53,6 @@ def prune(
     from converter.compression import prune as command
 
     with progress() as say:
-        say(f"pruning {model}")
         report = command.prune(
             model,
             output,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from converter.cli.console import print_json, print_line, print_rows, progress
+from converter.cli.console import print_json, print_line, print_rows
 from converter.cli.groups import BudgetGroup, CostsGroup, ImageGroup, RunGroup, grouped
 from converter.cli.options import (
     Data,
@@ -19,6 +19,7 @@ from converter.cli.options import (
     Prefer,
     sizes_of,
 )
+from converter.cli.progress import progress
 
 
 @grouped
@@ -53,7 +54,6 @@ def quantize(
     from converter.compression import quantize as command
 
     with progress() as say:
-        say(f"quantizing {model}")
         report = command.quantize(
             model,
             output,

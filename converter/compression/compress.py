@@ -142,7 +142,9 @@ def compress(
     run = replace(run, progress=callers_own(run.progress))
     costs = None
     if options.provider == "cpu":
-        costs = open_costs(options.costs, threads=run.threads, trust=options.trust_costs)
+        costs = open_costs(
+            options.costs, threads=run.threads, trust=options.trust_costs, progress=run.tell
+        )
     with atomic_folder(output, **place) as folder:
         run.tell("exporting")
         reference = folder / "fp32.onnx"
@@ -182,7 +184,7 @@ def compress(
         best, reports = run_steps(
             wanted, context, first, judge, None if decisions is None else decisions.kept
         )
-        run.tell("looking into the result")
+        run.tell("analyzing the result")
         insight = contain(
             "the analysis",
             lambda: analyze(

@@ -130,7 +130,9 @@ def prune(
     search = budget
     if calibration is not None and evaluation is not None:
         search = without_labels(budget, model_outputs(reference), evaluation, calibration)
-    costs = open_costs(options.costs, threads=run.threads, trust=options.trust_costs)
+    costs = open_costs(
+        options.costs, threads=run.threads, trust=options.trust_costs, progress=run.tell
+    )
     how = PruneOptions(target, plan, run.threads, run.seed, costs)
 
     def attempt() -> Pruned:

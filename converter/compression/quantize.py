@@ -129,7 +129,9 @@ def quantize(
     refuse_nan_weights(source, str(model) if source is not model else "the model")
     reference, defects = simplified(source)
     samples, resolved, _ = open_judged(reference, data, evaluate_on, budget, run.seed)
-    costs = open_costs(options.costs, threads=run.threads, trust=options.trust_costs)
+    costs = open_costs(
+        options.costs, threads=run.threads, trust=options.trust_costs, progress=run.tell
+    )
     judge = _Judge(reference, samples, resolved, run, costs)
     found = contain(
         "quantization",

@@ -132,7 +132,9 @@ def _quantized(
         prefer=context.prefer,
         costs=context.costs,
     )
-    candidate, found = quantize_model(model, context.calibration, options=options)
+    candidate, found = quantize_model(
+        model, context.calibration, options=options, progress=context.run.tell
+    )
     int8 = sum(1 for operator in found.operators if operator.precision != "float32")
     if not int8:
         return Outcome(None, "no operator can run in INT8", found.to_dict())

@@ -203,7 +203,7 @@ class _Search:
 
     def _further(self, plan: Plan, share: float, step: float, resource: Resource) -> Plan | None:
         """The plan that leaves ``step`` of what ``plan`` leaves; none if hardly anything goes."""
-        self._progress(f"measuring what cuts save, {share:.0%} left")
+        self._progress("measuring what cuts save")
         wanted = max(step, self._target.share / share)
         chosen = allocate(self._savings.offers(plan, self._influence, resource), wanted)
         left = math.prod(one.ratio for one in chosen if one is not None)
@@ -219,7 +219,7 @@ class _Search:
 
     def _try(self, plan: Plan, *, briefly: bool = False) -> Attempt:
         """Cut, repair and judge by the plan, ``briefly`` where little has to be known of it."""
-        self._progress("repairing and judging")
+        self._progress("repairing and judging cuts", len(self._tried) + 1)
         trial, model = self._folds.begin(select(self._problem, self._rankings, plan))
         share = self._savings.share(model, plan)
         attempt = Attempt(plan, self._savings.count(plan), share, trial)
