@@ -63,7 +63,7 @@ class Clock:
 
     def __str__(self) -> str:
         left = self.left()
-        estimate = "" if left is None else f"about {duration(left)} left"
+        estimate = "" if left is None or left < 1 else f"about {duration(left)} left"
         return ", ".join(part for part in (self.stage, self.count(), estimate) if part)
 
 

@@ -16,6 +16,7 @@ from converter.cli import (
     convert,
     costs,
     dedupe,
+    inspect,
     profile,
     prune,
     quantize,
@@ -61,6 +62,7 @@ for _command in (
     dedupe.dedupe,
     check.check,
     profile.profile,
+    inspect.inspect,
     compress.demo,
 ):
     app.command()(with_quiet(answering_at_once(_command)))

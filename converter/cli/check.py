@@ -63,6 +63,7 @@ def check(
     if json:
         print_json(report.to_dict())
     else:
+        print_line(report.headline())
         print_rows(report.rows())
         if report.layers:
             print_rows(report.layers.rows(), title="layer by layer")
@@ -72,7 +73,6 @@ def check(
                 print_line(f"placement: {placement}")
         for note in report.notes:
             print_line(f"note: {note}")
-        print_line(report.headline())
     return 0 if report.passed else 1
 
 

@@ -84,6 +84,7 @@ def _show_compression(report: Any, output: Path, json: bool) -> None:
     if json:
         print_json(report.to_dict())
         return
+    print_line(f"{output / 'model.onnx'}: {summary(report)}")
     print_rows(report.rows())
     for step in report.steps:
         failed = step.defect is not None and not step.kept
@@ -92,4 +93,3 @@ def _show_compression(report: Any, output: Path, json: bool) -> None:
     insight = report.insight.defects if report.insight else ()
     for note in (*report.notes, *insight, *report.defects):
         print_line(f"note: {note}")
-    print_line(f"{output / 'model.onnx'}: {summary(report)}")

@@ -13,12 +13,14 @@ from typing import Annotated, Any
 
 import typer
 
+from converter.cli.plain_text import writable
 from runtimes.progress import Clock, Progress, duration, silent
 
 # Elsewhere than on a terminal: a command that has not said anything yet waits for so long, and one
 # whose stage goes on says how far it is this often.
 _PATIENCE = 0.5
 _SECONDS_BETWEEN_LINES = 30.0
+_DOT = "⠋"
 
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
@@ -114,27 +116,19 @@ def _live(clock: Clock) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    spinner = SpinnerColumn("dots" if _shows(sys.stderr.encoding, "⠋") else "line")
+    spinner = SpinnerColumn("dots" if writable(_DOT, sys.stderr) == _DOT else "line")
     columns = (spinner, TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting", total=None)
 
         def say(stage: str, done: int | None = None, total: int | None = None) -> None:
             clock.tell(stage, done, total)
-            bar.update(task, description=str(clock))
+            bar.update(task, description=writable(str(clock), sys.stderr))
 
         yield say
 
 
-def _shows(encoding: str, text: str) -> bool:
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _write(line: str) -> None:
     with suppress(OSError, ValueError):  # nobody reads it any more, which is no reason to stop
-        sys.stderr.write(f"kilnx: {line}\n")
+        sys.stderr.write(writable(f"kilnx: {line}\n", sys.stderr))
         sys.stderr.flush()

@@ -67,11 +67,11 @@ def prune(
     if json:
         print_json(report.to_dict())
     else:
-        print_rows(report.rows(), title=str(output))
-        for note in report.notes:
-            print_line(f"note: {note}")
         print_line(f"{'pruned' if report.kept else 'not pruned'}, {output}: {report.reason}")
         if not report.reached:
             why = "" if report.defects else ": this is the best that the budget allows"
             print_line(f"the target is not met{why}")
+        print_rows(report.rows())
+        for note in report.notes:
+            print_line(f"note: {note}")
     return 0 if report.reached or report.defects else 1

@@ -76,7 +76,7 @@ def quantize(
     if json:
         print_json(report.to_dict())
         return
-    print_rows(report.rows(), title=str(output))
+    print_line(f"{'INT8' if report.kept else 'fp32'} written to {output}: {report.reason}")
+    print_rows(report.rows())
     for note in report.notes:
         print_line(f"note: {note}")
-    print_line(f"{'INT8' if report.kept else 'fp32'} written to {output}: {report.reason}")
