@@ -8,7 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from converter.cli.console import print_json, print_line, print_rows
-from converter.cli.groups import BudgetGroup, CostsGroup, ImageGroup, KerasGroup, RunGroup, grouped
+from converter.cli.groups import (
+    BudgetGroup,
+    CostsGroup,
+    EffortGroup,
+    ImageGroup,
+    KerasGroup,
+    RunGroup,
+    grouped,
+)
 from converter.cli.options import (
     Data,
     Decisions,
@@ -31,6 +39,7 @@ def compress(
     budget: BudgetGroup,
     keras: KerasGroup,
     costs: CostsGroup,
+    effort: EffortGroup,
     run: RunGroup,
     evaluate_on: Eval = None,
     provider: Provider = "cpu",
@@ -54,7 +63,15 @@ def compress(
             evaluate_on=images.open(evaluate_on),
             budget=budget.budget(),
             options=command.CompressOptions(
-                steps, provider, decisions, force, prefer, costs.costs, costs.trust_costs
+                steps,
+                provider,
+                decisions,
+                force,
+                prefer,
+                costs.costs,
+                costs.trust_costs,
+                effort.seconds(),
+                effort.effort,
             ),
             keras=keras.keras(),
             run=run.run(say),

@@ -78,6 +78,21 @@ MinSqnr = Annotated[
 Strict = Annotated[
     bool, typer.Option("--strict", help="Pass a drop only if its interval is inside.")
 ]
+TimeBudget = Annotated[
+    str | None,
+    typer.Option(
+        help="How long it may take: 90s, 5m, 1h. Decides by predicted cost how much is tried.",
+        metavar="TIME",
+        show_default="10m for compress, else 3m",
+    ),
+]
+Effort = Annotated[
+    Literal["low", "default", "high"],
+    typer.Option(
+        help="low tries little, and nothing twice; high tries more and learns the rounding of "
+        "weights."
+    ),
+]
 Threads = Annotated[int, typer.Option(help="Threads of a run.", min=1)]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Decisions = Annotated[

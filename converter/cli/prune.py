@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from converter.cli.console import print_json, print_line, print_rows
-from converter.cli.groups import BudgetGroup, CostsGroup, ImageGroup, RunGroup, grouped
+from converter.cli.groups import BudgetGroup, CostsGroup, EffortGroup, ImageGroup, RunGroup, grouped
 from converter.cli.options import (
     Decisions,
     Eval,
@@ -27,6 +27,7 @@ def prune(
     images: ImageGroup,
     budget: BudgetGroup,
     costs: CostsGroup,
+    effort: EffortGroup,
     run: RunGroup,
     data: Annotated[
         Path | None,
@@ -60,7 +61,16 @@ def prune(
             evaluate_on=images.open(evaluate_on),
             budget=budget.budget(),
             options=command.PruneFileOptions(
-                flops, params, latency, outputs, decisions, force, costs.costs, costs.trust_costs
+                flops,
+                params,
+                latency,
+                outputs,
+                decisions,
+                force,
+                costs.costs,
+                costs.trust_costs,
+                effort.seconds(),
+                effort.effort,
             ),
             run=run.run(say),
         )

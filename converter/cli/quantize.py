@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from converter.cli.console import print_json, print_line, print_rows
-from converter.cli.groups import BudgetGroup, CostsGroup, ImageGroup, RunGroup, grouped
+from converter.cli.groups import BudgetGroup, CostsGroup, EffortGroup, ImageGroup, RunGroup, grouped
 from converter.cli.options import (
     Data,
     Decisions,
@@ -30,12 +30,9 @@ def quantize(
     images: ImageGroup,
     budget: BudgetGroup,
     costs: CostsGroup,
+    effort: EffortGroup,
     run: RunGroup,
     evaluate_on: Eval = None,
-    effort: Annotated[
-        Literal["low", "default", "high"],
-        typer.Option(help="high also learns the rounding of weights; low tries nothing twice."),
-    ] = "default",
     target_cpu: Annotated[
         Literal["any", "vnni"],
         typer.Option(help="vnni: no guard against 16-bit sums that saturate elsewhere."),
@@ -63,13 +60,14 @@ def quantize(
             options=command.QuantizeFileOptions(
                 keep_float or (),
                 sizes,
-                effort,
+                effort.effort,
                 target_cpu,
                 decisions,
                 force,
                 prefer,
                 costs.costs,
                 costs.trust_costs,
+                effort.seconds(),
             ),
             run=run.run(say),
         )

@@ -21,12 +21,14 @@ from converter.compression.samples import Samples, open_judged
 from converter.compression.simplify import simplified
 from converter.compression.step_names import refuse_unknown_steps
 from converter.compression.steps import STEPS, StepContext
+from converter.compression.work_plan import Effort, TimeBudget, planned
 from converter.report.analysis import analyze
 from converter.report.html import to_html
 from converter.report.report import (
     REPORT_NAME,
     Measured,
     Report,
+    StepReport,
     files_not_reported,
     writable,
 )
@@ -64,6 +66,10 @@ class CompressOptions:
         costs: What kernels cost: a cost table or its file; ``none`` measures anew and keeps
             nothing; None takes and fills the table of this machine in the user's cache.
         trust_costs: Whether a table of another machine decides, so that it decides for that one.
+        time_budget: How long it may take: seconds, or text such as ``"5m"``. Work is planned by
+            predicted cost, so that no clock decides; None plans for 10 minutes.
+        effort: ``low`` tries few cuts and repairs nothing but biases; ``high`` tries more and also
+            learns the rounding of weights.
     """
 
     steps: Sequence[str] = tuple(STEPS)
@@ -73,6 +79,11 @@ class CompressOptions:
     prefer: Prefer = "balanced"
     costs: CostsSource = None
     trust_costs: bool = False
+    time_budget: str | float | None = None
+    effort: Effort = "default"
+
+
+_DEFAULT_SECONDS = 600.0
 
 
 @flat_options(
@@ -118,7 +129,8 @@ def compress(
         What was measured of each step, and why it was kept or not.
 
     Raises:
-        DataError: The data do not fit, ``output`` exists, or a step does not.
+        DataError: The data do not fit, ``output`` exists, a step does not, or the time budget is
+            too small for anything.
         ModelError: The file cannot be read, or holds NaN.
         RuntimeUnavailable: There is no such provider.
         UnsupportedOperator: An operator of the Keras model cannot be exported.
@@ -130,6 +142,7 @@ def compress(
         [('dedupe', False, 'no two weights are equal')]
     """
     check_preference(options.prefer)
+    time_budget = TimeBudget.of(options.time_budget, _DEFAULT_SECONDS, options.effort)
     refuse_unknown_steps(options.steps, STEPS)
     require_providers([options.provider])  # said before a model is exported
     source = options.decisions
@@ -169,6 +182,10 @@ def compress(
         del labels  # of a segmentation they are as large as the samples
         for doubt in doubted:
             run.tell(f"note: {doubt}")
+        wanted = {name: step for name, step in STEPS.items() if name in options.steps}
+        pair = samples.calibration, samples.evaluation
+        work, unplanned = planned(time_budget, fp32, pair, costs, list(wanted))
+        failed += unplanned
         context = StepContext(
             samples.calibration,
             run,
@@ -178,8 +195,10 @@ def compress(
             decisions=decisions or Decisions(),
             prefer=options.prefer,
             costs=costs,
+            effort=work.effort,
+            limits=work.limits,
+            no_cuts=work.skipped,
         )
-        wanted = {name: step for name, step in STEPS.items() if name in options.steps}
         first = Candidate(fp32, reference, baseline)
         best, reports = run_steps(
             wanted, context, first, judge, None if decisions is None else decisions.kept
@@ -212,14 +231,21 @@ def compress(
                 *doubted,
                 *samples.notes,
                 *origin.notes(samples),
+                *work.afterwards(_stopped(reports)),
                 *(costs.notes if costs is not None else ()),
             ),
             insight=None if isinstance(insight, Defect) else insight,
             defects=(*origin.defects, *failed),
             costs=None if costs is None else costs.to_dict(),
+            work=work.to_dict(),
         )
         report = _write(report, folder)
     return report
+
+
+def _stopped(reports: Sequence[StepReport]) -> str:
+    """What ended the search for cuts early."""
+    return next((str(one.details.get("stopped", "")) for one in reports if one.name == "prune"), "")
 
 
 def _baseline(judge: Judge) -> tuple[Measured, list[Defect]]:

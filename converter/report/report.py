@@ -94,7 +94,8 @@ class Report(ReadableReport):
 
     ``files``: SHA-256 digests of the files written with the report, by name. ``defects``: what
     failed by a fault of kilnx outside steps and ``insight``, which hold their own. ``costs``: the
-    cost table that decided, with a digest of all of it that was asked.
+    cost table that decided, with a digest of all of it that was asked. ``work``: what effort and
+    time budget allowed.
     """
 
     source: str
@@ -111,6 +112,7 @@ class Report(ReadableReport):
     files: Mapping[str, str] = field(default_factory=dict)
     defects: tuple[Defect, ...] = ()
     costs: Mapping[str, Any] | None = None
+    work: Mapping[str, Any] | None = None
     machine: dict[str, Any] = field(default_factory=describe_machine)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -135,6 +137,7 @@ class Report(ReadableReport):
             "insight": self.insight.to_dict() if self.insight else None,
             "defects": [defect.to_dict() for defect in self.all_defects()],
             "costs": None if self.costs is None else dict(self.costs),
+            "work": None if self.work is None else dict(self.work),
             "files": dict(self.files),
         }
 
