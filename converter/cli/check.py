@@ -78,9 +78,12 @@ def check(
 
 def _levels(names: list[str] | None) -> Any:
     from runtimes.errors import DataError
+    from runtimes.suggestions import did_you_mean
 
     known = ("disabled", "basic", "extended", "all")
     for name in names or ():
         if name not in known:
-            raise DataError(f"--optimization {name}: there are {', '.join(known)}")
+            raise DataError(
+                f"--optimization {name!r}{did_you_mean(name, known)}: there are {', '.join(known)}"
+            )
     return tuple(names or ("all",))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import sys
 import traceback
@@ -71,6 +72,8 @@ def _answer(error: Exception, *, debug: bool, as_json: bool) -> int:
 
     # Typer's usage errors know how to show themselves; their class is not public.
     show = getattr(error, "show", None)
+    if show is not None:
+        _suggest(error)
     message = _message(error) if show is None else str(error)
     code = error.exit_code if isinstance(error, KilnxError) else KilnxError.exit_code
     if message is None:
@@ -87,6 +90,17 @@ def _answer(error: Exception, *, debug: bool, as_json: bool) -> int:
             print_json({"error": {"kind": kind, "message": message, "exit_code": code}})
             sys.stdout.flush()
     return code
+
+
+def _suggest(error: Any) -> None:
+    """Name the choice that was probably meant, which Typer does for commands and options only."""
+    from runtimes.suggestions import did_you_mean
+
+    said = str(getattr(error, "message", ""))
+    found = re.search(r"'([^']*)' is not one of (.+)$", said)
+    if found is not None:
+        near = did_you_mean(found[1], re.findall(r"'([^']*)'", found[2]))
+        error.message = said.rstrip(".") + near
 
 
 def _defect(error: Exception) -> int:

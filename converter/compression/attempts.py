@@ -36,12 +36,14 @@ class Candidate:
     """A graph, the file that holds it, and how it measured.
 
     ``pruned``: the file of the float model that has its channels, where those were pruned.
+    ``parity``: how it was judged, next to fp32.
     """
 
     model: ir.Model
     path: Path
     measured: Measured
     pruned: Path | None = None
+    parity: ParityReport | None = None
 
 
 @dataclass(frozen=True)
@@ -198,7 +200,7 @@ def _attempt(
     parity = judge.parity(path)
     measured = judge.measure(path, parity, best.measured)
     pruned = path if name == "prune" else best.pruned
-    challenger = Candidate(outcome.model, path, measured, pruned)
+    challenger = Candidate(outcome.model, path, measured, pruned, parity)
     kept, reason = _decide(parity, challenger, best, judge)
     if outcome.reason:
         reason = f"{reason} ({outcome.reason})"

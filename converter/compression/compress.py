@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from converter.compression.attempts import Candidate, run_steps
 from converter.compression.decisions import Decisions, DecisionSource
+from converter.compression.early import EarlyData
 from converter.compression.gain import check_preference
 from converter.compression.judge import Judge
 from converter.compression.preprocessing import notes_of_preprocessing
@@ -26,6 +27,7 @@ from converter.report.analysis import analyze
 from converter.report.html import to_html
 from converter.report.report import (
     REPORT_NAME,
+    Judged,
     Measured,
     Report,
     StepReport,
@@ -41,6 +43,7 @@ from runtimes.engines.open_runtime import is_keras
 from runtimes.engines.providers import require_providers
 from runtimes.errors import KilnxError, ModelError
 from runtimes.keras_models.loss_meaning import Loss
+from runtimes.metrics.metric import open_metrics
 from runtimes.onnx_files.load_save import (
     load_model,
     model_outputs,
@@ -50,6 +53,7 @@ from runtimes.onnx_files.load_save import (
 from runtimes.onnx_files.streaming import locations_in
 from runtimes.options import KerasOptions, RunOptions, flat_options
 from runtimes.parity.budget import Budget, search_floors, without_labels
+from runtimes.parity.report import ParityReport
 
 
 @dataclass(frozen=True)
@@ -159,16 +163,17 @@ def compress(
             options.costs, threads=run.threads, trust=options.trust_costs, progress=run.tell
         )
     with atomic_folder(output, **place) as folder:
+        early = EarlyData(data, evaluate_on, budget)
         run.tell("exporting")
         reference = folder / "fp32.onnx"
-        origin = _reference(model, reference, keras)
+        origin = _reference(model, reference, keras, early)
         fp32 = origin.graph
         if "quantize" in options.steps:
             refuse_quantized(fp32)
         called = str(getattr(model, "name", None) or model)
         refuse_nan_weights(fp32, called)
         samples, budget, labels = open_judged(
-            fp32, data, evaluate_on, budget, run.seed, origin.losses
+            fp32, early.calibration, early.evaluation, budget, run.seed, origin.losses
         )
         judge = Judge(
             reference, samples.evaluation, budget, options.provider, run, options.prefer, costs
@@ -238,9 +243,30 @@ def compress(
             defects=(*origin.defects, *failed),
             costs=None if costs is None else costs.to_dict(),
             work=work.to_dict(),
+            judged=_judged(best.parity, budget),
+            higher_is_better=_higher_is_better(budget, fp32, samples),
+            seed=run.seed,
         )
         report = _write(report, folder)
     return report
+
+
+def _higher_is_better(budget: Budget, model: ir.Model, samples: Samples) -> bool:
+    """Whether more of the metric that the table shows is better."""
+    if budget.metric is None:
+        return True
+    names = [one.name for one in model_outputs(model)]
+    labels = samples.evaluation.label_names
+    return open_metrics(budget.metric, names, labels)[0].higher_is_better
+
+
+def _judged(parity: ParityReport | None, budget: Budget) -> tuple[Judged, ...]:
+    """What the result spends of the budget; nothing where nothing was changed."""
+    drops = dict(budget.drops)
+    return tuple(
+        Judged(one.name, one.drop, one.low, one.high, drops.get(one.name, budget.shared_drop))
+        for one in (() if parity is None else parity.metrics)
+    )
 
 
 def _stopped(reports: Sequence[StepReport]) -> str:
@@ -259,6 +285,7 @@ def _baseline(judge: Judge) -> tuple[Measured, list[Defect]]:
 def _write(report: Report, folder: Path) -> Report:
     """Write ``report`` for people and for machines; what of it could be written."""
     report = writable(report)
+    report = replace(report, files=file_digests(folder))  # the page names those of the models
     page = contain("report.html", lambda: to_html(report))
     if isinstance(page, Defect):
         report = replace(report, defects=(*report.defects, page))
@@ -289,7 +316,7 @@ class _Origin:
         return (*self.told, *notes_of_preprocessing(samples.evaluation, self.scaling))
 
 
-def _reference(model: Any, path: Path, keras: KerasOptions) -> _Origin:
+def _reference(model: Any, path: Path, keras: KerasOptions, early: EarlyData) -> _Origin:
     """The fp32 graph, exported and proven or read and cleaned, and its file."""
     if isinstance(model, ir.Model) or not is_keras(model):
         graph, defects = simplified(load_model(model))
@@ -297,7 +324,7 @@ def _reference(model: Any, path: Path, keras: KerasOptions) -> _Origin:
         return _Origin(graph, defects=defects)
     from converter.export.reference import export_reference
 
-    exported = export_reference(model, path, keras)
+    exported = export_reference(model, path, keras, early.refuse_misfits)
     return _Origin(
         exported.graph or load_model(path),
         exported.losses,

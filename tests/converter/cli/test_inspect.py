@@ -111,3 +111,19 @@ def test_wrong_usage_is_a_document_too(kilnx: Kilnx) -> None:
     error = json.loads(out)["error"]
     assert (code, error["kind"]) == (2, "Usage")
     assert "--bogus" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["convert", "m.keras", "-o", "m.onnx", "--layout", "nhcw"], "nhwc"),
+        (["quantize", "m.onnx", "-o", "o.onnx", "--data", "d.npz", "--target-cpu", "vni"], "vnni"),
+        (["compress", "m.onnx", "-o", "o", "--data", "d.npz", "--prefer", "sped"], "speed"),
+    ],
+)
+def test_a_choice_that_does_not_exist_names_the_one_that_was_meant(
+    kilnx: Kilnx, arguments: list[str], meant: str
+) -> None:
+    code, _, err = kilnx(*arguments)
+    assert code == 2
+    assert f"did you mean '{meant}'?" in err

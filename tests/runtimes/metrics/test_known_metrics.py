@@ -40,7 +40,7 @@ def test_an_alias_keeps_output_and_drop() -> None:
     assert canonical("my.module:Acc") == "my.module:Acc"
 
 
-@pytest.mark.parametrize(("wrong", "right"), [("acuracy", "accuracy"), ("rsme", "rmse")])
+@pytest.mark.parametrize(("wrong", "right"), [("acurasi", "accuracy"), ("rsme", "rmse")])
 def test_the_one_that_was_meant_is_named(wrong: str, right: str) -> None:
     with pytest.raises(DataError, match=f"did you mean '{right}'"):
         refuse_unknown(wrong)
