@@ -28,7 +28,8 @@ code { overflow-wrap: anywhere; } dl.facts { display: grid; gap: .2rem 1rem;
   grid-template-columns: max-content 1fr; } dl.facts dd { margin: 0; overflow-wrap: anywhere; }
 @media (max-width: 480px) { dl.facts { grid-template-columns: 1fr; }
   dl.facts dt { font-weight: 600; } body { font-size: 15px; } }
-@media print { :root { --ink: #000; --paper: #fff; --line: #bbb; --soft: #f3f5f7; --good: #14713d;
+@media print { :root { --ink: #000; --quiet: #51575e; --paper: #fff; --line: #bbb;
+  --soft: #f3f5f7; --good: #14713d;
   --bad: #a3371f; --bar: #3a6ea5; --other: #9a5b0f; } body { max-width: none; margin: 0; }
   section, svg, tr, li { break-inside: avoid; } h2, h3 { break-after: avoid; }
   .scroll { overflow: visible; } details::details-content { content-visibility: visible;

@@ -57,7 +57,7 @@ def _pixels(array: Array) -> Array | None:
 
 
 def png(pixels: Array) -> bytes:
-    """Pixels as a PNG file (ISO/IEC 15948): grey, or red, green and blue, 8 bits each."""
+    """Pixels as a PNG file (ISO/IEC 15948): gray, or red, green and blue, 8 bits each."""
     height, width = pixels.shape[:2]
     rows = pixels.reshape(height, -1)
     filtered = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1).tobytes()

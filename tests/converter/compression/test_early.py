@@ -36,7 +36,7 @@ def changed(samples: Any, **arrays: Any) -> Any:
         ("top1:speed", {}, "names the output 'speed'"),
         ("ssim", {"labels": np.zeros((64, 10))}, "ssim compares pictures"),
         (None, {"image": np.zeros((64, 3, 3, 1), np.float32)}, "expects samples of shape"),
-        (None, {"image": np.full((64, 8, 8, 1), "a")}, "expects float32, found text"),
+        (None, {"image": np.full((64, 16, 16, 1), "a")}, "expects float32, found text"),
         (None, {"labels:speed": np.zeros(64, int), "labels": np.array(0)}, ""),
     ],
 )
