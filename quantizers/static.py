@@ -32,7 +32,7 @@ from quantizers.weights.int8 import WEIGHT_LEVELS
 from runtimes.data.dataset import Dataset
 from runtimes.errors import ModelError
 from runtimes.onnx_files.load_save import model_inputs, weight_bytes
-from runtimes.progress import Progress
+from runtimes.progress import Progress, silent
 
 _FEW_SAMPLES = 32
 
@@ -83,7 +83,7 @@ def quantize_model(
         data: Samples that calibrate.
         options: What stays in float, how ranges and rounding are chosen, whether to measure.
         statistics: Ranges that were collected before, in place of a pass over ``data``.
-        progress: Called with the samples done in each pass over all of the data.
+        progress: Called with each stage, and the samples or operators done.
         accept: Asked about the mixture found where ``options`` measure; one that it refuses gets
             further operators in float.
 
@@ -112,6 +112,8 @@ def quantize_model(
         statistics = observe(source, plan, data, options, progress)
     # Learning takes long: what is tried on the way is rounded in turn.
     trial = replace(options, rounding="in turn") if options.rounding == "learned" else options
+    tell = progress or silent
+    tell("trying repairs")
     best = _best(source, statistics, keep_float, data, trial)
     if best is None:
         return _unquantized(source, plan, samples=statistics.samples)
@@ -123,10 +125,11 @@ def quantize_model(
         if best is None:
             return _unquantized(source, plan, samples=statistics.samples)
     if options.measure and options.precisions is None:
-        choice = choose_mixture(source, best, data, trial, accept)
+        choice = choose_mixture(source, best, data, trial, accept, progress=tell)
         best = choice.built
         notes += choice.notes
     if options.rounding == "learned":
+        tell("learning the rounding of weights")
         learned = build_candidate(best.basis, best.kept, data, options)
         turned, gained = (
             score(source, one.model, data, options).sqnr_db if one is not None else -math.inf

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         RuntimeUnavailable,
         UnsupportedOperator,
     )
+    from runtimes.inspection.inspect import ModelInspection, inspect_model
     from runtimes.onnx_files.load import load_model
     from runtimes.onnx_files.load_save import save_model
     from runtimes.options import KerasOptions, RunOptions
@@ -55,6 +56,7 @@ __all__ = [
     "KilnxError",
     "LayersReport",
     "ModelError",
+    "ModelInspection",
     "ParityReport",
     "ProfileOptions",
     "ProfileReport",
@@ -69,6 +71,7 @@ __all__ = [
     "check",
     "compare_layers",
     "evaluate",
+    "inspect_model",
     "load_model",
     "open_runtime",
     "profile",
@@ -102,6 +105,8 @@ _HOME = {
     "UnsupportedOperator": "runtimes.errors",
     "LayersReport": "runtimes.parity.layers.report",
     "compare_layers": "runtimes.parity.layers.compare_layers",
+    "ModelInspection": "runtimes.inspection.inspect",
+    "inspect_model": "runtimes.inspection.inspect",
     "load_model": "runtimes.onnx_files.load",
     "save_model": "runtimes.onnx_files.load_save",
     "open_runtime": "runtimes.engines.open_runtime",

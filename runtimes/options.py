@@ -7,9 +7,10 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
+from runtimes.notebook import notebook_bar
 from runtimes.progress import Progress, silent
 
 R = TypeVar("R")
@@ -46,7 +47,7 @@ class RunOptions:
     Attributes:
         threads: Number of threads per run.
         seed: Seed of all random numbers.
-        progress: Called to report progress; None: progress is not reported.
+        progress: Called to report progress; None: a bar in a notebook, else nothing.
     """
 
     threads: int = 1
@@ -80,7 +81,12 @@ def flat_options(
             for name in keywords:
                 if name not in signature.parameters:
                     raise TypeError(_unknown(function.__name__, name, signature, renamed))
-            return function(*arguments, **_grouped(function.__name__, own, keywords, groups))
+            given = _grouped(function.__name__, own, keywords, groups)
+            run = given.get("run", RunOptions()) if groups.get("run") is RunOptions else None
+            if run is None or run.progress is not None:
+                return function(*arguments, **given)
+            with notebook_bar(function.__name__) as bar:
+                return function(*arguments, **{**given, "run": replace(run, progress=bar)})
 
         call.__signature__ = signature  # type: ignore[attr-defined]
         return call

@@ -16,11 +16,13 @@ from converter.cli import (
     convert,
     costs,
     dedupe,
+    inspect,
     profile,
     prune,
     quantize,
 )
 from converter.cli.at_once import answering_at_once
+from converter.cli.progress import with_quiet
 
 app = typer.Typer(
     name="kilnx",
@@ -60,7 +62,8 @@ for _command in (
     dedupe.dedupe,
     check.check,
     profile.profile,
+    inspect.inspect,
     compress.demo,
 ):
-    app.command()(answering_at_once(_command))
+    app.command()(with_quiet(answering_at_once(_command)))
 app.add_typer(costs.app)

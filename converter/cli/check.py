@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from converter.cli.console import print_json, print_line, print_rows, progress
+from converter.cli.console import print_json, print_line, print_rows
 from converter.cli.groups import BudgetGroup, ImageGroup, KerasGroup, RunGroup, grouped
 from converter.cli.options import AllowFallback, Data, Json, OnnxFile
+from converter.cli.progress import progress
 
 
 @grouped
@@ -42,7 +43,6 @@ def check(
     from runtimes.parity import check as command
 
     with progress() as say:
-        say(f"checking {candidate} against {reference}")
         report = command.check(
             reference,
             candidate,
@@ -63,6 +63,7 @@ def check(
     if json:
         print_json(report.to_dict())
     else:
+        print_line(report.headline())
         print_rows(report.rows())
         if report.stress:
             print_rows(report.stress.rows(), title="under stress")
@@ -74,15 +75,17 @@ def check(
                 print_line(f"placement: {placement}")
         for note in report.notes:
             print_line(f"note: {note}")
-        print_line(report.headline())
     return 0 if report.passed else 1
 
 
 def _levels(names: list[str] | None) -> Any:
     from runtimes.errors import DataError
+    from runtimes.suggestions import did_you_mean
 
     known = ("disabled", "basic", "extended", "all")
     for name in names or ():
         if name not in known:
-            raise DataError(f"--optimization {name}: there are {', '.join(known)}")
+            raise DataError(
+                f"--optimization {name!r}{did_you_mean(name, known)}: there are {', '.join(known)}"
+            )
     return tuple(names or ("all",))

@@ -7,8 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from converter.cli.console import print_json, print_line, print_rows, progress
-from converter.cli.groups import BudgetGroup, CostsGroup, ImageGroup, KerasGroup, RunGroup, grouped
+from converter.cli.console import print_json, print_line, print_rows
+from converter.cli.groups import (
+    BudgetGroup,
+    CostsGroup,
+    EffortGroup,
+    ImageGroup,
+    KerasGroup,
+    RunGroup,
+    grouped,
+)
 from converter.cli.options import (
     Data,
     Decisions,
@@ -19,6 +27,7 @@ from converter.cli.options import (
     Provider,
     Seed,
 )
+from converter.cli.progress import progress
 
 
 @grouped
@@ -30,6 +39,7 @@ def compress(
     budget: BudgetGroup,
     keras: KerasGroup,
     costs: CostsGroup,
+    effort: EffortGroup,
     run: RunGroup,
     evaluate_on: Eval = None,
     provider: Provider = "cpu",
@@ -53,7 +63,15 @@ def compress(
             evaluate_on=images.open(evaluate_on),
             budget=budget.budget(),
             options=command.CompressOptions(
-                steps, provider, decisions, force, prefer, costs.costs, costs.trust_costs
+                steps,
+                provider,
+                decisions,
+                force,
+                prefer,
+                costs.costs,
+                costs.trust_costs,
+                effort.seconds(),
+                effort.effort,
             ),
             keras=keras.keras(),
             run=run.run(say),
@@ -83,6 +101,7 @@ def _show_compression(report: Any, output: Path, json: bool) -> None:
     if json:
         print_json(report.to_dict())
         return
+    print_line(f"{output / 'model.onnx'}: {summary(report)}")
     print_rows(report.rows())
     for step in report.steps:
         failed = step.defect is not None and not step.kept
@@ -93,4 +112,3 @@ def _show_compression(report: Any, output: Path, json: bool) -> None:
     insight = report.insight.defects if report.insight else ()
     for note in (*report.notes, *insight, *report.defects):
         print_line(f"note: {note}")
-    print_line(f"{output / 'model.onnx'}: {summary(report)}")

@@ -1,17 +1,20 @@
-"""How the command line speaks: tables and JSON on stdout, progress and errors on stderr."""
+"""How the command line speaks: tables and JSON on stdout, errors on stderr."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
+import re
+import shutil
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtimes.progress import Progress, silent
+from converter.cli.plain_text import table_lines, wrapped, writable
 
 if TYPE_CHECKING:
     import typer
@@ -20,15 +23,20 @@ INTERRUPTED = 130
 DEFECT = 70
 """EX_SOFTWARE of sysexits.h: 1 says that a model was checked and failed, which is no defect."""
 
+# Elsewhere than on a terminal tables may be so wide, and prose is not wrapped.
+_WIDTH_OF_TABLES = 160
+
 
 def run_cli(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     """Run ``app``; its exit code: 0 done, 1 failed, 2 bad input, 3 no such runtime, 70 a defect."""
     import typer
 
-    from runtimes.errors import KilnxError
     from runtimes.signals import exit_code, stopping_signals
 
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the shell closed it
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     received: list[int] = []
@@ -43,22 +51,56 @@ def run_cli(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
         complain("interrupted; nothing was written incompletely")
         return exit_code(received)
     except BrokenPipeError:
-        # The reader of our output went away: keep the interpreter from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _not_read()
+    except SystemExit as ended:  # what Typer makes of a pipe that nobody reads
+        if isinstance(ended.__context__, BrokenPipeError):
+            return _not_read()
+        raise
     except Exception as error:
-        # Typer's usage errors know how to show themselves; their class is not public.
-        show = getattr(error, "show", None)
-        message = _message(error)
-        if show is not None:
-            show()
-        elif message is None:
-            return _defect(error)
-        else:
-            if debug:
-                traceback.print_exception(error)
-            complain(message)
-        return error.exit_code if isinstance(error, KilnxError) else KilnxError.exit_code
+        return _answer(error, debug=debug, as_json="--json" in arguments)
+
+
+def _not_read() -> int:
+    """The reader of our output went away: keep the interpreter from complaining at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # type: ignore[union-attr]
+    return 0
+
+
+def _answer(error: Exception, *, debug: bool, as_json: bool) -> int:
+    """Say what went wrong, with ``--json`` as a document too; the exit code."""
+    from runtimes.errors import KilnxError
+
+    # Typer's usage errors know how to show themselves; their class is not public.
+    show = getattr(error, "show", None)
+    if show is not None:
+        _suggest(error)
+    message = _message(error) if show is None else str(error)
+    code = error.exit_code if isinstance(error, KilnxError) else KilnxError.exit_code
+    if message is None:
+        code, message = _defect(error), f"{type(error).__name__}: {error}"
+    elif show is not None:
+        show()
+    else:
+        if debug:
+            traceback.print_exception(error)
+        complain(message)
+    if as_json:
+        kind = "Usage" if show is not None else "Defect" if code == DEFECT else type(error).__name__
+        with suppress(OSError):  # standard output itself may be what failed
+            print_json({"error": {"kind": kind, "message": message, "exit_code": code}})
+            sys.stdout.flush()
+    return code
+
+
+def _suggest(error: Any) -> None:
+    """Name the choice that was probably meant, which Typer does for commands and options only."""
+    from runtimes.suggestions import did_you_mean
+
+    said = str(getattr(error, "message", ""))
+    found = re.search(r"'([^']*)' is not one of (.+)$", said)
+    if found is not None:
+        near = did_you_mean(found[1], re.findall(r"'([^']*)'", found[2]))
+        error.message = said.rstrip(".") + near
 
 
 def _defect(error: Exception) -> int:
@@ -100,7 +142,9 @@ def _refused(error: OSError) -> str:
 
 def complain(message: str) -> None:
     """One error line on stderr."""
-    sys.stderr.write(f"kilnx: error: {message}\n")
+    with suppress(OSError, ValueError):  # nobody reads it; the exit code says it, too
+        sys.stderr.write(writable(f"kilnx: error: {message}\n", sys.stderr))
+        sys.stderr.flush()
 
 
 def print_json(document: Any) -> None:
@@ -110,43 +154,20 @@ def print_json(document: Any) -> None:
 
 def print_rows(rows: Sequence[dict[str, str]], title: str | None = None) -> None:
     """A table of formatted cells on stdout; the first column is the row's name."""
-    from rich.console import Console
-    from rich.table import Table
-
-    if not rows:
-        return
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for index, column in enumerate(rows[0]):
-        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*(row.get(column, "") for column in rows[0]))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    for line in table_lines(rows, _width(_WIDTH_OF_TABLES), title):
+        _print(line)
 
 
 def print_line(text: str) -> None:
     """One line of prose on stdout, wrapped on a terminal."""
-    from rich.console import Console
-
-    Console(width=None if sys.stdout.isatty() else 10_000).print(
-        text, markup=False, highlight=False
-    )
+    for line in wrapped(text, _width(None)):
+        _print(line)
 
 
-@contextmanager
-def progress() -> Iterator[Progress]:
-    """Yield a function that says what is being done, live on a terminal and silent elsewhere."""
-    if not sys.stderr.isatty():
-        yield silent
-        return
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+def _width(elsewhere: int | None) -> int | None:
+    """Columns of the terminal, or what is taken where there is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else elsewhere
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=None)
 
-        def say(stage: str, done: int | None = None, total: int | None = None) -> None:
-            count = "" if done is None else f", {done}" + ("" if total is None else f" of {total}")
-            bar.update(task, description=f"{stage}{count}")
-
-        yield say
+def _print(line: str) -> None:
+    sys.stdout.write(writable(line, sys.stdout) + "\n")

@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from converter.cli.console import print_json, print_line, print_rows, progress
+from converter.cli.console import print_json, print_line, print_rows
 from converter.cli.groups import KerasGroup, grouped
 from converter.cli.options import Force, Json, OutputFile
+from converter.cli.progress import progress
 
 
 @grouped

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from converter.cli.at_once import answering_at_once
-from converter.cli.console import print_json, print_line, print_rows, progress
+from converter.cli.console import print_json, print_line, print_rows
 from converter.cli.options import Json, Threads, sizes_of
+from converter.cli.progress import progress, with_quiet
 
 app = typer.Typer(
     name="costs",
@@ -19,6 +20,7 @@ app = typer.Typer(
 
 
 @app.command()
+@with_quiet
 @answering_at_once
 def measure(
     models: Annotated[list[Path], typer.Argument(help="ONNX files.")],

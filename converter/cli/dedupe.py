@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from converter.cli.console import print_json, print_line, print_rows, progress
+from converter.cli.console import print_json, print_line, print_rows
 from converter.cli.options import Force, Json, MaxDrop, Metric
+from converter.cli.progress import progress
 
 if TYPE_CHECKING:
     from converter.passes.deduplication.initializers import DedupeReport

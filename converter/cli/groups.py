@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from converter.cli.options import (
     Costs,
     Custom,
+    Effort,
     ImageOffset,
     ImageScale,
     ImageSize,
@@ -29,6 +30,7 @@ from converter.cli.options import (
     Stress,
     Strict,
     Threads,
+    TimeBudget,
     TrustCosts,
     Unsafe,
     Weights,
@@ -110,6 +112,20 @@ class CostsGroup:
 
     costs: Costs = None
     trust_costs: TrustCosts = False
+
+
+@dataclass(frozen=True)
+class EffortGroup:
+    """How long a command may take, and how hard it tries."""
+
+    time_budget: TimeBudget = None
+    effort: Effort = "default"
+
+    def seconds(self) -> float | None:
+        """The time budget in seconds; ``DataError`` names the option otherwise."""
+        from runtimes.durations import seconds_of
+
+        return None if self.time_budget is None else seconds_of(self.time_budget, "--time-budget")
 
 
 @dataclass(frozen=True)

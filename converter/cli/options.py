@@ -82,6 +82,21 @@ Stress = Annotated[
     Literal["default", "none"],
     typer.Option(help="none: judge on clean samples only, not on perturbed ones, too."),
 ]
+TimeBudget = Annotated[
+    str | None,
+    typer.Option(
+        help="How long it may take: 90s, 5m, 1h. Decides by predicted cost how much is tried.",
+        metavar="TIME",
+        show_default="10m for compress, else 3m",
+    ),
+]
+Effort = Annotated[
+    Literal["low", "default", "high"],
+    typer.Option(
+        help="low tries little, and nothing twice; high tries more and learns the rounding of "
+        "weights."
+    ),
+]
 Threads = Annotated[int, typer.Option(help="Threads of a run.", min=1)]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Decisions = Annotated[

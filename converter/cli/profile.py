@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from converter.cli.console import print_json, print_line, print_rows, progress
+from converter.cli.console import print_json, print_line, print_rows
 from converter.cli.groups import ImageGroup, grouped
 from converter.cli.options import AllowFallback, Json, Provider, Seed, sizes_of
+from converter.cli.progress import progress
 
 
 @grouped
@@ -37,7 +38,6 @@ def profile(
     from runtimes.profiling import profile as command
 
     with progress() as say:
-        say(f"profiling {model}")
         report = command.profile(
             model,
             against=against,

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from converter.cli.console import print_json, print_line, print_rows, progress
-from converter.cli.groups import BudgetGroup, CostsGroup, ImageGroup, RunGroup, grouped
+from converter.cli.console import print_json, print_line, print_rows
+from converter.cli.groups import BudgetGroup, CostsGroup, EffortGroup, ImageGroup, RunGroup, grouped
 from converter.cli.options import (
     Decisions,
     Eval,
@@ -17,6 +17,7 @@ from converter.cli.options import (
     OnnxFile,
     OutputFile,
 )
+from converter.cli.progress import progress
 
 
 @grouped
@@ -26,6 +27,7 @@ def prune(
     images: ImageGroup,
     budget: BudgetGroup,
     costs: CostsGroup,
+    effort: EffortGroup,
     run: RunGroup,
     data: Annotated[
         Path | None,
@@ -52,7 +54,6 @@ def prune(
     from converter.compression import prune as command
 
     with progress() as say:
-        say(f"pruning {model}")
         report = command.prune(
             model,
             output,
@@ -60,18 +61,27 @@ def prune(
             evaluate_on=images.open(evaluate_on),
             budget=budget.budget(),
             options=command.PruneFileOptions(
-                flops, params, latency, outputs, decisions, force, costs.costs, costs.trust_costs
+                flops,
+                params,
+                latency,
+                outputs,
+                decisions,
+                force,
+                costs.costs,
+                costs.trust_costs,
+                effort.seconds(),
+                effort.effort,
             ),
             run=run.run(say),
         )
     if json:
         print_json(report.to_dict())
     else:
-        print_rows(report.rows(), title=str(output))
-        for note in report.notes:
-            print_line(f"note: {note}")
         print_line(f"{'pruned' if report.kept else 'not pruned'}, {output}: {report.reason}")
         if not report.reached:
             why = "" if report.defects else ": this is the best that the budget allows"
             print_line(f"the target is not met{why}")
+        print_rows(report.rows())
+        for note in report.notes:
+            print_line(f"note: {note}")
     return 0 if report.reached or report.defects else 1

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from converter.cli.console import print_json, print_line, print_rows, progress
-from converter.cli.groups import BudgetGroup, CostsGroup, ImageGroup, RunGroup, grouped
+from converter.cli.console import print_json, print_line, print_rows
+from converter.cli.groups import BudgetGroup, CostsGroup, EffortGroup, ImageGroup, RunGroup, grouped
 from converter.cli.options import (
     Data,
     Decisions,
@@ -19,6 +19,7 @@ from converter.cli.options import (
     Prefer,
     sizes_of,
 )
+from converter.cli.progress import progress
 
 
 @grouped
@@ -29,12 +30,9 @@ def quantize(
     images: ImageGroup,
     budget: BudgetGroup,
     costs: CostsGroup,
+    effort: EffortGroup,
     run: RunGroup,
     evaluate_on: Eval = None,
-    effort: Annotated[
-        Literal["low", "default", "high"],
-        typer.Option(help="high also learns the rounding of weights; low tries nothing twice."),
-    ] = "default",
     target_cpu: Annotated[
         Literal["any", "vnni"],
         typer.Option(help="vnni: no guard against 16-bit sums that saturate elsewhere."),
@@ -53,7 +51,6 @@ def quantize(
     from converter.compression import quantize as command
 
     with progress() as say:
-        say(f"quantizing {model}")
         report = command.quantize(
             model,
             output,
@@ -63,20 +60,21 @@ def quantize(
             options=command.QuantizeFileOptions(
                 keep_float or (),
                 sizes,
-                effort,
+                effort.effort,
                 target_cpu,
                 decisions,
                 force,
                 prefer,
                 costs.costs,
                 costs.trust_costs,
+                effort.seconds(),
             ),
             run=run.run(say),
         )
     if json:
         print_json(report.to_dict())
         return
-    print_rows(report.rows(), title=str(output))
+    print_line(f"{'INT8' if report.kept else 'fp32'} written to {output}: {report.reason}")
+    print_rows(report.rows())
     for note in report.notes:
         print_line(f"note: {note}")
-    print_line(f"{'INT8' if report.kept else 'fp32'} written to {output}: {report.reason}")

@@ -28,7 +28,7 @@ from runtimes.defects import Defect, contain
 from runtimes.errors import BudgetError, KilnxError, RuntimeUnavailable
 from runtimes.onnx_files.load_save import load_model, write_model
 from runtimes.parity.report import ParityReport
-from runtimes.parity.stress_report import StressReport
+from runtimes.progress import within
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class Candidate:
     """A graph, the file that holds it, and how it measured.
 
     ``pruned``: the file of the float model that has its channels, where those were pruned.
-    ``stress``: what it does on perturbed samples, where it was judged on them.
+    ``parity``: how it was judged, next to fp32.
     """
 
     model: ir.Model
     path: Path
     measured: Measured
     pruned: Path | None = None
-    stress: StressReport | None = None
+    parity: ParityReport | None = None
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,11 @@ def run_steps(
     best, reports = first, list[StepReport]()
     retreat: _Retreat | None = None
     is_users = partial(_is_users, context=context, judge=judge)
-    for name, step in steps.items():
-        context.run.tell(name)
+    run = context.run
+    for number, (name, step) in enumerate(steps.items(), 1):
+        whole = f"{name} ({number} of {len(steps)})"
+        context = replace(context, run=replace(run, progress=within(run.tell, whole)))
+        context.run.tell("looking for candidates")
         before = best
         attempt: _Attempt | Defect
         attempt = contain(name, partial(_run, name, step, before, context, judge, replay), is_users)
@@ -167,7 +170,7 @@ def _go_back(  # noqa: PLR0917
     None where what comes of it is not better than ``best``.
     """
     earlier = reports[retreat.place].name
-    context.run.tell(f"{earlier} again, less aggressively, so that {name} has something left")
+    context.run.tell(f"{earlier} again, less aggressively, so that something is left")
     outcome = retreat.less_aggressive()
     pruned = _attempt(earlier, outcome, retreat.before, judge, None, suffix=".less_aggressive")
     again = _attempt(
@@ -197,7 +200,7 @@ def _attempt(
     parity = judge.parity(path)
     measured = judge.measure(path, parity, best.measured)
     pruned = path if name == "prune" else best.pruned
-    challenger = Candidate(outcome.model, path, measured, pruned, parity.stress)
+    challenger = Candidate(outcome.model, path, measured, pruned, parity)
     kept, reason = _decide(parity, challenger, best, judge)
     if outcome.reason:
         reason = f"{reason} ({outcome.reason})"

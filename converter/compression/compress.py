@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from converter.compression.attempts import Candidate, run_steps
 from converter.compression.decisions import Decisions, DecisionSource
+from converter.compression.early import EarlyData
 from converter.compression.gain import check_preference
 from converter.compression.judge import Judge
 from converter.compression.preprocessing import notes_of_preprocessing
@@ -22,12 +23,15 @@ from converter.compression.simplify import simplified
 from converter.compression.step_names import refuse_unknown_steps
 from converter.compression.steps import STEPS, StepContext
 from converter.compression.training_samples import looks_like_training
+from converter.compression.work_plan import Effort, TimeBudget, planned
 from converter.report.analysis import analyze
 from converter.report.html import to_html
 from converter.report.report import (
     REPORT_NAME,
+    Judged,
     Measured,
     Report,
+    StepReport,
     files_not_reported,
     writable,
 )
@@ -40,6 +44,7 @@ from runtimes.engines.open_runtime import is_keras
 from runtimes.engines.providers import require_providers
 from runtimes.errors import KilnxError, ModelError
 from runtimes.keras_models.loss_meaning import Loss
+from runtimes.metrics.metric import open_metrics
 from runtimes.onnx_files.load_save import (
     load_model,
     model_outputs,
@@ -49,6 +54,7 @@ from runtimes.onnx_files.load_save import (
 from runtimes.onnx_files.streaming import locations_in
 from runtimes.options import KerasOptions, RunOptions, flat_options
 from runtimes.parity.budget import Budget, search_floors, without_labels
+from runtimes.parity.report import ParityReport
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,10 @@ class CompressOptions:
         costs: What kernels cost: a cost table or its file; ``none`` measures anew and keeps
             nothing; None takes and fills the table of this machine in the user's cache.
         trust_costs: Whether a table of another machine decides, so that it decides for that one.
+        time_budget: How long it may take: seconds, or text such as ``"5m"``. Work is planned by
+            predicted cost, so that no clock decides; None plans for 10 minutes.
+        effort: ``low`` tries few cuts and repairs nothing but biases; ``high`` tries more and also
+            learns the rounding of weights.
     """
 
     steps: Sequence[str] = tuple(STEPS)
@@ -74,6 +84,11 @@ class CompressOptions:
     prefer: Prefer = "balanced"
     costs: CostsSource = None
     trust_costs: bool = False
+    time_budget: str | float | None = None
+    effort: Effort = "default"
+
+
+_DEFAULT_SECONDS = 600.0
 
 
 @flat_options(
@@ -119,7 +134,8 @@ def compress(
         What was measured of each step, and why it was kept or not.
 
     Raises:
-        DataError: The data do not fit, ``output`` exists, or a step does not.
+        DataError: The data do not fit, ``output`` exists, a step does not, or the time budget is
+            too small for anything.
         ModelError: The file cannot be read, or holds NaN.
         RuntimeUnavailable: There is no such provider.
         UnsupportedOperator: An operator of the Keras model cannot be exported.
@@ -131,6 +147,7 @@ def compress(
         [('dedupe', False, 'no two weights are equal')]
     """
     check_preference(options.prefer)
+    time_budget = TimeBudget.of(options.time_budget, _DEFAULT_SECONDS, options.effort)
     refuse_unknown_steps(options.steps, STEPS)
     require_providers([options.provider])  # said before a model is exported
     source = options.decisions
@@ -143,18 +160,21 @@ def compress(
     run = replace(run, progress=callers_own(run.progress))
     costs = None
     if options.provider == "cpu":
-        costs = open_costs(options.costs, threads=run.threads, trust=options.trust_costs)
+        costs = open_costs(
+            options.costs, threads=run.threads, trust=options.trust_costs, progress=run.tell
+        )
     with atomic_folder(output, **place) as folder:
+        early = EarlyData(data, evaluate_on, budget)
         run.tell("exporting")
         reference = folder / "fp32.onnx"
-        origin = _reference(model, reference, keras)
+        origin = _reference(model, reference, keras, early)
         fp32 = origin.graph
         if "quantize" in options.steps:
             refuse_quantized(fp32)
         called = str(getattr(model, "name", None) or model)
         refuse_nan_weights(fp32, called)
         samples, budget, labels = open_judged(
-            fp32, data, evaluate_on, budget, run.seed, origin.losses
+            fp32, early.calibration, early.evaluation, budget, run.seed, origin.losses
         )
         judge = Judge(
             reference, samples.evaluation, budget, options.provider, run, options.prefer, costs
@@ -168,6 +188,10 @@ def compress(
         del labels  # of a segmentation they are as large as the samples
         for doubt in doubted:
             run.tell(f"note: {doubt}")
+        wanted = {name: step for name, step in STEPS.items() if name in options.steps}
+        pair = samples.calibration, samples.evaluation
+        work, unplanned = planned(time_budget, fp32, pair, costs, list(wanted))
+        failed += unplanned
         context = StepContext(
             samples.calibration,
             run,
@@ -177,13 +201,15 @@ def compress(
             decisions=decisions or Decisions(),
             prefer=options.prefer,
             costs=costs,
+            effort=work.effort,
+            limits=work.limits,
+            no_cuts=work.skipped,
         )
-        wanted = {name: step for name, step in STEPS.items() if name in options.steps}
         first = Candidate(fp32, reference, baseline)
         best, reports = run_steps(
             wanted, context, first, judge, None if decisions is None else decisions.kept
         )
-        run.tell("looking into the result")
+        run.tell("analyzing the result")
         insight = contain(
             "the analysis",
             lambda: analyze(
@@ -207,16 +233,21 @@ def compress(
             baseline=baseline,
             steps=reports,
             result=best.measured,
-            stress=best.stress,
+            stress=None if best.parity is None else best.parity.stress,
             notes=(
                 *doubted,
                 *samples.notes,
                 *origin.notes(samples),
+                *work.afterwards(_stopped(reports)),
                 *(costs.notes if costs is not None else ()),
             ),
             insight=None if isinstance(insight, Defect) else insight,
             defects=(*origin.defects, *failed),
             costs=None if costs is None else costs.to_dict(),
+            work=work.to_dict(),
+            judged=_judged(best.parity, budget),
+            higher_is_better=_higher_is_better(budget, fp32, samples),
+            seed=run.seed,
         )
         report = _write(report, folder)
     return report
@@ -233,6 +264,29 @@ def _known_samples(judge: Judge, samples: Samples, baseline: Measured) -> tuple[
     return (note,) if note else ()
 
 
+def _higher_is_better(budget: Budget, model: ir.Model, samples: Samples) -> bool:
+    """Whether more of the metric that the table shows is better."""
+    if budget.metric is None:
+        return True
+    names = [one.name for one in model_outputs(model)]
+    labels = samples.evaluation.label_names
+    return open_metrics(budget.metric, names, labels)[0].higher_is_better
+
+
+def _judged(parity: ParityReport | None, budget: Budget) -> tuple[Judged, ...]:
+    """What the result spends of the budget; nothing where nothing was changed."""
+    drops = dict(budget.drops)
+    return tuple(
+        Judged(one.name, one.drop, one.low, one.high, drops.get(one.name, budget.shared_drop))
+        for one in (() if parity is None else parity.metrics)
+    )
+
+
+def _stopped(reports: Sequence[StepReport]) -> str:
+    """What ended the search for cuts early."""
+    return next((str(one.details.get("stopped", "")) for one in reports if one.name == "prune"), "")
+
+
 def _baseline(judge: Judge) -> tuple[Measured, list[Defect]]:
     """How the reference measures; without its latency where taking that fails."""
     found = contain("timing fp32", judge.baseline, lambda error: isinstance(error, KilnxError))
@@ -244,6 +298,7 @@ def _baseline(judge: Judge) -> tuple[Measured, list[Defect]]:
 def _write(report: Report, folder: Path) -> Report:
     """Write ``report`` for people and for machines; what of it could be written."""
     report = writable(report)
+    report = replace(report, files=file_digests(folder))  # the page names those of the models
     page = contain("report.html", lambda: to_html(report))
     if isinstance(page, Defect):
         report = replace(report, defects=(*report.defects, page))
@@ -274,7 +329,7 @@ class _Origin:
         return (*self.told, *notes_of_preprocessing(samples.evaluation, self.scaling))
 
 
-def _reference(model: Any, path: Path, keras: KerasOptions) -> _Origin:
+def _reference(model: Any, path: Path, keras: KerasOptions, early: EarlyData) -> _Origin:
     """The fp32 graph, exported and proven or read and cleaned, and its file."""
     if isinstance(model, ir.Model) or not is_keras(model):
         graph, defects = simplified(load_model(model))
@@ -282,7 +337,7 @@ def _reference(model: Any, path: Path, keras: KerasOptions) -> _Origin:
         return _Origin(graph, defects=defects)
     from converter.export.reference import export_reference
 
-    exported = export_reference(model, path, keras)
+    exported = export_reference(model, path, keras, early.refuse_misfits)
     return _Origin(
         exported.graph or load_model(path),
         exported.losses,

@@ -13,6 +13,7 @@ from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import ModelSource
 from runtimes.profiling.report import NOISE_MARGIN, ProfileReport
 from runtimes.readable import times
+from runtimes.suggestions import did_you_mean
 
 # A model that a race finds slower than the one it comes from by more than this, for certain, is not
 # what the cost table said it is.
@@ -24,7 +25,10 @@ _MUCH_FASTER = 0.25
 def check_preference(prefer: str) -> None:
     """Raise ``DataError`` for what is no preference."""
     if prefer not in get_args(Prefer):
-        raise DataError(f"prefer={prefer!r}: prefer one of {', '.join(get_args(Prefer))}")
+        raise DataError(
+            f"prefer={prefer!r}{did_you_mean(prefer, get_args(Prefer))}: prefer one of "
+            f"{', '.join(get_args(Prefer))}"
+        )
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from converter.compression.gain import Gain, lost_races
 from converter.compression.samples import open_judged, resolve_budget
 from converter.compression.simplify import simplified
 from converter.compression.users_errors import explained
+from converter.compression.work_plan import Effort, TimeBudget, planned
 from converter.pruning.exact.dead_channels import Removed, keep_outputs, remove_dead
 from converter.pruning.model import Pruned, PruneOptions, prune_model
 from converter.pruning.report import PruningReport, describe_exact
@@ -62,6 +63,9 @@ class PruneFileOptions:
         costs: What kernels cost: a cost table or its file; ``none`` measures anew and keeps
             nothing; None takes and fills the table of this machine in the user's cache.
         trust_costs: Whether a table of another machine decides, so that it decides for that one.
+        time_budget: How long it may take: seconds, or text such as ``"5m"``. Work is planned by
+            predicted cost, so that no clock decides; None plans for 3 minutes.
+        effort: ``low`` tries few cuts, ``high`` more than by default.
     """
 
     flops: float | None = None
@@ -72,6 +76,11 @@ class PruneFileOptions:
     force: bool = False
     costs: CostsSource = None
     trust_costs: bool = False
+    time_budget: str | float | None = None
+    effort: Effort = "default"
+
+
+_DEFAULT_SECONDS = 180.0
 
 
 @flat_options(budget=Budget, options=PruneFileOptions, run=RunOptions)
@@ -107,12 +116,14 @@ def prune(
 
     Raises:
         ModelError: The file is not a float ONNX model, lacks an output or holds NaN.
-        DataError: The data do not fit, ``output`` exists, or there is more than one target.
+        DataError: The data do not fit, ``output`` exists, there is more than one target, or the
+            time budget is too small.
 
     Example:
         >>> prune("model.onnx", "pruned.onnx").notes
         ('no data: only lossless pruning is done',)
     """
+    time_budget = TimeBudget.of(options.time_budget, _DEFAULT_SECONDS, options.effort)
     target = _target(flops=options.flops, params=options.params, latency=options.latency)
     plan = _plan(options.decisions)
     inputs = (model, data, evaluate_on, options.decisions)
@@ -131,8 +142,16 @@ def prune(
     search = budget
     if calibration is not None and evaluation is not None:
         search = without_labels(budget, model_outputs(reference), evaluation, calibration)
-    costs = open_costs(options.costs, threads=run.threads, trust=options.trust_costs)
+    costs = open_costs(
+        options.costs, threads=run.threads, trust=options.trust_costs, progress=run.tell
+    )
     how = PruneOptions(target, plan, run.threads, run.seed, costs)
+    work = None
+    if calibration is not None and evaluation is not None:
+        pair = calibration, evaluation
+        work, unplanned = planned(time_budget, reference, pair, costs, ("prune",))
+        defects = (*defects, *unplanned)
+        how = replace(how, limits=work.limits)
 
     def attempt() -> Pruned:
         pruned = prune_model(reference, calibration, search, options=how, progress=run.tell)
@@ -148,10 +167,11 @@ def prune(
     result, report = pruned.model, pruned.report
     if not report.kept:
         result, report = _sound_exact(reference, pruned, evaluation, how, is_users)
+    of_time = () if work is None else work.afterwards(report.stopped)
     report = replace(
         report,
         exact=(*removed, *report.exact),
-        notes=(*map(str, defects), *notes, *costs.notes, *report.notes),
+        notes=(*map(str, defects), *notes, *costs.notes, *of_time, *report.notes),
         defects=(*defects, *report.defects),
     )
     if output is not None:

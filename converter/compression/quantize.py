@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Any
 
 import onnx_ir as ir
 
@@ -15,6 +15,7 @@ from converter.compression.gain import Gain, check_preference, lost_races
 from converter.compression.samples import Samples, open_judged
 from converter.compression.simplify import simplified
 from converter.compression.users_errors import explained
+from converter.compression.work_plan import Effort, TimeBudget, planned
 from quantizers.options import Prefer, QuantizeOptions, TargetCpu, with_effort
 from quantizers.report import QuantizationReport
 from quantizers.rewrites.prepare import refuse_quantized
@@ -41,8 +42,6 @@ from runtimes.parity.report import ParityReport
 from runtimes.parity.stressed import Stressed
 from runtimes.profiling.profile import ProfileReport, profile
 
-Effort = Literal["low", "default", "high"]
-
 # Mixtures that the evaluation data may refuse: with many, the least noisy by chance would be found.
 _MOST_REFUSALS = 3
 
@@ -64,6 +63,8 @@ class QuantizeFileOptions:
         costs: What kernels cost: a cost table or its file; ``none`` measures anew and keeps
             nothing; None takes and fills the table of this machine in the user's cache.
         trust_costs: Whether a table of another machine decides, so that it decides for that one.
+        time_budget: How long it may take: seconds, or text such as ``"5m"``. Work is planned by
+            predicted cost, so that no clock decides; None plans for 3 minutes.
     """
 
     keep_float: Sequence[str] = ()
@@ -75,6 +76,10 @@ class QuantizeFileOptions:
     prefer: Prefer = "balanced"
     costs: CostsSource = None
     trust_costs: bool = False
+    time_budget: str | float | None = None
+
+
+_DEFAULT_SECONDS = 180.0
 
 
 @flat_options(budget=Budget, options=QuantizeFileOptions, run=RunOptions)
@@ -111,7 +116,7 @@ def quantize(
 
     Raises:
         ModelError: The file is not a float ONNX model.
-        DataError: The data do not fit, or ``output`` exists.
+        DataError: The data do not fit, ``output`` exists, or the time budget is too small.
         BudgetError: The decisions keep an INT8 model that is outside the budget here.
 
     Example:
@@ -120,6 +125,7 @@ def quantize(
         32
     """
     check_preference(options.prefer)
+    time_budget = TimeBudget.of(options.time_budget, _DEFAULT_SECONDS, options.effort)
     inputs = (model, data, evaluate_on, options.decisions)
     if output is not None:
         refuse_existing(output, force=options.force, inputs=inputs)
@@ -130,7 +136,13 @@ def quantize(
     refuse_nan_weights(source, str(model) if source is not model else "the model")
     reference, defects = simplified(source)
     samples, resolved, _ = open_judged(reference, data, evaluate_on, budget, run.seed)
-    costs = open_costs(options.costs, threads=run.threads, trust=options.trust_costs)
+    costs = open_costs(
+        options.costs, threads=run.threads, trust=options.trust_costs, progress=run.tell
+    )
+    pair = samples.calibration, samples.evaluation
+    work, unplanned = planned(time_budget, reference, pair, costs, ("quantize",))
+    defects = (*defects, *unplanned)
+    options = replace(options, effort=work.effort)
     judge = _Judge(reference, samples, resolved, run, costs)
     found = contain(
         "quantization",
@@ -140,7 +152,7 @@ def quantize(
     result, report = _float(reference, found) if isinstance(found, Defect) else found
     report = replace(
         report,
-        notes=(*map(str, defects), *samples.notes, *costs.notes, *report.notes),
+        notes=(*map(str, defects), *samples.notes, *costs.notes, *work.notes, *report.notes),
         defects=(*defects, *report.defects),
     )
     if output is not None:

@@ -14,10 +14,11 @@ from converter.compression.dedupe import deduplicate_all
 from converter.compression.step_names import STEP_NAMES
 from converter.passes.deduplication.initializers import DedupeReport
 from converter.pruning import Pruned, PruneOptions, prune_model
+from converter.pruning.search.limits import NO_LIMITS, SearchLimits
 from converter.pruning.search.objective import share_of
 from converter.pruning.search.savings import Target
 from quantizers import QuantizeOptions, quantize_model
-from quantizers.options import Prefer
+from quantizers.options import Prefer, with_effort
 from runtimes.costs import Costs
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_graph.fold_views import FoldViews
@@ -32,7 +33,8 @@ class StepContext:
     ``budget`` is what all steps together may lose; ``floors`` are the agreement and the SQNR in dB
     that a candidate should reach on the calibration data. ``quantizes``: INT8 comes later.
     ``decisions`` of an earlier run stand in for searching; ``prefer`` says what counts; ``costs``
-    is what kernels cost here (None: the table of this machine).
+    is what kernels cost here (None: the table of this machine). ``effort`` of quantization and
+    ``limits`` of the search for cuts are what the time allows; ``no_cuts`` says why it allows none.
     """
 
     calibration: Dataset
@@ -43,6 +45,9 @@ class StepContext:
     decisions: Decisions = Decisions()  # noqa: RUF009  # frozen
     prefer: Prefer = "balanced"
     costs: Costs | None = None
+    effort: str = "default"
+    limits: SearchLimits = NO_LIMITS
+    no_cuts: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,9 +93,16 @@ def _shared(found: DedupeReport) -> str:
 
 
 def _prune(model: ir.Model, context: StepContext) -> Outcome:
+    if context.no_cuts and context.decisions.plan is None:
+        return Outcome(None, context.no_cuts)
     target = Target("latency", int8=context.quantizes)
     options = PruneOptions(
-        target, context.decisions.plan, context.run.threads, context.run.seed, context.costs
+        target,
+        context.decisions.plan,
+        context.run.threads,
+        context.run.seed,
+        context.costs,
+        context.limits,
     )
     budget = share_of(context.budget, _PRUNING_SHARE)
     # Weights that dedupe made views of are constants again while their channels are removed.
@@ -125,14 +137,19 @@ def _quantized(
     """
     options = QuantizeOptions(
         threads=context.run.threads,
-        measure=True,
+        measure=context.effort != "low",
         min_agreement=agreement,
         min_sqnr=sqnr_db,
         precisions=context.decisions.precisions or None,
         prefer=context.prefer,
         costs=context.costs,
     )
-    candidate, found = quantize_model(model, context.calibration, options=options)
+    candidate, found = quantize_model(
+        model,
+        context.calibration,
+        options=with_effort(options, context.effort),
+        progress=context.run.tell,
+    )
     int8 = sum(1 for operator in found.operators if operator.precision != "float32")
     if not int8:
         return Outcome(None, "no operator can run in INT8", found.to_dict())

@@ -26,6 +26,7 @@ from converter.export.interface import interim_names, name_interface, set_defaul
 from converter.export.node_names import name_after_layers
 from converter.export.opsets import DEFAULT_OPSET, NEWEST_CONVERTED_OPSET
 from converter.export.refusals import refusal_of, refuse_opaque, refuse_unsupported
+from converter.export.tracing.merged_layers import merged_layers
 from converter.export.tracing.states import State
 from converter.export.tracing.trace import STAND_IN_ABOVE_BYTES, TracedModel, trace
 from converter.lowering import custom_handlers
@@ -110,7 +111,7 @@ def export(
             channels_first(converted, channels_last_images(model, signature))
         optimize(converted)
         widen_missing_kernels(converted)
-        name_after_layers(converted, traced.layers)
+        name_after_layers(converted, traced.layers, merged_layers(model))
         converted = convert_opset(converted, opset)
         FuseGelu()(converted)
         write_dequantized(converted, traced.matrices)

@@ -6,7 +6,8 @@ different names, and different bytes, on every export.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
+from types import MappingProxyType
 
 import onnx_ir as ir
 
@@ -14,17 +15,23 @@ from converter.export.tracing.layer_scopes import layer_of
 from runtimes.keras_models.scope_names import from_scope
 from runtimes.onnx_graph.layer_names import LAYER_KEY
 
+_MULTIPLYING = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 
-def name_after_layers(model: ir.Model, layers: Set[str]) -> None:
+
+def name_after_layers(
+    model: ir.Model, layers: Set[str], merged: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Write each node's layer path into its metadata and rename everything inside, in place.
 
     ``layers`` are the paths with which the operators' scoped names begin. Names of inputs and
     outputs stay the same. A node and its output are called ``<layer>/<operator>``, an initializer
     ``<node>/<formal input>``, such as ``block_1/conv/Conv/W``, and the body of a loop
-    ``<node>/body``.
+    ``<node>/body``. ``merged``: the layer before each that may have been folded into it; a
+    convolution that took in its normalization is the convolution.
     """
     nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
     _find_layers(nodes, layers)
+    _unmerge(nodes, {from_scope(own): from_scope(before) for own, before in merged.items()})
     taken = {str(value.name) for value in (*model.graph.inputs, *model.graph.outputs)}
     fixed = {id(value) for value in (*model.graph.inputs, *model.graph.outputs)}
     used: dict[str, int] = {}
@@ -88,6 +95,16 @@ def _find_layers(nodes: list[ir.Node], layers: Set[str]) -> None:
         _inherit(node, [p for p in producers if p is not None])
     for node in reversed(nodes):
         _inherit(node, [user for value in node.outputs for user, _ in value.uses()])
+
+
+def _unmerge(nodes: list[ir.Node], merged: Mapping[str, str]) -> None:
+    """Call what multiplies after the layer that has the weights, not after its normalization."""
+    claimed = {node.metadata_props.get(LAYER_KEY) for node in nodes if node.op_type in _MULTIPLYING}
+    renamed = {own: before for own, before in merged.items() if own in claimed}
+    for node in nodes:
+        before = renamed.get(node.metadata_props.get(LAYER_KEY, ""))
+        if before is not None and before not in claimed:
+            node.metadata_props[LAYER_KEY] = before
 
 
 def _inherit(node: ir.Node, neighbours: list[ir.Node]) -> None:

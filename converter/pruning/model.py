@@ -17,6 +17,7 @@ from converter.pruning.repair.walk import WalkOptions
 from converter.pruning.report import PruningReport, TriedReport, describe_exact, report_groups
 from converter.pruning.search.attempts import Tried
 from converter.pruning.search.cost import Cost, CostModel
+from converter.pruning.search.limits import NO_LIMITS, SearchLimits
 from converter.pruning.search.plan import Plan, cut_and_repair, leaves_something, select
 from converter.pruning.search.savings import Target
 from converter.pruning.search.search import Found, search
@@ -24,6 +25,7 @@ from converter.pruning.search.sensitivity import some
 from runtimes.costs import Costs, open_costs
 from runtimes.data.dataset import Dataset
 from runtimes.errors import DataError
+from runtimes.onnx_files.load_save import model_inputs
 from runtimes.parity.budget import Budget
 from runtimes.progress import Progress, silent
 from runtimes.readable import times
@@ -60,7 +62,7 @@ class PruneOptions:
 
     ``target``: what to save on and how much is enough. ``plan``: the decision of an earlier run,
     which is carried out again instead of searching. ``threads`` of a run; ``seed`` of all draws.
-    ``costs``: what latency is taken from (None: those of this machine).
+    ``costs``: what latency is taken from (None: those of this machine). ``limits`` of the search.
     """
 
     target: Target = _AS_FAST_AS_CAN_BE
@@ -68,6 +70,7 @@ class PruneOptions:
     threads: int = 1
     seed: int = 0
     costs: Costs | None = field(default=None, compare=False)
+    limits: SearchLimits = field(default=NO_LIMITS, compare=False)
 
 
 def prune_model(
@@ -109,7 +112,14 @@ def prune_model(
     if options.plan is None:
         table = options.costs or open_costs(threads=options.threads)
         found = search(
-            problem, rankings, costs, budget, options.target, table=table, progress=progress
+            problem,
+            rankings,
+            costs,
+            budget,
+            options.target,
+            table=table,
+            limits=options.limits,
+            progress=progress,
         )
     else:
         found = Found(_known(options.plan, problem), (), True)
@@ -130,7 +140,7 @@ def prune_model(
         report = PruningReport(
             kept=bool(found.plan),
             reached=found.reached,
-            reason=_reason(found, before, after, gone) + _beside(found_exactly),
+            reason=_reason(found, before, after, gone) + _beside(found_exactly) + _stopped(found),
             exact=removed,
             groups=report_groups(dependencies, kept),
             plan=found.plan,
@@ -138,16 +148,45 @@ def prune_model(
             before=before,
             after=after,
             notes=(f"pruned with {data.num_samples} samples of {data.name}",),
+            stopped=found.stopped,
         )
         again = found.less_aggressive
         return Pruned(
             pruned,
             exact,
             report,
-            None if again is None else lambda: carry_out(again() or Found({}, found.tried, False)),
+            None
+            if again is None
+            else lambda: carry_out(again() or Found({}, found.tried, False, found.stopped)),
         )
 
     return carry_out(found)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much work pruning a model is: the samples that are used, and the groups of channels."""
+
+    samples: int
+    groups: int
+
+
+def extent_of(model: ir.Model, data: Dataset) -> Extent:
+    """The extent for ``data``; nothing of it is pruned, and ``model`` stays as it is."""
+    dependencies = find_dependencies(model)
+    used = _enough(model, dependencies, data.bind(model_inputs(model)), 0)
+    return Extent(used.num_samples or _MOST_SAMPLES, len(dependencies.groups))
+
+
+def _stopped(found: Found) -> str:
+    plans = f"{len(found.tried)} plan{'' if len(found.tried) == 1 else 's'}"
+    if found.stopped == "clock":
+        return f"; the clock stopped the search after {plans}"
+    return (
+        f"; the search stopped after {plans}, as many as effort and time budget allow"
+        if found.stopped
+        else ""
+    )
 
 
 def _reason(found: Found, before: Cost, after: Cost, gone: int) -> str:

@@ -54,8 +54,9 @@ class PruningReport(ReadableReport):
     was asked for is met. ``exact`` went without changing the results, in any case. ``plan`` is
     the decision: how many open units stay of the group that a node makes. Multiply-adds are those
     of one sample. ``parity`` and ``latency`` are reports of ``runtimes.check`` and
-    ``runtimes.profile`` as dictionaries, ``None`` where the caller judges by itself. ``defects``:
-    what failed by kilnx' own fault and was left out.
+    ``runtimes.profile`` as dictionaries, ``None`` where the caller judges by itself.
+    ``stopped``: what ended the search early, ``plans`` (as many as were allowed) or ``clock``.
+    ``defects``: what failed by kilnx' own fault and was left out.
     """
 
     kept: bool
@@ -70,6 +71,7 @@ class PruningReport(ReadableReport):
     parity: Mapping[str, Any] | None = None
     latency: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    stopped: str = ""
     defects: tuple[Defect, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:

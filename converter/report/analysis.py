@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from converter.report.answers import Answers, compare_answers
+from converter.report.weights_by_layer import LayerWeights, weights_by_layer
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
 from runtimes.defects import Defect, contain
@@ -44,6 +46,7 @@ class ErrorHistogram:
 class Insight:
     """Layers and errors of the result, and the operators of fp32 and the result; None: not known.
 
+    ``answers`` of a classifier; ``weights_before`` and ``weights_after`` by layer.
     ``layers`` are compared with ``layers_of``: fp32, or the pruned model, which has the same
     channels as the result. ``notes`` say what could not be determined, ``defects`` what failed by
     a fault of kilnx.
@@ -56,11 +59,16 @@ class Insight:
     after: OperatorsReport | None = None
     notes: tuple[str, ...] = field(default=())
     defects: tuple[Defect, ...] = field(default=())
+    answers: Answers | None = None
+    weights_before: tuple[LayerWeights, ...] = ()
+    weights_after: tuple[LayerWeights, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         document: dict[str, Any] = plain(self)
         del document["defects"]  # the report lists them with its others
+        for one in (document["answers"] or {}).get("shown", ()):
+            del one["shown"]  # pictures are for people
         return document
 
 
@@ -108,6 +116,13 @@ def analyze(
                     threads=threads,
                 ),
             )
+    answers = found.part(
+        "the comparison of answers",
+        lambda: compare_answers(fp32, result, evaluation, provider, threads),
+    )
+    weights = found.part(
+        "the size of layers", lambda: (weights_by_layer(fp32), weights_by_layer(result))
+    )
     layers_of = "fp32" if pruned is None else "the pruned model"
     return Insight(
         layers,
@@ -117,6 +132,8 @@ def analyze(
         None if same else after,
         tuple(found.notes),
         tuple(found.defects),
+        answers,
+        *(weights or ((), ())),
     )
 
 

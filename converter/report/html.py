@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
-from converter.report.html_analysis import drawn, insight_sections
+from converter.report.html_analysis import drawn, insight_sections, scrolled
+from converter.report.html_answers import answer_sections, channel_section, weight_section
+from converter.report.html_overview import OVERVIEW_STYLE, facts, overview
 from converter.report.html_stress import stress_section
 from converter.report.report import (
     Measured,
@@ -17,17 +19,21 @@ from converter.report.report import (
     summary,
 )
 from converter.report.svg_charts import CHART_STYLE, bars
+from converter.report.svg_small import SMALL_STYLE
+from runtimes.version import own_version
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1c1e21; --paper: #fff; --line: #d8dce1; --soft: #f3f5f7;
+:root { color-scheme: light dark; --ink: #1c1e21; --quiet: #51575e;
+  --paper: #fff; --line: #d8dce1; --soft: #f3f5f7;
   --good: #14713d; --bad: #a3371f; --bar: #3a6ea5; --other: #c77b21; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e8ea; --paper: #15181b; --line: #363c43;
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e8ea; --quiet: #aab1b8;
+  --paper: #15181b; --line: #363c43;
   --soft: #1e2327; --good: #6ccb94; --bad: #f0937c; --bar: #7fb0e0;
   --other: #e8ac5f; } }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-p.lead { font-size: 1.1rem; } .soft { opacity: .75; }
+p.lead { font-size: 1.1rem; } .soft { color: var(--quiet); }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .45rem .7rem; border-bottom: 1px solid var(--line); text-align: right;
   vertical-align: top; }
@@ -35,7 +41,8 @@ th:first-child, td:first-child, td.text, th.text { text-align: left; }
 thead th { background: var(--soft); font-weight: 600; }
 .kept { color: var(--good); font-weight: 600; } .rolled { color: var(--bad); font-weight: 600; }
 .scroll { overflow-x: auto; } .scroll svg { min-width: 40rem; }
-details { margin: .6rem 0; } summary { cursor: pointer; }
+.scroll td:not(.text), .scroll th { white-space: nowrap; }
+td.text { min-width: 7rem; } details { margin: .6rem 0; } summary { cursor: pointer; }
 .legend { margin: .4rem 0 0; } .key { display: inline-block; width: .8em; height: .8em;
   border-radius: 2px; margin: 0 .4em 0 1em; } .key.first { background: var(--bar); }
 .key.second { background: var(--other); } h3 { font-size: 1rem; margin-bottom: 0; }
@@ -51,7 +58,8 @@ def to_html(report: Report) -> str:
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>kilnx: {escape(report.source)}</title><style>{_STYLE}{CHART_STYLE}</style></head><body>
+<title>kilnx: {escape(report.source)}</title>
+<style>{_STYLE}{CHART_STYLE}{SMALL_STYLE}{OVERVIEW_STYLE}</style></head><body>
 {body}</body></html>
 """
 
@@ -84,23 +92,51 @@ def _body(report: Report) -> str:
         f"{escape(name)} {escape(version)}"
         for name, version in report.machine.get("packages", {}).items()
     )
-    return f"""<h1>{escape(report.source)}</h1>
-<p class="lead">{escape(summary(report))}</p>
-<h2>Steps</h2><div class="scroll"><table><thead><tr><th>model</th><th>size</th><th>of fp32</th>
-<th>latency</th><th>speed-up</th><th>{escape(metric_title(report))}</th><th>SQNR</th>
-<th class="text"></th></tr></thead>
-<tbody>{"".join(_row(name, found, note, report) for name, found, note in steps)}</tbody></table>
-</div>
-<h2>Size</h2>{drawn("the chart of sizes", lambda: bars(sizes))}
-<h2>Latency</h2>{drawn("the chart of latencies", lambda: bars(latencies))}
-<h2>Why</h2><div class="scroll"><table><thead><tr><th>step</th><th class="text">decision</th>
-<th class="text">reason</th></tr></thead><tbody>{reasons}</tbody></table></div>
-{drawn("the rungs", lambda: stress_section(report.stress))}
-{drawn("the analysis", lambda: insight_sections(report.insight))}
-{f"<h2>Notes</h2><ul>{notes}</ul>" if notes else ""}
+    insight = report.insight
+    steps_table = (
+        scrolled(
+            "Steps",
+            "<thead><tr><th>model</th><th>size</th><th>of fp32</th><th>latency</th>"
+            f"<th>speed-up</th><th>{escape(metric_title(report))}</th><th>SQNR</th>"
+            '<th class="text">kept?</th></tr></thead><tbody>'
+            + "".join(_row(name, found, note, report) for name, found, note in steps)
+            + "</tbody>",
+        )
+        + '<p class="soft">Size, latency and speed-up next to fp32, the plain export.</p>'
+    )
+    reasons_table = scrolled(
+        "Why",
+        '<thead><tr><th>step</th><th class="text">decision</th><th class="text">reason</th></tr>'
+        f"</thead><tbody>{reasons}</tbody>",
+    )
+    # One section after another: a section that has nothing to show is empty.
+    sections = (
+        ("the overview", lambda: overview(report)),
+        ("the steps", lambda: f"<h2>Steps</h2>{steps_table}"),
+        ("the reasons", lambda: f"<h2>Why</h2>{reasons_table}"),
+        ("the rungs", lambda: stress_section(report.stress)),
+        ("the answers", lambda: answer_sections(insight.answers if insight else None)),
+        (
+            "the weights",
+            lambda: (
+                weight_section(insight.weights_before, insight.weights_after) if insight else ""
+            ),
+        ),
+        ("the channels", lambda: channel_section(report)),
+        ("the chart of sizes", lambda: f"<h2>Size</h2>{bars(sizes, title='Size of each model')}"),
+        (
+            "the chart of latencies",
+            lambda: f"<h2>Latency</h2>{bars(latencies, title='Latency of each model')}",
+        ),
+        ("the analysis", lambda: insight_sections(insight)),
+        ("the notes", lambda: f"<h2>Notes</h2><ul>{notes}</ul>" if notes else ""),
+        ("the facts", lambda: facts(report, own_version())),
+    )
+    body = "".join(drawn(part, draw) for part, draw in sections)
+    return f"""<header><h1>{escape(report.source)}</h1>
+<p class="lead">{escape(summary(report))}</p></header><main>{body}
 <h2>Measured on</h2><p class="soft">{machine}; {report.threads} thread(s), batch 1.<br>
-{packages}.<br>
-{escape(report.created)}</p>"""
+{packages}.</p></main>"""
 
 
 def _kind(step: StepReport) -> str:

@@ -45,13 +45,23 @@ def drawn(part: str, draw: Callable[[], str]) -> str:
     )
 
 
+def scrolled(title: str, rows: str) -> str:
+    """A table that scrolls by itself where it is wider than the page, also by the keyboard."""
+    return (
+        f'<div class="scroll" role="region" aria-label="{escape(title)}" tabindex="0">'
+        f"<table>{rows}</table></div>"
+    )
+
+
 def _errors(errors: Sequence[ErrorHistogram]) -> str:
     heading = (
         '<h2>Errors of the outputs</h2><p class="soft">Result minus fp32, every element of up to '
         "256 samples; logarithmic counts.</p>"
     )
     return heading + "".join(
-        f"<h3>{escape(one.output)}</h3>{histogram(one.edges, one.counts)}" for one in errors
+        f"<h3>{escape(one.output)}</h3>"
+        f"{histogram(one.edges, one.counts, f'errors of {one.output}')}"
+        for one in errors
     )
 
 
@@ -76,10 +86,13 @@ def _layers(report: LayersReport, reference: str) -> str:
         "layer, and of the layer alone, given the reference's input. Layers that are exact up to "
         "rounding have no point.</p>"
         + lines(labels, series, ("up to the layer", "the layer alone"), "dB", blamed)
-        + '<details><summary>all layers</summary><div class="scroll"><table><thead><tr>'
-        '<th>layer</th><th class="text">operators</th><th>error</th><th>SQNR</th>'
-        f"<th>alone</th><th>SQNR alone</th></tr></thead><tbody>{rows}</tbody></table></div>"
-        "</details>"
+        + "<details><summary>all layers</summary>"
+        + scrolled(
+            "All layers",
+            '<thead><tr><th>layer</th><th class="text">operators</th><th>error</th><th>SQNR</th>'
+            f"<th>alone</th><th>SQNR alone</th></tr></thead><tbody>{rows}</tbody>",
+        )
+        + "</details>"
     )
 
 
@@ -89,9 +102,16 @@ def _time(before: OperatorsReport, after: OperatorsReport | None) -> str:
         "<h2>Time by layer</h2>"
         f'<p class="soft">ONNX Runtime\'s profiler, batch {before.batch}; it adds about a '
         "microsecond to every operator.</p>"
-        + paired_bars(_merged(before.by_layer(), after.by_layer() if after else []), "µs", names)
+        + paired_bars(
+            _merged(before.by_layer(), after.by_layer() if after else []),
+            "µs",
+            names,
+            "Time by layer",
+        )
         + "<h2>Time by operator type</h2>"
-        + paired_bars(_merged(before.by_type(), after.by_type() if after else []), "µs", names)
+        + paired_bars(
+            _merged(before.by_type(), after.by_type() if after else []), "µs", names, "Time by type"
+        )
     )
 
 
@@ -129,14 +149,18 @@ def _roof(before: OperatorsReport, after: OperatorsReport | None) -> str:
         if report is not None
         for one in report.operators
     ]
-    roof = before.roof
+    # What an operator reached is a bound that the machine can reach, too.
+    gflops = max([before.roof.gflops, *(point.y for point in points)])
+    gigabytes = max(
+        [before.roof.gigabytes_per_s, *(point.y / point.x for point in points if point.x > 0)]
+    )
     return (
         "<h2>Roofline</h2>"
-        f'<p class="soft">Every operator, and the measured peak of this machine: '
-        f"{roof.gflops:.0f} GFLOP/s in float32 and {roof.gigabytes_per_s:.0f} GB/s. Left of the "
-        "corner, memory is the limit, and right of it, arithmetic; INT8 may exceed the roof. "
+        '<p class="soft">Every operator, and the best that was seen of this machine, by itself or '
+        f"by an operator: {gflops:.0f} billion operations and {gigabytes:.0f} GB a second. Left of "
+        "the corner, memory is the limit, and right of it, arithmetic. "
         "The area of a point is its share of the time.</p>"
-        + roofline(points, roof.gflops, roof.gigabytes_per_s, ("fp32", "result"))
+        + roofline(points, gflops, gigabytes, ("fp32", "result"))
     )
 
 
@@ -162,8 +186,12 @@ def _operators(report: OperatorsReport) -> str:
         "<h2>Operators</h2>"
         f"<p>{report.fused} of {report.nodes} nodes are fused into others in the graph that "
         f"ONNX Runtime runs.</p>{stayed}"
-        '<details><summary>the slowest</summary><div class="scroll"><table><thead><tr>'
-        f"{heads}</tr></thead><tbody>{body}</tbody></table></div></details>"
+        + "<details><summary>the slowest</summary>"
+        + scrolled(
+            "The slowest operators",
+            f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody>",
+        )
+        + "</details>"
     )
 
 

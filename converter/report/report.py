@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -41,6 +43,25 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": versions,
     }
+
+
+def described_command() -> str:
+    """The command line of kilnx; empty where Python called."""
+    name, *arguments = sys.argv or [""]
+    if Path(name).name not in {"kilnx", "__main__.py"} or "converter" not in sys.modules:
+        return ""
+    return shlex.join(["kilnx", *arguments])
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the result loses of a metric, with its 95% interval, and what it may lose."""
+
+    metric: str
+    drop: float
+    low: float | None
+    high: float | None
+    allowed: float
 
 
 @dataclass(frozen=True)
@@ -100,7 +121,9 @@ class Report(ReadableReport):
     ``files``: SHA-256 digests of the files written with the report, by name. ``defects``: what
     failed by a fault of kilnx outside steps and ``insight``, which hold their own. ``costs``: the
     cost table that decided, with a digest of all of it that was asked. ``stress``: the result next
-    to fp32 on perturbed samples, None where it is fp32 or where they were not asked for.
+    to fp32 on perturbed samples, None where it is fp32 or where they were not asked for. ``work``:
+    what effort and time budget allowed. ``judged``: what the result spends of the budget, by
+    metric; ``higher_is_better``: of the first one.
     """
 
     source: str
@@ -118,6 +141,11 @@ class Report(ReadableReport):
     defects: tuple[Defect, ...] = ()
     costs: Mapping[str, Any] | None = None
     stress: StressReport | None = None
+    work: Mapping[str, Any] | None = None
+    judged: tuple[Judged, ...] = ()
+    higher_is_better: bool = True
+    seed: int = 0
+    command: str = field(default_factory=described_command)
     machine: dict[str, Any] = field(default_factory=describe_machine)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -127,6 +155,8 @@ class Report(ReadableReport):
             "kilnx": own_version(),
             "created": self.created,
             "source": self.source,
+            "command": self.command,
+            "seed": self.seed,
             "machine": self.machine,
             "threads": self.threads,
             "metric": {
@@ -135,6 +165,7 @@ class Report(ReadableReport):
                 "min_agreement": self.min_agreement,
                 "min_sqnr_db": self.min_sqnr_db,
             },
+            "judged": [asdict(one) for one in self.judged],
             "baseline": asdict(self.baseline),
             "steps": [step.to_dict() for step in self.steps],
             "result": asdict(self.result),
@@ -143,6 +174,7 @@ class Report(ReadableReport):
             "insight": self.insight.to_dict() if self.insight else None,
             "defects": [defect.to_dict() for defect in self.all_defects()],
             "costs": None if self.costs is None else dict(self.costs),
+            "work": None if self.work is None else dict(self.work),
             "files": dict(self.files),
         }
 

@@ -13,7 +13,9 @@ _LABELS = 230
 CHART_STYLE = """
 svg { display: block; width: 100%; height: auto; margin: .6rem 0; }
 svg text { fill: var(--ink); font-size: 13px; font-family: inherit; }
-svg text.small { font-size: 11px; opacity: .75; }
+.scroll > svg { min-width: 40rem; }
+@media print { .scroll > svg { min-width: 0; } }
+svg text.small { font-size: 11px; fill: var(--quiet); }
 svg .axis { stroke: var(--line); stroke-width: 1; fill: none; }
 svg .roof { stroke: var(--ink); stroke-width: 1.5; fill: none; }
 svg .first { fill: var(--bar); } svg .second { fill: var(--other); }
@@ -51,7 +53,7 @@ class Point:
     kind: str
 
 
-def bars(rows: Sequence[tuple[str, float, str]], kind: str = "first") -> str:
+def bars(rows: Sequence[tuple[str, float, str]], kind: str = "first", title: str = "Bars") -> str:
     """Horizontal bars from zero: label, length, and the text after the bar."""
     if not rows:
         return '<p class="soft">not measured</p>'
@@ -66,11 +68,14 @@ def bars(rows: Sequence[tuple[str, float, str]], kind: str = "first") -> str:
             f'height="16" rx="2"><title>{escape(label)}: {escape(text)}</title></rect>'
             f'<text x="{_LABELS + 18 + length:.1f}" y="{y + 16}">{escape(text)}</text>'
         )
-    return _svg(24 * len(rows) + 4, "".join(parts))
+    return _svg(24 * len(rows) + 4, "".join(parts), title)
 
 
 def paired_bars(
-    rows: Sequence[tuple[str, float | None, float | None]], unit: str, names: tuple[str, str]
+    rows: Sequence[tuple[str, float | None, float | None]],
+    unit: str,
+    names: tuple[str, str],
+    title: str = "",
 ) -> str:
     """Two bars per label, one for each series; None: the series has no such label."""
     values = [value for _, *pair in rows for value in pair if value is not None]
@@ -94,7 +99,8 @@ def paired_bars(
                 f'<text class="small" x="{_LABELS + 16 + length:.1f}" y="{y + 14 + 13 * k}">'
                 f"{value:,.4g} {unit}</text>"
             )
-    return legend(names) + _svg(34 * len(rows) + 4, "".join(parts))
+    title = f"{title or unit}, {names[0]} and {names[1]}"
+    return legend(names) + _svg(34 * len(rows) + 4, "".join(parts), title)
 
 
 def legend(names: Sequence[str]) -> str:
@@ -148,7 +154,8 @@ def lines(
             f'<text class="small" x="{x:.1f}" y="{height - 12}" text-anchor="{anchor}">'
             f"{escape(_short(labels[i], 20))}</text>"
         )
-    return legend(names) + _svg(height, "".join(parts))
+    title = f"{names[0]} and {names[1]}, in {unit}, layer by layer"
+    return legend(names) + _svg(height, "".join(parts), title)
 
 
 def dots(rows: Sequence[Pair], names: tuple[str, str], *, up: bool = True) -> str:
@@ -188,10 +195,12 @@ def dots(rows: Sequence[Pair], names: tuple[str, str], *, up: bool = True) -> st
             f'<text class="small" x="{left + share * room:.1f}" y="{bottom}" '
             f'text-anchor="{anchor}">{low + share * (high - low):.3g}</text>'
         )
-    return legend(names) + _svg(bottom + 8, "".join(parts))
+    return legend(names) + _svg(
+        bottom + 8, "".join(parts), f"{names[0]} and {names[1]}, row by row"
+    )
 
 
-def histogram(edges: Sequence[float], counts: Sequence[int]) -> str:
+def histogram(edges: Sequence[float], counts: Sequence[int], title: str = "errors") -> str:
     """Columns between ``edges``, with logarithmic counts because errors have long tails."""
     height, left, bottom = 220, 60, 30
     top = math.log10(max(counts) + 1) or 1.0
@@ -216,7 +225,7 @@ def histogram(edges: Sequence[float], counts: Sequence[int]) -> str:
     parts.append(
         f'<text class="small" x="{left - 6}" y="26" text-anchor="end">{max(counts):,}</text>'
     )
-    return _svg(height, "".join(parts))
+    return _svg(height, "".join(parts), f"How often {title} of each size occur")
 
 
 def roofline(
@@ -274,7 +283,7 @@ def roofline(
         "operations per byte</text>"
         f'<text class="small" x="{left + 4}" y="14">GFLOP/s</text>'
     )
-    return legend(names) + _svg(height, "".join(parts))
+    return legend(names) + _svg(height, "".join(parts), "Roofline of the operators")
 
 
 def _grid(span: tuple[float, float], frame: tuple[int, int, int], unit: str) -> str:
@@ -299,5 +308,11 @@ def _short(text: str, most: int = 32) -> str:
     return text if len(text) <= most else f"{text[: most // 2 - 1]}…{text[-most // 2 :]}"
 
 
-def _svg(height: float, body: str) -> str:
-    return f'<svg viewBox="0 0 {_WIDTH} {height:g}" role="img">{body}</svg>'
+def _svg(height: float, body: str, title: str) -> str:
+    """A wide chart that scrolls by itself where the page is narrow, and has a name."""
+    name = escape(title)
+    return (
+        f'<div class="scroll" role="region" aria-label="{name}" tabindex="0">'
+        f'<svg viewBox="0 0 {_WIDTH} {height:g}" role="img" aria-label="{name}">'
+        f"<title>{name}</title>{body}</svg></div>"
+    )

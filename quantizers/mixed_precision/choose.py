@@ -24,6 +24,7 @@ from runtimes.data.dataset import Dataset
 from runtimes.engines.timed_feeds import timed_feeds
 from runtimes.onnx_files.load_save import model_inputs, weight_bytes
 from runtimes.onnx_graph.values import constant
+from runtimes.progress import Progress, silent
 
 # Sums over kernels tell two models apart by this much at least.
 _NOISE = 0.02
@@ -151,13 +152,16 @@ def choose_mixture(
     data: Dataset,
     options: QuantizeOptions,
     accept: Accept | None = None,
+    *,
+    progress: Progress = silent,
 ) -> Choice:
     """The fastest mixture inside the floors of ``options``, starting from all that can be INT8.
 
     Where size is preferred, the smallest one. ``accept`` has the last word on a mixture: one that
     it refuses gets further operators in float.
     """
-    measured = _measure(source, full, data, options)
+    measured = _measure(source, full, data, options, progress)
+    progress("choosing what runs in INT8")
     if not options.noise_counts:
         return Choice(_fastest(measured).built, measured.costs, measured.sensitivities)
     if options.prefer == "size":
@@ -176,8 +180,13 @@ def choose_mixture(
 
 
 def _measure(
-    source: ir.Model, full: QuantizedCandidate, data: Dataset, options: QuantizeOptions
+    source: ir.Model,
+    full: QuantizedCandidate,
+    data: Dataset,
+    options: QuantizeOptions,
+    progress: Progress,
 ) -> _Measured:
+    progress("measuring what operators cost")
     table = options.costs or open_costs(threads=options.threads or 1)
     feeds = timed_feeds(data, model_inputs(source), options.batches)
     costs = operator_costs(source, full, feeds, table)
@@ -185,7 +194,9 @@ def _measure(
     names += [one.name for one in full.weights_only]
     sensitivities: Mapping[str, float] = {}
     if options.noise_counts:
-        sensitivities = measure_sensitivities(source, full.basis, names, data, options)
+        sensitivities = measure_sensitivities(
+            source, full.basis, names, data, options, progress=progress
+        )
     # The plan of the INT8 graph has Q/DQ between; the search needs the float graph's.
     plan = make_plan(full.basis.source.graph, full.kept)
     sizes = _elements(source, data, [str(v.name) for v in plan.quantized_values()])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import onnx_ir as ir
 
@@ -15,6 +15,7 @@ from quantizers.qdq.place import insert_qdq
 from quantizers.weights.codes import quantize_weights
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_files.load_save import weight_bytes
+from runtimes.progress import Progress, silent
 
 _SAMPLES = 16
 _SAMPLES_OF_LARGE = 4
@@ -24,9 +25,11 @@ _LARGE = 40 * 2**20
 def measure_sensitivities(
     reference: ir.Model,
     basis: CalibratedModel,
-    names: Iterable[str],
+    names: Sequence[str],
     data: Dataset,
     options: QuantizeOptions,
+    *,
+    progress: Progress = silent,
 ) -> dict[str, float]:
     """SQNR of the model's worst output with one operator alone in INT8, dB, by its name.
 
@@ -35,7 +38,8 @@ def measure_sensitivities(
     samples = _SAMPLES if weight_bytes(basis.source) < _LARGE else _SAMPLES_OF_LARGE
     everything = {str(node.name) for node in basis.source.graph}
     found = {}
-    for name in names:
+    for number, name in enumerate(names, 1):
+        progress("measuring the noise of operators", number, len(names))
         model = basis.source.clone()
         plan = make_plan(model.graph, everything - _whole(basis, name))
         single = find_weights_only(model.graph, everything - _whole(basis, name))

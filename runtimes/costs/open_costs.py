@@ -27,6 +27,7 @@ from runtimes.costs.predict import Prediction, predict
 from runtimes.costs.table import CostTable
 from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import ModelSource
+from runtimes.progress import Progress, silent
 
 CostsSource = str | os.PathLike[str] | CostTable | None
 """A cost table or its file; ``"none"`` measures anew and keeps nothing; None: the user's cache."""
@@ -44,6 +45,7 @@ class Costs:
         here: The table of this machine, where ``table`` is of another one: what is missing is
             measured here and scaled by how fast both machines are.
         notes: What the user should know of the table.
+        progress: Called before kernels are measured.
     """
 
     def __init__(
@@ -52,8 +54,10 @@ class Costs:
         path: Path | None = None,
         here: Costs | None = None,
         notes: tuple[str, ...] = (),
+        progress: Progress = silent,
     ) -> None:
         self.table, self._path, self._here, self.notes = table, path, here, notes
+        self._progress = progress
         self._used: set[str] = set()
         self._alone: dict[str, bool] = {}  # whether kernels that are not known run by themselves
 
@@ -109,6 +113,7 @@ class Costs:
         if self._here is not None:
             self._borrow(unknown, self._here)
             return
+        self._progress("measuring kernels that the cost table lacks")
         if not self.table.yardsticks:
             measure_yardsticks(self.table)
         alone = [one.kernel for one in unknown if self._alone[one.kernel.signature]]
@@ -149,6 +154,7 @@ def open_costs(
     *,
     threads: int = 1,
     trust: bool = False,
+    progress: Progress = silent,
 ) -> Costs:
     """The costs to decide by.
 
@@ -157,6 +163,7 @@ def open_costs(
             the user's cache.
         threads: Threads of a run.
         trust: Whether a table of another machine is used, which it takes to decide for that one.
+        progress: Called before kernels are measured.
 
     Raises:
         DataError: The file cannot be read, is damaged, or is no cost table.
@@ -164,13 +171,13 @@ def open_costs(
     machine = this_machine(threads)
     if source is None:
         path = cache_file(machine)
-        return Costs(_readable(path, machine) or CostTable(machine), path)
+        return Costs(_readable(path, machine) or CostTable(machine), path, progress=progress)
     if isinstance(source, str) and source == "none":
-        return Costs(CostTable(machine))
+        return Costs(CostTable(machine), progress=progress)
     given = source if isinstance(source, CostTable) else CostTable.read(source)
     if given.machine == machine:
-        return Costs(given)
-    here = open_costs(None, threads=threads)
+        return Costs(given, progress=progress)
+    here = open_costs(None, threads=threads, progress=progress)
     if trust:
         note = f"the costs are those of {given.machine}; what its table lacks was estimated here"
         return Costs(given, None, here, (note,))

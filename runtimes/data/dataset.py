@@ -19,6 +19,7 @@ from runtimes.data.class_names import (
     numbered,
     numbering,
 )
+from runtimes.data.hub import HubSource, is_hub_dataset
 from runtimes.data.image_folder import ImageFolder
 from runtimes.data.image_options import ImageOptions
 from runtimes.data.iterables import (
@@ -31,6 +32,7 @@ from runtimes.data.iterables import (
 )
 from runtimes.data.numpy_files import open_npy, open_npz
 from runtimes.data.sources import ArraySource, Source, StreamSource
+from runtimes.data.tables import TABLE_SUFFIXES, TableSource, is_table, open_table, read_table
 from runtimes.errors import DataError
 
 
@@ -61,6 +63,8 @@ class Dataset:
         self._change = change
         self._indices = indices
         self._inputs = None if inputs is None else tuple(inputs)
+        if isinstance(source, TableSource) and self._inputs is not None:
+            source = self._source = source.arranged(self._inputs)
         wanted = {spec.name for spec in self._inputs or ()}
         arrays = [c for c in source.columns if not is_label(c.name) or c.name in wanted]
         labels = [c for c in source.columns if c not in arrays]
@@ -109,10 +113,12 @@ class Dataset:
 
         ``source``: a ``Dataset``; the path of an ``.npz``, an ``.npy`` or a folder of images;
         an array; a dict of arrays; a tuple ``(x, y)`` of all samples and labels, each an array or
-        a dict of arrays, as ``keras.Model.fit`` takes them; a ``tf.data.Dataset``; an iterable of
-        batches that can be iterated again, or a function without arguments that gives a new
-        iterator. A batch is an array, a dict of arrays, or a tuple ``(x, y)``. Arrays ``labels`` or
-        ``labels:<output>`` are labels.
+        a dict of arrays, as ``keras.Model.fit`` takes them; a ``tf.data.Dataset``; a dataset of
+        Hugging Face's ``datasets``; the path of a CSV or Parquet file, a ``pandas.DataFrame`` or a
+        ``pyarrow.Table``, whose columns have names (a column ``label`` or ``target`` holds labels);
+        an iterable of batches that can be iterated again, or a function without arguments that
+        gives a new iterator. A batch is an array, a dict of arrays, or a tuple ``(x, y)``. Arrays
+        ``labels`` or ``labels:<output>`` are labels.
 
         With ``inputs`` the data are bound to a model's inputs, see ``bind``. ``images`` says how
         those of a folder are resized and scaled. Raises
@@ -333,6 +339,8 @@ def _open_source(source: Any, images: ImageOptions | None) -> Source:
         return _open_path(Path(source), images)
     if images is not None:
         raise DataError("options of images are for a folder of images, and the data are none")
+    if is_table(source) or is_hub_dataset(source):
+        return open_table(source) if is_table(source) else HubSource(source)
     if isinstance(source, Mapping):
         return ArraySource(
             "the data",
@@ -361,9 +369,11 @@ def _open_path(path: Path, images: ImageOptions | None) -> Source:
         return open_npy(path, SINGLE)
     if head[:2] == b"PK":
         return open_npz(path)
+    if head[:4] == b"PAR1" or path.suffix.lower() in TABLE_SUFFIXES:
+        return read_table(path)
     raise DataError(
-        f"{path} is not data that can be read; give an .npz (numpy.savez), an .npy "
-        "or a folder of images"
+        f"{path} is not data that can be read; give an .npz (numpy.savez), an .npy, "
+        "a .csv or .parquet table, or a folder of images"
     )
 
 

@@ -1,4 +1,4 @@
-"""R², the coefficient of determination: how much of the labels' variance a regression explains."""
+"""Regression over all samples: R², how much of the labels' variance is explained, and RMSE."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from runtimes.base import Array
 from runtimes.metrics.pooled import PooledMetric
-from runtimes.metrics.scores import fitted
+from runtimes.metrics.scores import fitted, squared_error
 
 # Up to so many columns each has a value of its own; pictures and series have one for all.
 _MOST_COLUMNS = 64
@@ -40,3 +40,18 @@ class Determination(PooledMetric):
         if not held.any():
             return math.nan
         return float(np.mean(1 - error[held] / variance[held]))
+
+
+class RootMeanSquare(PooledMetric):
+    """The root of the mean squared error, in the unit of the labels. Keeps a mean a sample."""
+
+    higher_is_better = False
+    undefined = "rmse needs samples"
+
+    def kept(self, output: Array, label: Array, indices: Array) -> Array:
+        """The mean squared error of each sample."""
+        return squared_error(output, label, indices)
+
+    def of(self, kept: Array) -> float:
+        """The root of their mean."""
+        return math.sqrt(float(kept.mean())) if len(kept) else math.nan

@@ -16,10 +16,13 @@ from runtimes.metrics.confidence import (
     paired_proportions,
     paired_statistic,
 )
-from runtimes.metrics.determination import Determination
+from runtimes.metrics.detection import MeanAveragePrecision
+from runtimes.metrics.determination import Determination, RootMeanSquare
 from runtimes.metrics.functions import FunctionMetric, load_function
+from runtimes.metrics.images import peak_signal_to_noise, structural_similarity
 from runtimes.metrics.labelled_output import labelled_output, no_labels
-from runtimes.metrics.names import METRIC_NAMES
+from runtimes.metrics.names import ACCURACY, METRIC_NAMES, canonical
+from runtimes.metrics.overlap import OVERLAPS
 from runtimes.metrics.pooled import PooledMetric
 from runtimes.metrics.scores import (
     absolute_error,
@@ -75,6 +78,8 @@ _MEANS: Mapping[str, tuple[Score, bool]] = {
     "binary_accuracy_logits": (binary_correct_logits, True),
     "mae": (absolute_error, False),
     "mse": (squared_error, False),
+    "psnr": (peak_signal_to_noise, True),
+    "ssim": (structural_similarity, True),
 }
 
 
@@ -83,7 +88,9 @@ def open_metric(name: str, outputs: Sequence[str], labels: Sequence[str]) -> Met
 
     ``name``: ``top1``, ``top5``, ``binary_accuracy`` (a probability against 0.5),
     ``binary_accuracy_logits`` (a logit against 0), ``auc``, ``pearson`` (correlation), ``r2``,
-    ``mae``, ``mse``, each optionally with ``:<output>``; or ``package.module:function``, a
+    ``mae``, ``mse``, ``rmse``, ``f1``, ``iou``, ``mean_iou`` (these three for logits with
+    ``_logits`` behind), ``psnr``, ``ssim``, ``map50``, or what else they are called
+    (``names.ALIASES``), each optionally with ``:<output>``; or ``package.module:function``, a
     function of all outputs and labels (dicts of arrays, or the arrays where there is only one)
     that gives a float, in scikit-learn's order where its first parameter is ``y_true`` or the
     like. Whether more of it is better, ``higher_is_better`` finds out. For
@@ -91,6 +98,9 @@ def open_metric(name: str, outputs: Sequence[str], labels: Sequence[str]) -> Met
     model's outputs and of the labels. Raises ``DataError`` for an unknown name and where no
     labels, or too many, fit.
     """
+    name = canonical(name)
+    if name.partition(":")[0] == ACCURACY:  # whoever knows the output has chosen already
+        name = name.replace(ACCURACY, "top1", 1)
     base, _, rest = name.partition(":")
     if base not in METRIC_NAMES:
         function = load_function(name)
@@ -98,17 +108,15 @@ def open_metric(name: str, outputs: Sequence[str], labels: Sequence[str]) -> Met
             raise no_labels(name)
         return FunctionMetric(name, function)
     output, key = labelled_output(name, rest, outputs, labels)
-    if base == "r2":
-        return Determination(name, output, key)
-    if base == "auc":
-        return _AreaUnderCurve(name, output, key)
-    if base == "pearson":
-        return _Correlation(name, output, key)
+    if base in _POOLED:
+        return _POOLED[base](name, output, key)
     score, higher_is_better = _MEANS[base]
     return _MeanMetric(name, higher_is_better, score, output, key)
 
 
-CLASS_METRICS = frozenset(("top1", "top5", "binary_accuracy", "binary_accuracy_logits", "auc"))
+CLASS_METRICS = frozenset(
+    ("top1", "top5", "binary_accuracy", "binary_accuracy_logits", "auc", ACCURACY, *OVERLAPS)
+)
 """Metrics for which noise costs nothing as long as the answers stay."""
 
 
@@ -228,3 +236,14 @@ class _Correlation(PooledMetric):
         spread = (n * xx - x * x) * (n * yy - y * y)
         least = 1e-12 * (n * xx) * (n * yy)  # below that, differences are rounding
         return float((n * xy - x * y) / math.sqrt(spread)) if spread > least else math.nan
+
+
+_POOLED: Mapping[str, Callable[[str, str, str], Metric]] = {
+    "r2": Determination,
+    "rmse": RootMeanSquare,
+    "auc": _AreaUnderCurve,
+    "pearson": _Correlation,
+    "map50": MeanAveragePrecision,
+    **OVERLAPS,
+}
+"""Metrics that are no means: each is made from its name, the output and the labels."""

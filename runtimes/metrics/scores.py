@@ -37,12 +37,12 @@ def binary_correct(output: Array, labels: Array, indices: Array) -> Array:
             f"binary_accuracy takes probabilities, and the output holds {worst:.4g}; "
             "for logits use binary_accuracy_logits"
         )
-    return _per_sample((output > 0.5) == _binary_labels(output, labels, indices))
+    return _per_sample((output > 0.5) == binary_labels(output, labels, indices))
 
 
 def binary_correct_logits(output: Array, labels: Array, indices: Array) -> Array:
     """1 where a logit is on its label's side of 0."""
-    return _per_sample((output > 0) == _binary_labels(output, labels, indices))
+    return _per_sample((output > 0) == binary_labels(output, labels, indices))
 
 
 def absolute_error(output: Array, labels: Array, indices: Array) -> Array:
@@ -77,7 +77,7 @@ def positive_scores(output: Array, labels: Array, indices: Array) -> tuple[Array
         raise DataError(f"auc takes one score a sample, the output is {list(output.shape)}")
     return (
         output.reshape(-1).astype(np.float64),
-        _binary_labels(output, labels, indices).reshape(-1),
+        binary_labels(output, labels, indices).reshape(-1),
     )
 
 
@@ -142,7 +142,8 @@ def _within_largest(count: int, output: Array, labels: Array, indices: Array) ->
     return _per_sample((rank < count) & ~np.isnan(values[..., 0]))
 
 
-def _binary_labels(output: Array, labels: Array, indices: Array) -> Array:
+def binary_labels(output: Array, labels: Array, indices: Array) -> Array:
+    """Whether each label is positive; labels are 0 and 1, or -1 and 1."""
     labels = fitted(output, labels)
     known = (labels == 0) | (labels == 1) | (labels == -1)  # -1 and 1 are those of a hinge loss
     _refuse_where(~known, labels, indices, "0 or 1")

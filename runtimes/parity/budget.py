@@ -11,8 +11,8 @@ from runtimes.base import TensorSpec
 from runtimes.data.dataset import Dataset
 from runtimes.errors import DataError
 from runtimes.metrics.metric import CLASS_METRICS, open_metrics
-from runtimes.metrics.names import split_drops
-from runtimes.parity.choose_metric import Judged, choose_metrics
+from runtimes.metrics.names import ACCURACY, split_drops
+from runtimes.parity.choose_metric import Judged, accuracy_of, choose_metrics
 from runtimes.parity.verdict import (
     DEFAULT_AGREEMENT,
     DEFAULT_MAX_DROP,
@@ -70,6 +70,11 @@ class Budget:
         return min([*stated, self.shared_drop]) if stated else self.shared_drop
 
     @property
+    def asks_for_accuracy(self) -> bool:
+        """Whether it names an accuracy without saying which, which the labels tell."""
+        return any(name.startswith(ACCURACY) for name in (self.metric or "").split(","))
+
+    @property
     def shared_drop(self) -> float:
         """The acceptable loss of a metric that states none, in its unit."""
         if self.max_drop is not None:
@@ -98,9 +103,14 @@ class Budget:
         metric = self.metric
         if metric is None and judged is not None:
             metric = ",".join(choose_metrics(judged)) or None
+        known: dict[str, str] = {}
+        for name in metric.split(",") if metric and judged is not None else ():
+            is_accuracy = name.partition(":")[0] == ACCURACY
+            known[name] = accuracy_of(name, judged) if is_accuracy and judged else name
         return replace(
             self,
-            metric=metric,
+            metric=",".join(known.values()) if known else metric,
+            drops=tuple((known.get(name, name), drop) for name, drop in self.drops),
             max_drop=None if metric is None else self.shared_drop,
             min_agreement=self.agreement,
             min_sqnr=self.sqnr_db,

@@ -181,6 +181,9 @@ def _meant(
     if options.rtol is not None or options.atol is not None:
         return budget, ()
     asked = (budget.metric, budget.max_drop, budget.min_agreement, budget.min_sqnr)
+    if budget.asks_for_accuracy and samples.label_names:
+        meant = budget.resolve(judged_by(reference, samples))
+        budget = replace(budget, metric=meant.metric, drops=meant.drops)
     only_informs = not quantized and all(one is None for one in asked)
     metric = budget.metric
     if metric is None and samples.label_names:

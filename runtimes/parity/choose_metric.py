@@ -18,6 +18,7 @@ Look = Callable[[str], Array]
 
 Shape = tuple[int | str | None, ...]
 
+_ACCURACIES = ("top1", "binary_accuracy", "binary_accuracy_logits")
 # Of labels larger than that, samples are looked at that lie evenly over the data.
 _MOST_ELEMENTS = 20_000_000
 
@@ -58,6 +59,16 @@ def choose_metrics(judged: Judged) -> tuple[str, ...]:
             found[output] = metric
     several = len(names) > 1 or len(found) > 1
     return tuple(f"{metric}:{name}" if several else metric for name, metric in found.items())
+
+
+def accuracy_of(name: str, judged: Judged) -> str:
+    """The accuracy that ``name`` (``accuracy``, with an output perhaps) means for these labels."""
+    _, colon, wanted = name.partition(":")
+    for label in judged.data.label_names:
+        output, metric = _of_label(judged, label)
+        if metric in _ACCURACIES and wanted in ("", output):
+            return f"{metric}{colon}{wanted}"
+    return f"top1{colon}{wanted}"
 
 
 def refuse_other_classes(outputs: Sequence[TensorSpec], data: Dataset) -> None:

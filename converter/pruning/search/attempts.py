@@ -58,6 +58,10 @@ class Attempts:
         self._budget = budget
         self._tried: list[Attempt] = []
 
+    def __len__(self) -> int:
+        """How many."""
+        return len(self._tried)
+
     def __iter__(self) -> Iterator[Attempt]:
         """One after another."""
         return iter(self._tried)

@@ -23,6 +23,7 @@ from converter.pruning.search.allocation import allocate
 from converter.pruning.search.attempts import Attempt, Attempts, Tried
 from converter.pruning.search.cost import CostModel
 from converter.pruning.search.folds import Folds
+from converter.pruning.search.limits import NO_LIMITS, SearchLimits
 from converter.pruning.search.objective import share_of
 from converter.pruning.search.plan import Plan, select
 from converter.pruning.search.savings import Resource, Savings, Target, weighed
@@ -39,9 +40,8 @@ _WELL_OUTSIDE = 1.5
 # So do so many steps in a row that left more than this share of the cost.
 _STALLED = 0.97
 _MOST_STALLED = 2
-# What small steps leave where nothing better is known, and how many of them there are at most.
+# What small steps leave where nothing better is known.
 _SMALL_STEPS = (_STEP**0.5, _STEP**0.25)
-_MOST_SMALL_STEPS = 4
 # Where between two plans the next one lies, however the budget is spent: not too near to either.
 _BETWEEN = (0.3, 0.7)
 _LEAST_SPENT = 1e-3
@@ -56,6 +56,7 @@ _NEAR = 1 + 1e-9
 class Found:
     """The furthest plan inside the budget, empty where there is none, and all that were tried.
 
+    ``stopped``: what ended the search early, ``plans`` or ``clock`` of its limits.
     ``less_aggressive`` goes on searching for one that spends clearly less of the budget, and gives
     None where there is none; for data that judge more harshly than the search's.
     """
@@ -63,6 +64,7 @@ class Found:
     plan: Plan
     tried: tuple[Tried, ...]
     reached: bool
+    stopped: str = ""
     less_aggressive: Callable[[], Found | None] | None = None
 
 
@@ -74,6 +76,7 @@ def search(
     target: Target,
     *,
     table: Costs,
+    limits: SearchLimits = NO_LIMITS,
     progress: Progress = silent,
 ) -> Found:
     """Find how many units of each group may go from the reference of ``problem``.
@@ -81,7 +84,7 @@ def search(
     ``costs`` counts multiply-adds and parameters, ``table`` knows how long kernels take.
     """
     savings = Savings(problem, rankings, costs, target, table)
-    return _Search(problem, rankings, budget, target, savings, progress).run()
+    return _Search(problem, rankings, budget, target, savings, limits, progress).run()
 
 
 class _Search:
@@ -92,11 +95,13 @@ class _Search:
         budget: Budget,
         target: Target,
         savings: Savings,
+        limits: SearchLimits,
         progress: Progress,
     ) -> None:
         self._problem, self._rankings = problem, rankings
         self._budget, self._target = budget, target
         self._savings, self._progress = savings, progress
+        self._limits, self._stopped = limits, ""
         self._folds = Folds(problem, budget.metric)
         self._tried = Attempts(budget)
 
@@ -110,7 +115,7 @@ class _Search:
             self._refine("parameters", self._budget)
         found = self._found(self._budget, _LEVELS)
         self._folds.clear()  # the way to milder plans keeps this alive, and is seldom taken
-        return found or Found({}, self._tried.tried(), self._reaches(1.0))
+        return found or Found({}, self._tried.tried(), self._reaches(1.0), self._stopped)
 
     def _found(self, budget: Budget, levels: int) -> Found | None:
         """The best plan under ``budget``, and a way to milder ones."""
@@ -119,7 +124,9 @@ class _Search:
             return None
         milder = partial(self._milder, share_of(budget, _MILDER), best, levels - 1)
         reached = self._reaches(best.share)
-        return Found(best.plan, self._tried.tried(), reached, milder if levels else None)
+        return Found(
+            best.plan, self._tried.tried(), reached, self._stopped, milder if levels else None
+        )
 
     def _milder(self, budget: Budget, failed: Attempt, levels: int) -> Found | None:
         """A plan that spends less than the one that failed on other data; searched for anew."""
@@ -154,7 +161,7 @@ class _Search:
 
     def _refine(self, resource: Resource, budget: Budget) -> None:
         """Smaller steps from the best plan so far, to where ``budget`` should be spent."""
-        for _ in range(_MOST_SMALL_STEPS):
+        for _ in range(self._limits.small_steps):
             if self._is_enough():
                 return
             found = self._next(resource, budget)
@@ -203,7 +210,7 @@ class _Search:
 
     def _further(self, plan: Plan, share: float, step: float, resource: Resource) -> Plan | None:
         """The plan that leaves ``step`` of what ``plan`` leaves; none if hardly anything goes."""
-        self._progress(f"measuring what cuts save, {share:.0%} left")
+        self._progress("measuring what cuts save")
         wanted = max(step, self._target.share / share)
         chosen = allocate(self._savings.offers(plan, self._influence, resource), wanted)
         left = math.prod(one.ratio for one in chosen if one is not None)
@@ -222,7 +229,7 @@ class _Search:
 
         ``before``: the plan that it goes on from.
         """
-        self._progress("repairing and judging")
+        self._progress("repairing and judging cuts", len(self._tried) + 1, self._limits.plans)
         trial, model = self._folds.begin(select(self._problem, self._rankings, plan))
         share = self._savings.share(model, plan, before)
         attempt = Attempt(plan, self._savings.count(plan), share, trial)
@@ -230,7 +237,10 @@ class _Search:
         return attempt
 
     def _is_enough(self) -> bool:
-        """Whether a target is met; where none is set there is always more to go for."""
+        """Whether a target or a limit is met; without any there is always more to go for."""
+        self._stopped = self._stopped or self._limits.stop_after(len(self._tried))
+        if self._stopped:
+            return True
         if not self._target.share:
             return False
         best = self._tried.best()

@@ -72,7 +72,7 @@ def test_commands_on_onnx_files_load_no_tensorflow(
 
 
 def test_convert_prints_the_proof(kilnx: Kilnx, digits_files: Path, tmp_path: Path) -> None:
-    code, out, err = kilnx("convert", digits_files / "model.keras", "-o", tmp_path / "m.onnx")
+    code, out, err = kilnx("convert", digits_files / "model.keras", "-o", tmp_path / "m.onnx", "-q")
     assert code == 0
     assert "digit" in out
     assert "batch" in out
@@ -225,7 +225,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
         (tmp_path / name).write_bytes((path / name).read_bytes())
     arguments, expected, message = bad_inputs(tmp_path)[case]
     before = sorted(tmp_path.rglob("*"))
-    code, out, err = kilnx(*arguments)
+    code, out, err = kilnx(*arguments, *([] if case == "usage" else ["--quiet"]))
     assert code == expected, err
     assert message in err
     assert "Traceback" not in err
@@ -296,7 +296,7 @@ def test_too_little_memory_is_one_line(
 def test_standard_output_that_is_full_is_one_line(onnx_file: Path, tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
         result = subprocess.run(
-            [sys.executable, "-m", "converter", "profile", str(onnx_file), "--json"],
+            [sys.executable, "-m", "converter", "profile", str(onnx_file), "--json", "-q"],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,

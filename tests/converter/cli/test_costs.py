@@ -78,7 +78,7 @@ def test_another_file_is_not_replaced(kilnx: Kilnx, model: Path, tmp_path: Path)
 
 def test_what_is_no_model_is_one_line(kilnx: Kilnx, tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_text("nothing of the kind")
-    code, _, err = kilnx("costs", "measure", tmp_path / "a.onnx")
+    code, _, err = kilnx("costs", "measure", tmp_path / "a.onnx", "--quiet")
     assert code == 2
     assert len(err.strip().splitlines()) == 1
 

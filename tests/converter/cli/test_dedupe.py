@@ -88,7 +88,7 @@ def test_bad_usage_is_one_line(kilnx, files, tmp_path, monkeypatch, arguments, m
     monkeypatch.chdir(tmp_path)
     assert kilnx("dedupe", "a.onnx", "-o", "store")[0] == 0
     before = sorted(tmp_path.rglob("*"))
-    code, out, err = kilnx("dedupe", *arguments)
+    code, out, err = kilnx("dedupe", *arguments, "--quiet")
     assert (code, out) == (2, "")
     assert message in err
     assert len(err.splitlines()) == 1

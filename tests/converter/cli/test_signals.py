@@ -41,7 +41,7 @@ def heed_signals() -> None:
 
 def start(files: Path) -> subprocess.Popen[str]:
     """``compress``, halted at its first step."""
-    arguments = ["compress", "m.onnx", "-o", "out", "--data", "d.npz"]
+    arguments = ["compress", "m.onnx", "-o", "out", "--data", "d.npz", "--quiet"]
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW, *arguments],
         cwd=files,

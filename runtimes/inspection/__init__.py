@@ -1,0 +1,1 @@
+"""What an ONNX file holds, without running it on data."""
