@@ -1,0 +1,59 @@
+"""Strides, dilations and padding of convolutions and pools, as numbers per spatial axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from quantizers.training.operators.base import Call
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a window of ``kernel`` moves over the spatial axes; ``pads``: before and behind each."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    pads: tuple[tuple[int, int], ...]
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether anything is added at an edge."""
+        return any(before or behind for before, behind in self.pads)
+
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """The places that the window covers, holes included."""
+        pairs = zip(self.kernel, self.dilations, strict=True)
+        return tuple((size - 1) * dilation + 1 for size, dilation in pairs)
+
+
+def window_of(call: Call, kernel: Sequence[int], spatial: Sequence[Any]) -> Window:
+    """The window of a node whose input has these ``spatial`` sizes (None: not known)."""
+    count = len(kernel)
+    strides = tuple(call.attribute("strides") or [1] * count)
+    dilations = tuple(call.attribute("dilations") or [1] * count)
+    given = call.attribute("pads") or [0] * 2 * count
+    pads = tuple(zip(given[:count], given[count:], strict=True))
+    window = Window(tuple(kernel), strides, dilations, pads)
+    how = call.attribute("auto_pad", "NOTSET")
+    if how in {"SAME_UPPER", "SAME_LOWER"}:
+        return Window(window.kernel, strides, dilations, _same(call, window, spatial, how))
+    return window
+
+
+def _same(
+    call: Call, window: Window, spatial: Sequence[Any], how: str
+) -> tuple[tuple[int, int], ...]:
+    """The padding that leaves ceil(size / stride) places."""
+    pads = []
+    for size, extent, stride in zip(spatial, window.extent, window.strides, strict=True):
+        if size is None and stride > 1:
+            raise call.refuse(f"auto_pad={how} on an axis whose size is known only at run time")
+        left = 0 if size is None else (-size % stride)  # what the last stride lacks
+        total = max(extent - stride + left, 0) if size is not None else extent - 1
+        small = total // 2
+        pads.append((small, total - small) if how == "SAME_UPPER" else (total - small, small))
+    return tuple(pads)
