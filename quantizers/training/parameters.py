@@ -84,10 +84,10 @@ class Parameter:
         """What the initializer holds for ``floats``, in its own dtype."""
         kind = _tensor(self.value).dtype
         if self.scale is None:
-            return floats.astype(kind.numpy())
+            return np.asarray(floats.astype(kind.numpy()))
         scale, zero, low, high = self._grid(floats.dtype)
         codes = np.clip(np.rint(floats.astype(np.float64) / scale) + zero, low, high)
-        return codes.astype(kind.numpy())
+        return np.asarray(codes.astype(kind.numpy()))
 
     def _grid(self, dtype: Any) -> tuple[Array, Array, float, float]:
         name = np.dtype(getattr(dtype, "name", dtype)).name
