@@ -54,8 +54,10 @@ def _plane(x: Any, weights: Any, window: Window, group: int) -> Any:
 def _conv2d(x: Any, weights: Any, window: Window) -> Any:
     import tensorflow as tf
 
+    if max(window.dilations) > 1:  # TensorFlow's own dilation has no gradient on CPUs
+        return _with_dilation(x, weights, window)
     padding = [[0, 0], *(list(pair) for pair in window.pads), [0, 0]]
-    return tf.nn.conv2d(x, weights, list(window.strides), padding, dilations=list(window.dilations))
+    return tf.nn.conv2d(x, weights, list(window.strides), padding)
 
 
 def _grouped(x: Any, weights: Any, window: Window, group: int, compute: Any) -> Any:
@@ -86,12 +88,20 @@ def _depthwise(x: Any, weights: Any, window: Window) -> Any:
 def _in_space(x: Any, weights: Any, window: Window) -> Any:
     import tensorflow as tf
 
-    x = _padded(x, window)
-    strides, holes = list(window.strides), list(window.dilations)
-    if max(strides) > 1 and max(holes) > 1:
-        data = tf.nn.convolution(x, weights, 1, "VALID", dilations=holes)
-        return data[:, :: strides[0], :: strides[1], :: strides[2]]
-    return tf.nn.convolution(x, weights, strides, "VALID", dilations=holes)
+    if max(window.dilations) > 1:
+        return _with_dilation(x, weights, window)
+    # The gradient in eager mode needs the name of the format that is the default anyhow.
+    return tf.nn.conv3d(_padded(x, window), weights, [1, *window.strides, 1], "VALID", "NDHWC")
+
+
+def _with_dilation(x: Any, weights: Any, window: Window) -> Any:
+    """Every place, of which the strides leave some out after."""
+    import tensorflow as tf
+
+    how = "NDHWC" if len(window.kernel) > _PLANE else "NHWC"
+    holes = list(window.dilations)
+    data = tf.nn.convolution(_padded(x, window), weights, 1, "VALID", how, holes)
+    return data[(slice(None), *(slice(None, None, step) for step in window.strides))]
 
 
 def _padded(x: Any, window: Window) -> Any:
@@ -106,7 +116,7 @@ def conv_transpose(call: Call) -> Sequence[Tensor]:
 
     x, kernel = call[0].last, call.first(1)
     spatial = len(kernel.shape) - 2
-    window = window_of(call, [int(size) for size in kernel.shape[2:]], [None] * spatial)
+    window = window_of(call, [int(size) for size in kernel.shape[2:]])
     if max(window.dilations) > 1:
         kernel = _with_holes(kernel, window)
         window = Window(window.extent, window.strides, (1,) * spatial, window.pads)
@@ -152,7 +162,8 @@ def _whole_transpose(x: Any, weights: Any, window: Window) -> Any:
         for size, stride, kernel in zip(sizes[1:-1], window.strides, window.kernel, strict=True)
     ]
     shape = tf.stack([sizes[0], *spatial, int(weights.shape[-2])])
-    return tf.nn.conv_transpose(x, weights, shape, list(window.strides), "VALID")
+    how = {1: "NWC", 2: "NHWC", 3: "NDHWC"}[len(window.kernel)]
+    return tf.nn.conv_transpose(x, weights, shape, list(window.strides), "VALID", how)
 
 
 def _cropped(call: Call, data: Any, x: Any, window: Window) -> Any:
@@ -172,7 +183,7 @@ def _cropped(call: Call, data: Any, x: Any, window: Window) -> Any:
         if wanted or how in {"SAME_UPPER", "SAME_LOWER"}:
             target = wanted[axis] if wanted else size * stride
             total = whole + added[axis] - target
-            before = total // 2 if how != "SAME_LOWER" else total - total // 2
+            before = total // 2 if how == "SAME_UPPER" else total - total // 2
             behind = total - before
         end = whole - behind + added[axis]
         have = (size - 1) * stride + max(kernel, stride)

@@ -92,8 +92,14 @@ def modulo(call: Call) -> Sequence[Tensor]:
     import tensorflow as tf
 
     left, right = aligned([call[0], call[1]])
-    compute = tf.math.mod if not call.attribute("fmod", 0) else tf.truncatemod
-    return [left.like(compute(left.data, right.data))]
+    if not call.attribute("fmod", 0):
+        return [left.like(tf.math.mod(left.data, right.data))]
+    data = tf.truncatemod(left.data, right.data)
+    if tf.as_dtype(data.dtype).is_floating:  # TensorFlow has no gradient of it
+        whole = tf.stop_gradient(tf.math.rint((left.data - data) / right.data))
+        line = left.data - whole * right.data
+        data = line + tf.stop_gradient(data - line)
+    return [left.like(data)]
 
 
 def clip(call: Call) -> Sequence[Tensor]:

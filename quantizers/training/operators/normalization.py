@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from quantizers.training.operators.base import Call, Operator
@@ -12,25 +12,41 @@ from quantizers.training.tensors import Tensor, shape_of, sizes_of
 _SOFTMAX_ALONG_AXIS = 13
 
 
+def hardmax(call: Call) -> Sequence[Tensor]:
+    """1 at the first of the largest values, else 0."""
+
+    def one_hot(x: Any, axis: int) -> Any:
+        import tensorflow as tf
+
+        return tf.one_hot(tf.argmax(x, axis), sizes_of(x)[axis], axis=axis, dtype=x.dtype)
+
+    return _along_axis(call, one_hot)
+
+
 def softmax(name: str) -> Operator:
     """The operator that is ``tf.nn.name`` along an axis."""
 
     def operator(call: Call) -> Sequence[Tensor]:
         import tensorflow as tf
 
-        x = call[0]
-        compute = getattr(tf.nn, name)
-        if call.opset >= _SOFTMAX_ALONG_AXIS:
-            return [x.like(compute(x.data, axis=x.axis(call.attribute("axis", -1))))]
-        axis = call.attribute("axis", 1) % x.rank
-        sizes = sizes_of(x.first)
-        rows = 1
-        for size in sizes[:axis]:
-            rows = rows * size
-        flat = tf.reshape(x.first, [rows, -1])
-        return [Tensor(tf.reshape(compute(flat, axis=-1), shape_of(x.first)))]
+        return _along_axis(call, getattr(tf.nn, name))
 
     return operator
+
+
+def _along_axis(call: Call, compute: Callable[..., Any]) -> Sequence[Tensor]:
+    """``compute`` along the axis, or over all from it on as it was before opset 13."""
+    import tensorflow as tf
+
+    x = call[0]
+    if call.opset >= _SOFTMAX_ALONG_AXIS:
+        return [x.like(compute(x.data, axis=x.axis(call.attribute("axis", -1))))]
+    axis = call.attribute("axis", 1) % x.rank
+    rows: Any = 1
+    for size in sizes_of(x.first)[:axis]:
+        rows = rows * size
+    flat = tf.reshape(x.first, [rows, -1])
+    return [Tensor(tf.reshape(compute(flat, axis=-1), shape_of(x.first)))]
 
 
 def batch_normalization(call: Call) -> Sequence[Tensor]:
@@ -136,6 +152,7 @@ def _standardized(x: Any, axes: list[int], epsilon: float) -> tuple[Any, Any, An
 OPERATORS: dict[str, Operator] = {
     "BatchNormalization": batch_normalization,
     "GroupNormalization": group_normalization,
+    "Hardmax": hardmax,
     "InstanceNormalization": instance_normalization,
     "LRN": local_response_normalization,
     "LayerNormalization": layer_normalization,

@@ -11,6 +11,8 @@ from quantizers.training.operators.base import Call, Operator
 from quantizers.training.operators.windows import Window, window_of
 from quantizers.training.tensors import Tensor, sizes_of
 
+_PLANE = 2
+
 
 def max_pool(call: Call) -> Sequence[Tensor]:
     """The largest value of each window; padding never wins."""
@@ -39,6 +41,36 @@ def average_pool(call: Call) -> Sequence[Tensor]:
     return [Tensor(data / _pool(inside, window, "AVG"), channels_last=True)]
 
 
+def lp_pool(call: Call) -> Sequence[Tensor]:
+    """The p-norm of each window."""
+    x, window = _open(call)
+    p = call.attribute("p", 2)
+    powers = _padded(call, _power(x, p), window, 0.0)
+    total = _pool(powers, window, "AVG") * float(np.prod(window.kernel))
+    return [Tensor(_root(total, p), channels_last=True)]
+
+
+def global_lp_pool(call: Call) -> Sequence[Tensor]:
+    """The p-norm over all spatial axes, which stay with size 1."""
+    import tensorflow as tf
+
+    x, p = call[0].last, call.attribute("p", 2)
+    axes = list(range(1, len(x.shape) - 1))
+    return [Tensor(_root(tf.reduce_sum(_power(x, p), axes, keepdims=True), p), channels_last=True)]
+
+
+def _power(x: Any, p: int) -> Any:
+    import tensorflow as tf
+
+    return tf.abs(x) if p == 1 else x * x if p == 2 else tf.abs(x) ** p
+
+
+def _root(x: Any, p: int) -> Any:
+    import tensorflow as tf
+
+    return x if p == 1 else tf.sqrt(x) if p == 2 else x ** (1 / p)
+
+
 def global_pool(name: str) -> Operator:
     """The operator that is ``tf.name`` over all spatial axes, which stay with size 1."""
 
@@ -60,11 +92,27 @@ def _open(call: Call) -> tuple[Any, Window]:
 def _pool(x: Any, window: Window, how: str) -> Any:
     import tensorflow as tf
 
-    steps, holes = list(window.strides), list(window.dilations)
-    if max(holes) > 1 and max(steps) > 1:
-        data = tf.nn.pool(x, list(window.kernel), how, 1, "VALID", dilations=holes)
+    if len(window.kernel) > _PLANE:
+        return _pool_in_space(x, window, how)
+    steps, holes, kernel = window.strides, list(window.dilations), window.kernel
+    if max(holes) > 1 or any(step > size for step, size in zip(steps, kernel, strict=True)):
+        data = tf.nn.pool(x, list(kernel), how, [1] * len(kernel), "VALID", dilations=holes)
         return data[(slice(None), *(slice(None, None, step) for step in steps))]
-    return tf.nn.pool(x, list(window.kernel), how, steps, "VALID", dilations=holes)
+    return tf.nn.pool(x, list(kernel), how, list(steps), "VALID")
+
+
+def _pool_in_space(x: Any, window: Window, how: str) -> Any:
+    """Over planes, then over what they leave: TensorFlow's own is slow and float32 only."""
+    import tensorflow as tf
+
+    batch, depth, height, width, channels = sizes_of(x)
+    data = tf.reshape(x, [batch * depth, height, width, channels])
+    data = _pool(data, window.part(slice(1, None)), how)
+    rows, columns = sizes_of(data)[1:3]
+    data = tf.reshape(data, [batch, depth, rows * columns, channels])
+    line = window.part(slice(0, 1))
+    data = _pool(data, Window((*line.kernel, 1), (*line.strides, 1), (*line.dilations, 1), ()), how)
+    return tf.reshape(data, [batch, sizes_of(data)[1], rows, columns, channels])
 
 
 def _padded(call: Call, x: Any, window: Window, value: float) -> Any:
@@ -98,6 +146,8 @@ def _behind(call: Call, x: Any, window: Window) -> list[tuple[Any, Any]]:
 OPERATORS: dict[str, Operator] = {
     "AveragePool": average_pool,
     "GlobalAveragePool": global_pool("reduce_mean"),
+    "GlobalLpPool": global_lp_pool,
     "GlobalMaxPool": global_pool("reduce_max"),
+    "LpPool": lp_pool,
     "MaxPool": max_pool,
 }

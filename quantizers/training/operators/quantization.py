@@ -93,7 +93,7 @@ def _spread(call: Call, parameter: Any, x: Tensor) -> Any:
     rank = len(parameter.shape)
     axis = call.attribute("axis", 1) % max(x.rank, 1)
     block = call.attribute("block_size", 0)
-    if block:
+    if block and rank:
         return _in_blocks(parameter, x, axis, block)
     if rank == 0 or (rank == 1 and int(parameter.shape[0]) == 1):
         return tf.reshape(parameter, []) if rank else parameter

@@ -29,9 +29,16 @@ class Window:
         pairs = zip(self.kernel, self.dilations, strict=True)
         return tuple((size - 1) * dilation + 1 for size, dilation in pairs)
 
+    def part(self, axes: slice) -> Window:
+        """The window over some of the axes."""
+        return Window(self.kernel[axes], self.strides[axes], self.dilations[axes], self.pads[axes])
 
-def window_of(call: Call, kernel: Sequence[int], spatial: Sequence[Any]) -> Window:
-    """The window of a node whose input has these ``spatial`` sizes (None: not known)."""
+
+def window_of(call: Call, kernel: Sequence[int], spatial: Sequence[Any] | None = None) -> Window:
+    """The window of a node whose input has these ``spatial`` sizes (None: not known).
+
+    Without any, ``auto_pad`` is left to who asks.
+    """
     count = len(kernel)
     strides = tuple(call.attribute("strides") or [1] * count)
     dilations = tuple(call.attribute("dilations") or [1] * count)
@@ -39,7 +46,7 @@ def window_of(call: Call, kernel: Sequence[int], spatial: Sequence[Any]) -> Wind
     pads = tuple(zip(given[:count], given[count:], strict=True))
     window = Window(tuple(kernel), strides, dilations, pads)
     how = call.attribute("auto_pad", "NOTSET")
-    if how in {"SAME_UPPER", "SAME_LOWER"}:
+    if spatial is not None and how in {"SAME_UPPER", "SAME_LOWER"}:
         return Window(window.kernel, strides, dilations, _same(call, window, spatial, how))
     return window
 
