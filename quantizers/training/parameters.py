@@ -14,16 +14,18 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from quantizers.training.code_grids import grid_of
 from quantizers.training.operators.quantization import codes_of, limits_of
 from quantizers.training.tensors import Tensor
 from runtimes.base import Array
-from runtimes.onnx_graph.values import constant, is_constant
+from runtimes.onnx_graph.values import is_constant
 
 # Where operators read what was learned; elsewhere constants are settings.
 _PLACES: Mapping[str, frozenset[int]] = {
     "BatchNormalization": frozenset({1, 2}),
     "Conv": frozenset({1, 2}),
     "ConvTranspose": frozenset({1, 2}),
+    "DynamicQuantizeLSTM": frozenset({3, 7}),
     "Einsum": frozenset({0, 1, 2}),
     "GRU": frozenset({1, 2, 3}),
     "Gather": frozenset({0}),
@@ -137,44 +139,20 @@ def _uses(value: ir.Value) -> Iterator[tuple[ir.Node, int]]:
 
 
 def _latent(value: ir.Value) -> Parameter | None:
-    """Codes that DequantizeLinear reads, with one scale wherever it does."""
-    readers = [(node, place) for node, place in value.uses()]
-    if not readers or any(node.op_type != "DequantizeLinear" or place for node, place in readers):
+    """Codes that stand for floats wherever they are read, and only where floats are learned."""
+    grid = grid_of(value)
+    if grid is None or not all(_is_place(*use, size=2) for use in _widened(value)):
         return None
-    grids = [_grid_of(node) for node, _ in readers]
-    first = grids[0]
-    if first is None or any(
-        grid is None or not all(map(np.array_equal, first, grid)) for grid in grids[1:]
-    ):
-        return None
-    if not all(_is_place(*use, size=2) for node, _ in readers for use in _uses(node.outputs[0])):
-        return None
-    return Parameter(value, *first)
+    return Parameter(value, grid.scale, grid.zero_point)
 
 
-def _grid_of(node: ir.Node) -> tuple[Array, Array] | None:
-    """Scale and zero point of a DequantizeLinear, each in a shape that broadcasts to its codes."""
-    scale = constant(node.inputs[1])
-    zero = constant(node.inputs[2]) if len(node.inputs) > 2 else None
-    codes = node.inputs[0]
-    if scale is None or codes is None or (len(node.inputs) > 2 and node.inputs[2] and zero is None):
-        return None
-    shape = _tensor(codes).numpy().shape
-    zero = np.zeros(scale.shape) if zero is None else zero
-    axis, block = node.attributes.get_int("axis", 1), node.attributes.get_int("block_size", 0)
-    spread = [_spread(array.astype(np.float64), shape, axis, block) for array in (scale, zero)]
-    return spread[0], spread[1]
-
-
-def _spread(array: Array, shape: tuple[int, ...], axis: int, block: int) -> Array:
-    if block:
-        cut = tuple(slice(0, size) for size in shape)
-        return np.repeat(array, block, axis)[cut]
-    if array.size == 1:
-        return array.reshape(())
-    sizes = [1] * len(shape)
-    sizes[axis] = array.size
-    return array.reshape(sizes)
+def _widened(value: ir.Value) -> Iterator[tuple[ir.Node, int]]:
+    """Who reads the floats that the codes stand for; what was looked up is learned anyhow."""
+    for node, _ in value.uses():
+        if node.op_type == "DequantizeLinear":
+            yield from _uses(node.outputs[0])
+        elif node.op_type == "Transpose":
+            yield from _widened(node.outputs[0])
 
 
 def _tensor(value: ir.Value) -> ir.TensorProtocol:
