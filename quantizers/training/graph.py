@@ -70,6 +70,16 @@ class TrainableGraph:
         """
         import tensorflow as tf
 
+        # AutoGraph would rewrite every operator, which takes longer than all else.
+        run = tf.autograph.experimental.do_not_convert(self._run)
+        found: dict[str, Any] = run(values, feed, wanted)
+        return found
+
+    def _run(
+        self, values: Mapping[str, Any], feed: Mapping[str, Any], wanted: Sequence[str]
+    ) -> dict[str, Any]:
+        import tensorflow as tf
+
         known = dict(self._constants)
         for value in self.model.graph.inputs:
             known[id(value)] = Tensor(self._computed(tf.convert_to_tensor(feed[str(value.name)])))

@@ -13,6 +13,8 @@ from quantizers.training.tensors import Tensor, static
 from runtimes.errors import UnsupportedOperator
 from runtimes.onnx_graph.layer_names import layer_of
 
+_FARTHEST = 2**31 - 2
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -63,12 +65,31 @@ class Call:
         """The integers in the input at ``place``, as ``known``."""
         return [int(number) for number in self.known(place, what).reshape(-1)]
 
+    def numbers(self, place: int) -> list[Any]:
+        """The integers in the input at ``place``: numbers, or scalar tensors where not known."""
+        import tensorflow as tf
+
+        found = static(self.first(place))
+        if found is not None:
+            return [int(number) for number in found.reshape(-1)]
+        given = tf.reshape(self.first(place), [-1])
+        if given.shape[0] is None:
+            raise self.refuse(f"how many numbers its input {place} has is known only at run time")
+        # Bounds that are far outside mean the edge, and TensorFlow's are 32-bit.
+        given = tf.cast(tf.clip_by_value(given, -_FARTHEST, _FARTHEST), tf.int32)
+        return [_or_tensor(number) for number in tf.unstack(given)]
+
     def refuse(self, reason: str) -> UnsupportedOperator:
         """The error that names the node and says why it cannot be trained."""
         return UnsupportedOperator(
             f"{_described(self.node)} cannot be trained: {reason}; leave out training for this "
             "model (--no-recover)"
         )
+
+
+def _or_tensor(number: Any) -> Any:
+    known = static(number)
+    return number if known is None else int(known)
 
 
 Operator = Callable[[Call], Sequence[Tensor]]

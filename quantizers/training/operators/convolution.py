@@ -19,7 +19,7 @@ def conv(call: Call) -> Sequence[Tensor]:
     x, kernel = call[0].last, call.first(1)
     group = call.attribute("group", 1)
     spatial = len(kernel.shape) - 2
-    window = window_of(call, [int(size) for size in kernel.shape[2:]], x.shape[1:-1])
+    window = window_of(call, [int(size) for size in kernel.shape[2:]], sizes_of(x)[1:-1])
     weights = tf.transpose(kernel, [*range(2, spatial + 2), 1, 0])
     data = (
         _on_planes(x, weights, window, group)
@@ -56,6 +56,8 @@ def _conv2d(x: Any, weights: Any, window: Window) -> Any:
 
     if max(window.dilations) > 1:  # TensorFlow's own dilation has no gradient on CPUs
         return _with_dilation(x, weights, window)
+    if not window.has_known_pads:
+        return tf.nn.conv2d(_padded(x, window), weights, list(window.strides), "VALID")
     padding = [[0, 0], *(list(pair) for pair in window.pads), [0, 0]]
     return tf.nn.conv2d(x, weights, list(window.strides), padding)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ def slice_(call: Call) -> Sequence[Tensor]:
         starts, ends = list(call.attribute("starts")), list(call.attribute("ends"))
         axes, steps = list(call.attribute("axes") or range(len(starts))), [1] * len(starts)
     else:
-        starts, ends = call.integers(1, "starts"), call.integers(2, "ends")
+        starts, ends = call.numbers(1), call.numbers(2)
         axes = (
             call.integers(3, "axes") if call.optional(3) is not None else list(range(len(starts)))
         )
@@ -28,11 +29,12 @@ def slice_(call: Call) -> Sequence[Tensor]:
     return [x.like(x.data[tuple(places)])]
 
 
-def _slice(start: int, end: int, step: int) -> slice:
+def _slice(start: Any, end: Any, step: int) -> slice:
     """ONNX' bounds are far outside where they mean the edge; TensorFlow's are 32-bit."""
     edge = np.iinfo(np.int32).max
-    begins = None if abs(start) >= edge else start
-    ends = None if abs(end) >= edge else end
+    begins, ends = (
+        None if isinstance(bound, int) and abs(bound) >= edge else bound for bound in (start, end)
+    )
     return slice(begins, ends, step)
 
 
@@ -81,8 +83,8 @@ def one_hot(call: Call) -> Sequence[Tensor]:
     """The second of two values at each index, the first elsewhere."""
     import tensorflow as tf
 
-    indices, depth, values = call.first(0), call.integers(1, "depth")[0], call.first(2)
-    indices = tf.math.floormod(tf.cast(indices, tf.int64), depth)
+    indices, depth, values = call.first(0), call.numbers(1)[0], call.first(2)
+    indices = tf.math.floormod(tf.cast(indices, tf.int64), tf.cast(depth, tf.int64))
     hot = tf.one_hot(indices, depth, values[1], values[0], call.attribute("axis", -1))
     return [Tensor(hot)]
 
@@ -92,7 +94,7 @@ def trilu(call: Call) -> Sequence[Tensor]:
     import tensorflow as tf
 
     x = call.first(0)
-    k = call.integers(1, "diagonal")[0] if call.optional(1) is not None else 0
+    k = call.numbers(1)[0] if call.optional(1) is not None else 0
     rows, columns = sizes_of(x)[-2:]
     distance = tf.range(columns)[None, :] - tf.range(rows)[:, None]
     kept = distance >= k if call.attribute("upper", 1) else distance <= k
@@ -117,7 +119,7 @@ def top_k(call: Call) -> Sequence[Tensor]:
     """The largest or smallest values along an axis, in order, and where they were."""
     import tensorflow as tf
 
-    x, count = call.first(0), call.integers(1, "counts")[0]
+    x, count = call.first(0), call.numbers(1)[0]
     rank = len(x.shape)
     axis = call.attribute("axis", -1) % rank
     order = list(range(rank))

@@ -101,7 +101,7 @@ def split(call: Call) -> Sequence[Tensor]:
     x = call[0]
     axis = x.axis(call.attribute("axis", 0))
     if call.optional(1) is not None:
-        sizes = call.integers(1, "sizes")
+        sizes = call.numbers(1)
     elif call.attribute("split"):
         sizes = list(call.attribute("split"))
     else:

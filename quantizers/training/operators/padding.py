@@ -15,17 +15,18 @@ def pad(call: Call) -> Sequence[Tensor]:
 
     x = call.first(0)
     rank = len(x.shape)
-    given = call.integers(1, "pads") if call.optional(1) is not None else call.attribute("pads")
+    given = call.numbers(1) if call.optional(1) is not None else call.attribute("pads")
     axes = (
         [axis % rank for axis in call.integers(3, "axes")]
         if call.optional(3) is not None
         else (list(range(rank)))
     )
-    pads = [(0, 0)] * rank
+    pads: list[tuple[Any, Any]] = [(0, 0)] * rank
     for place, axis in enumerate(axes):
         pads[axis] = (given[place], given[place + len(axes)])
-    x = x[tuple(_crop(before, behind) for before, behind in pads)]
-    pads = [(max(before, 0), max(behind, 0)) for before, behind in pads]
+    if all(isinstance(size, int) for pair in pads for size in pair):
+        x = x[tuple(_crop(before, behind) for before, behind in pads)]
+        pads = [(max(before, 0), max(behind, 0)) for before, behind in pads]
     mode = call.attribute("mode", "constant")
     if mode == "constant":
         value = call.first(2) if call.optional(2) is not None else call.attribute("value", 0)
@@ -40,12 +41,12 @@ def _crop(before: int, behind: int) -> slice:
     return slice(-before if before < 0 else None, behind if behind < 0 else None)
 
 
-def _by_gathering(call: Call, x: Any, pads: Sequence[tuple[int, int]], mode: str) -> Any:
+def _by_gathering(call: Call, x: Any, pads: Sequence[tuple[Any, Any]], mode: str) -> Any:
     """Padding by ``edge`` or ``wrap``: each place reads another one."""
     import tensorflow as tf
 
     for axis, (before, behind) in enumerate(pads):
-        if not before and not behind:
+        if isinstance(before, int) and isinstance(behind, int) and not before and not behind:
             continue
         size = sizes_of(x)[axis]
         places = tf.range(-before, size + behind)

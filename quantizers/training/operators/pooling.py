@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from quantizers.training.operators.base import Call, Operator
-from quantizers.training.operators.windows import Window, window_of
+from quantizers.training.operators.windows import Window, at_least_0, window_of
 from quantizers.training.tensors import Tensor, sizes_of
 
 _PLANE = 2
@@ -86,7 +86,7 @@ def global_pool(name: str) -> Operator:
 
 def _open(call: Call) -> tuple[Any, Window]:
     x = call[0].last
-    return x, window_of(call, call.attribute("kernel_shape"), x.shape[1:-1])
+    return x, window_of(call, call.attribute("kernel_shape"), sizes_of(x)[1:-1])
 
 
 def _pool(x: Any, window: Window, how: str) -> Any:
@@ -129,6 +129,8 @@ def _behind(call: Call, x: Any, window: Window) -> list[tuple[Any, Any]]:
 
     ``x``: padded already. A window that would begin in the padding behind is left out.
     """
+    import tensorflow as tf
+
     if not call.attribute("ceil_mode", 0):
         return [(0, 0)] * len(x.shape)
     pads: list[tuple[Any, Any]] = [(0, 0)]
@@ -136,10 +138,8 @@ def _behind(call: Call, x: Any, window: Window) -> list[tuple[Any, Any]]:
     for size, extent, stride, (_, behind) in parts:
         count = -(-(size - extent) // stride) + 1
         begins_outside = (count - 1) * stride >= size - behind
-        if not isinstance(size, int):
-            raise call.refuse("ceil_mode on an axis whose size is known only at run time")
-        count -= int(begins_outside)
-        pads.append((0, max((count - 1) * stride + extent - size, 0)))
+        count -= int(begins_outside) if isinstance(size, int) else tf.cast(begins_outside, tf.int32)
+        pads.append((0, at_least_0((count - 1) * stride + extent - size)))
     return [*pads, (0, 0)]
 
 
