@@ -29,7 +29,7 @@ def dynamic_quantize_lstm(call: Call) -> Sequence[Tensor]:
         recurrent_weights = _weights(call, 2, place)
         return Products(
             lambda x: tf.tensordot(on_own_grid(x), weights, 1),
-            lambda state: tf.matmul(on_own_grid(state), recurrent_weights),
+            [lambda state: tf.matmul(on_own_grid(state), recurrent_weights)],
         )
 
     return layer(call, KINDS["LSTM"], products_of)

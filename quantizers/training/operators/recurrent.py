@@ -26,7 +26,7 @@ from quantizers.training.operators.recurrent_cells import (
 from quantizers.training.tensors import Tensor, sizes_of
 
 # More steps than this are a loop: a graph of so many nodes takes seconds to make.
-_UNROLLED = 32
+_UNROLLED = 16
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,13 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Products:
-    """How inputs [T, N, I] and states [N, H] meet the weights of one direction."""
+    """How inputs [T, N, I] and states [N, H] meet the weights of one direction.
+
+    ``states``: for all gates; of a GRU that resets before the product, for two and for the last.
+    """
 
     inputs: Product
-    states: Product
+    states: Sequence[Product]
 
 
 def recurrent(call: Call) -> Sequence[Tensor]:
@@ -89,14 +92,23 @@ def _products(call: Call, place: int) -> Products:
     import tensorflow as tf
 
     weights, recurrent_weights = call.first(1)[place], call.first(2)[place]
-    recurrent_weights = tf.transpose(recurrent_weights)
+    parts = [tf.transpose(recurrent_weights)]
+    if call.node.op_type == "GRU" and not call.attribute("linear_before_reset", 0):
+        size = int(call.attribute("hidden_size"))
+        parts = tf.split(parts[0], [2 * size, size], -1)
     return Products(
         lambda x: tf.tensordot(x, weights, [[2], [1]]),
-        lambda state: tf.matmul(state, recurrent_weights),
+        [partial(_times, weights=part) for part in parts],
     )
 
 
-def _cell(call: Call, kind: Kind, place: int, directions: int, recur: Product) -> Cell:
+def _times(state: Any, weights: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.matmul(state, weights)
+
+
+def _cell(call: Call, kind: Kind, place: int, directions: int, recur: Sequence[Product]) -> Cell:
     import tensorflow as tf
 
     peepholes = call.optional(7) if kind.states == 2 else None
@@ -170,8 +182,8 @@ def _direction(
 
     gates = reverse(gates) if is_reversed else gates
 
-    def one(time: Any, state: State) -> tuple[Any, State]:
-        new = step(gates[time], state)
+    def one(time: Any, row: Any, state: State) -> tuple[Any, State]:
+        new = step(row, state)
         if lengths is None:
             return new[0], new
         goes_on = (tf.cast(time, lengths.dtype) < lengths)[:, None]
@@ -179,40 +191,40 @@ def _direction(
         return tf.where(goes_on, new[0], tf.zeros_like(new[0])), kept
 
     steps = sizes_of(gates)[0]
-    if isinstance(steps, int) and 0 < steps <= _UNROLLED:
-        found, states = _unrolled(one, steps, states)
-    else:
-        found, states = _loop(one, steps, states)
+    run = _unrolled if isinstance(steps, int) and 0 < steps <= _UNROLLED else _loop
+    found, states = run(one, gates, steps, states)
     return (reverse(found) if is_reversed else found), states
 
 
-def _unrolled(
-    one: Callable[[Any, State], tuple[Any, State]], steps: int, states: State
-) -> tuple[Any, State]:
+OneStep = Callable[[Any, Any, State], tuple[Any, State]]
+"""From the time, the row of gates and the state to the hidden state and the new state."""
+
+
+def _unrolled(one: OneStep, gates: Any, steps: int, states: State) -> tuple[Any, State]:
     import tensorflow as tf
 
     found = []
-    for time in range(steps):
-        hidden, states = one(time, states)
+    for time, row in enumerate(tf.unstack(gates, steps)):
+        hidden, states = one(time, row, states)
         found.append(hidden)
     return tf.stack(found), states
 
 
-def _loop(
-    one: Callable[[Any, State], tuple[Any, State]], steps: Any, states: State
-) -> tuple[Any, State]:
+def _loop(one: OneStep, gates: Any, steps: Any, states: State) -> tuple[Any, State]:
+    """Arrays of rows, because the gradient of a slice is as large as what it was cut from."""
     import tensorflow as tf
 
-    rows = tf.TensorArray(states[0].dtype, steps, element_shape=states[0].shape)
+    given = tf.TensorArray(gates.dtype, steps, element_shape=gates.shape[1:]).unstack(gates)
+    found = tf.TensorArray(gates.dtype, steps, element_shape=states[0].shape)
 
     def body(time: Any, state: State, rows: Any) -> tuple[Any, State, Any]:
-        hidden, state = one(time, state)
+        hidden, state = one(time, given.read(time), state)
         return time + 1, state, rows.write(time, hidden)
 
-    _, states, rows = tf.while_loop(
-        lambda time, *_: time < steps, body, (tf.constant(0), states, rows), parallel_iterations=1
+    _, states, found = tf.while_loop(
+        lambda time, *_: time < steps, body, (tf.constant(0), states, found)
     )
-    return rows.stack(), states
+    return found.stack(), states
 
 
 OPERATORS: dict[str, Operator] = dict.fromkeys(KINDS, recurrent)

@@ -23,7 +23,8 @@ class Cell:
 
     Attributes:
         activations: In ONNX' order, each with its clipping in front.
-        recur: The product of the hidden state and the recurrent weights, [N, H] to [N, gates * H].
+        recur: The products of the hidden state and the recurrent weights, [N, H] to [N, gates * H]:
+            one, or of a GRU without ``reset_behind`` one for two gates and one for the last.
         peepholes: Of an LSTM: input, output and forget, each [H].
         recurrent_bias: Of a GRU: what is added to the hidden gate's recurrent product, [H].
         coupled: Of an LSTM: the forget gate is what the input gate leaves.
@@ -31,7 +32,7 @@ class Cell:
     """
 
     activations: Sequence[Activation]
-    recur: Product
+    recur: Sequence[Product]
     peepholes: Sequence[Any] | None = None
     recurrent_bias: Any = None
     coupled: bool = False
@@ -44,7 +45,7 @@ def lstm_step(cell: Cell, gates: Any, state: State) -> State:
 
     hidden, memory = state
     gate, update, output = cell.activations
-    enter, leave, forget, new = tf.split(gates + cell.recur(hidden), 4, -1)
+    enter, leave, forget, new = tf.split(gates + cell.recur[0](hidden), 4, -1)
     if cell.peepholes is not None:
         enter += cell.peepholes[0] * memory
         forget += cell.peepholes[2] * memory
@@ -64,22 +65,22 @@ def gru_step(cell: Cell, gates: Any, state: State) -> State:
     gate, update = cell.activations
     size = int(hidden.shape[-1])
     if cell.reset_behind:
-        product = cell.recur(hidden)
+        product = cell.recur[0](hidden)
         both = gate(gates[:, : 2 * size] + product[:, : 2 * size])
         keep, reset = tf.split(both, 2, -1)
         inner = product[:, 2 * size :]
         inner = inner if cell.recurrent_bias is None else inner + cell.recurrent_bias
         new = update(gates[:, 2 * size :] + reset * inner)
     else:
-        both = gate(gates[:, : 2 * size] + cell.recur(hidden)[:, : 2 * size])
+        both = gate(gates[:, : 2 * size] + cell.recur[0](hidden))
         keep, reset = tf.split(both, 2, -1)
-        new = update(gates[:, 2 * size :] + cell.recur(reset * hidden)[:, 2 * size :])
+        new = update(gates[:, 2 * size :] + cell.recur[1](reset * hidden))
     return (new + keep * (hidden - new),)
 
 
 def rnn_step(cell: Cell, gates: Any, state: State) -> State:
     """``gates``: the inputs' share, [N, H]."""
-    return (cell.activations[0](gates + cell.recur(state[0])),)
+    return (cell.activations[0](gates + cell.recur[0](state[0])),)
 
 
 def activations_of(

@@ -26,8 +26,8 @@ def cases() -> list[Case]:
         found += [
             recurrent(kind, biased=False, opset=14),
             recurrent(kind, clip=0.4),
-            recurrent(kind, steps=34),
-            recurrent(kind, steps=34, lengths=_LENGTHS, direction="reverse"),
+            recurrent(kind, steps=18),
+            recurrent(kind, steps=18, lengths=_LENGTHS, direction="reverse"),
         ]
     return [*found, *_lstm(), *_gru(), *_activations()]
 
