@@ -70,5 +70,5 @@ def _variance(arrays: Sequence[Array]) -> Array:
     rows = np.concatenate([array.reshape(-1, width) for array in arrays]).astype(np.float64)
     rows = np.where(np.isfinite(rows), rows, np.nan)
     variance = np.nan_to_num(np.nanvar(rows, axis=0))
-    least = max(_LEAST_SHARE * float(variance.mean()), np.finfo(np.float32).tiny)
+    least = max(_LEAST_SHARE * float(variance.mean()), float(np.finfo(np.float32).tiny))
     return np.asarray(np.maximum(variance, least).astype(np.float32))

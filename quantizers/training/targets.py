@@ -6,7 +6,7 @@ softmax is compared, not what comes out (Hinton et al., https://arxiv.org/abs/15
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -39,8 +39,8 @@ def targets_of(student: ir.Model, teacher: ir.Model) -> tuple[Target, ...]:
     ours = {str(value.name): value for value in student.graph.outputs}
     if set(theirs) != set(ours):
         raise ModelError(
-            f"the teacher's outputs are {_listed(theirs)} and the model's are {_listed(ours)}: give "
-            "the model that this one was made from"
+            f"the teacher's outputs are {_listed(theirs)} and the model's are {_listed(ours)}: "
+            "give the model that this one was made from"
         )
     found = [_target(value, theirs[name]) for name, value in ours.items() if _is_float(value)]
     if not found:
@@ -67,16 +67,16 @@ def _target(student: ir.Value, teacher: ir.Value) -> Target:
     name = str(student.name)
     makers = student.producer(), teacher.producer()
     if all(is_op(maker, "Softmax", "LogSoftmax") for maker in makers):
-        before = [str(maker.inputs[0].name) for maker in makers if maker and maker.inputs[0]]
+        ours, theirs = (str(maker.inputs[0].name) for maker in makers if maker and maker.inputs[0])
         assert makers[0] is not None
         axis = makers[0].attributes.get_int("axis", _LAST)
-        return Target(name, *before, is_logits=axis in {_LAST, (rank(student) or 0) - 1})
-    return Target(name, name, name, is_logits=False)
+        return Target(name, ours, theirs, axis in {_LAST, (rank(student) or 0) - 1})
+    return Target(name, name, name, False)
 
 
 def _is_float(value: ir.Value) -> bool:
     return value.dtype is None or value.dtype.is_floating_point()
 
 
-def _listed(names: object) -> str:
-    return ", ".join(map(repr, sorted(map(str, names)))) or "none"  # type: ignore[call-overload]
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, sorted(names))) or "none"
