@@ -16,7 +16,8 @@ from converter.compression.samples import open_judged, resolve_budget
 from converter.compression.simplify import simplified
 from converter.compression.users_errors import explained
 from converter.pruning.exact.dead_channels import Removed, keep_outputs, remove_dead
-from converter.pruning.model import Pruned, PruneOptions, prune_model
+from converter.pruning.model import Pruned, prune_model
+from converter.pruning.prepare import PruneOptions
 from converter.pruning.report import PruningReport, describe_exact
 from converter.pruning.search.plan import Plan
 from converter.pruning.search.savings import Target

@@ -3,41 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from converter.pruning.exact.dead_channels import remove_dead
-from converter.pruning.groups.dependencies import find_dependencies
-from converter.pruning.groups.selection import Dependencies
-from converter.pruning.ranking.ranking import rank_groups
+from converter.pruning.groups.selection import Selection
+from converter.pruning.prepare import Prepared, PruneOptions, prepare
 from converter.pruning.repair.sums import Problem
-from converter.pruning.repair.tolerance import bears
-from converter.pruning.repair.walk import WalkOptions
-from converter.pruning.report import PruningReport, TriedReport, describe_exact, report_groups
+from converter.pruning.report import PruningReport, TriedReport
 from converter.pruning.search.attempts import Tried
-from converter.pruning.search.cost import Cost, CostModel
 from converter.pruning.search.plan import Plan, cut_and_repair, leaves_something, select
-from converter.pruning.search.savings import Target
 from converter.pruning.search.search import Found, search
-from converter.pruning.search.sensitivity import some
-from runtimes.costs import Costs, open_costs
+from runtimes.costs import open_costs
 from runtimes.data.dataset import Dataset
 from runtimes.errors import DataError
 from runtimes.parity.budget import Budget
 from runtimes.progress import Progress, silent
-from runtimes.readable import times
-from runtimes.stress.noise import measure_noise
-
-# Work grows with samples times multiply-adds; beyond this, more samples teach little.
-_MOST_SAMPLES = 1024
-_LEAST_SAMPLES = 64
-_MOST_WORK = 5e11
-# Each of four models is fitted on three quarters of the samples and judged on the rest.
-_FEWEST = 8
-
-
-_AS_FAST_AS_CAN_BE = Target("latency")
 
 
 @dataclass(frozen=True)
@@ -52,22 +33,6 @@ class Pruned:
     exact: ir.Model
     report: PruningReport
     less_aggressive: Callable[[], Pruned] | None = None
-
-
-@dataclass(frozen=True)
-class PruneOptions:
-    """What ``prune_model`` obeys.
-
-    ``target``: what to save on and how much is enough. ``plan``: the decision of an earlier run,
-    which is carried out again instead of searching. ``threads`` of a run; ``seed`` of all draws.
-    ``costs``: what latency is taken from (None: those of this machine).
-    """
-
-    target: Target = _AS_FAST_AS_CAN_BE
-    plan: Plan | None = None
-    threads: int = 1
-    seed: int = 0
-    costs: Costs | None = field(default=None, compare=False)
 
 
 def prune_model(
@@ -86,63 +51,42 @@ def prune_model(
     another model.
     """
     options = options or PruneOptions()
-    exact = model.clone()
-    removed = remove_dead(exact)
-    dependencies = find_dependencies(exact)
-    found_exactly = describe_exact(removed)
-    missing = _missing(data, dependencies)
-    if missing or data is None:
-        why = f"{missing}, so only what changes no result could go: "
-        why += found_exactly or "there is nothing of the kind"
-        groups = report_groups(dependencies, dependencies.everything())
-        reached = not options.target.share
-        report = PruningReport(False, reached, why, removed, groups, {}, (), None, None)
+    prepared = prepare(model, data, options, progress)
+    if not isinstance(prepared, Prepared):
+        exact, report = prepared
         return Pruned(exact, exact, report)
-    data = _enough(exact, dependencies, data, options.seed)
-    walk = WalkOptions(batch_size=_batch_size(data), threads=options.threads)
-    noise = measure_noise(data, options.seed)
-    borne = noise if noise.spreads and bears(exact, data, noise, options.threads) else None
-    problem = Problem(exact, dependencies, data, walk, options.seed, borne)
-    costs = CostModel(exact, dependencies, data)
-    progress("ranking channels")
-    rankings = rank_groups(problem)
+    problem, rankings = prepared.problem, prepared.rankings
     if options.plan is None:
         table = options.costs or open_costs(threads=options.threads)
         found = search(
-            problem, rankings, costs, budget, options.target, table=table, progress=progress
+            problem,
+            rankings,
+            prepared.costs,
+            budget,
+            options.target,
+            table=table,
+            progress=progress,
         )
     else:
-        found = Found(_known(options.plan, problem), (), True)
+        found = Found(known_plan(options.plan, problem), (), True)
 
     def carry_out(found: Found) -> Pruned:
         """Cut and repair by the plan that was found, with all data."""
         progress("repairing with all data")
-        kept = select(problem, rankings, found.plan)
-        if not leaves_something(problem, kept):
-            raise DataError(
-                "the decisions leave some axis of this model without any channel: they are of "
-                "another model, or damaged"
-            )
-        pruned = cut_and_repair(problem, kept) if found.plan else exact
+        kept = selected(prepared, found.plan)
+        pruned = cut_and_repair(problem, kept) if found.plan else prepared.exact
         problem.reference_rows.clear()
-        before, after = costs.count(dependencies.everything()), costs.count(kept)
-        gone = sum(branch.is_gone(kept) for branch in problem.branches)
-        report = PruningReport(
-            kept=bool(found.plan),
-            reached=found.reached,
-            reason=_reason(found, before, after, gone) + _beside(found_exactly),
-            exact=removed,
-            groups=report_groups(dependencies, kept),
-            plan=found.plan,
-            tried=tuple(map(_report_tried, found.tried)),
-            before=before,
-            after=after,
-            notes=(f"pruned with {data.num_samples} samples of {data.name}",),
+        report = prepared.report(
+            found.plan,
+            kept,
+            prepared.saved(kept) if found.plan else _why_nothing(found),
+            tuple(map(_report_tried, found.tried)),
+            found.reached,
         )
         again = found.less_aggressive
         return Pruned(
             pruned,
-            exact,
+            prepared.exact,
             report,
             None if again is None else lambda: carry_out(again() or Found({}, found.tried, False)),
         )
@@ -150,18 +94,15 @@ def prune_model(
     return carry_out(found)
 
 
-def _reason(found: Found, before: Cost, after: Cost, gone: int) -> str:
-    if not found.plan:
-        return _why_nothing(found)
-    branches = f"{gone} residual branch{'es' if gone > 1 else ''} gone, " if gone else ""
-    return branches + (
-        f"{times(max(1, before.macs) / max(1, after.macs))} fewer multiply-adds, "
-        f"{times(max(1, before.parameters) / max(1, after.parameters))} fewer parameters"
-    )
-
-
-def _beside(found_exactly: str) -> str:
-    return f"; without any change: {found_exactly}" if found_exactly else ""
+def selected(prepared: Prepared, plan: Plan) -> Selection:
+    """What the plan leaves; raises ``DataError`` where that is nothing of some axis."""
+    kept = select(prepared.problem, prepared.rankings, plan)
+    if not leaves_something(prepared.problem, kept):
+        raise DataError(
+            "the decisions leave some axis of this model without any channel: they are of "
+            "another model, or damaged"
+        )
+    return kept
 
 
 def _report_tried(one: Tried) -> TriedReport:
@@ -182,7 +123,7 @@ def _why_nothing(found: Found) -> str:
     return "no cut saves anything here"
 
 
-def _known(plan: Plan, problem: Problem) -> Plan:
+def known_plan(plan: Plan, problem: Problem) -> Plan:
     """The plan, if it is one for this model."""
     units = {group.makers[0]: len(group.units) for group in problem.dependencies.groups}
     branches = {branch.name for branch in problem.branches}
@@ -193,27 +134,3 @@ def _known(plan: Plan, problem: Problem) -> Plan:
                 f"and this model has {units.get(name, 'no such layer')}"
             )
     return plan
-
-
-def _missing(data: Dataset | None, dependencies: Dependencies) -> str:
-    """What stands against pruning at all; empty if nothing does."""
-    if not any(group.is_open for group in dependencies.groups):
-        return "no channel of this model can go"
-    if data is None:
-        return "no data were given"
-    samples = data.num_samples or 0
-    if samples < _FEWEST:
-        return f"{data.name} holds {samples} samples for pruning, and it takes {_FEWEST} at least"
-    return ""
-
-
-def _enough(model: ir.Model, dependencies: Dependencies, data: Dataset, seed: int) -> Dataset:
-    """As many samples as are worth their time, from all over the data."""
-    macs = CostModel(model, dependencies, data).count(dependencies.everything()).macs
-    most = min(_MOST_SAMPLES, max(_LEAST_SAMPLES, int(_MOST_WORK / max(1, macs))))
-    return some(data, most, seed)
-
-
-def _batch_size(data: Dataset) -> int:
-    """Several batches, so that every draw of rows comes from all over the data."""
-    return max(1, min(32, (data.num_samples or 1) // 4))

@@ -47,6 +47,23 @@ class TriedReport:
 
 
 @dataclass(frozen=True)
+class TrainingReport:
+    """How what a plan leaves was trained.
+
+    ``asked``: steps of training; ``steps``: after how many of them it was best; ``before`` and
+    ``after``: squared error of the outputs on samples held out, relative to their variance;
+    ``refitted``: with all effort before that.
+    """
+
+    asked: int
+    steps: int
+    before: float
+    after: float
+    refitted: bool = True
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class PruningReport(ReadableReport):
     """The outcome of a pruning.
 
@@ -55,7 +72,7 @@ class PruningReport(ReadableReport):
     the decision: how many open units stay of the group that a node makes. Multiply-adds are those
     of one sample. ``parity`` and ``latency`` are reports of ``runtimes.check`` and
     ``runtimes.profile`` as dictionaries, ``None`` where the caller judges by itself. ``defects``:
-    what failed by kilnx' own fault and was left out.
+    what failed by kilnx' own fault and was left out. ``training``: None where nothing was trained.
     """
 
     kept: bool
@@ -71,6 +88,7 @@ class PruningReport(ReadableReport):
     latency: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
     defects: tuple[Defect, ...] = ()
+    training: TrainingReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report in plain JSON types."""

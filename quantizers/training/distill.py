@@ -6,22 +6,21 @@ No labels are needed: the teacher answers for every sample, and for many more th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 import onnx_ir as ir
 
 from quantizers.training.graph import TrainableGraph
 from quantizers.training.loss import DistillationLoss
-from quantizers.training.optimizer import Adam
+from quantizers.training.options import DistillOptions
 from quantizers.training.pool import Augmentation, Group, Perturbation, Teacher, answered, shuffled
-from quantizers.training.targets import targets_of
+from quantizers.training.step import Best, Training
+from quantizers.training.targets import Target, targets_of
 from quantizers.training.write import with_values
-from runtimes.base import Array
 from runtimes.data.dataset import Dataset
-from runtimes.engines.batching import fixed_batch
 from runtimes.errors import DataError, RuntimeUnavailable
 from runtimes.extras import missing_extra
 from runtimes.progress import Progress, silent
@@ -29,35 +28,11 @@ from runtimes.progress import Progress, silent
 LEAST_SAMPLES = 64
 """Fewer say too little of the world to train on."""
 
-# Of the samples, those that only tell when to stop, and how often they are asked.
+# Of the samples, those that only tell which weights were best.
 _HELD_OUT = 0.125
-_LOOKS = 10
-_WARMUP = 0.1
 # After so many epochs over a pool, other samples are made.
 _EPOCHS = 16
-
-
-@dataclass(frozen=True)
-class DistillOptions:
-    """How long and how fast a graph learns.
-
-    Attributes:
-        steps: Batches that are learned from.
-        batch_size: Samples in each.
-        rate: The largest step of Adam, as a share of each parameter's root mean square.
-        pool: Samples that are made of the data at a time.
-        classes: Outputs whose largest value along the last axis is the answer.
-        seed: Of all draws.
-        threads: Of a run of the teacher; TensorFlow's are set where it has not begun yet.
-    """
-
-    steps: int = 1000
-    batch_size: int = 64
-    rate: float = 0.05
-    pool: int = 4096
-    classes: frozenset[str] = frozenset()
-    seed: int = 0
-    threads: int = 1
+_NOT_FINITE = "the loss became NaN, so training stopped and what was best before is kept"
 
 
 @dataclass(frozen=True)
@@ -88,53 +63,106 @@ def distill(
     options: DistillOptions = DistillOptions(),
     progress: Progress = silent,
 ) -> Distilled:
-    """Train the weights of ``student`` until it answers like ``teacher``.
+    """Train the weights of ``student`` until it answers like ``teacher``; see ``Distiller``."""
+    return Distiller(teacher, data, rungs=rungs, options=options, progress=progress).train(student)
 
-    Both stay as they are. ``data``, bound to their inputs, need no labels; ``rungs`` are
-    perturbations that should be withstood, too.
+
+class Distiller:
+    """Trains students of one teacher; what the teacher answers serves all of them.
+
+    Models stay as they are. Nothing is drawn but by the seed, so that the same student learns the
+    same, whatever was trained before it.
+
+    Args:
+        teacher: What students should answer like.
+        data: Samples, bound to its inputs; they need no labels.
+        rungs: Perturbations that should be withstood, too.
+        options: How long and how fast; ``train`` may be told otherwise.
+        progress: Is told how far a training is.
 
     Raises:
         DataError: There are fewer than 64 samples.
-        ModelError: Inputs or outputs of the two differ, or nothing can be trained.
-        UnsupportedOperator: The student has an operator that cannot be differentiated.
         RuntimeUnavailable: TensorFlow is not installed.
     """
-    require_enough(data)
-    _prepare_tensorflow(options.threads)
-    targets = targets_of(student, teacher)
-    graph = TrainableGraph(student)
-    fitted, held_out = data.split(1 - _HELD_OUT, options.seed)
-    augmentation = Augmentation(fitted, rungs, options.seed)
-    with Teacher(teacher, targets, options.threads) as source:
-        pool = answered(augmentation.batches(options.pool), source)
-        examined = answered(
-            Augmentation(held_out, rungs, options.seed).batches(len_of(held_out)), source
-        )
-        loss = DistillationLoss(targets, pool, options.classes)
-        training = _Training(graph, loss, [target.student for target in targets], options)
-        random = np.random.default_rng(options.seed)
-        best = _Best(training.values(), training.error_on(examined))
-        before = best.error
-        reason = ""
-        epochs = draws = 0
-        while training.done < options.steps and not reason:
-            if epochs == _EPOCHS:
-                draws, epochs = draws + 1, 0
-                pool = answered(augmentation.batches(options.pool, draws), source)
-            epochs += 1
-            for batch in shuffled(pool, training.batch_size, random):
-                training.learn(batch)
-                if training.is_time_to_look:
-                    error = training.error_on(examined)
-                    best = best.or_this(training.values(), error, training.done)
-                    progress(f"training, {training.done} of {options.steps} batches")
-                    if not math.isfinite(error):
-                        reason = "the loss became NaN: training stopped, what was before is kept"
-                        break
-                if training.done >= options.steps:
-                    break
-    model = with_values(student, best.values) if best.steps else student
-    return Distilled(model, before, best.error, best.steps, reason)
+
+    def __init__(
+        self,
+        teacher: ir.Model,
+        data: Dataset,
+        *,
+        rungs: Sequence[Perturbation] = (),
+        options: DistillOptions = DistillOptions(),
+        progress: Progress = silent,
+    ) -> None:
+        require_enough(data)
+        _prepare_tensorflow(options.threads)
+        self._teacher, self._options, self._progress = teacher, options, progress
+        fitted, held_out = data.split(1 - _HELD_OUT, options.seed)
+        self._learned = Augmentation(fitted, rungs, options.seed)
+        self._examined = Augmentation(held_out, rungs, options.seed)
+        self._examined_count = 2 * len_of(held_out)
+        self._first: tuple[Sequence[Target], list[Group], list[Group]] | None = None
+
+    def train(self, student: ir.Model, steps: int | None = None) -> Distilled:
+        """The better of ``student`` and what it becomes in so many ``steps``.
+
+        Raises:
+            ModelError: Its inputs or outputs are not the teacher's, or nothing can be trained.
+            UnsupportedOperator: An operator of it cannot be differentiated.
+        """
+        graph = TrainableGraph(student)
+        targets = targets_of(student, self._teacher)
+        options = self._options if steps is None else replace(self._options, steps=steps)
+        with Teacher(self._teacher, targets, options.threads) as source:
+            pool, examined = self._answered(targets, source)
+            loss = DistillationLoss(targets, pool, options.classes)
+            training = Training(graph, loss, [target.student for target in targets], options)
+            first = Best(training.values(), training.error_on(examined))
+            best, reason = self._run(training, first, source, pool, examined)
+        model = with_values(student, best.values) if best.steps else student
+        return Distilled(model, first.error, best.error, best.steps, reason)
+
+    def _run(
+        self,
+        training: Training,
+        best: Best,
+        source: Teacher,
+        pool: list[Group],
+        examined: Sequence[Group],
+    ) -> tuple[Best, str]:
+        """Learn to the end, or until something is no number; the best on the way, and why."""
+        random = np.random.default_rng(self._options.seed)
+        for batch in self._batches(training, source, pool, random):
+            training.learn(batch)
+            if training.is_time_to_look:
+                error = training.error_on(examined)
+                self._progress(f"training: {training.done} of {training.steps} batches")
+                if not math.isfinite(error):
+                    return best, _NOT_FINITE
+                best = best.or_this(training, error)
+            if training.done >= training.steps:
+                break
+        return best, ""
+
+    def _batches(
+        self, training: Training, source: Teacher, pool: list[Group], random: np.random.Generator
+    ) -> Iterator[Group]:
+        for draw in count(1):
+            for _ in range(_EPOCHS):
+                yield from shuffled(pool, training.batch_size, random)
+            pool = answered(self._learned.batches(self._options.pool, draw), source)
+
+    def _answered(
+        self, targets: Sequence[Target], source: Teacher
+    ) -> tuple[list[Group], list[Group]]:
+        """What all trainings begin with; the teacher is asked once for all students."""
+        asked = [(target.output, target.teacher) for target in targets]
+        if self._first is None or [(t.output, t.teacher) for t in self._first[0]] != asked:
+            self._progress("training: the teacher answers")
+            pool = answered(self._learned.batches(self._options.pool), source)
+            examined = answered(self._examined.batches(self._examined_count), source)
+            self._first = targets, pool, examined
+        return self._first[1], self._first[2]
 
 
 def require_enough(data: Dataset) -> None:
@@ -151,82 +179,6 @@ def len_of(data: Dataset) -> int:
     """The number of samples, counted where the source does not say."""
     found = data.num_samples
     return sum(len(batch) for batch in data.batches(256)) if found is None else found
-
-
-@dataclass(frozen=True)
-class _Best:
-    """The best parameters so far, and after how many steps."""
-
-    values: Mapping[str, Array]
-    error: float
-    steps: int = 0
-
-    def or_this(self, values: Mapping[str, Array], error: float, steps: int) -> _Best:
-        return _Best(values, error, steps) if error < self.error else self
-
-
-class _Training:
-    """Steps of Adam on a graph; ``done`` counts them."""
-
-    def __init__(
-        self,
-        graph: TrainableGraph,
-        loss: DistillationLoss,
-        wanted: Sequence[str],
-        options: DistillOptions,
-    ) -> None:
-        import tensorflow as tf
-
-        self.batch_size = fixed_batch(graph.inputs) or options.batch_size
-        self.done = 0
-        self._looks = max(1, options.steps // _LOOKS)
-        self._steps = options.steps
-        self._optimizer = Adam(
-            graph.initial(),
-            rate=options.rate,
-            steps=options.steps,
-            warmup=round(options.steps * _WARMUP),
-        )
-        variables = self._optimizer.variables
-
-        def step(feed: Mapping[str, Any], targets: Mapping[str, Any], settings: Any) -> None:
-            with tf.GradientTape() as tape:
-                found = graph.run(variables, feed, wanted)
-                value = loss.loss(found, targets)
-            gradients = tape.gradient(value, variables)
-            self._optimizer.apply(gradients, settings)
-
-        def error(feed: Mapping[str, Any], targets: Mapping[str, Any]) -> Any:
-            return loss.error(graph.run(variables, feed, wanted), targets)
-
-        self._step = tf.function(step, autograph=False, reduce_retracing=True)
-        self._error = tf.function(error, autograph=False, reduce_retracing=True)
-
-    @property
-    def is_time_to_look(self) -> bool:
-        """Whether the samples that were held out are asked now."""
-        return self.done % self._looks == 0 or self.done == self._steps
-
-    def learn(self, batch: Group) -> None:
-        """Take one step."""
-        self.done += 1
-        self._step(dict(batch.feed), dict(batch.targets), self._optimizer.settings())
-
-    def error_on(self, groups: Sequence[Group]) -> float:
-        """The error over all samples of ``groups``."""
-        total, count = 0.0, 0
-        for group in groups:
-            for start in range(
-                0, group.count - group.count % self.batch_size or group.count, self.batch_size
-            ):
-                part = group.rows(np.arange(start, min(start + self.batch_size, group.count)))
-                total += float(self._error(dict(part.feed), dict(part.targets))) * part.count
-                count += part.count
-        return total / count
-
-    def values(self) -> dict[str, Array]:
-        """The parameters now."""
-        return self._optimizer.values()
 
 
 def _prepare_tensorflow(threads: int) -> None:

@@ -143,16 +143,22 @@ def answered(batches: Iterator[Batch], teacher: Teacher) -> list[Group]:
 def shuffled(groups: Sequence[Group], size: int, random: np.random.Generator) -> Iterator[Group]:
     """All samples once in batches of ``size``, in another order each time.
 
-    What is left over of a shape waits for the next time, unless it is all that there is of it.
+    What is left over of a shape waits for the next time.
     """
     batches = []
     for group in groups:
         order = random.permutation(group.count)
-        whole = max(group.count - group.count % size, min(size, group.count))
-        batches += [(group, order[start : start + size]) for start in range(0, whole, size)]
+        batches += [(group, order[rows]) for rows in in_batches(group.count, size)]
     for place in random.permutation(len(batches)):
         group, rows = batches[place]
         yield group.rows(rows)
+
+
+def in_batches(count: int, size: int) -> list[Array]:
+    """Places of whole batches; where there are too few for one, some are in it twice."""
+    if count < size:
+        return [np.resize(np.arange(count), size)]
+    return [np.arange(start, start + size) for start in range(0, count - size + 1, size)]
 
 
 def _joined(groups: Sequence[Group]) -> Group:

@@ -52,7 +52,7 @@ def chain(  # noqa: PLR0917
         if further is None:
             return
         plan, left = further
-        share *= left
+        share = share * left if resource == "latency" else savings.counted_share(plan, resource)
         yield Link(plan, share)
         if least and share <= least * (1 + 1e-9):
             return
