@@ -64,6 +64,8 @@ def check(
         print_json(report.to_dict())
     else:
         print_rows(report.rows())
+        if report.stress:
+            print_rows(report.stress.rows(), title="under stress")
         if report.layers:
             print_rows(report.layers.rows(), title="layer by layer")
             print_line(report.layers.reason)

@@ -88,6 +88,8 @@ def _show_compression(report: Any, output: Path, json: bool) -> None:
         failed = step.defect is not None and not step.kept
         verdict = "kept" if step.kept else "failed" if failed else "not kept"
         print_line(f"{step.name}: {verdict}, {step.reason}")
+    if report.stress is not None:
+        print_line(f"under stress: {report.stress.line()}")
     insight = report.insight.defects if report.insight else ()
     for note in (*report.notes, *insight, *report.defects):
         print_line(f"note: {note}")

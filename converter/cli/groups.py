@@ -26,6 +26,7 @@ from converter.cli.options import (
     Signature,
     SignatureKey,
     SkipBroken,
+    Stress,
     Strict,
     Threads,
     TrustCosts,
@@ -69,13 +70,15 @@ class BudgetGroup:
     min_agreement: MinAgreement = None
     min_sqnr: MinSqnr = None
     strict: Strict = False
+    stress: Stress = "default"
 
     def budget(self) -> Budget:
         """The budget that the options state."""
         from runtimes.parity.budget import Budget
 
         metric = ",".join(self.metric) if self.metric else None
-        return Budget(metric, self.max_drop, self.min_agreement, self.min_sqnr, self.strict)
+        floors = self.min_agreement, self.min_sqnr
+        return Budget(metric, self.max_drop, *floors, self.strict, stress=self.stress)
 
 
 @dataclass(frozen=True)

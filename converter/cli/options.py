@@ -78,6 +78,10 @@ MinSqnr = Annotated[
 Strict = Annotated[
     bool, typer.Option("--strict", help="Pass a drop only if its interval is inside.")
 ]
+Stress = Annotated[
+    Literal["default", "none"],
+    typer.Option(help="none: judge on clean samples only, not on perturbed ones, too."),
+]
 Threads = Annotated[int, typer.Option(help="Threads of a run.", min=1)]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Decisions = Annotated[

@@ -28,6 +28,7 @@ from runtimes.defects import Defect, contain
 from runtimes.errors import BudgetError, KilnxError, RuntimeUnavailable
 from runtimes.onnx_files.load_save import load_model, write_model
 from runtimes.parity.report import ParityReport
+from runtimes.parity.stress_report import StressReport
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,14 @@ class Candidate:
     """A graph, the file that holds it, and how it measured.
 
     ``pruned``: the file of the float model that has its channels, where those were pruned.
+    ``stress``: what it does on perturbed samples, where it was judged on them.
     """
 
     model: ir.Model
     path: Path
     measured: Measured
     pruned: Path | None = None
+    stress: StressReport | None = None
 
 
 @dataclass(frozen=True)
@@ -194,7 +197,7 @@ def _attempt(
     parity = judge.parity(path)
     measured = judge.measure(path, parity, best.measured)
     pruned = path if name == "prune" else best.pruned
-    challenger = Candidate(outcome.model, path, measured, pruned)
+    challenger = Candidate(outcome.model, path, measured, pruned, parity.stress)
     kept, reason = _decide(parity, challenger, best, judge)
     if outcome.reason:
         reason = f"{reason} ({outcome.reason})"
@@ -205,7 +208,7 @@ def _attempt(
                 f"{parity.reason}"
             )
         kept, reason = replay[name], "as decided in the report that is replayed"
-    report = StepReport(name, kept, reason, measured, True, outcome.details)
+    report = StepReport(name, kept, reason, measured, True, outcome.details, stress=parity.stress)
     if not kept:
         path.unlink()
         return _Attempt(best, report, not parity.passed, outcome.less_aggressive)

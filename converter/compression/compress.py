@@ -206,6 +206,7 @@ def compress(
             baseline=baseline,
             steps=reports,
             result=best.measured,
+            stress=best.stress,
             notes=(
                 *doubted,
                 *samples.notes,

@@ -19,6 +19,7 @@ from runtimes.options import RunOptions
 from runtimes.parity.budget import Budget
 from runtimes.parity.check import check, evaluate
 from runtimes.parity.report import ParityReport
+from runtimes.parity.stressed import Stressed
 from runtimes.profiling.profile import ProfileReport, profile
 
 
@@ -64,6 +65,7 @@ class Judge:
             self.evaluation,
             budget=self.budget,
             providers=(self.provider,),
+            stressed=self._stressed,
             run=self._quiet,
         )
 
@@ -95,6 +97,18 @@ class Judge:
             return Gain.of(self._profile(path, than), self.prefer)
         share = file_bytes(path) / file_bytes(than)
         return Gain.predicted(path, than, self._feeds, self.costs, share, self.prefer)
+
+    @cached_property
+    def _stressed(self) -> Stressed:
+        """What the reference does on perturbed samples: once for all candidates."""
+        return Stressed(
+            self.reference,
+            self.evaluation,
+            self.budget,
+            self.run.seed,
+            self.run.threads,
+            progress=self.run.tell,
+        )
 
     @cached_property
     def _feeds(self) -> list[Feed]:

@@ -42,6 +42,7 @@ from runtimes.options import RunOptions, flat_options
 from runtimes.parity.budget import Budget, without_labels
 from runtimes.parity.check import check
 from runtimes.parity.report import ParityReport
+from runtimes.parity.stressed import Stressed
 from runtimes.profiling.profile import ProfileReport, profile
 
 # Random samples that the exact part is checked on where there are no data.
@@ -204,7 +205,8 @@ def _judge_all(
     options: PruneOptions,
 ) -> Pruned:
     """Judge what was found, and where it is outside the budget, what spends less and less."""
-    first = judged = _judge(reference, pruned, evaluation, budget, options)
+    stressed = Stressed(reference, evaluation, budget, options.seed, options.threads)
+    first = judged = _judge(reference, pruned, stressed, options)
     while not judged.report.kept:
         parity = judged.report.parity or {}
         if parity.get("passed") or pruned.less_aggressive is None:
@@ -212,7 +214,7 @@ def _judge_all(
         pruned = pruned.less_aggressive()
         if not pruned.report.kept:
             return first
-        judged = _judge(reference, pruned, evaluation, budget, options)
+        judged = _judge(reference, pruned, stressed, options)
     if judged is first:
         return first
     note = f"a plan that leaves less was judged first: {first.report.reason}"
@@ -222,13 +224,19 @@ def _judge_all(
 def _judge(
     reference: ir.Model,
     pruned: Pruned,
-    evaluation: Dataset,
-    budget: Budget,
+    stressed: Stressed,
     options: PruneOptions,
 ) -> Pruned:
     """Whether the pruned model holds what it should, on data that it has not seen."""
-    threads, seed = options.threads, options.seed
-    parity = check(reference, pruned.model, evaluation, budget=budget, threads=threads)
+    threads, seed, evaluation = options.threads, options.seed, stressed.data
+    parity = check(
+        reference,
+        pruned.model,
+        evaluation,
+        budget=stressed.budget,
+        stressed=stressed,
+        threads=threads,
+    )
     speed = profile(pruned.model, against=reference, data=evaluation, threads=threads, seed=seed)
     feeds = timed_feeds(evaluation, model_inputs(reference))
     share = model_bytes(pruned.model) / model_bytes(reference)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import onnx_ir as ir
@@ -38,6 +38,7 @@ from runtimes.options import RunOptions, flat_options
 from runtimes.parity.budget import Budget, search_floors
 from runtimes.parity.check import check
 from runtimes.parity.report import ParityReport
+from runtimes.parity.stressed import Stressed
 from runtimes.profiling.profile import ProfileReport, profile
 
 Effort = Literal["low", "default", "high"]
@@ -190,6 +191,13 @@ class _Judge:
     costs: Costs
     refused: int = field(default=0, init=False)
 
+    @cached_property
+    def _stressed(self) -> Stressed:
+        """What the float model does on perturbed samples: once for all candidates."""
+        run = self.run
+        data, budget = self.samples.evaluation, self.budget
+        return Stressed(self.reference, data, budget, run.seed, run.threads, progress=run.tell)
+
     def parity(self, candidate: ir.Model) -> ParityReport:
         """Whether ``candidate`` is inside the budget on the data that judge."""
         return check(
@@ -197,6 +205,7 @@ class _Judge:
             candidate,
             self.samples.evaluation,
             budget=self.budget,
+            stressed=self._stressed,
             threads=self.run.threads,
         )
 

@@ -20,6 +20,7 @@ from runtimes.parity.budget import Budget
 from runtimes.parity.choose_metric import Judged, refuse_other_classes
 from runtimes.parity.judged_by import first_values, looked_up, notes_of_choice
 from runtimes.parity.plausibility import JudgedLabels, judged_labels
+from runtimes.parity.stressed import CLEAN_ONLY
 
 # Share of one data set that calibrates: half, so that the other half judges as well as it can.
 _CALIBRATION_SHARE = 0.5
@@ -77,6 +78,8 @@ def open_judged(  # noqa: PLR0917
     if asked.metric is None:
         chosen = notes_of_choice(budget.metric, samples.evaluation)
         samples = replace(samples, notes=(*samples.notes, *chosen))
+    if budget.stress == "none":
+        samples = replace(samples, notes=(*samples.notes, CLEAN_ONLY))
     return samples, budget, labels
 
 

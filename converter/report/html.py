@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from converter.report.html_analysis import drawn, insight_sections
+from converter.report.html_stress import stress_section
 from converter.report.report import (
     Measured,
     Report,
@@ -33,7 +34,8 @@ th, td { padding: .45rem .7rem; border-bottom: 1px solid var(--line); text-align
 th:first-child, td:first-child, td.text, th.text { text-align: left; }
 thead th { background: var(--soft); font-weight: 600; }
 .kept { color: var(--good); font-weight: 600; } .rolled { color: var(--bad); font-weight: 600; }
-.scroll { overflow-x: auto; } details { margin: .6rem 0; } summary { cursor: pointer; }
+.scroll { overflow-x: auto; } .scroll svg { min-width: 40rem; }
+details { margin: .6rem 0; } summary { cursor: pointer; }
 .legend { margin: .4rem 0 0; } .key { display: inline-block; width: .8em; height: .8em;
   border-radius: 2px; margin: 0 .4em 0 1em; } .key.first { background: var(--bar); }
 .key.second { background: var(--other); } h3 { font-size: 1rem; margin-bottom: 0; }
@@ -93,6 +95,7 @@ def _body(report: Report) -> str:
 <h2>Latency</h2>{drawn("the chart of latencies", lambda: bars(latencies))}
 <h2>Why</h2><div class="scroll"><table><thead><tr><th>step</th><th class="text">decision</th>
 <th class="text">reason</th></tr></thead><tbody>{reasons}</tbody></table></div>
+{drawn("the rungs", lambda: stress_section(report.stress))}
 {drawn("the analysis", lambda: insight_sections(report.insight))}
 {f"<h2>Notes</h2><ul>{notes}</ul>" if notes else ""}
 <h2>Measured on</h2><p class="soft">{machine}; {report.threads} thread(s), batch 1.<br>

@@ -16,6 +16,8 @@ from converter.report.analysis import Insight
 from runtimes.atomic_files import foreign_files
 from runtimes.cpu_info import cpu_info
 from runtimes.defects import Defect, contain
+from runtimes.json_values import plain
+from runtimes.parity.stress_report import StressReport
 from runtimes.readable import ReadableReport, times
 from runtimes.version import own_version
 
@@ -66,7 +68,8 @@ class StepReport:
     """One step of the pipeline: the measured candidate, and why it was kept or not.
 
     If there was nothing to try, ``tried`` is false and ``measured`` is the model before the step;
-    if the step failed, ``defect`` says how.
+    if the step failed, ``defect`` says how. ``stress``: what the candidate did on perturbed
+    samples, None where clean ones refused it.
     """
 
     name: str
@@ -76,6 +79,7 @@ class StepReport:
     tried: bool = True
     details: dict[str, Any] = field(default_factory=dict)
     defect: Defect | None = None
+    stress: StressReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, with the measurement on the same level as the decision."""
@@ -85,7 +89,8 @@ class StepReport:
             "kept": self.kept,
             "reason": self.reason,
         }
-        return {**own, **asdict(self.measured), "details": self.details}
+        more = {"stress": plain(self.stress), "details": self.details}
+        return {**own, **asdict(self.measured), **more}
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,8 @@ class Report(ReadableReport):
 
     ``files``: SHA-256 digests of the files written with the report, by name. ``defects``: what
     failed by a fault of kilnx outside steps and ``insight``, which hold their own. ``costs``: the
-    cost table that decided, with a digest of all of it that was asked.
+    cost table that decided, with a digest of all of it that was asked. ``stress``: the result next
+    to fp32 on perturbed samples, None where it is fp32 or where they were not asked for.
     """
 
     source: str
@@ -111,6 +117,7 @@ class Report(ReadableReport):
     files: Mapping[str, str] = field(default_factory=dict)
     defects: tuple[Defect, ...] = ()
     costs: Mapping[str, Any] | None = None
+    stress: StressReport | None = None
     machine: dict[str, Any] = field(default_factory=describe_machine)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -131,6 +138,7 @@ class Report(ReadableReport):
             "baseline": asdict(self.baseline),
             "steps": [step.to_dict() for step in self.steps],
             "result": asdict(self.result),
+            "stress": plain(self.stress),
             "notes": list(self.notes),
             "insight": self.insight.to_dict() if self.insight else None,
             "defects": [defect.to_dict() for defect in self.all_defects()],

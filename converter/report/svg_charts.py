@@ -21,7 +21,23 @@ svg .blame { fill: var(--bad); }
 svg line.first, svg polyline.first { stroke: var(--bar); fill: none; stroke-width: 1.6; }
 svg line.second, svg polyline.second { stroke: var(--other); fill: none; stroke-width: 1.6; }
 svg circle { fill-opacity: .75; }
+svg .allowed { fill: var(--bar); fill-opacity: .18; }
 """
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two values beside a label, the first None where there is none, and the least allowed.
+
+    ``text`` stands behind them; ``blamed``: the second one is not allowed.
+    """
+
+    label: str
+    first: float | None
+    second: float
+    allowed: float
+    text: str
+    blamed: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,6 +149,46 @@ def lines(
             f"{escape(_short(labels[i], 20))}</text>"
         )
     return legend(names) + _svg(height, "".join(parts))
+
+
+def dots(rows: Sequence[Pair], names: tuple[str, str], *, up: bool = True) -> str:
+    """Two dots a row on one axis, over the band of what is allowed: more, or else less."""
+    values = [v for one in rows for v in (one.first, one.second, one.allowed) if v is not None]
+    if not values:
+        return '<p class="soft">not measured</p>'
+    low, high = min(values), max(values)
+    spare = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    low, high = low - spare, high + spare
+    room, left = _WIDTH - _LABELS - 190, _LABELS + 10
+
+    def place(value: float) -> float:
+        return left + (value - low) / (high - low) * room
+
+    parts = []
+    for i, one in enumerate(rows):
+        middle, edge = 28 * i + 16, place(one.allowed)
+        start, end = (edge, left + room) if up else (left, edge)
+        shown = [("first", one.first), ("blame" if one.blamed else "second", one.second)]
+        parts.append(
+            f'<text x="{_LABELS}" y="{middle + 4}" text-anchor="end">{escape(_short(one.label))}'
+            f'</text><rect class="allowed" x="{start:.1f}" y="{middle - 10}" '
+            f'width="{max(end - start, 0):.1f}" height="20"/>'
+            f'<line class="axis" x1="{left}" y1="{middle}" x2="{left + room}" y2="{middle}"/>'
+            f'<text x="{left + room + 12}" y="{middle + 4}">{escape(one.text)}</text>'
+        )
+        for (kind, value), name in zip(shown, names, strict=True):
+            if value is not None:
+                parts.append(
+                    f'<circle class="{kind}" cx="{place(value):.1f}" cy="{middle}" r="6"><title>'
+                    f"{escape(one.label)}, {escape(name)}: {value:.4g}</title></circle>"
+                )
+    bottom = 28 * len(rows) + 18
+    for share, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
+        parts.append(
+            f'<text class="small" x="{left + share * room:.1f}" y="{bottom}" '
+            f'text-anchor="{anchor}">{low + share * (high - low):.3g}</text>'
+        )
+    return legend(names) + _svg(bottom + 8, "".join(parts))
 
 
 def histogram(edges: Sequence[float], counts: Sequence[int]) -> str:

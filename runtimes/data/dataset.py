@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,10 @@ class Dataset:
         notes: Sequence[str] = (),
         classes: ClassNames | None = None,
         labelled: bool = True,
+        change: Callable[[Batch], Batch] | None = None,
     ) -> None:
         self._source = source
+        self._change = change
         self._indices = indices
         self._inputs = None if inputs is None else tuple(inputs)
         wanted = {spec.name for spec in self._inputs or ()}
@@ -139,7 +141,8 @@ class Dataset:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        return by_shape(self._in_order(batch_size), batch_size)
+        batches = by_shape(self._in_order(batch_size), batch_size)
+        return batches if self._change is None else map(self._change, batches)
 
     def _in_order(self, batch_size: int) -> Iterator[Batch]:
         position = 0
@@ -179,6 +182,13 @@ class Dataset:
     def without_labels(self) -> Dataset:
         """The same samples, as if nobody knew what they are."""
         return self._like(self._source, self._indices, self._inputs, self.notes, labelled=False)
+
+    def changed(self, by: Callable[[Batch], Batch]) -> Dataset:
+        """The same samples, with every batch as ``by`` gives it; labels are those of before."""
+        changed = self._like(self._source, self._indices, self._inputs, self.notes)
+        before = self._change
+        changed._change = by if before is None else lambda batch: by(before(batch))
+        return changed
 
     def all_labels(self, output: str) -> Array:
         """The labels of ``output`` (one of ``label_names``) of all samples.
@@ -243,6 +253,14 @@ class Dataset:
             raise ValueError(f"count must be at least 1, not {count}")
         return self._choose(self._all_indices(count), None)
 
+    def sampled(self, count: int, seed: int = 0) -> Dataset:
+        """No more than ``count`` of the samples, chosen by the hash of ``split``."""
+        indices = self._all_indices()
+        if len(indices) <= count:
+            return self
+        keys = _hash(indices, seed)
+        return self._choose(indices[keys <= np.partition(keys, count - 1)[count - 1]], None)
+
     def _choose(self, indices: Array, note: str | None) -> Dataset:
         notes = (*self.notes, *([note] if note else []))
         chosen = self._like(self._source, indices, self._inputs, ())
@@ -268,6 +286,7 @@ class Dataset:
             notes=notes,
             classes=self._classes,
             labelled=self._labelled if labelled is None else labelled,
+            change=self._change,
         )
 
     def _all_indices(self, limit: int | None = None) -> Array:

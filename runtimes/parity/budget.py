@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from runtimes.base import TensorSpec
 from runtimes.data.dataset import Dataset
+from runtimes.errors import DataError
 from runtimes.metrics.metric import CLASS_METRICS, open_metrics
 from runtimes.metrics.names import split_drops
 from runtimes.parity.choose_metric import Judged, choose_metrics
@@ -18,6 +20,8 @@ from runtimes.parity.verdict import (
     Rules,
     unlabelled,
 )
+
+Stress = Literal["default", "none"]
 
 # Where classes judge every output, less says that something collapsed.
 _COLLAPSED_DB = 10.0
@@ -37,6 +41,8 @@ class Budget:
         min_sqnr: Floor of SQNR for outputs without labels, in dB; None: 20.
         strict: Whether the whole 95% interval of the drop must be inside.
         drops: The acceptable losses that ``metric`` states, by name.
+        stress: ``default``: the budget holds on perturbed samples, too, next to the reference on
+            the same ones; ``none``: on clean samples only.
     """
 
     metric: str | None = None
@@ -45,8 +51,11 @@ class Budget:
     min_sqnr: float | None = None
     strict: bool = False
     drops: tuple[tuple[str, float], ...] = ()
+    stress: Stress = "default"
 
     def __post_init__(self) -> None:
+        if self.stress not in get_args(Stress):
+            raise DataError(f"stress={self.stress!r}: there are {', '.join(get_args(Stress))}")
         if self.metric is None:
             return
         given = self.metric if isinstance(self.metric, str) else ",".join(self.metric)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
-from runtimes.base import Array
+from runtimes.base import Array, TensorSpec
 from runtimes.data.batches import Batch
 from runtimes.engines.batching import run_padded
 from runtimes.engines.runtime import Runtime
@@ -15,6 +16,14 @@ from runtimes.parity.detection_heads import HeadsAccumulator
 from runtimes.parity.match_tensors import pair_specs
 from runtimes.parity.output_error import OutputParity, ParityAccumulator
 from runtimes.parity.verdict import MetricParity
+
+
+class Described(Protocol):
+    """A model by its name, inputs and outputs."""
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
 
 
 class Candidate:
@@ -29,7 +38,7 @@ class Candidate:
         self._inputs: Mapping[str, str] = {}
         self._outputs: Mapping[str, str] = {}
 
-    def match(self, reference: Runtime) -> Iterator[str]:
+    def match(self, reference: Described) -> Iterator[str]:
         """Pair inputs and outputs with the reference's; yields what the user should know."""
         for kind, wanted, found in (
             ("input", reference.inputs, self.runtime.inputs),

@@ -31,6 +31,7 @@ from runtimes.parity.layers.report import LayersReport
 from runtimes.parity.output_error import OutputParity
 from runtimes.parity.report import ParityReport
 from runtimes.parity.rounding_noise import Noise, Probe, measure_noise
+from runtimes.parity.stressed import Stressed
 from runtimes.parity.verdict import (
     FAILED,
     PASSED,
@@ -59,6 +60,7 @@ class CheckOptions:
         atol: Absolute tolerance, likewise.
         batch_size: Samples that are run at a time, or as many as hold 4 MB of inputs.
         layers: Whether the models are also walked in step, to name the layer that departs.
+        stressed: What the reference does on perturbed samples, where an earlier check found out.
     """
 
     providers: Sequence[str] = ("cpu",)
@@ -68,6 +70,7 @@ class CheckOptions:
     atol: float | None = None
     batch_size: int = 32
     layers: bool = False
+    stressed: Stressed | None = None
 
 
 @flat_options(budget=Budget, options=CheckOptions, keras=KerasOptions, run=RunOptions)
@@ -134,6 +137,11 @@ def check(
             quantized = any(other.runtime.quantized for other in others)
             meant, chosen = _meant(first, samples, budget, options, quantized=quantized)
             report = _compare(first, others, samples, meant, options, run)
+            stressed = options.stressed or Stressed(
+                first, samples, meant, run.seed, run.threads, options.batch_size, run.tell
+            )
+            rules = meant.rules(rtol=options.rtol, atol=options.atol)
+            report = stressed.added(report, others[0].runtime, rules, quantized=quantized)
         report = replace(report, notes=(*report.notes, *chosen, *dict.fromkeys(matched)))
         if options.layers:  # the walk has sessions of its own; a Keras model is loaded once
             gc.collect()

@@ -8,6 +8,7 @@ from runtimes.defects import Defect
 from runtimes.engines.placement import Placement
 from runtimes.parity.layers.report import LayersReport
 from runtimes.parity.output_error import OutputParity
+from runtimes.parity.stress_report import StressReport
 from runtimes.parity.verdict import UNSURE, MetricParity
 from runtimes.readable import ReadableReport
 
@@ -18,7 +19,8 @@ class ParityReport(ReadableReport):
 
     ``verdict`` is passed, failed, or that there are too few samples to tell: then ``passed`` goes
     by the drop as it was measured. ``placements``: where the candidate's nodes ran. ``defects``:
-    what failed by kilnx' own fault and decides nothing.
+    what failed by kilnx' own fault and decides nothing. ``stress``: the same on perturbed samples;
+    None where they were not looked at.
     """
 
     passed: bool
@@ -33,6 +35,7 @@ class ParityReport(ReadableReport):
     placements: tuple[Placement, ...] = ()
     layers: LayersReport | None = None
     defects: tuple[Defect, ...] = ()
+    stress: StressReport | None = None
 
     def headline(self) -> str:
         """The verdict and its reason."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html.parser
+import json
+import math
 import re
 import shutil
 import subprocess
@@ -16,8 +18,18 @@ import pytest
 from converter.report.analysis import analyze
 from converter.report.html import to_html
 from converter.report.report import Measured, Report, StepReport
-from converter.report.svg_charts import Point, bars, histogram, lines, paired_bars, roofline
+from converter.report.svg_charts import (
+    Pair,
+    Point,
+    bars,
+    dots,
+    histogram,
+    lines,
+    paired_bars,
+    roofline,
+)
 from runtimes import Dataset
+from runtimes.parity.stress_report import RungParity, StressReport
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -173,3 +185,55 @@ def test_a_browser_renders_it(report: Report, tmp_path: Path, dark: bool) -> Non
     orange = (pixels[..., 0] - pixels[..., 2]) > 80
     assert blue.sum() > 1000
     assert orange.sum() > 1000
+
+
+def on_rungs(*rungs: RungParity) -> StressReport:
+    return StressReport.of(rungs, [("shift 3", "the reference falls <far>")], 512)
+
+
+def test_rungs_are_a_picture_of_both_models_and_what_is_allowed(report: Report) -> None:
+    held = RungParity("noise 0.25", "top1", 0.99, 0.985, 0.005, 0.01, 0.01)
+    failed = RungParity("blur 0.7", "top1", 0.98, 0.9, 0.08, 0.01, 0.01, passed=False)
+    page = to_html(replace(report, stress=on_rungs(held, failed)))
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == []
+    section = page.partition("<h2>Under stress</h2>")[2].partition("<h2>")[0]
+    assert section.count("<circle") == 4
+    assert section.count('<circle class="blame"') == 1
+    assert section.count('class="allowed"') == 2
+    assert "shift 3: the reference falls &lt;far&gt;" in section
+    assert "top1 0.99 → 0.985" in section
+
+
+def test_a_report_without_rungs_has_no_such_picture(report: Report) -> None:
+    page = to_html(report)
+    assert "Under stress" not in page
+    assert "<h2>Latency</h2>" in page
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_the_band_of_what_is_allowed_is_on_the_better_side(up: bool) -> None:
+    chart = dots([Pair("noise", 1.0, 1.1, 1.2, "text")], ("a", "b"), up=up)
+    edges = re.search(r'class="allowed" x="([\d.]+)" y="\d+" width="([\d.]+)"', chart)
+    first, second = re.findall(r'<circle class="\w+" cx="([\d.]+)"', chart)
+    assert edges is not None
+    start, end = float(edges[1]), float(edges[1]) + float(edges[2])
+    assert float(first) < float(second) < (start if up else end + 1e-9)
+    assert (start <= float(second) <= end) is not up
+
+
+def test_one_dot_and_no_spread_are_drawn_too() -> None:
+    assert dots([], ("a", "b")) == '<p class="soft">not measured</p>'
+    chart = dots([Pair("noise", None, 20.0, 20.0, "20 dB")], ("a", "b"))
+    assert chart.count("<circle") == 1
+    assert "nan" not in chart.lower()
+
+
+def test_rungs_are_in_the_json(report: Report) -> None:
+    endless = RungParity("noise 0.25", "auc", 0.99, 0.985, 0.005, 0.01, math.inf)
+    document = json.loads(replace(report, stress=on_rungs(endless)).to_json())
+    assert document["stress"]["rungs"][0]["margin"] is None
+    assert document["stress"]["left_out"] == [["shift 3", "the reference falls <far>"]]
+    assert document["steps"][0]["stress"] is None
+    assert json.loads(report.to_json())["stress"] is None
