@@ -131,6 +131,30 @@ def test_embeddings_lstm_and_gru_compute_what_onnx_runtime_does(graph: Graph) ->
     assert "DynamicQuantizeLSTM" in {node.op_type for node in quantized.graph}
 
 
+def test_a_tied_table_is_one_parameter(graph: Graph) -> None:
+    rng = np.random.default_rng(0)
+    model = graph(
+        """g (int64[n, 6] ids, float[400, 32] table, float[32, 32] inner, float[32] gamma)
+        => (float[n, 6, 400] y)
+        { a = Gather (table, ids) b = MatMul (a, inner) c = Relu (b) d = Add (a, c)
+          e = LayerNormalization (d, gamma) t = Transpose <perm = [1, 0]> (table)
+          y = MatMul (e, t) }""",
+        {
+            "table": rng.normal(size=(400, 32)).astype(np.float32),
+            "inner": (rng.normal(size=(32, 32)) / 6).astype(np.float32),
+            "gamma": np.ones(32, np.float32),
+        },
+    )
+    quantized = check(model, {"ids": rng.integers(0, 400, (32, 6))})
+    tables = [
+        parameter
+        for parameter in TrainableGraph(quantized).parameters.values()
+        if parameter.initial("float32").size == 400 * 32
+    ]
+    assert len(tables) == 1
+    assert {node.op_type for node, _ in tables[0].value.uses()} == {"Gather", "Transpose"}
+
+
 def check(model: ir.Model, arrays: dict[str, Array]) -> ir.Model:
     """All codes are trained, and what they compute differs from ONNX Runtime by roundings."""
     import tensorflow as tf
