@@ -19,6 +19,7 @@ from converter.cli import (
     profile,
     prune,
     quantize,
+    recover,
 )
 from converter.cli.at_once import answering_at_once
 
@@ -57,6 +58,7 @@ for _command in (
     compress.compress,
     quantize.quantize,
     prune.prune,
+    recover.recover,
     dedupe.dedupe,
     check.check,
     profile.profile,

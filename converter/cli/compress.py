@@ -17,6 +17,7 @@ from converter.cli.options import (
     Json,
     Prefer,
     Provider,
+    Recover,
     Seed,
 )
 
@@ -35,6 +36,7 @@ def compress(
     provider: Provider = "cpu",
     skip: Annotated[list[str] | None, typer.Option(help="A step to leave out; repeatable.")] = None,
     prefer: Prefer = "balanced",
+    recover: Recover = None,
     decisions: Decisions = None,
     force: Force = False,
     json: Json = False,
@@ -53,7 +55,14 @@ def compress(
             evaluate_on=images.open(evaluate_on),
             budget=budget.budget(),
             options=command.CompressOptions(
-                steps, provider, decisions, force, prefer, costs.costs, costs.trust_costs
+                steps,
+                provider,
+                decisions,
+                force,
+                prefer,
+                costs.costs,
+                costs.trust_costs,
+                recover,
             ),
             keras=keras.keras(),
             run=run.run(say),

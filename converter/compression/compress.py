@@ -7,8 +7,9 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
@@ -49,6 +50,9 @@ from runtimes.onnx_files.streaming import locations_in
 from runtimes.options import KerasOptions, RunOptions, flat_options
 from runtimes.parity.budget import Budget, search_floors, without_labels
 
+if TYPE_CHECKING:
+    from converter.compression.recovery import Training
+
 
 @dataclass(frozen=True)
 class CompressOptions:
@@ -64,6 +68,8 @@ class CompressOptions:
         costs: What kernels cost: a cost table or its file; ``none`` measures anew and keeps
             nothing; None takes and fills the table of this machine in the user's cache.
         trust_costs: Whether a table of another machine decides, so that it decides for that one.
+        recover: Whether pruned models are trained to answer like the whole one, so that more can
+            go; None: where TensorFlow is installed and it does not take long.
     """
 
     steps: Sequence[str] = tuple(STEPS)
@@ -73,6 +79,7 @@ class CompressOptions:
     prefer: Prefer = "balanced"
     costs: CostsSource = None
     trust_costs: bool = False
+    recover: bool | None = None
 
 
 @flat_options(
@@ -176,6 +183,7 @@ def compress(
             decisions=decisions or Decisions(),
             prefer=options.prefer,
             costs=costs,
+            training=_training(options.recover, judge, samples),
         )
         wanted = {name: step for name, step in STEPS.items() if name in options.steps}
         first = Candidate(fp32, reference, baseline)
@@ -212,6 +220,7 @@ def compress(
                 *samples.notes,
                 *origin.notes(samples),
                 *(costs.notes if costs is not None else ()),
+                *_why_untrained(options),
             ),
             insight=None if isinstance(insight, Defect) else insight,
             defects=(*origin.defects, *failed),
@@ -219,6 +228,21 @@ def compress(
         )
         report = _write(report, folder)
     return report
+
+
+def _training(recover: bool | None, judge: Judge, samples: Samples) -> Training | None:
+    """How pruned models are trained, if they are."""
+    if recover is False or (recover is None and find_spec("tensorflow") is None):
+        return None
+    from converter.compression.recovery import Training
+
+    return Training(judge, samples.calibration, asked=bool(recover))
+
+
+def _why_untrained(options: CompressOptions) -> tuple[str, ...]:
+    if options.recover is not None or "prune" not in options.steps or find_spec("tensorflow"):
+        return ()
+    return ("nothing is trained: TensorFlow is not installed (the extra 'keras' brings it)",)
 
 
 def _baseline(judge: Judge) -> tuple[Measured, list[Defect]]:

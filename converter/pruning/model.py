@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from converter.pruning.groups.selection import Selection
-from converter.pruning.prepare import Prepared, PruneOptions, prepare
+from converter.pruning.prepare import Nothing, Prepared, PruneOptions, prepare
 from converter.pruning.repair.sums import Problem
 from converter.pruning.report import PruningReport, TriedReport
 from converter.pruning.search.attempts import Tried
@@ -52,9 +52,19 @@ def prune_model(
     """
     options = options or PruneOptions()
     prepared = prepare(model, data, options, progress)
-    if not isinstance(prepared, Prepared):
-        exact, report = prepared
-        return Pruned(exact, exact, report)
+    return prune_prepared(prepared, budget, options=options, progress=progress)
+
+
+def prune_prepared(
+    prepared: Prepared | Nothing,
+    budget: Budget,
+    *,
+    options: PruneOptions,
+    progress: Progress = silent,
+) -> Pruned:
+    """As ``prune_model``, from where ``prepare`` left off."""
+    if isinstance(prepared, Nothing):
+        return nothing_pruned(prepared)
     problem, rankings = prepared.problem, prepared.rankings
     if options.plan is None:
         table = options.costs or open_costs(threads=options.threads)
@@ -92,6 +102,11 @@ def prune_model(
         )
 
     return carry_out(found)
+
+
+def nothing_pruned(nothing: Nothing) -> Pruned:
+    """What there is where only the exact part could be done."""
+    return Pruned(nothing.exact, nothing.exact, nothing.report)
 
 
 def selected(prepared: Prepared, plan: Plan) -> Selection:

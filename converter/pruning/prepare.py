@@ -100,13 +100,18 @@ class Prepared:
         return _saved(self.costs.count(everything), self.costs.count(kept), gone)
 
 
+@dataclass(frozen=True)
+class Nothing:
+    """A model without what changes nothing, where nothing else can go; the report says why."""
+
+    exact: ir.Model
+    report: PruningReport
+
+
 def prepare(
     model: ir.Model, data: Dataset | None, options: PruneOptions, progress: Progress
-) -> Prepared | tuple[ir.Model, PruningReport]:
-    """Do the exact part on a copy of ``model`` and rank the channels of the rest.
-
-    Where nothing more can go, that copy and the report that says why.
-    """
+) -> Prepared | Nothing:
+    """Do the exact part on a copy of ``model`` and rank the channels of the rest."""
     exact = model.clone()
     removed = remove_dead(exact)
     dependencies = find_dependencies(exact)
@@ -116,7 +121,8 @@ def prepare(
         why += describe_exact(removed) or "there is nothing of the kind"
         groups = report_groups(dependencies, dependencies.everything())
         reached = not options.target.share
-        return exact, PruningReport(False, reached, why, removed, groups, {}, (), None, None)
+        report = PruningReport(False, reached, why, removed, groups, {}, (), None, None)
+        return Nothing(exact, report)
     data = _enough(exact, dependencies, data, options.seed)
     walk = WalkOptions(batch_size=_batch_size(data), threads=options.threads)
     noise = measure_noise(data, options.seed)

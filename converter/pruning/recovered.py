@@ -14,17 +14,16 @@ from typing import Protocol
 
 import onnx_ir as ir
 
-from converter.pruning.model import Pruned, known_plan, selected
-from converter.pruning.prepare import Prepared, PruneOptions, prepare
+from converter.pruning.model import Pruned, known_plan, nothing_pruned, selected
+from converter.pruning.prepare import Nothing, Prepared, PruneOptions
 from converter.pruning.repair.refit import FULL, JUDGED
-from converter.pruning.report import TrainingReport, TriedReport
+from converter.pruning.report import Schooling, TrainingReport, TriedReport
 from converter.pruning.search.chain import Link, chain, next_plan
 from converter.pruning.search.plan import Plan, cut_and_repair
 from converter.pruning.search.savings import Savings, Target
 from converter.pruning.search.sensitivity import measure_influence
 from quantizers.training.distill import Distilled
 from runtimes.costs import open_costs
-from runtimes.data.dataset import Dataset
 from runtimes.progress import Progress, silent
 
 # What a plan leaves of the last one that passed, to be tried between it and the next one.
@@ -64,33 +63,22 @@ class Recovery:
     final_steps: int = 1000
 
 
-@dataclass(frozen=True)
-class Schooling:
-    """How a plan becomes a model: refitted with all effort or not, and steps of training."""
-
-    steps: int
-    refitted: bool = True
-
-
 def prune_and_recover(
-    model: ir.Model,
-    data: Dataset,
+    prepared: Prepared | Nothing,
     recovery: Recovery,
     *,
     options: PruneOptions,
     schooling: Schooling | None = None,
     progress: Progress = silent,
 ) -> Pruned:
-    """Remove channels of ``model`` as far as training recovers what is lost.
+    """Remove channels as far as training recovers what is lost.
 
-    ``model`` (optimized, float) stays as it is. ``options.plan`` and ``schooling``: the decisions
-    of an earlier run, carried out again. The result is not ``kept`` where no plan passes.
-    Raises ``DataError`` for a plan of another model, and what training raises.
+    ``options.plan`` and ``schooling``: the decisions of an earlier run, carried out again. The
+    result is not ``kept`` where no plan passes. Raises ``DataError`` for a plan of another model,
+    and what training raises.
     """
-    prepared = prepare(model, data, options, progress)
-    if not isinstance(prepared, Prepared):
-        exact, report = prepared
-        return Pruned(exact, exact, report)
+    if isinstance(prepared, Nothing):
+        return nothing_pruned(prepared)
     make = _Make(prepared, recovery, progress)
     if options.plan is not None:
         plan = known_plan(options.plan, prepared.problem)

@@ -47,6 +47,14 @@ class TriedReport:
 
 
 @dataclass(frozen=True)
+class Schooling:
+    """How a plan becomes a model: refitted with all effort or not, and steps of training."""
+
+    steps: int
+    refitted: bool = True
+
+
+@dataclass(frozen=True)
 class TrainingReport:
     """How what a plan leaves was trained.
 
