@@ -108,7 +108,7 @@ def test_a_rate_that_ends_in_nan_keeps_what_was_best(
 
 
 def test_too_few_samples_are_refused(student: ir.Model, teacher: ir.Model, data: Dataset) -> None:
-    with pytest.raises(DataError, match="holds 63 samples.*at least 64"):
+    with pytest.raises(DataError, match=r"holds 63 samples.*at least 64"):
         distill(student, teacher, data.take(63))
 
 
