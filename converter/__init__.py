@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from converter.compression.compress import CompressOptions, compress
     from converter.compression.dedupe import DedupeOptions, dedupe
     from converter.compression.prune import PruneFileOptions, prune
+    from converter.compression.recover import RecoverOptions, RecoveryReport, recover
     from converter.export.convert import ConversionReport, ConvertOptions, convert
     from converter.passes.deduplication.initializers import DedupeReport
     from converter.pruning.report import PruningReport
@@ -26,11 +27,14 @@ __all__ = [
     "DedupeReport",
     "PruneFileOptions",
     "PruningReport",
+    "RecoverOptions",
+    "RecoveryReport",
     "Report",
     "compress",
     "convert",
     "dedupe",
     "prune",
+    "recover",
 ]
 
 _HOME = {
@@ -46,6 +50,9 @@ _HOME = {
     "compress": "converter.compression.compress",
     "dedupe": "converter.compression.dedupe",
     "prune": "converter.compression.prune",
+    "RecoverOptions": "converter.compression.recover",
+    "RecoveryReport": "converter.compression.recover",
+    "recover": "converter.compression.recover",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

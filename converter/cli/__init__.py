@@ -20,6 +20,7 @@ from converter.cli import (
     profile,
     prune,
     quantize,
+    recover,
 )
 from converter.cli.at_once import answering_at_once
 from converter.cli.progress import with_quiet
@@ -59,6 +60,7 @@ for _command in (
     compress.compress,
     quantize.quantize,
     prune.prune,
+    recover.recover,
     dedupe.dedupe,
     check.check,
     profile.profile,

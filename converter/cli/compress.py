@@ -25,6 +25,7 @@ from converter.cli.options import (
     Json,
     Prefer,
     Provider,
+    Recover,
     Seed,
 )
 from converter.cli.progress import progress
@@ -45,6 +46,7 @@ def compress(
     provider: Provider = "cpu",
     skip: Annotated[list[str] | None, typer.Option(help="A step to leave out; repeatable.")] = None,
     prefer: Prefer = "balanced",
+    recover: Recover = None,
     decisions: Decisions = None,
     force: Force = False,
     json: Json = False,
@@ -72,6 +74,7 @@ def compress(
                 costs.trust_costs,
                 effort.seconds(),
                 effort.effort,
+                recover,
             ),
             keras=keras.keras(),
             run=run.run(say),

@@ -107,6 +107,14 @@ Prefer = Annotated[
     Literal["balanced", "speed", "size"],
     typer.Option(help="What counts: size keeps what is smaller, even if it is slower here."),
 ]
+Recover = Annotated[
+    bool | None,
+    typer.Option(
+        "--recover/--no-recover",
+        help="Train what pruning leaves; by default where TensorFlow is installed and it is quick.",
+        show_default=False,
+    ),
+]
 Provider = Annotated[str, typer.Option(help="Execution provider to measure on.")]
 Custom = Annotated[
     Path | None, typer.Option(help="Python file that defines the model's custom layers.")

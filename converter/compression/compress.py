@@ -7,8 +7,9 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
@@ -56,6 +57,9 @@ from runtimes.options import KerasOptions, RunOptions, flat_options
 from runtimes.parity.budget import Budget, search_floors, without_labels
 from runtimes.parity.report import ParityReport
 
+if TYPE_CHECKING:
+    from converter.compression.recovery import Training
+
 
 @dataclass(frozen=True)
 class CompressOptions:
@@ -75,6 +79,8 @@ class CompressOptions:
             predicted cost, so that no clock decides; None plans for 10 minutes.
         effort: ``low`` tries few cuts and repairs nothing but biases; ``high`` tries more and also
             learns the rounding of weights.
+        recover: Whether pruned models are trained to answer like the whole one, so that more can
+            go; None: where TensorFlow is installed and it does not take long.
     """
 
     steps: Sequence[str] = tuple(STEPS)
@@ -86,6 +92,7 @@ class CompressOptions:
     trust_costs: bool = False
     time_budget: str | float | None = None
     effort: Effort = "default"
+    recover: bool | None = None
 
 
 _DEFAULT_SECONDS = 600.0
@@ -204,6 +211,7 @@ def compress(
             effort=work.effort,
             limits=work.limits,
             no_cuts=work.skipped,
+            training=_training(options.recover, judge, samples),
         )
         first = Candidate(fp32, reference, baseline)
         best, reports = run_steps(
@@ -240,6 +248,7 @@ def compress(
                 *origin.notes(samples),
                 *work.afterwards(_stopped(reports)),
                 *(costs.notes if costs is not None else ()),
+                *_why_untrained(options),
             ),
             insight=None if isinstance(insight, Defect) else insight,
             defects=(*origin.defects, *failed),
@@ -285,6 +294,21 @@ def _judged(parity: ParityReport | None, budget: Budget) -> tuple[Judged, ...]:
 def _stopped(reports: Sequence[StepReport]) -> str:
     """What ended the search for cuts early."""
     return next((str(one.details.get("stopped", "")) for one in reports if one.name == "prune"), "")
+
+
+def _training(recover: bool | None, judge: Judge, samples: Samples) -> Training | None:
+    """How pruned models are trained, if they are."""
+    if recover is False or (recover is None and find_spec("tensorflow") is None):
+        return None
+    from converter.compression.recovery import Training
+
+    return Training(judge, samples.calibration, asked=bool(recover))
+
+
+def _why_untrained(options: CompressOptions) -> tuple[str, ...]:
+    if options.recover is not None or "prune" not in options.steps or find_spec("tensorflow"):
+        return ()
+    return ("nothing is trained: TensorFlow is not installed (the extra 'keras' brings it)",)
 
 
 def _baseline(judge: Judge) -> tuple[Measured, list[Defect]]:

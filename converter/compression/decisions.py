@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from converter.pruning.report import Schooling
 from runtimes.errors import DataError
 
 DecisionSource = str | os.PathLike[str] | Mapping[str, Any]
@@ -28,11 +29,13 @@ class Decisions:
         kept: Which steps were kept.
         precisions: Precision of every operator by node name; None where nothing says.
         plan: How many channels of each group stay; None where nothing says.
+        schooling: How what the plan leaves was trained; None: not at all.
     """
 
     kept: Mapping[str, bool] = field(default_factory=dict)
     precisions: Mapping[str, str] | None = None
     plan: Mapping[str, int] | None = None
+    schooling: Schooling | None = None
 
     @classmethod
     def open(cls, source: DecisionSource) -> Decisions:
@@ -46,7 +49,8 @@ class Decisions:
                 return cls(kept, precisions=_precisions(document["operators"]))
             if "plan" in document:
                 kept = {"prune": bool(document.get("kept", True))}
-                return cls(kept, plan=_plan(document["plan"]))
+                schooling = _schooling(document.get("training"))
+                return cls(kept, plan=_plan(document["plan"]), schooling=schooling)
             if all(isinstance(one, bool) for one in document.values()):
                 return cls(dict(document))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -56,11 +60,13 @@ class Decisions:
     @classmethod
     def _of_compress(cls, steps: Any) -> Decisions:
         details = {step["name"]: step.get("details") or {} for step in steps}
-        plan = details.get("prune", {}).get("plan")
+        pruned = details.get("prune", {})
+        plan = pruned.get("plan")
         return cls(
             {str(step["name"]): bool(step["kept"]) for step in steps},
             _precisions(details.get("quantize", {}).get("operators", [])),
             None if plan is None else _plan(plan),
+            _schooling(pruned.get("training")),
         )
 
 
@@ -70,6 +76,12 @@ def _precisions(operators: Any) -> dict[str, str]:
 
 def _plan(groups: Any) -> dict[str, int]:
     return {str(name): int(stays) for name, stays in groups.items()}
+
+
+def _schooling(training: Any) -> Schooling | None:
+    if training is None:
+        return None
+    return Schooling(int(training["asked"]), bool(training["refitted"]))
 
 
 def _read(path: str | os.PathLike[str]) -> Mapping[str, Any]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import onnx_ir as ir
+
 from converter.compression.gain import Gain
 from converter.report.report import Measured
 from quantizers.options import Prefer
@@ -23,6 +25,7 @@ from runtimes.parity.check import check, evaluate
 from runtimes.parity.report import ParityReport
 from runtimes.parity.stressed import Stressed
 from runtimes.profiling.profile import ProfileReport, profile
+from runtimes.stress.rungs import Rung
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,11 @@ class Judge:
             speedup_high=1.0,
         )
 
-    def parity(self, path: Path) -> ParityReport:
-        """Whether the model at ``path`` is inside the budget."""
+    def parity(self, model: Path | ir.Model) -> ParityReport:
+        """Whether ``model`` is inside the budget."""
         return check(
             self.whole,
-            path,
+            model,
             self.evaluation,
             budget=self.budget,
             providers=(self.provider,),
@@ -99,6 +102,11 @@ class Judge:
             return Gain.of(self._profile(path, than), self.prefer)
         share = file_bytes(path) / file_bytes(than)
         return Gain.predicted(path, than, self._feeds, self.costs, share, self.prefer)
+
+    @property
+    def rungs(self) -> tuple[Rung, ...]:
+        """The perturbations that candidates are judged under."""
+        return () if self.budget.stress == "none" else self._stressed.ladder.rungs
 
     @cached_property
     def _stressed(self) -> Stressed:

@@ -17,7 +17,8 @@ from converter.compression.simplify import simplified
 from converter.compression.users_errors import explained
 from converter.compression.work_plan import Effort, TimeBudget, planned
 from converter.pruning.exact.dead_channels import Removed, keep_outputs, remove_dead
-from converter.pruning.model import Pruned, PruneOptions, prune_model
+from converter.pruning.model import Pruned, prune_model
+from converter.pruning.prepare import PruneOptions
 from converter.pruning.report import PruningReport, describe_exact
 from converter.pruning.search.plan import Plan
 from converter.pruning.search.savings import Target

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
@@ -13,7 +13,8 @@ from converter.compression.decisions import Decisions
 from converter.compression.dedupe import deduplicate_all
 from converter.compression.step_names import STEP_NAMES
 from converter.passes.deduplication.initializers import DedupeReport
-from converter.pruning import Pruned, PruneOptions, prune_model
+from converter.pruning.model import Pruned, prune_prepared
+from converter.pruning.prepare import Prepared, PruneOptions, prepare
 from converter.pruning.search.limits import NO_LIMITS, SearchLimits
 from converter.pruning.search.objective import share_of
 from converter.pruning.search.savings import Target
@@ -21,9 +22,13 @@ from quantizers import QuantizeOptions, quantize_model
 from quantizers.options import Prefer, with_effort
 from runtimes.costs import Costs
 from runtimes.data.dataset import Dataset
+from runtimes.errors import KilnxError
 from runtimes.onnx_graph.fold_views import FoldViews
 from runtimes.options import RunOptions
 from runtimes.parity.budget import Budget
+
+if TYPE_CHECKING:
+    from converter.compression.recovery import Training
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class StepContext:
     ``decisions`` of an earlier run stand in for searching; ``prefer`` says what counts; ``costs``
     is what kernels cost here (None: the table of this machine). ``effort`` of quantization and
     ``limits`` of the search for cuts are what the time allows; ``no_cuts`` says why it allows none.
+    ``training`` recovers what pruning loses (None: nothing is trained).
     """
 
     calibration: Dataset
@@ -48,6 +54,7 @@ class StepContext:
     effort: str = "default"
     limits: SearchLimits = NO_LIMITS
     no_cuts: str = ""
+    training: Training | None = None
 
 
 @dataclass(frozen=True)
@@ -104,18 +111,47 @@ def _prune(model: ir.Model, context: StepContext) -> Outcome:
         context.costs,
         context.limits,
     )
-    budget = share_of(context.budget, _PRUNING_SHARE)
     # Weights that dedupe made views of are constants again while their channels are removed.
     separate = model.clone()
     FoldViews(only_ours=True)(separate)
-    pruned = prune_model(
-        separate, context.calibration, budget, options=options, progress=context.run.tell
+    prepared = prepare(separate, context.calibration, options, context.run.tell)
+    untrained = ""
+    if context.training is not None and isinstance(prepared, Prepared):
+        trained = _trained(prepared, context, options)
+        if not isinstance(trained, str):
+            return _pruned(trained)
+        untrained = f"; not trained: {trained}"
+    budget = share_of(context.budget, _PRUNING_SHARE)
+    return _pruned(
+        prune_prepared(prepared, budget, options=options, progress=context.run.tell), untrained
     )
-    return _pruned(pruned)
 
 
-def _pruned(pruned: Pruned) -> Outcome:
+def _trained(prepared: Prepared, context: StepContext, options: PruneOptions) -> Pruned | str:
+    """What training recovers, or why it does not pay."""
+    from converter.pruning.recovered import prune_and_recover
+
+    assert context.training is not None
+    if context.decisions.plan is not None and context.decisions.schooling is None:
+        return "the decisions that are replayed did not train"
+    try:
+        pruned = prune_and_recover(
+            prepared,
+            context.training.recovery(prepared),
+            options=options,
+            schooling=context.decisions.schooling,
+            progress=context.run.tell,
+        )
+    except KilnxError as error:
+        if context.training.asked:
+            raise
+        return str(error)
+    return pruned if pruned.report.kept else pruned.report.reason
+
+
+def _pruned(pruned: Pruned, untrained: str = "") -> Outcome:
     report, less_aggressive = pruned.report, pruned.less_aggressive
+    report = replace(report, reason=report.reason + untrained)
     if not report.kept and not report.exact:
         return Outcome(None, report.reason, report.to_dict())
     candidate = (pruned.model if report.kept else pruned.exact).clone()

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 import onnx_ir as ir
 
-from converter.pruning.model import Extent, extent_of
+from converter.pruning.prepare import Extent, extent_of
 from converter.pruning.search.limits import NO_LIMITS, USUAL_PLANS, SearchLimits
 from runtimes.costs import Costs, open_costs
 from runtimes.data.dataset import Dataset

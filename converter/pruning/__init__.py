@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 from runtimes.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from converter.pruning.model import Pruned, PruneOptions, prune_model
+    from converter.pruning.model import Pruned, prune_model
+    from converter.pruning.prepare import PruneOptions
     from converter.pruning.report import PruningReport
 
 __all__ = ["PruneOptions", "Pruned", "PruningReport", "prune_model"]
 
 _HOME = {
     "Pruned": "converter.pruning.model",
-    "PruneOptions": "converter.pruning.model",
+    "PruneOptions": "converter.pruning.prepare",
     "prune_model": "converter.pruning.model",
     "PruningReport": "converter.pruning.report",
 }

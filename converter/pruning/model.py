@@ -3,43 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from converter.pruning.exact.dead_channels import remove_dead
-from converter.pruning.groups.dependencies import find_dependencies
-from converter.pruning.groups.selection import Dependencies
-from converter.pruning.ranking.ranking import rank_groups
+from converter.pruning.groups.selection import Selection
+from converter.pruning.prepare import Nothing, Prepared, PruneOptions, prepare
 from converter.pruning.repair.sums import Problem
-from converter.pruning.repair.tolerance import bears
-from converter.pruning.repair.walk import WalkOptions
-from converter.pruning.report import PruningReport, TriedReport, describe_exact, report_groups
+from converter.pruning.report import PruningReport, TriedReport
 from converter.pruning.search.attempts import Tried
-from converter.pruning.search.cost import Cost, CostModel
-from converter.pruning.search.limits import NO_LIMITS, SearchLimits
 from converter.pruning.search.plan import Plan, cut_and_repair, leaves_something, select
-from converter.pruning.search.savings import Target
 from converter.pruning.search.search import Found, search
-from converter.pruning.search.sensitivity import some
-from runtimes.costs import Costs, open_costs
+from runtimes.costs import open_costs
 from runtimes.data.dataset import Dataset
 from runtimes.errors import DataError
-from runtimes.onnx_files.load_save import model_inputs
 from runtimes.parity.budget import Budget
 from runtimes.progress import Progress, silent
-from runtimes.readable import times
-from runtimes.stress.noise import measure_noise
-
-# Work grows with samples times multiply-adds; beyond this, more samples teach little.
-_MOST_SAMPLES = 1024
-_LEAST_SAMPLES = 64
-_MOST_WORK = 5e11
-# Each of four models is fitted on three quarters of the samples and judged on the rest.
-_FEWEST = 8
-
-
-_AS_FAST_AS_CAN_BE = Target("latency")
 
 
 @dataclass(frozen=True)
@@ -54,23 +33,6 @@ class Pruned:
     exact: ir.Model
     report: PruningReport
     less_aggressive: Callable[[], Pruned] | None = None
-
-
-@dataclass(frozen=True)
-class PruneOptions:
-    """What ``prune_model`` obeys.
-
-    ``target``: what to save on and how much is enough. ``plan``: the decision of an earlier run,
-    which is carried out again instead of searching. ``threads`` of a run; ``seed`` of all draws.
-    ``costs``: what latency is taken from (None: those of this machine). ``limits`` of the search.
-    """
-
-    target: Target = _AS_FAST_AS_CAN_BE
-    plan: Plan | None = None
-    threads: int = 1
-    seed: int = 0
-    costs: Costs | None = field(default=None, compare=False)
-    limits: SearchLimits = field(default=NO_LIMITS, compare=False)
 
 
 def prune_model(
@@ -89,32 +51,27 @@ def prune_model(
     another model.
     """
     options = options or PruneOptions()
-    exact = model.clone()
-    removed = remove_dead(exact)
-    dependencies = find_dependencies(exact)
-    found_exactly = describe_exact(removed)
-    missing = _missing(data, dependencies)
-    if missing or data is None:
-        why = f"{missing}, so only what changes no result could go: "
-        why += found_exactly or "there is nothing of the kind"
-        groups = report_groups(dependencies, dependencies.everything())
-        reached = not options.target.share
-        report = PruningReport(False, reached, why, removed, groups, {}, (), None, None)
-        return Pruned(exact, exact, report)
-    data = _enough(exact, dependencies, data, options.seed)
-    walk = WalkOptions(batch_size=_batch_size(data), threads=options.threads)
-    noise = measure_noise(data, options.seed)
-    borne = noise if noise.spreads and bears(exact, data, noise, options.threads) else None
-    problem = Problem(exact, dependencies, data, walk, options.seed, borne)
-    costs = CostModel(exact, dependencies, data)
-    progress("ranking channels")
-    rankings = rank_groups(problem)
+    prepared = prepare(model, data, options, progress)
+    return prune_prepared(prepared, budget, options=options, progress=progress)
+
+
+def prune_prepared(
+    prepared: Prepared | Nothing,
+    budget: Budget,
+    *,
+    options: PruneOptions,
+    progress: Progress = silent,
+) -> Pruned:
+    """As ``prune_model``, from where ``prepare`` left off."""
+    if isinstance(prepared, Nothing):
+        return nothing_pruned(prepared)
+    problem, rankings = prepared.problem, prepared.rankings
     if options.plan is None:
         table = options.costs or open_costs(threads=options.threads)
         found = search(
             problem,
             rankings,
-            costs,
+            prepared.costs,
             budget,
             options.target,
             table=table,
@@ -122,38 +79,26 @@ def prune_model(
             progress=progress,
         )
     else:
-        found = Found(_known(options.plan, problem), (), True)
+        found = Found(known_plan(options.plan, problem), (), True)
 
     def carry_out(found: Found) -> Pruned:
         """Cut and repair by the plan that was found, with all data."""
         progress("repairing with all data")
-        kept = select(problem, rankings, found.plan)
-        if not leaves_something(problem, kept):
-            raise DataError(
-                "the decisions leave some axis of this model without any channel: they are of "
-                "another model, or damaged"
-            )
-        pruned = cut_and_repair(problem, kept) if found.plan else exact
+        kept = selected(prepared, found.plan)
+        pruned = cut_and_repair(problem, kept) if found.plan else prepared.exact
         problem.reference_rows.clear()
-        before, after = costs.count(dependencies.everything()), costs.count(kept)
-        gone = sum(branch.is_gone(kept) for branch in problem.branches)
-        report = PruningReport(
-            kept=bool(found.plan),
-            reached=found.reached,
-            reason=_reason(found, before, after, gone) + _beside(found_exactly) + _stopped(found),
-            exact=removed,
-            groups=report_groups(dependencies, kept),
-            plan=found.plan,
-            tried=tuple(map(_report_tried, found.tried)),
-            before=before,
-            after=after,
-            notes=(f"pruned with {data.num_samples} samples of {data.name}",),
-            stopped=found.stopped,
+        report = prepared.report(
+            found.plan,
+            kept,
+            (prepared.saved(kept) if found.plan else _why_nothing(found)) + _stopped(found),
+            tuple(map(_report_tried, found.tried)),
+            found.reached,
+            found.stopped,
         )
         again = found.less_aggressive
         return Pruned(
             pruned,
-            exact,
+            prepared.exact,
             report,
             None
             if again is None
@@ -161,21 +106,6 @@ def prune_model(
         )
 
     return carry_out(found)
-
-
-@dataclass(frozen=True)
-class Extent:
-    """How much work pruning a model is: the samples that are used, and the groups of channels."""
-
-    samples: int
-    groups: int
-
-
-def extent_of(model: ir.Model, data: Dataset) -> Extent:
-    """The extent for ``data``; nothing of it is pruned, and ``model`` stays as it is."""
-    dependencies = find_dependencies(model)
-    used = _enough(model, dependencies, data.bind(model_inputs(model)), 0)
-    return Extent(used.num_samples or _MOST_SAMPLES, len(dependencies.groups))
 
 
 def _stopped(found: Found) -> str:
@@ -189,18 +119,20 @@ def _stopped(found: Found) -> str:
     )
 
 
-def _reason(found: Found, before: Cost, after: Cost, gone: int) -> str:
-    if not found.plan:
-        return _why_nothing(found)
-    branches = f"{gone} residual branch{'es' if gone > 1 else ''} gone, " if gone else ""
-    return branches + (
-        f"{times(max(1, before.macs) / max(1, after.macs))} fewer multiply-adds, "
-        f"{times(max(1, before.parameters) / max(1, after.parameters))} fewer parameters"
-    )
+def nothing_pruned(nothing: Nothing) -> Pruned:
+    """What there is where only the exact part could be done."""
+    return Pruned(nothing.exact, nothing.exact, nothing.report)
 
 
-def _beside(found_exactly: str) -> str:
-    return f"; without any change: {found_exactly}" if found_exactly else ""
+def selected(prepared: Prepared, plan: Plan) -> Selection:
+    """What the plan leaves; raises ``DataError`` where that is nothing of some axis."""
+    kept = select(prepared.problem, prepared.rankings, plan)
+    if not leaves_something(prepared.problem, kept):
+        raise DataError(
+            "the decisions leave some axis of this model without any channel: they are of "
+            "another model, or damaged"
+        )
+    return kept
 
 
 def _report_tried(one: Tried) -> TriedReport:
@@ -221,7 +153,7 @@ def _why_nothing(found: Found) -> str:
     return "no cut saves anything here"
 
 
-def _known(plan: Plan, problem: Problem) -> Plan:
+def known_plan(plan: Plan, problem: Problem) -> Plan:
     """The plan, if it is one for this model."""
     units = {group.makers[0]: len(group.units) for group in problem.dependencies.groups}
     branches = {branch.name for branch in problem.branches}
@@ -232,27 +164,3 @@ def _known(plan: Plan, problem: Problem) -> Plan:
                 f"and this model has {units.get(name, 'no such layer')}"
             )
     return plan
-
-
-def _missing(data: Dataset | None, dependencies: Dependencies) -> str:
-    """What stands against pruning at all; empty if nothing does."""
-    if not any(group.is_open for group in dependencies.groups):
-        return "no channel of this model can go"
-    if data is None:
-        return "no data were given"
-    samples = data.num_samples or 0
-    if samples < _FEWEST:
-        return f"{data.name} holds {samples} samples for pruning, and it takes {_FEWEST} at least"
-    return ""
-
-
-def _enough(model: ir.Model, dependencies: Dependencies, data: Dataset, seed: int) -> Dataset:
-    """As many samples as are worth their time, from all over the data."""
-    macs = CostModel(model, dependencies, data).count(dependencies.everything()).macs
-    most = min(_MOST_SAMPLES, max(_LEAST_SAMPLES, int(_MOST_WORK / max(1, macs))))
-    return some(data, most, seed)
-
-
-def _batch_size(data: Dataset) -> int:
-    """Several batches, so that every draw of rows comes from all over the data."""
-    return max(1, min(32, (data.num_samples or 1) // 4))

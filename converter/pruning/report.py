@@ -47,6 +47,31 @@ class TriedReport:
 
 
 @dataclass(frozen=True)
+class Schooling:
+    """How a plan becomes a model: refitted with all effort or not, and steps of training."""
+
+    steps: int
+    refitted: bool = True
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """How what a plan leaves was trained.
+
+    ``asked``: steps of training; ``steps``: after how many of them it was best; ``before`` and
+    ``after``: squared error of the outputs on samples held out, relative to their variance;
+    ``refitted``: with all effort before that.
+    """
+
+    asked: int
+    steps: int
+    before: float
+    after: float
+    refitted: bool = True
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class PruningReport(ReadableReport):
     """The outcome of a pruning.
 
@@ -56,7 +81,8 @@ class PruningReport(ReadableReport):
     of one sample. ``parity`` and ``latency`` are reports of ``runtimes.check`` and
     ``runtimes.profile`` as dictionaries, ``None`` where the caller judges by itself.
     ``stopped``: what ended the search early, ``plans`` (as many as were allowed) or ``clock``.
-    ``defects``: what failed by kilnx' own fault and was left out.
+    ``defects``: what failed by kilnx' own fault and was left out. ``training``: None where nothing
+    was trained.
     """
 
     kept: bool
@@ -73,6 +99,7 @@ class PruningReport(ReadableReport):
     notes: tuple[str, ...] = ()
     stopped: str = ""
     defects: tuple[Defect, ...] = ()
+    training: TrainingReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report in plain JSON types."""

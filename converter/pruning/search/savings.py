@@ -96,13 +96,16 @@ class Savings:
 
         The step led there from the plan ``before``, of which is known what runs in INT8.
         """
-        problem = self._problem
         if self._target.resource != "latency":
-            everything = problem.dependencies.everything()
-            ratios = counted_ratios(self._costs, everything, self._target.resource)
-            return ratios([select(problem, self._rankings, plan)])[0]
+            return self.counted_share(plan, self._target.resource)
         (left,) = self._table.latencies([self._form(before)(model)], self._feed)
         return left / self._whole
+
+    def counted_share(self, plan: Plan, resource: Literal["macs", "parameters"]) -> float:
+        """What ``plan`` leaves of the whole model's multiply-adds or parameters."""
+        everything = self._problem.dependencies.everything()
+        ratios = counted_ratios(self._costs, everything, resource)
+        return ratios([select(self._problem, self._rankings, plan)])[0]
 
     @cached_property
     def _whole(self) -> float:

@@ -15,7 +15,8 @@ from random_graphs import Builder
 from converter.passes.shapes.infer_shapes import InferShapes
 from converter.pruning.groups.branches import find_branches
 from converter.pruning.groups.dependencies import find_dependencies
-from converter.pruning.model import PruneOptions, prune_model
+from converter.pruning.model import prune_model
+from converter.pruning.prepare import PruneOptions
 from converter.pruning.ranking.ranking import rank_groups
 from converter.pruning.repair.refit import QUICK
 from converter.pruning.repair.sums import Problem

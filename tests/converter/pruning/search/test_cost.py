@@ -11,7 +11,8 @@ from random_graphs import Builder
 
 from converter.passes import optimize
 from converter.pruning.groups.dependencies import find_dependencies
-from converter.pruning.model import PruneOptions, prune_model
+from converter.pruning.model import prune_model
+from converter.pruning.prepare import PruneOptions
 from converter.pruning.search.cost import Cost, CostModel
 from converter.pruning.search.savings import Target
 from runtimes.data.dataset import Dataset

@@ -1,0 +1,55 @@
+"""``kilnx recover``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from converter.cli.console import print_json, print_line, print_rows
+from converter.cli.groups import BudgetGroup, ImageGroup, KerasGroup, RunGroup, grouped
+from converter.cli.options import Data, Eval, Force, Json, OnnxFile, OutputFile
+from converter.cli.progress import progress
+
+
+@grouped
+def recover(
+    model: OnnxFile,
+    output: OutputFile,
+    teacher: Annotated[
+        Path, typer.Option(help="The model that it was made from: ONNX, or what convert takes.")
+    ],
+    data: Data,
+    images: ImageGroup,
+    budget: BudgetGroup,
+    keras: KerasGroup,
+    run: RunGroup,
+    evaluate_on: Eval = None,
+    steps: Annotated[int, typer.Option(min=1, help="Batches of 64 to learn from.")] = 1000,
+    force: Force = False,
+    json: Json = False,
+) -> int:
+    """Train a compressed ONNX model, without labels, to answer like the one it was made from."""
+    from converter.compression import recover as command
+
+    with progress() as say:
+        report = command.recover(
+            model,
+            output,
+            images.open(data),
+            teacher=teacher,
+            evaluate_on=images.open(evaluate_on),
+            budget=budget.budget(),
+            options=command.RecoverOptions(steps, force),
+            keras=keras.keras(),
+            run=run.run(say),
+        )
+    if json:
+        print_json(report.to_dict())
+    else:
+        print_line(f"{output}: {report.headline()}")
+        print_rows(report.rows())
+        for note in report.notes:
+            print_line(f"note: {note}")
+    return 0 if report.passed else 1

@@ -1,0 +1,223 @@
+"""Pruning as far as training can recover: ever smaller plans, and the smallest that still passes.
+
+A plan is cut, refitted, and then trained for a short while to answer like the model that it was cut
+from; whether it passes, the caller's judge says, by data that neither saw. Half of what is left to
+try goes with every answer. The smallest that passes is trained for longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+import onnx_ir as ir
+
+from converter.pruning.model import Pruned, known_plan, nothing_pruned, selected
+from converter.pruning.prepare import Nothing, Prepared, PruneOptions
+from converter.pruning.repair.refit import FULL, JUDGED
+from converter.pruning.report import Schooling, TrainingReport, TriedReport
+from converter.pruning.search.chain import Link, chain, next_plan
+from converter.pruning.search.plan import Plan, cut_and_repair
+from converter.pruning.search.savings import Savings, Target
+from converter.pruning.search.sensitivity import measure_influence
+from quantizers.training.distill import Distilled
+from runtimes.costs import open_costs
+from runtimes.progress import Progress, silent
+
+# What a plan leaves of the last one that passed, to be tried between it and the next one.
+_HALF_STEP = 0.8
+_NO_PLAN = "no plan passes after training"
+
+
+class Trainer(Protocol):
+    """What trains: ``quantizers.training.distill.Distiller``."""
+
+    def train(self, student: ir.Model, steps: int | None = None) -> Distilled:
+        """The better of the student and what it becomes in so many steps."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the caller's judge says of a model."""
+
+    passed: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """How pruned models are trained, and who says whether they pass.
+
+    Attributes:
+        trainer: Learns from the model that is pruned.
+        judge: Whether a model is inside the budget, on data that training never sees.
+        trial_steps: For each plan that is tried.
+        final_steps: For the one that is taken.
+    """
+
+    trainer: Trainer
+    judge: Callable[[ir.Model], Judged]
+    trial_steps: int = 300
+    final_steps: int = 1000
+
+
+def prune_and_recover(
+    prepared: Prepared | Nothing,
+    recovery: Recovery,
+    *,
+    options: PruneOptions,
+    schooling: Schooling | None = None,
+    progress: Progress = silent,
+) -> Pruned:
+    """Remove channels as far as training recovers what is lost.
+
+    ``options.plan`` and ``schooling``: the decisions of an earlier run, carried out again. The
+    result is not ``kept`` where no plan passes. Raises ``DataError`` for a plan of another model,
+    and what training raises.
+    """
+    if isinstance(prepared, Nothing):
+        return nothing_pruned(prepared)
+    make = _Make(prepared, recovery, progress)
+    if options.plan is not None:
+        plan = known_plan(options.plan, prepared.problem)
+        schooling = schooling or Schooling(recovery.final_steps)
+        return _pruned(prepared, options.target, [make(Link(plan, 1.0), schooling)], ())
+    tried = _Search(make, options).run()
+    prepared.problem.reference_rows.clear()
+    passed = sorted((one for one in tried if one.judged.passed), key=lambda one: one.rank)
+    return _pruned(prepared, options.target, passed, tuple(one.report for one in tried))
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A plan that was tried: the trained model, and what the judge says of it."""
+
+    plan: Plan
+    model: ir.Model
+    judged: Judged
+    report: TriedReport
+    training: TrainingReport
+
+    @property
+    def rank(self) -> tuple[float, int]:
+        """The smallest first, and of one plan the one that was trained for longest."""
+        return self.report.share, -self.training.asked
+
+
+@dataclass(frozen=True)
+class _Make:
+    """Cuts, refits, trains and judges."""
+
+    prepared: Prepared
+    recovery: Recovery
+    progress: Progress
+
+    def __call__(self, link: Link, schooling: Schooling) -> _Trial:
+        prepared, recovery = self.prepared, self.recovery
+        self.progress(f"cutting and training, {link.share:.0%} left")
+        kept = selected(prepared, link.plan)
+        effort = FULL if schooling.refitted else JUDGED
+        cut = cut_and_repair(prepared.problem, kept, effort)
+        distilled = recovery.trainer.train(cut, schooling.steps)
+        judged = recovery.judge(distilled.model)
+        count = prepared.costs.count(kept)
+        tried = TriedReport(
+            macs=count.macs,
+            parameters=count.parameters,
+            share=link.share,
+            drop=None,
+            agreement=None,
+            passed=judged.passed,
+            reason=judged.reason,
+        )
+        training = TrainingReport(
+            schooling.steps,
+            distilled.steps,
+            distilled.before,
+            distilled.after,
+            schooling.refitted,
+            distilled.reason,
+        )
+        return _Trial(link.plan, distilled.model, judged, tried, training)
+
+
+class _Search:
+    """Halves the chain of plans with every answer, then trains what is left for longer."""
+
+    def __init__(self, make: _Make, options: PruneOptions) -> None:
+        self._make, self._recovery, self._resource = make, make.recovery, options.target.resource
+        self._least = options.target.share
+        prepared = make.prepared
+        problem, rankings = prepared.problem, prepared.rankings
+        table = options.costs or open_costs(threads=options.threads)
+        savings = Savings(problem, rankings, prepared.costs, options.target, table)
+        make.progress("measuring the influence of channels")
+        self._where = problem, rankings, savings, measure_influence(problem, rankings)
+        self._tried: list[_Trial] = []
+
+    def run(self) -> list[_Trial]:
+        """All that were tried."""
+        self._make.progress("measuring what cuts save")
+        links = list(chain(*self._where, self._resource, self._least))
+        if self._least:  # no further than what is asked for
+            return self._towards(links)
+        low, high = -1, len(links)
+        while high - low > 1:
+            middle = (low + high) // 2
+            passed = self._try(links[middle], Schooling(self._recovery.trial_steps, False))
+            low, high = (middle, high) if passed else (low, middle)
+        if low >= 0 and not self._beyond(links[low]):
+            self._try(links[low], Schooling(self._recovery.final_steps))
+        return self._tried
+
+    def _towards(self, links: list[Link]) -> list[_Trial]:
+        """What is asked for, and ever less where that does not pass."""
+        for link in reversed(links):
+            if self._try(link, Schooling(self._recovery.final_steps)):
+                break
+        return self._tried
+
+    def _beyond(self, link: Link) -> bool:
+        """Whether a plan half a step behind ``link`` passes when it is trained to the end."""
+        found = next_plan(*self._where, self._resource, link.plan, _HALF_STEP)
+        if found is None:
+            return False
+        plan, left = found
+        return self._try(Link(plan, link.share * left), Schooling(self._recovery.final_steps))
+
+    def _try(self, link: Link, schooling: Schooling) -> bool:
+        self._tried.append(self._make(link, schooling))
+        return self._tried[-1].judged.passed
+
+
+def _pruned(
+    prepared: Prepared, target: Target, best: Sequence[_Trial], tried: tuple[TriedReport, ...]
+) -> Pruned:
+    """The first of ``best``; the others are what spends less of the budget."""
+    if not best:
+        why = f"{_NO_PLAN}: {tried[-1].reason}" if tried else "no cut saves anything here"
+        everything = prepared.problem.dependencies.everything()
+        report = prepared.report({}, everything, why, tried, not target.share)
+        return Pruned(prepared.exact, prepared.exact, report)
+    trial, *others = best
+    kept = selected(prepared, trial.plan)
+    reached = not target.share or trial.report.share <= target.share * (1 + 1e-9)
+    report = prepared.report(
+        trial.plan, kept, _described(prepared.saved(kept), trial), tried, reached
+    )
+    milder = [one for one in others if one.report.share > trial.report.share]
+    return Pruned(
+        trial.model,
+        prepared.exact,
+        replace(report, training=trial.training),
+        partial(_pruned, prepared, target, milder, tried) if milder else None,
+    )
+
+
+def _described(saved: str, trial: _Trial) -> str:
+    training = trial.training
+    if not training.steps:
+        return f"{saved}, and training made it no better"
+    return f"{saved}, trained in {training.steps} steps"

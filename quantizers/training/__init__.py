@@ -1,0 +1,1 @@
+"""A compressed graph that trains: an ONNX graph whose initializers are variables."""

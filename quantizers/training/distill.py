@@ -1,0 +1,195 @@
+"""Recovery by training: a compressed graph learns from the model that it was made from.
+
+No labels are needed: the teacher answers for every sample, and for many more that are made of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+
+import numpy as np
+import onnx_ir as ir
+
+from quantizers.training.graph import TrainableGraph
+from quantizers.training.loss import DistillationLoss
+from quantizers.training.options import DistillOptions
+from quantizers.training.pool import Augmentation, Group, Perturbation, Teacher, answered, shuffled
+from quantizers.training.step import Best, Training
+from quantizers.training.targets import Target, targets_of
+from quantizers.training.write import with_values
+from runtimes.data.dataset import Dataset
+from runtimes.errors import DataError, RuntimeUnavailable
+from runtimes.extras import missing_extra
+from runtimes.progress import Progress, silent
+
+LEAST_SAMPLES = 64
+"""Fewer say too little of the world to train on."""
+
+# Of the samples, those that only tell which weights were best.
+_HELD_OUT = 0.125
+# After so many epochs over a pool, other samples are made.
+_EPOCHS = 16
+_NOT_FINITE = "the loss became NaN, so training stopped and what was best before is kept"
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """What came of training.
+
+    Attributes:
+        model: The better of before and after, by the error on samples that were held out.
+        before: Squared error there relative to the variance of the teacher's outputs.
+        after: Likewise, of ``model``.
+        steps: How many batches were learned from until that was reached; 0: it is as it was.
+        reason: Why no more was learned, where something stood against it.
+    """
+
+    model: ir.Model
+    before: float
+    after: float
+    steps: int
+    reason: str = ""
+
+
+def distill(
+    student: ir.Model,
+    teacher: ir.Model,
+    data: Dataset,
+    *,
+    rungs: Sequence[Perturbation] = (),
+    options: DistillOptions = DistillOptions(),
+    progress: Progress = silent,
+) -> Distilled:
+    """Train the weights of ``student`` until it answers like ``teacher``; see ``Distiller``."""
+    return Distiller(teacher, data, rungs=rungs, options=options, progress=progress).train(student)
+
+
+class Distiller:
+    """Trains students of one teacher; what the teacher answers serves all of them.
+
+    Models stay as they are. Nothing is drawn but by the seed, so that the same student learns the
+    same, whatever was trained before it.
+
+    Args:
+        teacher: What students should answer like.
+        data: Samples, bound to its inputs; they need no labels.
+        rungs: Perturbations that should be withstood, too.
+        options: How long and how fast; ``train`` may be told otherwise.
+        progress: Is told how far a training is.
+
+    Raises:
+        DataError: There are fewer than 64 samples.
+        RuntimeUnavailable: TensorFlow is not installed.
+    """
+
+    def __init__(
+        self,
+        teacher: ir.Model,
+        data: Dataset,
+        *,
+        rungs: Sequence[Perturbation] = (),
+        options: DistillOptions = DistillOptions(),
+        progress: Progress = silent,
+    ) -> None:
+        require_enough(data)
+        _prepare_tensorflow(options.threads)
+        self._teacher, self._options, self._progress = teacher, options, progress
+        fitted, held_out = data.split(1 - _HELD_OUT, options.seed)
+        self._learned = Augmentation(fitted, rungs, options.seed)
+        self._examined = Augmentation(held_out, rungs, options.seed)
+        self._examined_count = 2 * len_of(held_out)
+        self._first: tuple[Sequence[Target], list[Group], list[Group]] | None = None
+
+    def train(self, student: ir.Model, steps: int | None = None) -> Distilled:
+        """The better of ``student`` and what it becomes in so many ``steps``.
+
+        Raises:
+            ModelError: Its inputs or outputs are not the teacher's, or nothing can be trained.
+            UnsupportedOperator: An operator of it cannot be differentiated.
+        """
+        graph = TrainableGraph(student)
+        targets = targets_of(student, self._teacher)
+        options = self._options if steps is None else replace(self._options, steps=steps)
+        with Teacher(self._teacher, targets, options.threads) as source:
+            pool, examined = self._answered(targets, source)
+            loss = DistillationLoss(targets, pool, options.classes)
+            training = Training(graph, loss, [target.student for target in targets], options)
+            first = Best(training.values(), training.error_on(examined))
+            best, reason = self._run(training, first, source, pool, examined)
+        model = with_values(student, best.values) if best.steps else student
+        return Distilled(model, first.error, best.error, best.steps, reason)
+
+    def _run(
+        self,
+        training: Training,
+        best: Best,
+        source: Teacher,
+        pool: list[Group],
+        examined: Sequence[Group],
+    ) -> tuple[Best, str]:
+        """Learn to the end, or until something is no number; the best on the way, and why."""
+        random = np.random.default_rng(self._options.seed)
+        for batch in self._batches(training, source, pool, random):
+            training.learn(batch)
+            if training.is_time_to_look:
+                error = training.error_on(examined)
+                self._progress("training", training.done, training.steps)
+                if not math.isfinite(error):
+                    return best, _NOT_FINITE
+                best = best.or_this(training, error)
+            if training.done >= training.steps:
+                break
+        return best, ""
+
+    def _batches(
+        self, training: Training, source: Teacher, pool: list[Group], random: np.random.Generator
+    ) -> Iterator[Group]:
+        for draw in count(1):
+            for _ in range(_EPOCHS):
+                yield from shuffled(pool, training.batch_size, random)
+            pool = answered(self._learned.batches(self._options.pool, draw), source)
+
+    def _answered(
+        self, targets: Sequence[Target], source: Teacher
+    ) -> tuple[list[Group], list[Group]]:
+        """What all trainings begin with; the teacher is asked once for all students."""
+        asked = [(target.output, target.teacher) for target in targets]
+        if self._first is None or [(t.output, t.teacher) for t in self._first[0]] != asked:
+            self._progress("asking the teacher")
+            pool = answered(self._learned.batches(self._options.pool), source)
+            examined = answered(self._examined.batches(self._examined_count), source)
+            self._first = targets, pool, examined
+        return self._first[1], self._first[2]
+
+
+def require_enough(data: Dataset) -> None:
+    """Raise ``DataError`` where there are too few samples to train on."""
+    count = len_of(data)
+    if count < LEAST_SAMPLES:
+        raise DataError(
+            f"{data.name} holds {count} samples, and training takes at least {LEAST_SAMPLES}: give "
+            "more (they need no labels), or leave training out"
+        )
+
+
+def len_of(data: Dataset) -> int:
+    """The number of samples, counted where the source does not say."""
+    found = data.num_samples
+    return sum(len(batch) for batch in data.batches(256)) if found is None else found
+
+
+def _prepare_tensorflow(threads: int) -> None:
+    """As many threads as a run has, where TensorFlow has not begun with others."""
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        raise RuntimeUnavailable(missing_extra("TensorFlow", "keras", "to train")) from error
+
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:  # it runs already
+        return

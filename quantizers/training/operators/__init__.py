@@ -1,0 +1,1 @@
+"""ONNX operators in TensorFlow, for values and gradients: a file for each kind of operator."""

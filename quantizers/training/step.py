@@ -1,0 +1,95 @@
+"""Steps of training: a batch, a gradient, and how good the parameters are now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from quantizers.training.graph import TrainableGraph
+from quantizers.training.loss import DistillationLoss
+from quantizers.training.optimizer import Adam
+from quantizers.training.options import DistillOptions
+from quantizers.training.pool import Group, in_batches
+from runtimes.base import Array
+from runtimes.engines.batching import fixed_batch
+
+# How often samples that were held out are asked, and in which part of the steps the rate rises.
+_LOOKS = 10
+_WARMUP = 0.1
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best parameters so far, their error, and after how many steps they were found."""
+
+    values: Mapping[str, Array]
+    error: float
+    steps: int = 0
+
+    def or_this(self, training: Training, error: float) -> Best:
+        """This, or what training has now where its ``error`` is less."""
+        return Best(training.values(), error, training.done) if error < self.error else self
+
+
+class Training:
+    """Adam on the parameters of a graph; ``done`` counts the steps.
+
+    ``wanted``: names of the values that the loss looks at.
+    """
+
+    def __init__(
+        self,
+        graph: TrainableGraph,
+        loss: DistillationLoss,
+        wanted: Sequence[str],
+        options: DistillOptions,
+    ) -> None:
+        import tensorflow as tf
+
+        self.batch_size = fixed_batch(graph.inputs) or options.batch_size
+        self.steps, self.done = options.steps, 0
+        self._every = max(1, options.steps // _LOOKS)
+        self._optimizer = Adam(
+            graph.initial(),
+            rate=options.rate,
+            steps=options.steps,
+            warmup=round(options.steps * _WARMUP),
+        )
+        variables = self._optimizer.variables
+
+        def step(feed: Mapping[str, Any], targets: Mapping[str, Any], settings: Any) -> None:
+            with tf.GradientTape() as tape:
+                found = graph.run(variables, feed, wanted)
+                value = loss.loss(found, targets)
+            self._optimizer.apply(tape.gradient(value, variables), settings)
+
+        def error(feed: Mapping[str, Any], targets: Mapping[str, Any]) -> Any:
+            return loss.error(graph.run(variables, feed, wanted), targets)
+
+        self._step = tf.function(step, autograph=False, reduce_retracing=True)
+        self._error = tf.function(error, autograph=False, reduce_retracing=True)
+
+    @property
+    def is_time_to_look(self) -> bool:
+        """Whether samples that were held out are asked now."""
+        return self.done % self._every == 0 or self.done == self.steps
+
+    def learn(self, batch: Group) -> None:
+        """Take one step."""
+        self.done += 1
+        self._step(dict(batch.feed), dict(batch.targets), self._optimizer.settings())
+
+    def error_on(self, groups: Sequence[Group]) -> float:
+        """The mean error over the samples of ``groups``."""
+        total, count = 0.0, 0
+        for group in groups:
+            for rows in in_batches(group.count, self.batch_size):
+                part = group.rows(rows)
+                total += float(self._error(dict(part.feed), dict(part.targets))) * part.count
+                count += part.count
+        return total / count
+
+    def values(self) -> dict[str, Array]:
+        """The parameters now."""
+        return self._optimizer.values()

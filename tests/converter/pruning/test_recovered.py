@@ -1,0 +1,129 @@
+"""Pruning with training behind it: how far it goes, what the judge refuses, what is replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from converter.passes.shapes.infer_shapes import InferShapes
+from converter.pruning.prepare import Prepared, PruneOptions, prepare
+from converter.pruning.recovered import Judged, Recovery, prune_and_recover
+from converter.pruning.report import Schooling
+from converter.pruning.search.savings import Target
+from quantizers.training.distill import Distilled
+from runtimes.data.dataset import Dataset
+from runtimes.onnx_files.load_save import model_inputs
+from runtimes.progress import silent
+
+MACS = PruneOptions(Target("macs"))
+
+
+@dataclass
+class Trainer:
+    """Trains nothing, and remembers how long it should have."""
+
+    asked: list[int | None] = field(default_factory=list)
+
+    def train(self, student: ir.Model, steps: int | None = None) -> Distilled:
+        self.asked.append(steps)
+        return Distilled(student, 1.0, 0.5, steps or 0)
+
+
+def parameters(model: ir.Model) -> int:
+    found = model.graph.initializers.values()
+    return sum(value.const_value.size for value in found if value.const_value is not None)
+
+
+@pytest.fixture
+def prepared(graph: Callable[..., ir.Model]) -> Prepared:
+    random = np.random.default_rng(0)
+    shapes = {"A": (8, 32), "B": (32,), "C": (32, 24), "D": (24, 3)}
+    arrays = {name: random.standard_normal(s).astype("f4") for name, s in shapes.items()}
+    model = graph(
+        "(float[N, 8] x) => (float[N, 3] y)",
+        "h = MatMul(x, A) hb = Add(h, B) r = Relu(hb) g = MatMul(r, C) s = Relu(g) "
+        "y = MatMul(s, D)",
+        **arrays,
+    )
+    InferShapes()(model)
+    data = Dataset.open(
+        {"x": random.standard_normal((96, 8)).astype("f4")}, inputs=model_inputs(model)
+    )
+    found = prepare(model, data, MACS, silent)
+    assert isinstance(found, Prepared)
+    return found
+
+
+def recovery(trainer: Trainer, least: int) -> Recovery:
+    """A judge that refuses models of fewer than ``least`` parameters."""
+
+    def judge(model: ir.Model) -> Judged:
+        found = parameters(model)
+        return Judged(found >= least, f"{found} parameters, at least {least}")
+
+    return Recovery(trainer, judge, trial_steps=3, final_steps=7)
+
+
+def test_it_goes_as_far_as_the_judge_allows(prepared: Prepared) -> None:
+    trainer = Trainer()
+    whole = parameters(prepared.exact)
+    least = whole // 4
+    found = prune_and_recover(prepared, recovery(trainer, least), options=MACS)
+    assert found.report.kept
+    assert least <= parameters(found.model) < 0.65 * whole
+    assert trainer.asked[-1] == 7  # what is taken was trained to the end
+    assert set(trainer.asked) == {3, 7}
+    assert any(not one.passed for one in found.report.tried)
+    assert found.report.training is not None
+    assert found.report.training.asked == 7
+
+
+def test_what_spends_less_comes_next(prepared: Prepared) -> None:
+    found = prune_and_recover(
+        prepared, recovery(Trainer(), parameters(prepared.exact) // 4), options=MACS
+    )
+    assert found.less_aggressive is not None
+    milder = found.less_aggressive()
+    assert parameters(milder.model) > parameters(found.model)
+    assert milder.report.kept
+
+
+def test_nothing_that_passes_keeps_nothing(prepared: Prepared) -> None:
+    found = prune_and_recover(prepared, recovery(Trainer(), 10**9), options=MACS)
+    assert not found.report.kept
+    assert "no plan passes after training: " in found.report.reason
+    assert found.report.plan == {}
+
+
+def test_a_target_is_not_passed(prepared: Prepared) -> None:
+    options = PruneOptions(Target("macs", 0.5))
+    found = prune_and_recover(prepared, recovery(Trainer(), 0), options=options)
+    assert found.report.reached
+    assert found.report.after is not None
+    assert found.report.before is not None
+    assert 0.3 < found.report.after.macs / found.report.before.macs <= 0.5
+
+
+def test_decisions_are_carried_out_again(prepared: Prepared) -> None:
+    first = prune_and_recover(
+        prepared, recovery(Trainer(), parameters(prepared.exact) // 4), options=MACS
+    )
+    trainer = Trainer()
+    again = prune_and_recover(
+        prepared,
+        recovery(trainer, 0),
+        options=PruneOptions(Target("macs"), plan=first.report.plan),
+        schooling=Schooling(7),
+    )
+    assert trainer.asked == [7]
+    assert _bytes(again.model) == _bytes(first.model)
+
+
+def _bytes(model: ir.Model) -> Any:
+    found = model.graph.initializers.items()
+    return {name: value.const_value.tobytes() for name, value in found if value.const_value}

@@ -1,0 +1,171 @@
+"""Distillation: a student learns from its teacher, without labels, the same every time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from quantizers.training.distill import Distiller, distill
+from quantizers.training.options import DistillOptions
+from quantizers.training.pool import Augmentation, Group, in_batches, shuffled
+from quantizers.training.targets import targets_of
+from quantizers.training.write import with_values
+from runtimes.data.dataset import Dataset
+from runtimes.engines.ort import OrtRuntime
+from runtimes.errors import DataError, ModelError, UnsupportedOperator
+from runtimes.onnx_files.load_save import model_inputs
+
+Build = Callable[..., ir.Model]
+SIGNATURE = "(float[N, 6] x) => (float[N, 3] y)"
+BODY = "h = MatMul(x, A) hb = Add(h, B) r = Relu(hb) z = MatMul(r, C) y = Softmax(z)"
+BRIEF = DistillOptions(steps=120, pool=512)
+
+
+def arrays(seed: int = 0) -> dict[str, Any]:
+    random = np.random.default_rng(seed)
+    shapes = {"A": (6, 16), "B": (16,), "C": (16, 3)}
+    return {name: random.standard_normal(s).astype(np.float32) for name, s in shapes.items()}
+
+
+@pytest.fixture
+def teacher(graph: Build) -> ir.Model:
+    return graph(SIGNATURE, BODY, **arrays())
+
+
+@pytest.fixture
+def student(teacher: ir.Model) -> ir.Model:
+    random = np.random.default_rng(1)
+    spoiled = {
+        name: array + 0.3 * random.standard_normal(array.shape).astype(np.float32)
+        for name, array in arrays().items()
+    }
+    return with_values(teacher, spoiled)
+
+
+@pytest.fixture
+def data(teacher: ir.Model) -> Dataset:
+    x = np.random.default_rng(2).standard_normal((128, 6)).astype(np.float32)
+    return Dataset.open({"x": x}, inputs=model_inputs(teacher))
+
+
+def outputs(model: ir.Model) -> Any:
+    x = np.random.default_rng(3).standard_normal((64, 6)).astype(np.float32)
+    with OrtRuntime(model) as runtime:
+        return runtime.run({"x": x})["y"]
+
+
+def weights(model: ir.Model) -> dict[str, bytes]:
+    return {
+        name: value.const_value.tobytes()
+        for name, value in model.graph.initializers.items()
+        if value.const_value is not None
+    }
+
+
+def test_a_student_comes_nearer_to_its_teacher(
+    student: ir.Model, teacher: ir.Model, data: Dataset
+) -> None:
+    before, learned = weights(student), weights(teacher)
+    found = distill(student, teacher, data, options=BRIEF)
+    assert found.after < 0.25 * found.before
+    wanted = outputs(teacher)
+    assert np.square(outputs(found.model) - wanted).mean() < 0.5 * (
+        np.square(outputs(student) - wanted).mean()
+    )
+    assert [node.op_type for node in found.model.graph] == [node.op_type for node in student.graph]
+    assert weights(student) == before
+    assert weights(teacher) == learned
+
+
+def test_the_same_seed_learns_the_same(student: ir.Model, teacher: ir.Model, data: Dataset) -> None:
+    options = replace(BRIEF, steps=20)
+    first = distill(student, teacher, data, options=options)
+    distiller = Distiller(teacher, data, options=options)
+    distiller.train(teacher, 5)  # what was trained before changes nothing
+    assert weights(distiller.train(student).model) == weights(first.model)
+    other = distill(student, teacher, data, options=replace(options, seed=1))
+    assert weights(other.model) != weights(first.model)
+
+
+def test_a_perfect_student_stays_as_it_is(teacher: ir.Model, data: Dataset) -> None:
+    found = distill(teacher, teacher, data, options=replace(BRIEF, steps=10))
+    assert found.steps == 0
+    assert found.model is teacher
+    assert found.before == found.after == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_rate_that_ends_in_nan_keeps_what_was_best(
+    student: ir.Model, teacher: ir.Model, data: Dataset
+) -> None:
+    found = distill(student, teacher, data, options=replace(BRIEF, rate=1e30, steps=20))
+    assert found.model is student
+    assert "NaN" in found.reason
+
+
+def test_too_few_samples_are_refused(student: ir.Model, teacher: ir.Model, data: Dataset) -> None:
+    with pytest.raises(DataError, match=r"holds 63 samples.*at least 64"):
+        distill(student, teacher, data.take(63))
+
+
+def test_another_teacher_is_refused(graph: Build, student: ir.Model, data: Dataset) -> None:
+    other = graph("(float[N, 6] x) => (float[N, 3] z)", "z = MatMul(x, A)", A=np.ones((6, 3), "f4"))
+    with pytest.raises(ModelError, match="outputs are 'z' and the model's are 'y'"):
+        distill(student, other, data)
+
+
+def test_an_operator_without_gradient_is_named(
+    graph: Build, teacher: ir.Model, data: Dataset
+) -> None:
+    body = "h = MatMul(x, A) d = Det(h3) y = Add(h, d)".replace("h3", "h")
+    student = graph("(float[N, 6] x) => (float[N, 3] y)", body, A=np.ones((6, 3), "f4"))
+    with pytest.raises(UnsupportedOperator, match="Det"):
+        distill(student, teacher, data)
+
+
+def test_what_goes_into_a_softmax_is_compared(student: ir.Model, teacher: ir.Model) -> None:
+    (target,) = targets_of(student, teacher)
+    assert (target.output, target.student, target.teacher, target.is_logits) == (
+        "y",
+        "z",
+        "z",
+        True,
+    )
+
+
+def test_mixed_samples_lie_between_two(data: Dataset) -> None:
+    whole = np.concatenate([batch.feed["x"] for batch in data.batches(64)])
+    (mixed,) = list(Augmentation(data, seed=3).batches(100))
+    equal = (mixed.feed["x"] == whole).all(axis=1)
+    assert 0.1 < equal.mean() < 0.45  # a quarter is as it was
+    assert (mixed.feed["x"].min(axis=0) >= whole.min(axis=0) - 1e-5).all()
+    again = next(iter(Augmentation(data, seed=3).batches(100)))
+    assert (again.feed["x"] == mixed.feed["x"]).all()
+    other = next(iter(Augmentation(data, seed=3).batches(100, draw=1)))
+    assert (other.feed["x"] != mixed.feed["x"]).any()
+
+
+def test_codes_and_masks_are_not_mixed(graph: Build) -> None:
+    model = graph(
+        "(int64[N] i, float[N, 2] m) => (float[N, 2] y)",
+        "g = Gather(T, i) y = Mul(g, m)",
+        T=np.ones((9, 2), "f4"),
+    )
+    random = np.random.default_rng(0)
+    arrays = {"i": random.integers(0, 9, 80), "m": random.integers(0, 2, (80, 2)).astype("f4")}
+    data = Dataset.open(arrays, inputs=model_inputs(model))
+    (batch,) = list(Augmentation(data).batches(80))
+    assert set(np.unique(batch.feed["m"])) <= {0.0, 1.0}
+    assert (batch.feed["i"] == arrays["i"]).all()
+
+
+def test_every_sample_is_learned_from_once_an_epoch() -> None:
+    group = Group({"x": np.arange(10)}, {"y": np.arange(10)})
+    seen = [part.feed["x"] for part in shuffled([group], 3, np.random.default_rng(0))]
+    assert [len(part) for part in seen] == [3, 3, 3]
+    assert len(set(np.concatenate(seen).tolist())) == 9
+    assert [rows.tolist() for rows in in_batches(2, 5)] == [[0, 1, 0, 1, 0]]
