@@ -107,12 +107,15 @@ def _resizes() -> list[Case]:
     found = []
     for mode, how in product(("nearest", "linear", "cubic"), coordinates):
         rule = {"mode": mode, "coordinate_transformation_mode": how}
-        found.append(_resized(scales[len(found) // 2 % 2], None, **rule))
-        found.append(_resized(None, ints(2, 4, 5, 13), **rule))
+        one = _resized(scales[len(found) // 2 % 2], None, **rule)
+        other = _resized(None, ints(2, 4, 5, 13), **rule)
+        # Other places are read, but in the same way.
+        found += [one, replace(other, differentiable=how == "asymmetric")]
     for rounding in ("floor", "ceil", "round_prefer_ceil", "round_prefer_floor"):
         for how in coordinates[:2]:
             rule = {"nearest_mode": rounding, "coordinate_transformation_mode": how}
-            found.append(_resized(scales[0], None, mode="nearest", **rule))
+            one = _resized(scales[0], None, mode="nearest", **rule)
+            found.append(replace(one, differentiable=False))
     found += [
         _resized(scales[2], None, mode="nearest", opset=11),
         _resized(scales[1], None, mode="cubic", exclude_outside=1, cubic_coeff_a=-0.5),
@@ -163,5 +166,5 @@ def _samples() -> list[Case]:
         made = case(
             "GridSample", IMAGES, grid, mode=mode, padding_mode=padding, align_corners=aligned
         )
-        found.append(replace(made, tolerance=1e-5))
+        found.append(replace(made, tolerance=1e-5, differentiable=padding != "border"))
     return [*found, case("GridSample", IMAGES, grid, opset=20)]
