@@ -75,14 +75,13 @@ def _pools() -> list[Case]:
             case(name, distinct(2, 4, 9), kernel_shape=[2], strides=[2]),
             case(name, distinct(2, 2, 4, 5, 6), kernel_shape=[2, 3, 2], strides=[2, 2, 1]),
         ]
-        if name != "LpPool":  # ONNX Runtime's kernel of it knows neither
-            found += [
-                case(name, spread, **square, strides=[2, 2], ceil_mode=1, opset=19),
-                case(name, spread, **square, strides=[3, 3], pads=[1, 1, 1, 1], ceil_mode=1),
-                case(name, spread, kernel_shape=[2, 2], strides=[3, 3], ceil_mode=1),
-                case(name, spread, **square, dilations=[2, 2], opset=19),
-                case(name, spread, **square, dilations=[1, 2], strides=[2, 2], opset=19),
-            ]
+        found += [
+            case(name, spread, **square, strides=[2, 2], ceil_mode=1, opset=19),
+            case(name, spread, **square, strides=[3, 3], pads=[1, 1, 1, 1], ceil_mode=1),
+            case(name, spread, kernel_shape=[2, 2], strides=[3, 3], ceil_mode=1),
+            case(name, spread, **square, dilations=[2, 2], opset=19),
+            case(name, spread, **square, dilations=[1, 2], strides=[2, 2], opset=19),
+        ]
     counted: dict[str, Any] = {"kernel_shape": [3, 3], "count_include_pad": 1}
     found += [
         case("AveragePool", spread, **counted, pads=[1, 1, 1, 1]),
