@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+import pytest
 from trainable_cases.case import Array, Case
 
 from quantizers.training.graph import TrainableGraph
@@ -78,6 +79,24 @@ def has_orders(case: Case) -> bool:
         and 3 <= first.ndim <= 5
         and 0 not in case.initializers
     )
+
+
+def sampled(cases: Sequence[Case], most: int) -> list[Any]:
+    """The cases as parameters of a test; of each operator all but ``most`` are slow tests.
+
+    Those that stay are spread over all that there are.
+    """
+    by_operator: dict[str, list[Case]] = {}
+    for case in cases:
+        by_operator.setdefault(case.op_type, []).append(case)
+    found = []
+    for several in by_operator.values():
+        step = max(1, -(-len(several) // most))
+        found += [
+            case if place % step == 0 else pytest.param(case, marks=pytest.mark.slow)
+            for place, case in enumerate(several)
+        ]
+    return found
 
 
 def check_values(case: Case) -> None:

@@ -21,17 +21,14 @@ SQUARE: dict[str, Any] = {"kernel_shape": [3, 3], "strides": [2, 2]}
 MORE = [
     case("Conv", X, floats(6, 4, 3, 3), auto_pad="SAME_UPPER", strides=[2, 3]),
     case("Conv", X, floats(4, 1, 3, 3), group=4, auto_pad="SAME_LOWER", strides=[2, 2]),
-    case("Conv", X, floats(6, 4, 3, 3), auto_pad="SAME_UPPER", dilations=[2, 1]),
     case("ConvTranspose", X, floats(4, 3, 3, 3), auto_pad="SAME_UPPER", strides=[2, 2]),
     case("ConvTranspose", X, floats(4, 3, 3, 3), pads=[1, 0, 0, 2], strides=[2, 4]),
     case("AveragePool", distinct(2, 4, 7, 8), **SQUARE, pads=[1, 1, 1, 1], ceil_mode=1),
-    case("AveragePool", distinct(2, 4, 7, 8), **SQUARE, auto_pad="SAME_UPPER"),
     case("MaxPool", distinct(2, 4, 5, 6, 7), kernel_shape=[2, 2, 2], ceil_mode=1),
     case("Resize", X, None, np.array([1, 1, 2, 2], np.float32), mode="nearest"),
     case("Resize", X, None, None, ints(2, 4, 5, 13), mode="linear"),
     case("Pad", X, ints(0, 0, 1, 2, 0, 0, 2, 1), mode="edge"),
     case("Slice", X, ints(-3), ints(2**62), ints(2)),
-    recurrent("LSTM", direction="bidirectional"),
     recurrent("GRU", lengths=np.array([4, 2, 3], np.int32), direction="reverse"),
 ]
 # It splits into equal parts, for which it needs to know the size.

@@ -22,7 +22,7 @@ AXIS = st.fixed_dictionaries(
 )
 AXES = st.lists(AXIS, min_size=1, max_size=3)
 AUTO = st.sampled_from(["NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"])
-EXAMPLES = 30
+EXAMPLES = 20
 
 
 def window(axes: list[dict[str, int]], auto: str, *, dilated: bool = True) -> dict[str, Any]:
