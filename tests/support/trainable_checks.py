@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+import pytest
 from trainable_cases.case import Array, Case
 
 from quantizers.training.graph import TrainableGraph
@@ -18,11 +19,12 @@ _TRAINED = "trained"
 _STEP = 1e-6
 
 
-def model_of(case: Case) -> ir.Model:
+def model_of(case: Case, *, last_only: bool = False) -> ir.Model:
     """The node of ``case``, its outputs called y0, y1, ...
 
     Where its first input may come with the channels last, there is a second such node behind a
     convolution by the identity, which has them last; its outputs are called z0, z1, ...
+    ``last_only`` leaves out the first node then.
     """
     values = [
         None if array is None else _value(place, array, fed=place not in case.initializers)
@@ -30,7 +32,9 @@ def model_of(case: Case) -> ir.Model:
     ]
     fed = [value for value in values if value is not None and value.const_value is None]
     constants = [value for value in values if value is not None and value.const_value is not None]
-    nodes = [_node(case, values, "y")]
+    nodes = []
+    if not (last_only and has_orders(case)):
+        nodes.append(_node(case, values, "y"))
     if has_orders(case):
         before, kernel = _identity(values[0], case.arrays[0])
         nodes += [before, _node(case, [before.outputs[0], *values[1:]], "z")]
@@ -77,6 +81,24 @@ def has_orders(case: Case) -> bool:
     )
 
 
+def sampled(cases: Sequence[Case], most: int) -> list[Any]:
+    """The cases as parameters of a test; of each operator all but ``most`` are slow tests.
+
+    Those that stay are spread over all that there are.
+    """
+    by_operator: dict[str, list[Case]] = {}
+    for case in cases:
+        by_operator.setdefault(case.op_type, []).append(case)
+    found = []
+    for several in by_operator.values():
+        step = max(1, -(-len(several) // most))
+        found += [
+            case if place % step == 0 else pytest.param(case, marks=pytest.mark.slow)
+            for place, case in enumerate(several)
+        ]
+    return found
+
+
 def check_values(case: Case) -> None:
     """The values of every output are those of ONNX Runtime, in both orders of axes."""
     model = model_of(case)
@@ -87,7 +109,7 @@ def check_values(case: Case) -> None:
 
 def check_gradients(case: Case) -> None:
     """The gradients by every input of floats are those of central differences in float64."""
-    compare_gradients(model_of(case), feed_of(case))
+    compare_gradients(model_of(case, last_only=True), feed_of(case))
 
 
 def compare_gradients(model: ir.Model, feed: Mapping[str, Array]) -> None:

@@ -17,12 +17,24 @@ def reshape(call: Call) -> Sequence[Tensor]:
 
     x, wanted = call.first(0), static(call.first(1))
     if wanted is None:
-        return [Tensor(tf.reshape(x, tf.cast(call.first(1), tf.int32)))]
+        return [Tensor(_reshaped(call, x, tf.cast(call.first(1), tf.int32)))]
     shape = [int(size) for size in wanted]
     if not call.attribute("allowzero", 0):
         sizes = sizes_of(x)
         shape = [sizes[axis] if size == 0 else size for axis, size in enumerate(shape)]
     return [Tensor(tf.reshape(x, shape))]
+
+
+def _reshaped(call: Call, x: Any, shape: Any) -> Any:
+    """To a ``shape`` that is known at run time, or of which TensorFlow knows parts."""
+    import tensorflow as tf
+
+    data = tf.reshape(x, shape)
+    if call.attribute("allowzero", 0) or 0 not in list(data.shape):
+        return data
+    more = max(int(shape.shape[0]) - len(x.shape), 0)
+    sizes = tf.pad(tf.shape(x), [(0, more)])[: int(shape.shape[0])]
+    return tf.reshape(x, tf.where(shape == 0, sizes, shape))
 
 
 def flatten(call: Call) -> Sequence[Tensor]:

@@ -20,13 +20,13 @@ def cases() -> list[Case]:
     for kind in _GATES:
         for direction in _DIRECTIONS:
             found += [
-                recurrent(kind, direction=direction),
+                replace(recurrent(kind, direction=direction), differentiable=False),
                 recurrent(kind, lengths=_LENGTHS, initial=True, direction=direction),
             ]
         found += [
             recurrent(kind, biased=False, opset=14),
             recurrent(kind, clip=0.4),
-            recurrent(kind, steps=18),
+            replace(recurrent(kind, steps=18), differentiable=kind == "LSTM"),
             recurrent(kind, steps=18, lengths=_LENGTHS, direction="reverse"),
         ]
     return [*found, *_lstm(), *_gru(), *_activations()]

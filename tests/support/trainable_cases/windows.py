@@ -75,14 +75,13 @@ def _pools() -> list[Case]:
             case(name, distinct(2, 4, 9), kernel_shape=[2], strides=[2]),
             case(name, distinct(2, 2, 4, 5, 6), kernel_shape=[2, 3, 2], strides=[2, 2, 1]),
         ]
-        if name != "LpPool":  # ONNX Runtime's kernel of it knows neither
-            found += [
-                case(name, spread, **square, strides=[2, 2], ceil_mode=1, opset=19),
-                case(name, spread, **square, strides=[3, 3], pads=[1, 1, 1, 1], ceil_mode=1),
-                case(name, spread, kernel_shape=[2, 2], strides=[3, 3], ceil_mode=1),
-                case(name, spread, **square, dilations=[2, 2], opset=19),
-                case(name, spread, **square, dilations=[1, 2], strides=[2, 2], opset=19),
-            ]
+        found += [
+            case(name, spread, **square, strides=[2, 2], ceil_mode=1, opset=19),
+            case(name, spread, **square, strides=[3, 3], pads=[1, 1, 1, 1], ceil_mode=1),
+            case(name, spread, kernel_shape=[2, 2], strides=[3, 3], ceil_mode=1),
+            case(name, spread, **square, dilations=[2, 2], opset=19),
+            case(name, spread, **square, dilations=[1, 2], strides=[2, 2], opset=19),
+        ]
     counted: dict[str, Any] = {"kernel_shape": [3, 3], "count_include_pad": 1}
     found += [
         case("AveragePool", spread, **counted, pads=[1, 1, 1, 1]),
@@ -107,12 +106,15 @@ def _resizes() -> list[Case]:
     found = []
     for mode, how in product(("nearest", "linear", "cubic"), coordinates):
         rule = {"mode": mode, "coordinate_transformation_mode": how}
-        found.append(_resized(scales[len(found) // 2 % 2], None, **rule))
-        found.append(_resized(None, ints(2, 4, 5, 13), **rule))
+        one = _resized(scales[len(found) // 2 % 2], None, **rule)
+        other = _resized(None, ints(2, 4, 5, 13), **rule)
+        # Other places are read, but in the same way.
+        found += [one, replace(other, differentiable=how == "asymmetric")]
     for rounding in ("floor", "ceil", "round_prefer_ceil", "round_prefer_floor"):
         for how in coordinates[:2]:
             rule = {"nearest_mode": rounding, "coordinate_transformation_mode": how}
-            found.append(_resized(scales[0], None, mode="nearest", **rule))
+            one = _resized(scales[0], None, mode="nearest", **rule)
+            found.append(replace(one, differentiable=False))
     found += [
         _resized(scales[2], None, mode="nearest", opset=11),
         _resized(scales[1], None, mode="cubic", exclude_outside=1, cubic_coeff_a=-0.5),
@@ -163,5 +165,5 @@ def _samples() -> list[Case]:
         made = case(
             "GridSample", IMAGES, grid, mode=mode, padding_mode=padding, align_corners=aligned
         )
-        found.append(replace(made, tolerance=1e-5))
+        found.append(replace(made, tolerance=1e-5, differentiable=padding != "border"))
     return [*found, case("GridSample", IMAGES, grid, opset=20)]
