@@ -53,7 +53,7 @@ def find_scales(model: ir.Model) -> Scales:
     products = {
         found.scale: factors
         for name, found in codes.items()
-        if (factors := _factors(model.graph.initializers[name])) is not None
+        if (factors := factors_of(model.graph.initializers[name])) is not None
     }
     names = {str(value.name) for value in model.graph.initializers.values() if _is_scale(value)}
     blocked = {
@@ -68,7 +68,7 @@ def find_scales(model: ir.Model) -> Scales:
     products = {name: pair for name, pair in products.items() if learned.issuperset(pair)}
     # A bias that keeps its scale needs the two that it is a product of as they are.
     for name, one in codes.items():
-        factors = _factors(model.graph.initializers[name])
+        factors = factors_of(model.graph.initializers[name])
         if factors is not None and one.scale not in products:
             learned -= set(factors)
     products = {name: pair for name, pair in products.items() if learned.issuperset(pair)}
@@ -108,33 +108,42 @@ def _simple_codes(model: ir.Model) -> Iterator[tuple[str, CodeScale]]:
             yield name, CodeScale(str(scale.name), tuple(parameter.scale.shape))
 
 
-def _factors(value: ir.Value) -> tuple[str, str] | None:
-    """The scales of the input and of the weight that the bias ``value`` is added to."""
-    if not _is_bias(value):
+def factors_of(value: ir.Value) -> tuple[str, str] | None:
+    """The scales of the input and of the weight whose product the scale of a bias is."""
+    if not _is_bias(value) or len(value.uses()) != 1:
         return None
-    for node, _ in value.uses():
-        for reader, place in node.outputs[0].uses():
-            product = reader
-            if is_op(reader, "Add"):
-                other = reader.inputs[1 - place]
-                before = None if other is None else other.producer()
-                if not is_op(before, "MatMul") or before is None:
-                    return None
-                product = before
-            found = [_scale_before(one) for one in product.inputs[:2]]
-            own = constant(node.inputs[_SCALE])
-            if len(found) < 2 or own is None or found[0] is None or found[1] is None:
-                return None
-            data, weight = constant(found[0]), constant(found[1])
-            if data is None or weight is None or data.size != 1 or own.shape != weight.shape:
-                return None
-            if not np.allclose(own, data * weight, rtol=_NEAR, atol=0):
-                return None
-            return str(found[0].name), str(found[1].name)
-    return None
+    node = value.uses()[0][0]
+    product = product_behind(node)
+    found = [] if product is None else [scale_of(one) for one in product.inputs[:2]]
+    own = constant(node.inputs[_SCALE])
+    if len(found) < 2 or own is None or found[0] is None or found[1] is None:
+        return None
+    data, weight = constant(found[0]), constant(found[1])
+    if data is None or weight is None or data.size != 1 or own.shape != weight.shape:
+        return None
+    if not np.allclose(own, data * weight, rtol=_NEAR, atol=0):
+        return None
+    return str(found[0].name), str(found[1].name)
 
 
-def _scale_before(value: ir.Value | None) -> ir.Value | None:
+def product_behind(node: ir.Node) -> ir.Node | None:
+    """What the bias from the DequantizeLinear ``node`` is added to: MatMul, or Conv and the like.
+
+    None where more than one node reads it, or none.
+    """
+    uses = list(node.outputs[0].uses())
+    if not is_op(node, "DequantizeLinear") or len(uses) != 1:
+        return None
+    reader, place = uses[0]
+    if not is_op(reader, "Add"):
+        return reader
+    other = reader.inputs[1 - place]
+    product = None if other is None else other.producer()
+    return product if is_op(product, "MatMul") else None
+
+
+def scale_of(value: ir.Value | None) -> ir.Value | None:
+    """The scale by which a value was dequantized."""
     node = None if value is None else value.producer()
     return node.inputs[_SCALE] if node is not None and is_op(node, "DequantizeLinear") else None
 

@@ -12,10 +12,10 @@ import numpy as np
 import onnx_ir as ir
 
 from quantizers.training.parameters import Parameter, parameters_of
-from quantizers.training.scales import _factors, separate_bias_scales
+from quantizers.training.scales import factors_of, product_behind, scale_of, separate_bias_scales
 from quantizers.weights.int8 import bias_scale, quantize_bias, quantize_weight
 from runtimes.base import Array
-from runtimes.onnx_graph.values import add_initializer, constant, is_op
+from runtimes.onnx_graph.values import add_initializer, constant, drop_if_unused, is_op
 
 # Clipping the largest weights leaves smaller steps for the others: tried down to this share.
 _SHARES = np.linspace(1.0, 0.3, 29)
@@ -29,25 +29,32 @@ def with_weight_bits(model: ir.Model, bits: int, *, per_channel: bool) -> ir.Mod
     """
     coarser = model.clone()
     separate_bias_scales(coarser)
-    biases = [(value, _factors(value)) for value in coarser.graph.initializers.values()]
-    floats = {
-        str(value.name): parameters_of(coarser)[str(value.name)].initial("float64")
-        for value, factors in biases
-        if factors is not None
+    biases = {
+        name: parameter.initial("float64")
+        for name, parameter in parameters_of(coarser).items()
+        if factors_of(parameter.value) is not None
     }
-    readers = {str(value.name): value.uses()[0][0] for value, found in biases if found is not None}
-    products = {name: _product_of(node) for name, node in readers.items()}
     for parameter, node in list(weights_of(coarser)):
         _coarsen(coarser.graph, parameter, node, 2.0 ** (bits - 1) - 1, per_channel=per_channel)
-    for name, node in readers.items():
-        data, weight = (constant(_scale(one)) for one in products[name].inputs[:2])
-        assert data is not None
-        assert weight is not None
-        step = bias_scale(float(data), weight)
-        node.inputs[1].const_value = ir.tensor(step, name=str(node.inputs[1].name))  # type: ignore[union-attr]
-        codes = quantize_bias(floats[name], step)
-        coarser.graph.initializers[name].const_value = ir.tensor(codes, name=name)
+    for name, floats in biases.items():
+        _scale_bias(coarser.graph.initializers[name], floats)
     return coarser
+
+
+def _scale_bias(bias: ir.Value, floats: Array) -> None:
+    """Put a bias on the grid that follows from the scales of now."""
+    node = bias.uses()[0][0]
+    product = product_behind(node)
+    own = node.inputs[1]
+    assert product is not None
+    assert own is not None
+    data, weight = (constant(scale_of(one)) for one in product.inputs[:2])
+    assert data is not None
+    assert weight is not None
+    step = bias_scale(float(data.reshape(())), weight)
+    own.const_value = ir.tensor(step, name=str(own.name))
+    own.type, own.shape = None, None
+    bias.const_value = ir.tensor(quantize_bias(floats, step), name=str(bias.name))
 
 
 def weights_of(model: ir.Model) -> Iterator[tuple[Parameter, ir.Node]]:
@@ -74,10 +81,12 @@ def _coarsen(
     found = quantize_weight(weight, scale, axis)
     codes = np.clip(found.codes, -levels, levels).astype(np.int8)
     parameter.value.const_value = ir.tensor(codes, name=parameter.name)
+    before = list(node.inputs[1:])
     node.replace_input_with(1, add_initializer(graph, f"{parameter.name}_scale", scale))
     if len(node.inputs) > 2 and node.inputs[2] is not None:
         zero = np.zeros(scale.shape, np.int8)
         node.replace_input_with(2, add_initializer(graph, f"{parameter.name}_zero_point", zero))
+    drop_if_unused(before)
     if axis is None:
         node.attributes.pop("axis", None)
 
@@ -94,20 +103,3 @@ def best_scale(weight: Array, axis: int | None, levels: float) -> Array:
         error = np.square(rounded - wide).sum(axis=others, keepdims=True)
         best, least = np.where(error < least, scale, best), np.minimum(error, least)
     return np.asarray(best.reshape(() if axis is None else -1), np.float32)
-
-
-def _product_of(node: ir.Node) -> ir.Node:
-    """What the bias behind a DequantizeLinear is added to: a MatMul, or Conv and the like."""
-    reader, place = node.outputs[0].uses()[0]
-    if not is_op(reader, "Add"):
-        return reader
-    other = reader.inputs[1 - place]
-    assert other is not None
-    product = other.producer()
-    assert product is not None
-    return product
-
-
-def _scale(value: ir.Value | None) -> ir.Value | None:
-    node = None if value is None else value.producer()
-    return None if node is None else node.inputs[1]
