@@ -77,7 +77,7 @@ class TrainableGraph:
         import tensorflow as tf
 
         if tf.executing_eagerly():
-            return self._run(values, feed, wanted)
+            return self._run(values, feed, wanted, given)
         # AutoGraph would rewrite every operator, which takes longer than all else.
         run = tf.autograph.experimental.do_not_convert(self._run)
         found: dict[str, Any] = run(values, feed, wanted, given)

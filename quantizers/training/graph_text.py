@@ -26,7 +26,7 @@ def graph_to_config(model: ir.Model) -> dict[str, Any]:
     for name, parameter in parameters_of(bare).items():
         tensor = parameter.value.const_value
         assert tensor is not None
-        shapes[name] = {"dtype": tensor.dtype.name, "shape": [int(d) for d in tensor.shape]}
+        shapes[name] = {"dtype": tensor.dtype.name, "shape": list(tensor.numpy().shape)}
         parameter.value.const_value = ir.tensor(_NOTHING, name=name)
         parameter.value.type, parameter.value.shape = None, None
     packed = zlib.compress(ir.to_proto(bare).SerializeToString(), 9)
@@ -42,13 +42,15 @@ def graph_from_config(config: dict[str, Any]) -> ir.Model:
 
     try:
         packed = zlib.decompress(base64.b64decode(config["graph"], validate=True))
-        model = ir.from_proto(onnx.ModelProto.FromString(packed))
+        model: ir.Model = ir.from_proto(onnx.ModelProto.FromString(packed))
         for name, what in config["parameters"].items():
             kind = ir.DataType[what["dtype"]]
             tensor = ir.tensor(np.zeros(what["shape"], kind.numpy()), dtype=kind, name=name)
             value = model.graph.initializers[name]
             value.const_value = tensor
-            value.type, value.shape = ir.TensorType(kind), tensor.shape  # type: ignore[assignment]
+            value.type, value.shape = ir.TensorType(kind), tensor.shape
     except (KeyError, TypeError, ValueError, zlib.error, binascii.Error) as error:
-        raise ModelError(f"the saved graph cannot be read ({error}); save the model again") from error
+        raise ModelError(
+            f"the saved graph cannot be read ({error}); save the model again"
+        ) from error
     return model

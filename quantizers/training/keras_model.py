@@ -23,8 +23,12 @@ from runtimes.onnx_files.load_save import ModelSource, load_model, save_model
 keras = import_keras()
 
 
-@keras.saving.register_keras_serializable(package="kilnx")
-class GraphModel(keras.Model):  # type: ignore[misc]
+register = keras.saving.register_keras_serializable(package="kilnx")
+"""Decorates classes that ``keras.models.load_model`` should know."""
+
+
+@register
+class GraphModel(keras.Model):  # type: ignore[misc, name-defined]
     """A ``keras.Model`` that computes what an ONNX graph does, and trains its weights.
 
     One initializer is one variable, so that weights that are tied stay tied. Codes behind
@@ -55,7 +59,7 @@ class GraphModel(keras.Model):  # type: ignore[misc]
         graph = TrainableGraph(form.model)  # before Keras begins: what cannot be trained is refused
         super().__init__(name=name or _keras_name(form.model.graph.name), dtype="float32")
         self._form, self._computed = form, graph
-        self._source = source if isinstance(source, str | os.PathLike) else None
+        self._sources = _paths(source)
         self._variables_by_name = {
             key: self.add_weight(
                 shape=start.value.shape,
@@ -96,8 +100,7 @@ class GraphModel(keras.Model):  # type: ignore[misc]
         Raises:
             DataError: The file exists, or cannot be written.
         """
-        inputs = () if self._source is None else (self._source,)
-        save_model(self.graph(), path, force=force, inputs=inputs)
+        save_model(self.graph(), path, force=force, inputs=self._sources)
 
     def get_config(self) -> dict[str, Any]:
         """The graph without the weights, which are variables, and how it is trained."""
@@ -118,6 +121,12 @@ class GraphModel(keras.Model):  # type: ignore[misc]
     @classmethod
     def _form_of(cls, model: ir.Model, settings: dict[str, Any]) -> Form:
         return PlainForm(model)
+
+
+def _paths(source: Any) -> tuple[Any, ...]:
+    """What of ``source``, one model or several, is files."""
+    several = source if isinstance(source, list | tuple) else [source]
+    return tuple(one for one in several if isinstance(one, str | os.PathLike))
 
 
 def _constant(array: Array) -> Any:

@@ -57,9 +57,7 @@ class QuantizedForm:
         """Floats within their levels; where scales are learned, codes by the scales of now."""
         import tensorflow as tf
 
-        scales = {
-            name: tf.exp(variables[_LOGARITHM.format(name)]) for name in self._scales.learned
-        }
+        scales = {name: tf.exp(variables[_LOGARITHM.format(name)]) for name in self._scales.learned}
         for name, (data, weight) in self._scales.products.items():
             scales[name] = tf.stop_gradient(scales[data] * scales[weight])
         values = {}

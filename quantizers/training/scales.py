@@ -110,9 +110,10 @@ def _simple_codes(model: ir.Model) -> Iterator[tuple[str, CodeScale]]:
 
 def factors_of(value: ir.Value) -> tuple[str, str] | None:
     """The scales of the input and of the weight whose product the scale of a bias is."""
-    if not _is_bias(value) or len(value.uses()) != 1:
+    uses = list(value.uses())
+    if not _is_bias(value) or len(uses) != 1:
         return None
-    node = value.uses()[0][0]
+    node = uses[0][0]
     product = product_behind(node)
     found = [] if product is None else [scale_of(one) for one in product.inputs[:2]]
     own = constant(node.inputs[_SCALE])

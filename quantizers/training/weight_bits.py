@@ -43,7 +43,7 @@ def with_weight_bits(model: ir.Model, bits: int, *, per_channel: bool) -> ir.Mod
 
 def _scale_bias(bias: ir.Value, floats: Array) -> None:
     """Put a bias on the grid that follows from the scales of now."""
-    node = bias.uses()[0][0]
+    ((node, _),) = bias.uses()
     product = product_behind(node)
     own = node.inputs[1]
     assert product is not None
@@ -68,6 +68,22 @@ def weights_of(model: ir.Model) -> Iterator[tuple[Parameter, ir.Node]]:
         zero = parameter.zero_point
         if len(uses) == 1 and is_op(node, "DequantizeLinear") and not np.any(zero):
             yield parameter, node
+
+
+def levels_of(model: ir.Model) -> dict[str, float]:
+    """The largest code that each of those weights has now, by name.
+
+    Trained weights keep to it: a weight may have few levels so that sums do not saturate.
+    """
+    return {
+        parameter.name: max(1.0, float(np.abs(_codes(parameter).astype(np.int64)).max(initial=0)))
+        for parameter, _ in weights_of(model)
+    }
+
+
+def _codes(parameter: Parameter) -> Array:
+    assert parameter.value.const_value is not None
+    return np.asarray(parameter.value.const_value.numpy())
 
 
 def _coarsen(
