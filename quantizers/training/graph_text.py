@@ -48,7 +48,7 @@ def graph_from_config(config: dict[str, Any]) -> ir.Model:
             tensor = ir.tensor(np.zeros(what["shape"], kind.numpy()), dtype=kind, name=name)
             value = model.graph.initializers[name]
             value.const_value = tensor
-            value.type, value.shape = ir.TensorType(kind), tensor.shape
+            value.type, value.shape = ir.TensorType(kind), ir.Shape(what["shape"])
     except (KeyError, TypeError, ValueError, zlib.error, binascii.Error) as error:
         raise ModelError(
             f"the saved graph cannot be read ({error}); save the model again"

@@ -152,7 +152,7 @@ def test_models_with_a_common_backbone_become_one(
     ("make", "message"),
     [
         (lambda path, data: QuantizedModel(path, data, weight_bits=9), "from 2 to 8"),
-        (lambda path, data: PrunedModel(path, data), "by flops or by params"),
+        (PrunedModel, "by flops or by params"),
         (lambda path, data: PrunedModel(path, data, flops=2.0), "between 0 and 1"),
         (lambda path, data: PrunedModel(path, data, flops=1e-5), "can be pruned to"),
         (lambda path, data: SharedModel(path, clusters=1), "from 2 to 256"),
