@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 from converter.passes.cleanup.common_subexpressions import MergeCommonSubexpressions
-from converter.passes.deduplication.initializers import DeduplicateInitializers
 from runtimes.errors import DataError, ModelError
 from runtimes.onnx_graph.opset import convert_opset
-from runtimes.onnx_graph.values import Names, opset
+from runtimes.onnx_graph.values import Names, constant, drop_if_unused, opset
 
 
 def join(models: Sequence[ir.Model]) -> ir.Model:
@@ -28,10 +28,23 @@ def join(models: Sequence[ir.Model]) -> ir.Model:
     joined.graph.name = "_".join(str(one.graph.name or "model") for one in copies)
     for place, other in enumerate(copies[1:], start=2):
         _add(joined, other, place)
-    # Weights only: equal scalars are equal by chance, and are settings.
-    DeduplicateInitializers(min_bytes=1)(joined)
+    _share_weights(joined.graph)
     MergeCommonSubexpressions()(joined)
+    for value in list(joined.graph.initializers.values()):
+        drop_if_unused([value])
     return joined
+
+
+def _share_weights(graph: ir.Graph) -> None:
+    """Make equal weights one; what holds one value only (biases of zero) is equal by chance."""
+    known: dict[tuple[object, ...], ir.Value] = {}
+    for value in list(graph.initializers.values()):
+        array = constant(value)
+        if array is None or array.size < 2 or np.all(array == array.flat[0]):
+            continue
+        first = known.setdefault((array.dtype.str, array.shape, array.tobytes()), value)
+        if first is not value and not value.is_graph_output():
+            value.replace_all_uses_with(first)
 
 
 def _add(joined: ir.Model, other: ir.Model, place: int) -> None:
