@@ -7,6 +7,7 @@ of ``keras.Model`` needs it at once.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -137,5 +138,5 @@ def _constant(array: Array) -> Any:
 
 
 def _keras_name(name: str | None) -> str | None:
-    """A name without slashes, which Keras keeps for paths."""
-    return name.replace("/", ".") if name else None
+    """A name that optimizers can put into TensorFlow's scopes, and without slashes."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", ".", name).strip("._-") or "model" if name else None
