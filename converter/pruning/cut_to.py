@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from converter.pruning.model import selected
-from converter.pruning.prepare import Prepared, PruneOptions, prepare
+from converter.pruning.prepare import Nothing, PruneOptions, prepare
 from converter.pruning.search.chain import chain
 from converter.pruning.search.plan import cut_and_repair
 from converter.pruning.search.savings import Savings
@@ -28,8 +28,8 @@ def cut_to(
     reached.
     """
     prepared = prepare(model, data, options, progress)
-    if not isinstance(prepared, Prepared):
-        raise DataError(f"the model cannot be pruned: {prepared[1].reason}")
+    if isinstance(prepared, Nothing):
+        raise DataError(f"the model cannot be pruned: {prepared.report.reason}")
     problem, rankings, target = prepared.problem, prepared.rankings, options.target
     table = options.costs or open_costs(threads=options.threads)
     savings = Savings(problem, rankings, prepared.costs, target, table)
