@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -15,10 +17,13 @@ import runtimes
 from runtimes.readable import ReadableReport
 
 PACKAGES = {package.__name__: package for package in (converter, quantizers, runtimes)}
+# Subclasses of keras.Model: to ask for one loads Keras, which these tests do without.
+KERAS_MODELS = {"GraphModel", "PrunedModel", "QuantizedModel", "SharedModel"}
 PUBLIC = {
     f"{package.__name__}.{name}": getattr(package, name)
     for package in PACKAGES.values()
     for name in package.__all__
+    if name not in KERAS_MODELS
 }
 FUNCTIONS = {name: value for name, value in PUBLIC.items() if inspect.isfunction(value)}
 OPTIONS = {
@@ -35,6 +40,14 @@ def test_dir_shows_what_there_is(package: Any) -> None:
     assert sorted(package.__all__) == list(package.__all__) == dir(package)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = package.nothing
+
+
+def test_keras_is_loaded_only_by_the_models_that_need_it() -> None:
+    names = [name for name in quantizers.__all__ if name not in KERAS_MODELS]
+    code = f"import sys; from quantizers import {', '.join(names)}; print('keras' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+    assert set(quantizers.__all__) >= KERAS_MODELS
 
 
 def test_the_documented_names_are_there() -> None:

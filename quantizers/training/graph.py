@@ -7,6 +7,7 @@ parameters have now. It holds no state: who calls it owns the variables.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -61,24 +62,33 @@ class TrainableGraph:
         return {name: parameter.initial(self._dtype) for name, parameter in self.parameters.items()}
 
     def run(
-        self, values: Mapping[str, Any], feed: Mapping[str, Any], wanted: Sequence[str] = ()
+        self,
+        values: Mapping[str, Any],
+        feed: Mapping[str, Any],
+        wanted: Sequence[str] = (),
+        given: Mapping[str, Any] = MappingProxyType({}),
     ) -> dict[str, Any]:
         """The outputs, and the values inside that are ``wanted``, in ONNX' order of axes.
 
-        ``values``: the parameters by name; ``feed``: the inputs by name. TensorFlow tensors or
-        NumPy arrays.
+        ``values``: the parameters by name; ``feed``: the inputs by name; ``given``: what nodes read
+        of initializers in place of parameters and constants (codes, as floats). TensorFlow tensors
+        or NumPy arrays.
         """
         import tensorflow as tf
 
         if tf.executing_eagerly():
-            return self._run(values, feed, wanted)
+            return self._run(values, feed, wanted, given)
         # AutoGraph would rewrite every operator, which takes longer than all else.
         run = tf.autograph.experimental.do_not_convert(self._run)
-        found: dict[str, Any] = run(values, feed, wanted)
+        found: dict[str, Any] = run(values, feed, wanted, given)
         return found
 
     def _run(
-        self, values: Mapping[str, Any], feed: Mapping[str, Any], wanted: Sequence[str]
+        self,
+        values: Mapping[str, Any],
+        feed: Mapping[str, Any],
+        wanted: Sequence[str],
+        given: Mapping[str, Any],
     ) -> dict[str, Any]:
         import tensorflow as tf
 
@@ -86,7 +96,10 @@ class TrainableGraph:
         for value in self.model.graph.inputs:
             known[id(value)] = Tensor(self._computed(tf.convert_to_tensor(feed[str(value.name)])))
         for name, parameter in self.parameters.items():
-            known[id(parameter.value)] = parameter.tensor(tf.convert_to_tensor(values[name]))
+            if name not in given:
+                known[id(parameter.value)] = parameter.tensor(tf.convert_to_tensor(values[name]))
+        for name, data in given.items():
+            known[id(self.model.graph.initializers[name])] = Tensor(tf.convert_to_tensor(data))
         names = {spec.name for spec in self.outputs} | set(wanted)
         found: dict[str, Any] = {}
         for node in self.model.graph:

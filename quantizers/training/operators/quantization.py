@@ -88,17 +88,24 @@ def _parameters(call: Call, x: Tensor) -> tuple[Any, Any]:
 
 
 def _spread(call: Call, parameter: Any, x: Tensor) -> Any:
-    import tensorflow as tf
-
     rank = len(parameter.shape)
     axis = call.attribute("axis", 1) % max(x.rank, 1)
     block = call.attribute("block_size", 0)
     if block and rank:
         return _in_blocks(parameter, x, axis, block)
     if rank == 0 or (rank == 1 and int(parameter.shape[0]) == 1):
-        return tf.reshape(parameter, []) if rank else parameter
+        return _reshaped(parameter, []) if rank else parameter
     sizes = [1] * x.rank
     sizes[x.axis(axis)] = int(parameter.shape[0])
+    return _reshaped(parameter, sizes)
+
+
+def _reshaped(parameter: Any, sizes: list[int]) -> Any:
+    """The parameter in another shape; one that is known stays known inside of a tf.function."""
+    import tensorflow as tf
+
+    if isinstance(parameter, np.ndarray):
+        return parameter.reshape(sizes)
     return tf.reshape(parameter, sizes)
 
 
