@@ -211,7 +211,7 @@ def compress(
             effort=work.effort,
             limits=work.limits,
             no_cuts=work.skipped,
-            training=_training(options.recover, judge, samples),
+            training=_training(options.recover, judge, samples, trains=work.trains),
         )
         first = Candidate(fp32, reference, baseline)
         best, reports = run_steps(
@@ -296,9 +296,13 @@ def _stopped(reports: Sequence[StepReport]) -> str:
     return next((str(one.details.get("stopped", "")) for one in reports if one.name == "prune"), "")
 
 
-def _training(recover: bool | None, judge: Judge, samples: Samples) -> Training | None:
+def _training(
+    recover: bool | None, judge: Judge, samples: Samples, *, trains: bool
+) -> Training | None:
     """How pruned models are trained, if they are."""
-    if recover is False or (recover is None and find_spec("tensorflow") is None):
+    if recover is None:
+        recover = None if trains and find_spec("tensorflow") is not None else False
+    if recover is False:
         return None
     from converter.compression.recovery import Training
 

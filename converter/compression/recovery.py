@@ -14,12 +14,7 @@ from quantizers.training.distill import Distiller
 from quantizers.training.graph import refuse_unknown
 from quantizers.training.options import DistillOptions
 from runtimes.data.dataset import Dataset
-from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import load_model
-
-# Training visits some ten thousand samples, forth and back: beyond so many multiply-adds a sample
-# that takes longer than users expect who did not ask for it.
-_MOST_MACS = 1e8
 
 
 @dataclass(frozen=True)
@@ -36,15 +31,9 @@ class Training:
     def recovery(self, prepared: Prepared) -> Recovery:
         """How models are trained that are cut from the one that was prepared.
 
-        Raises ``DataError`` where it would take long and was not asked for, or samples are too few,
-        and ``RuntimeUnavailable`` without TensorFlow.
+        Raises ``DataError`` where samples are too few, ``UnsupportedOperator`` for an operator
+        without a gradient, and ``RuntimeUnavailable`` without TensorFlow.
         """
-        macs = prepared.costs.count(prepared.problem.dependencies.everything()).macs
-        if macs > _MOST_MACS and not self.asked:
-            raise DataError(
-                f"that takes long with {macs / 1e6:,.0f} million multiply-adds a sample; --recover "
-                "does it all the same"
-            )
         judge, run = self.judge, self.judge.run
         refuse_unknown(prepared.exact)
         reference = load_model(judge.reference)

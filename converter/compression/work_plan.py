@@ -41,6 +41,10 @@ _PLANS_OF_LITTLE = 4
 _SMALL_STEPS_OF_MUCH = 10
 # Times the budget: then the clock stops what the prediction was wrong about.
 _SAFETY = 2.0
+# Training visits so many samples, in the time that the whole model takes for so many: most of what
+# it visits are pruned models. TensorFlow and the graphs take some seconds before.
+_TRAINED_SAMPLES = 46_000
+_TRAINING_STARTS = 30.0
 # Where the number of samples is not known before they are read.
 _SAMPLES = 1024
 
@@ -84,12 +88,13 @@ class TimeBudget:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Predicted seconds of each part: judging, quantization by effort, and the search for cuts."""
+    """Predicted seconds of each part: judging, quantization by effort, cuts and their training."""
 
     judging: float
     quantize: dict[str, float]
     prune_prepare: float = 0.0
     prune_plan: float = 0.0
+    training: float = 0.0
 
     @classmethod
     def of(
@@ -110,14 +115,17 @@ class Forecast:
         feed = timed_feeds(calibration, model_inputs(model))[0]
         pass_ = costs.predict(model, feed).microseconds / 1e6 * extent.samples
         prepare = 2 + 2 * extent.groups * pass_ + 9 * pass_  # ranking, influence; the last repair
-        return replace(self, prune_prepare=prepare, prune_plan=1 + 9 * pass_)
+        training = _TRAINING_STARTS + _TRAINED_SAMPLES * pass_ / extent.samples
+        plan = 1 + 9 * pass_
+        return replace(self, prune_prepare=prepare, prune_plan=plan, training=training)
 
 
 @dataclass(frozen=True)
 class WorkPlan:
     """The work that a budget allows: the effort of quantization, the limits of the search for cuts.
 
-    ``skipped``: why no cuts are searched for. ``notes`` say what the budget left out and what more
+    ``skipped``: why no cuts are searched for; ``trains``: whether what they leave is trained.
+    ``notes`` say what the budget left out and what more
     time would bring; ``if_stopped``: the same of a search for cuts that met its limit.
     """
 
@@ -126,6 +134,7 @@ class WorkPlan:
     limits: SearchLimits
     forecast: Forecast
     skipped: str = ""
+    trains: bool = True
     notes: tuple[str, ...] = ()
     if_stopped: str = ""
 
@@ -149,6 +158,7 @@ class WorkPlan:
             "default_s": self.budget.default,
             "effort": self.effort,
             "plans": self.limits.plans,
+            "trains": self.trains,
             "predicted_s": asdict(self.forecast),
         }
 
@@ -203,7 +213,23 @@ def plan_work(budget: TimeBudget, forecast: Forecast, *, quantizes: bool, prunes
             )
         left -= forecast.quantize[effort]
     plan = WorkPlan(budget, effort, _limits(budget, None), forecast, notes=tuple(notes))
-    return _with_cuts(plan, left, required=not quantizes) if prunes else plan
+    if not prunes:
+        return replace(plan, trains=False)
+    return _with_training(_with_cuts(plan, left, required=not quantizes), left)
+
+
+def _with_training(plan: WorkPlan, left: float) -> WorkPlan:
+    """``plan`` with training, if there is time for it; little effort trains nothing."""
+    if plan.skipped or plan.budget.effort == "low":
+        return replace(plan, trains=False)
+    lacking = plan.forecast.prune_prepare + plan.forecast.training - left
+    if lacking <= 0:
+        return plan
+    note = (
+        f"nothing is trained: {plan.budget} leaves no time for it; about {duration(lacking)} more "
+        "would, or --recover"
+    )
+    return replace(plan, trains=False, notes=(*plan.notes, note))
 
 
 def _with_cuts(plan: WorkPlan, left: float, *, required: bool) -> WorkPlan:

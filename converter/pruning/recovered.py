@@ -28,6 +28,7 @@ from runtimes.progress import Progress, silent
 
 # What a plan leaves of the last one that passed, to be tried between it and the next one.
 _HALF_STEP = 0.8
+_MOST_HALF_STEPS = 2
 _NO_PLAN = "no plan passes after training"
 
 
@@ -168,8 +169,8 @@ class _Search:
             middle = (low + high) // 2
             passed = self._try(links[middle], Schooling(self._recovery.trial_steps, False))
             low, high = (middle, high) if passed else (low, middle)
-        if low >= 0 and not self._beyond(links[low]):
-            self._try(links[low], Schooling(self._recovery.final_steps))
+        if low >= 0:
+            self._to_the_end(links[low])
         return self._tried
 
     def _towards(self, links: list[Link]) -> list[_Trial]:
@@ -179,13 +180,17 @@ class _Search:
                 break
         return self._tried
 
-    def _beyond(self, link: Link) -> bool:
-        """Whether a plan half a step behind ``link`` passes when it is trained to the end."""
-        found = next_plan(*self._where, self._resource, link.plan, _HALF_STEP)
-        if found is None:
-            return False
-        plan, left = found
-        return self._try(Link(plan, link.share * left), Schooling(self._recovery.final_steps))
+    def _to_the_end(self, link: Link) -> None:
+        """Train for long: plans a little behind ``link`` while they pass, or else that one."""
+        final = Schooling(self._recovery.final_steps)
+        for number in range(_MOST_HALF_STEPS):
+            found = next_plan(*self._where, self._resource, link.plan, _HALF_STEP)
+            further = None if found is None else Link(found[0], link.share * found[1])
+            if further is None or not self._try(further, final):
+                if not number:
+                    self._try(link, final)
+                return
+            link = further
 
     def _try(self, link: Link, schooling: Schooling) -> bool:
         self._tried.append(self._make(link, schooling))
