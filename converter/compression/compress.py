@@ -199,6 +199,9 @@ def compress(
         pair = samples.calibration, samples.evaluation
         work, unplanned = planned(time_budget, fp32, pair, costs, list(wanted))
         failed += unplanned
+        recover = options.recover
+        if recover is None and decisions is not None and decisions.schooling is not None:
+            recover = True  # what was decided cannot be repeated without it
         context = StepContext(
             samples.calibration,
             run,
@@ -211,7 +214,7 @@ def compress(
             effort=work.effort,
             limits=work.limits,
             no_cuts=work.skipped,
-            training=_training(options.recover, judge, samples, trains=work.trains),
+            training=_training(recover, judge, samples, trains=work.trains),
         )
         first = Candidate(fp32, reference, baseline)
         best, reports = run_steps(
