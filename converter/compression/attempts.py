@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import onnx_ir as ir
@@ -195,7 +196,7 @@ def _attempt(
     if outcome.model is None:
         report = StepReport(name, False, outcome.reason, best.measured, False, outcome.details)
         return _Attempt(best, report, False, outcome.less_aggressive)
-    path = best.path.with_name(f"{name}{suffix}.onnx.tmp")
+    path = _free_path(best.path.parent, f"{name}{suffix}")
     write_model(outcome.model, path)
     parity = judge.parity(path)
     measured = judge.measure(path, parity, best.measured)
@@ -216,6 +217,12 @@ def _attempt(
         path.unlink()
         return _Attempt(best, report, not parity.passed, outcome.less_aggressive)
     return _Attempt(challenger, report, False, outcome.less_aggressive)
+
+
+def _free_path(folder: Path, stem: str) -> Path:
+    """A file that is not there yet: no attempt overwrites what another one is compared with."""
+    names = (f"{stem}{f'.{number}' if number else ''}.onnx.tmp" for number in count())
+    return next(path for name in names if not (path := folder / name).exists())
 
 
 def _decide(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from html import escape
 from importlib.util import find_spec
@@ -269,10 +270,11 @@ def _known_samples(judge: Judge, samples: Samples, baseline: Measured) -> tuple[
     """The note that the model was trained on what calibrates, where that is likely."""
     if judge.budget.metric is None or baseline.metric is None:
         return ()
-    first = judge.budget.metric.split(",")[0]
-    note = looks_like_training(
-        judge.whole, samples.calibration, samples.evaluation, first, baseline.metric
-    )
+    first, note = judge.budget.metric.split(",")[0], None
+    with suppress(KilnxError):  # labels of samples that calibrate need not fit
+        note = looks_like_training(
+            judge.whole, samples.calibration, samples.evaluation, first, baseline.metric
+        )
     return (note,) if note else ()
 
 

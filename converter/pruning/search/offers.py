@@ -94,13 +94,15 @@ def offered_cuts(
 
 
 def _asked(stays: Sequence[int], total: int, closed: int) -> Sequence[int]:
-    """Of the numbers of open units that could stay, those whose cost is asked for.
+    """Of the numbers of open units that could stay, those whose cost is asked for: whole blocks.
 
-    Between whole blocks it is a straight line: the least number is enough where it is whole.
+    In large groups the least number is enough where it is whole; in small ones each block counts.
     """
     block = next((block for least, block in _BLOCKS if total >= least), 1)
     whole = [count for count in stays if (count + closed) % block == 0]
-    return stays[-1:] if stays[-1:] == whole[-1:] else [*whole, *stays[-1:]]
+    if stays[-1:] != whole[-1:]:
+        return [*whole, *stays[-1:]]
+    return whole[-1:] if block == _BLOCKS[0][1] else whole
 
 
 def _between(points: Mapping[int, float], count: int) -> float:

@@ -157,3 +157,21 @@ def test_the_best_knows_the_pruned_model_that_it_comes_from(tmp_path: Path) -> N
     assert one.pruned == one.path
     none, _ = run_all(tmp_path, prune=spends(9, 2), quantize=spends(0.1, 2))
     assert none.pruned is None
+
+
+@pytest.mark.parametrize(("again", "kept"), [(1.5, 0.25 / 2), (8, 0.5 / 8)])
+def test_going_back_overwrites_no_file_that_was_kept(
+    tmp_path: Path, again: float, kept: float
+) -> None:
+    """The milder form of a step is the best so far, and the step itself on a milder model ..."""
+
+    def quantize(before: ir.Model, context: Any) -> Outcome:
+        spent, time = says(before, "spent"), says(before, "time")
+        if time == 0.25:  # ... which is too much on the model that was pruned as far as it goes
+            made = Outcome(model(spent + 0.1, time / 2), "lost little")
+            return Outcome(model(spent + 0.5, time / 4), "lost much", {}, lambda: made)
+        return Outcome(model(spent + 0.4, time / again), "lost some")
+
+    best, reports = run(tmp_path, prune=spends(0.8, 4, MILD), quantize=quantize)
+    assert all(one.kept for one in reports)
+    assert says(best, "time") == kept

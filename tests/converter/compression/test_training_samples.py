@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import pytest
 
+from converter.compression.compress import compress
 from converter.compression.training_samples import looks_like_training
 from runtimes.data.dataset import Dataset
 from runtimes.engines.ort import OrtRuntime
@@ -74,3 +76,24 @@ def test_where_nothing_can_be_said(case: str) -> None:
     with OrtRuntime(MODEL, threads=1) as runtime:
         metric = "mse" if case == "another metric" else "top1"
         assert looks_like_training(runtime, calibration, evaluation, metric, 0.5) is None
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_compress_says_so_in_report_and_terminal(fits: bool, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(600, 4)).astype(np.float32)
+    labels = x.argmax(axis=1)
+    known = {"x": x[:300], "labels": labels[:300] if fits else labels[:300] + 0.5}
+    new = {"x": x[300:], "labels": np.where(np.arange(300) < 60, 0, labels[300:])}
+    told: list[str] = []
+    report = compress(
+        MODEL,
+        tmp_path / "out",
+        known,
+        evaluate_on=new,
+        metric="top1",
+        steps=("dedupe",),
+        progress=lambda what, *_: told.append(what),
+    )
+    for texts in (report.notes, told):
+        assert any("look like training samples" in text for text in texts) == fits

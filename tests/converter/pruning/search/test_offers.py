@@ -34,11 +34,11 @@ def problem_of(units: int) -> Problem:
         (128, [64]),
         (96, [48]),
         (72, [64, 48, 40]),  # half of it is no whole number of blocks of 16
-        (32, [16]),
-        (5, [3]),
+        (32, [24, 16]),
+        (5, [4, 3]),
     ],
 )
-def test_the_least_number_is_enough_where_it_is_whole(units: int, asked: list[int]) -> None:
+def test_in_large_groups_the_least_number_is_enough(units: int, asked: list[int]) -> None:
     problem = problem_of(units)
     rankings = rank_groups(problem)
     seen: list[int] = []
