@@ -51,8 +51,8 @@ def folder(tmp_path: Path, graph: Any) -> Path:
         ("compress float.onnx -o out --data d.npz --skip prun", "did you mean 'prune'?"),
         ("compress m.keras -o out --data d.npz --provider cpus", "did you mean 'cpu'?"),
         ("compress m.keras -o out --data d.npz --metric tpo1", "did you mean 'top1'?"),
-        ("prune float.onnx -o o.onnx --data d.npz --metric Top1:y", "did you mean 'top1:y'?"),
-        ("quantize float.onnx -o o.onnx --data d.npz --metric f1", "there is no metric 'f1'"),
+        ("prune float.onnx -o o.onnx --data d.npz --metric topp1:y", "did you mean 'top1:y'?"),
+        ("quantize float.onnx -o o.onnx --data d.npz --metric recall", "no metric 'recall'"),
         (
             "quantize float.onnx -o o.onnx --data d.npz --metric no.such:f",
             "no module named 'no.such'",
