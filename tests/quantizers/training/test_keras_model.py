@@ -23,24 +23,15 @@ RNG = np.random.default_rng(5)
 X = RNG.normal(size=(96, 6)).astype(np.float32)
 Y = np.tanh(X @ RNG.normal(size=(6, 3)).astype(np.float32))
 
-LINEAR = """
-    linear (float[batch, 6] x, float[6, 8] w1, float[8] b1, float[8, 3] w2) => (float[batch, 3] y)
-    {
-        [first] a = Gemm (x, w1, b1)
-        [bent] r = Tanh (a)
-        [second] y = MatMul (r, w2)
-    }
-"""
-TWO = """
-    two (float[batch, 4] left, float[batch, 4] right, float[4, 4] w)
-        => (float[batch, 4] sum, float[batch, 4] difference)
-    {
-        l = MatMul (left, w)
-        r = MatMul (right, w)
-        sum = Add (l, r)
-        difference = Sub (l, r)
-    }
-"""
+LINEAR = (
+    "(float[batch, 6] x) => (float[batch, 3] y)",
+    "[first] a = Gemm (x, w1, b1) [bent] r = Tanh (a) [second] y = MatMul (r, w2)",
+)
+TWO = (
+    "(float[batch, 4] left, float[batch, 4] right)"
+    " => (float[batch, 4] sum, float[batch, 4] difference)",
+    "l = MatMul (left, w) r = MatMul (right, w) sum = Add (l, r) difference = Sub (l, r)",
+)
 
 
 def _weights() -> dict[str, NDArray[Any]]:
@@ -51,12 +42,12 @@ def _weights() -> dict[str, NDArray[Any]]:
 
 @pytest.fixture
 def linear(graph: Graph) -> ir.Model:
-    return graph(LINEAR, _weights())
+    return graph(*LINEAR, **_weights())
 
 
 @pytest.fixture
 def two(graph: Graph) -> ir.Model:
-    return graph(TWO, {"w": RNG.normal(size=(4, 4)).astype(np.float32)})
+    return graph(*TWO, w=RNG.normal(size=(4, 4)).astype(np.float32))
 
 
 def _compiled(keras: Any, model: ir.Model) -> GraphModel:
@@ -152,7 +143,7 @@ def test_wrong_inputs_are_told(keras: Any, two: ir.Model) -> None:
 
 def test_a_graph_without_weights_is_refused(graph: Graph) -> None:
     with pytest.raises(ModelError, match="no weights that can be trained"):
-        GraphModel(graph("g (float[2] x) => (float[2] y) { y = Relu (x) }"))
+        GraphModel(graph("(float[2] x) => (float[2] y)", "y = Relu (x)"))
 
 
 def test_a_damaged_configuration_is_told(keras: Any, linear: ir.Model) -> None:
