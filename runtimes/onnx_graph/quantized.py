@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+LOW_BIT_KEY = "kilnx.bits"
+"""Metadata key of the node that ends what makes a weight of its codes of few bits."""
+
 # Matched by name, because the operators are many and in two domains: Q/DQ and ONNX's QLinear and
 # Integer operators; and of com.microsoft, those that quantize at run time (DynamicQuantizeLSTM),
 # take quantized inputs (QAttention, QGemm, QMoE, QOrdered…) or low-bit weights (MatMulNBits).
