@@ -55,7 +55,8 @@ class CompressOptions:
     """What ``compress`` does, beside what loss is acceptable.
 
     Attributes:
-        steps: The steps that are tried, in their own order: ``dedupe``, ``prune``, ``quantize``.
+        steps: The steps that are tried, in their own order: ``dedupe``, ``prune``,
+            ``quantize``, ``weights``.
         provider: Execution provider to measure on.
         decisions: An earlier ``report.json`` whose decisions are replayed.
         force: Whether what kilnx wrote to ``output`` before is replaced.
@@ -176,6 +177,7 @@ def compress(
             decisions=decisions or Decisions(),
             prefer=options.prefer,
             costs=costs,
+            reference=reference,
         )
         wanted = {name: step for name, step in STEPS.items() if name in options.steps}
         first = Candidate(fp32, reference, baseline)

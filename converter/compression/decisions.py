@@ -28,11 +28,13 @@ class Decisions:
         kept: Which steps were kept.
         precisions: Precision of every operator by node name; None where nothing says.
         plan: How many channels of each group stay; None where nothing says.
+        storage: In which form each weight is stored, by initializer; None where nothing says.
     """
 
     kept: Mapping[str, bool] = field(default_factory=dict)
     precisions: Mapping[str, str] | None = None
     plan: Mapping[str, int] | None = None
+    storage: Mapping[str, str] | None = None
 
     @classmethod
     def open(cls, source: DecisionSource) -> Decisions:
@@ -57,10 +59,12 @@ class Decisions:
     def _of_compress(cls, steps: Any) -> Decisions:
         details = {step["name"]: step.get("details") or {} for step in steps}
         plan = details.get("prune", {}).get("plan")
+        stored = details.get("weights", {}).get("weights")
         return cls(
             {str(step["name"]): bool(step["kept"]) for step in steps},
             _precisions(details.get("quantize", {}).get("operators", [])),
             None if plan is None else _plan(plan),
+            None if stored is None else {str(one["name"]): str(one["form"]) for one in stored},
         )
 
 

@@ -105,12 +105,38 @@ def clustered(
     centres = cluster(matrix / spread[:, None], clusters, importance * factor**2)
     bits = _bits_of(clusters)
     index = _indices(matrix, factor, centres, rows, inputs)
-    codebook = _by_code(centres.astype(np.float32))
+    codebook = centres.astype(np.float32)
     scale = None
     if per_row:
         scale = rows.row_scale(_stored_scale(_refit(matrix, centres[index], rows, inputs)))
     codes = rows.weight(signed(index, bits))
     return LowBitWeight(codes, bits, codebook, scale, rows.shape)
+
+
+@dataclass(frozen=True)
+class PairLimit:
+    """How far two INT8 weights that a kernel adds up in 16 bits may go together.
+
+    ``order``: the place of every weight (in memory order) as the kernel reads them,
+    ``[outputs, inputs]``: the first two are a pair, and so on. ``largest``: the sum of two absolute
+    values that is safe, ``[outputs]``.
+    """
+
+    order: Array
+    largest: Array
+
+    def obeyed(self, index: Array, values: Array) -> Array:
+        """``index`` into ascending ``values``, nearer to zero where a pair went too far."""
+        found = index.reshape(-1).copy()
+        pairs = self.order[:, : self.order.shape[1] // 2 * 2].reshape(len(self.order), -1, 2)
+        while True:
+            size = np.abs(values[found[pairs]])
+            over = size.sum(axis=2) > self.largest[:, None]
+            if not over.any():
+                return found.reshape(index.shape)
+            larger = size[over].argmax(axis=1)
+            places = pairs[over][np.arange(len(larger)), larger]
+            found[places] -= np.sign(values[found[places]]).astype(found.dtype)
 
 
 def clustered_codes(
@@ -120,30 +146,24 @@ def clustered_codes(
     rows: Rows,
     row_scale: Array | None = None,
     inputs: Inputs | None = None,
-    allowed: Callable[[Array], bool] = lambda codes: True,
+    limit: PairLimit | None = None,
 ) -> LowBitWeight:
     """One of ``clusters`` (4 or 16) INT8 values for each of the INT8 ``codes`` of a weight.
 
-    Their scales stay as they are, ``row_scale`` (``[rows]``) says which. What is ``allowed`` is
-    asked of the new codes; the values shrink until it is.
+    Their scales stay as they are, ``row_scale`` (``[rows]``) says which; so does the ``limit`` of
+    what the kernel adds up.
     """
     matrix = rows.matrix(codes)
     importance = _importance(inputs, rows, matrix)
     if row_scale is not None:
         importance = importance * np.square(row_scale.astype(np.float64))[:, None]
     centres = np.rint(cluster(matrix, clusters, importance))
-    while True:
-        index = _indices(matrix, np.ones((len(matrix), 1)), centres, rows, inputs)
-        found = LowBitWeight(
-            rows.weight(signed(index, _bits_of(clusters))),
-            _bits_of(clusters),
-            _by_code(centres.astype(np.int8)),
-            None,
-            rows.shape,
-        )
-        if allowed(found.values()):
-            return found
-        centres = np.trunc(centres * 0.97)
+    index = _indices(matrix, np.ones((len(matrix), 1)), centres, rows, inputs)
+    index = rows.weight(index)
+    if limit is not None:
+        index = limit.obeyed(index, centres)
+    bits = _bits_of(clusters)
+    return LowBitWeight(signed(index, bits), bits, centres.astype(np.int8), None, rows.shape)
 
 
 def error_of(
@@ -276,7 +296,3 @@ def _bits_of(clusters: int) -> int:
         raise ValueError(f"clusters must be 4 or 16, not {clusters}")
     return clusters.bit_length() - 1
 
-
-def _by_code(centres: Array) -> Array:
-    """A codebook for signed codes is one for their indices: -1 is the last of it."""
-    return np.ascontiguousarray(centres)

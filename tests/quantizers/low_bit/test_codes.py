@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from quantizers.low_bit.codes import Inputs, clustered, clustered_codes, error_of, scaled
+from quantizers.low_bit.codes import (
+    Inputs,
+    PairLimit,
+    clustered,
+    clustered_codes,
+    error_of,
+    scaled,
+)
 from quantizers.low_bit.rows import Rows
 
 RNG = np.random.default_rng(0)
@@ -92,12 +99,20 @@ def test_int8_codes_become_few_int8_values() -> None:
     assert sqnr_db(codes.astype(float), found.values().astype(float)) > 22
 
 
-def test_values_shrink_until_they_are_allowed() -> None:
-    codes = RNG.integers(-127, 128, size=(16, 64)).astype(np.int8)
-    found = clustered_codes(
-        codes, 16, rows=Rows(codes.shape), allowed=lambda new: int(np.abs(new).max()) <= 80
-    )
-    assert 70 <= int(np.abs(found.values()).max()) <= 80
+def test_pairs_that_a_kernel_adds_up_stay_below_their_limit() -> None:
+    codes = RNG.integers(-127, 128, size=(16, 63)).astype(np.int8)
+    order = np.arange(codes.size).reshape(codes.shape)[:, ::-1]
+    rows = Rows(codes.shape)
+    free = clustered_codes(codes, 16, rows=rows)
+    bound = clustered_codes(codes, 16, rows=rows, limit=PairLimit(order, np.full(16, 190)))
+    sums = [
+        np.abs(one.values().reshape(-1)[order][:, :62].astype(int)).reshape(16, -1, 2).sum(axis=2)
+        for one in (free, bound)
+    ]
+    assert sums[0].max() > 190
+    assert sums[1].max() <= 190
+    kept = sums[0] <= 190
+    np.testing.assert_array_equal(sums[1][kept], sums[0][kept])
 
 
 def test_large_weights_are_worked_on_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
