@@ -29,7 +29,6 @@ from runtimes.errors import BudgetError, KilnxError, RuntimeUnavailable
 from runtimes.onnx_files.load_save import load_model, write_model
 from runtimes.parity.report import ParityReport
 
-
 # Weights in fewer bits take what is left of the budget; nothing faster is undone for them.
 _NOT_WORTH_GOING_BACK = ("weights",)
 

@@ -295,4 +295,3 @@ def _bits_of(clusters: int) -> int:
     if clusters not in (4, 16):
         raise ValueError(f"clusters must be 4 or 16, not {clusters}")
     return clusters.bit_length() - 1
-

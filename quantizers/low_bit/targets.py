@@ -89,9 +89,7 @@ def find_targets(model: ir.Model, data: Dataset, options: QuantizeOptions) -> li
     return [_known(model, target, units.get(target.name), seen) for target in found]
 
 
-def _known(
-    model: ir.Model, target: Target, unit: Unit | None, seen: Mapping[str, Array]
-) -> Target:
+def _known(model: ir.Model, target: Target, unit: Unit | None, seen: Mapping[str, Array]) -> Target:
     """``target`` with what its ``unit`` tells."""
     if unit is None:
         return target
@@ -169,9 +167,10 @@ def _in_float(model: ir.Model) -> tuple[ir.Model, dict[str, str]]:
 def _dequantized(model: ir.Model) -> Iterator[ir.Node]:
     """The nodes of the main graph that make floats of constant codes."""
     for node in model.graph:
-        if is_op(node, "DequantizeLinear") and not node.outputs[0].is_graph_output():
-            if all(is_constant(value) for value in node.inputs if value is not None):
-                yield node
+        if not is_op(node, "DequantizeLinear") or node.outputs[0].is_graph_output():
+            continue
+        if all(is_constant(value) for value in node.inputs if value is not None):
+            yield node
 
 
 def _dequantize(node: ir.Node) -> Array:

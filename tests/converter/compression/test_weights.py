@@ -78,12 +78,10 @@ def test_the_decisions_give_the_same_bytes(file: Path, small: Path, tmp_path: Pa
 
 
 def test_a_tight_budget_keeps_more_bits(file: Path, small: Path, tmp_path: Path) -> None:
-    tight = {"min_agreement": 0.0, "min_sqnr": 35.0, "threads": 1}
-    compress(
-        file, tmp_path / "out", file.with_name("data.npz"), steps=["weights"], prefer="size", **tight
-    )
-    size, other = (one.stat().st_size for one in (tmp_path / "out/model.onnx", small / "model.onnx"))
-    assert other < size < 0.5 * file.stat().st_size
+    tight = {"min_agreement": 0.0, "min_sqnr": 35.0, "threads": 1, "prefer": "size"}
+    compress(file, tmp_path / "out", file.with_name("data.npz"), steps=["weights"], **tight)
+    size = (tmp_path / "out" / "model.onnx").stat().st_size
+    assert (small / "model.onnx").stat().st_size < size < 0.5 * file.stat().st_size
 
 
 def test_speed_does_without(file: Path, tmp_path: Path) -> None:
@@ -101,12 +99,10 @@ def test_speed_does_without(file: Path, tmp_path: Path) -> None:
 
 
 def test_other_commands_read_such_a_file(file: Path, small: Path, tmp_path: Path) -> None:
-    found = check(
-        file, small / "model.onnx", file.with_name("data.npz"), layers=True, **LOOSE
-    )
+    found = check(file, small / "model.onnx", file.with_name("data.npz"), layers=True, **LOOSE)
     assert found.passed
     assert found.layers is not None
-    assert {"first", "second"} <= {layer.name for layer in found.layers.layers}
+    assert "second" in {layer.layer for layer in found.layers.layers}
     report = profile(small / "model.onnx", data=file.with_name("data.npz"), threads=1)
     assert report.batches[0].model.p50_ms > 0
     dedupe(small / "model.onnx", tmp_path / "deduped.onnx")
@@ -127,7 +123,7 @@ def test_other_commands_read_such_a_file(file: Path, small: Path, tmp_path: Path
 def test_commands_that_start_from_floats_refuse_it(
     command: Callable[..., object], file: Path, small: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ModelError, match="few bits already.*compress the float model"):
+    with pytest.raises(ModelError, match=r"few bits already.*compress the float model"):
         command(small / "model.onnx", file.with_name("data.npz"), tmp_path / "out.onnx")
 
 
