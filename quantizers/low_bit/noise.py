@@ -47,10 +47,12 @@ class Noise:
         noise: dict[str, float] = {}
         for expected, found in zip(self._expected, self._run(weights), strict=True):
             for name, values in expected.items():
-                exact = values.astype(np.float64)
+                counts = np.isfinite(values)
+                exact, now = (one[counts].astype(np.float64) for one in (values, found[name]))
+                if not np.isfinite(now).all():
+                    return float("inf")
                 signal[name] = signal.get(name, 0.0) + float(np.square(exact).sum())
-                error = float(np.square(found[name] - exact).sum())
-                noise[name] = noise.get(name, 0.0) + error
+                noise[name] = noise.get(name, 0.0) + float(np.square(now - exact).sum())
         shares = [noise[name] / total for name, total in signal.items() if total > 0]
         return max(shares, default=0.0)
 
@@ -61,5 +63,5 @@ class Noise:
                 yield {
                     name: values
                     for name, values in outputs.items()
-                    if np.issubdtype(values.dtype, np.floating) and np.isfinite(values).all()
+                    if np.issubdtype(values.dtype, np.floating)
                 }

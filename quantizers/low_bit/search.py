@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -140,6 +141,8 @@ def _moves(model: ir.Model, targets: Sequence[Target], noise: Noise) -> list[Mov
             continue
         probe = steps[-1] if len(steps) < 3 else steps[-2]
         measured = noise.of({target.name: probe.weight.values()})
+        if not math.isfinite(measured):
+            continue
         price = measured / probe.error if probe.error > 0 else 0.0
         size, error = weight.nbytes, 0.0
         for step in steps:

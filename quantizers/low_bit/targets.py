@@ -77,6 +77,8 @@ def find_targets(model: ir.Model, data: Dataset, options: QuantizeOptions) -> li
     ``data`` shows what they are multiplied with. The model stays as it is.
     """
     found = _bare_targets(model)
+    if not found:
+        return []
     float_form, origins = _in_float(model)
     plan = make_plan(float_form.graph)
     units = {
@@ -96,6 +98,8 @@ def _known(model: ir.Model, target: Target, unit: Unit | None, seen: Mapping[str
     shape = target.rows.shape
     columns = unit.weight_axis == 1 and len(shape) == 2
     covariance = seen.get(unit.name)
+    if covariance is not None and not np.isfinite(covariance).all():
+        covariance = None  # infinities of a mask, say
     groups = 1 if covariance is None else len(covariance)
     rows = target.rows
     if columns or unit.weight_axis == 0:
