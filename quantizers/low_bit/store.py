@@ -1,8 +1,8 @@
 """An initializer replaced by its codes and the nodes that make the weight of them.
 
 ``Cast → Gather (unpack) → Reshape → Cast → [Gather (codebook)] → [Mul (scale)] → [Reshape]``: all
-of it reads constants only, so ONNX Runtime folds it when it loads the file (1.20 and 1.32
-were tried) and runs what it would have run. ``DequantizeLinear`` it leaves alone, with scales by the
+of it reads constants only, so ONNX Runtime folds it when it loads the file (1.20 and 1.32 were
+tried) and runs what it would have run. ``DequantizeLinear`` it leaves alone, with scales by the
 block as well as by the channel, and runs it again for every inference where no fusion takes it in.
 """
 
