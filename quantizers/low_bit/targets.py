@@ -121,20 +121,24 @@ def _bare_targets(model: ir.Model) -> list[Target]:
         uses = list(value.uses())
         if not uses or value.is_graph_output():
             continue
-        is_int8 = tensor.dtype == ir.DataType.INT8 and all(_takes_codes(use) for use in uses)
-        is_float = tensor.dtype == ir.DataType.FLOAT and not any(_takes_scale(use) for use in uses)
+        is_int8 = tensor.dtype == ir.DataType.INT8 and all(
+            _takes_codes(use.node, use.idx) for use in uses
+        )
+        is_float = tensor.dtype == ir.DataType.FLOAT and not any(
+            _takes_scale(use.node) for use in uses
+        )
         if is_int8 or (is_float and bool(np.isfinite(tensor.numpy()).all())):
             rows = Rows.of_shape(shape_of(tensor))
             found.append(Target(str(value.name), _layer(uses[0].node), is_int8, rows))
     return found
 
 
-def _takes_codes(use: ir.Usage) -> bool:
-    return use.idx in _TAKE_CODES.get(use.node.op_type, ())
+def _takes_codes(node: ir.Node, index: int) -> bool:
+    return index in _TAKE_CODES.get(node.op_type, ())
 
 
-def _takes_scale(use: ir.Usage) -> bool:
-    return "Quantize" in use.node.op_type or use.node.op_type == "DequantizeLinear"
+def _takes_scale(node: ir.Node) -> bool:
+    return "Quantize" in node.op_type or node.op_type == "DequantizeLinear"
 
 
 def _layer(node: ir.Node) -> str:
@@ -155,9 +159,13 @@ def _in_float(model: ir.Model) -> tuple[ir.Model, dict[str, str]]:
         codes, output = node.inputs[0], node.outputs[0]
         assert codes is not None
         name = str(output.name)
-        weight = ir.tensor(_dequantize(node), name=name)
+        exact = _dequantize(node)
+        weight = ir.tensor(exact, name=name)
         value = ir.Value(
-            name=name, type=ir.TensorType(weight.dtype), shape=weight.shape, const_value=weight
+            name=name,
+            type=ir.TensorType(weight.dtype),
+            shape=ir.Shape(exact.shape),
+            const_value=weight,
         )
         output.replace_all_uses_with(value)
         copy.graph.remove(node, safe=True)
