@@ -31,6 +31,9 @@ from runtimes.onnx_files.load_save import load_model, write_model
 from runtimes.parity.report import ParityReport
 from runtimes.progress import within
 
+# Weights in fewer bits take what is left of the budget; nothing faster is undone for them.
+_NOT_WORTH_GOING_BACK = ("weights",)
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -101,7 +104,7 @@ def run_steps(
             attempt = _noted(attempt, less) if isinstance(less, Defect) else less
         elif attempt.report.kept and again is not None:
             retreat = _Retreat(len(reports), before, again)
-        if outside and retreat is not None:
+        if outside and retreat is not None and name not in _NOT_WORTH_GOING_BACK:
             back = partial(_go_back, name, step, reports, retreat, context, judge, attempt.best)
             way = contain(f"{name}, tried after less of what went before,", back, is_users)
             if isinstance(way, Defect):

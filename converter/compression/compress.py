@@ -67,7 +67,8 @@ class CompressOptions:
     """What ``compress`` does, beside what loss is acceptable.
 
     Attributes:
-        steps: The steps that are tried, in their own order: ``dedupe``, ``prune``, ``quantize``.
+        steps: The steps that are tried, in their own order: ``dedupe``, ``prune``,
+            ``quantize``, ``weights``.
         provider: Execution provider to measure on.
         decisions: An earlier ``report.json`` whose decisions are replayed.
         force: Whether what kilnx wrote to ``output`` before is replaced.
@@ -216,6 +217,7 @@ def compress(
             limits=work.limits,
             no_cuts=work.skipped,
             training=_training(recover, judge, samples, trains=work.trains),
+            reference=reference,
         )
         first = Candidate(fp32, reference, baseline)
         best, reports = run_steps(

@@ -30,12 +30,14 @@ class Decisions:
         precisions: Precision of every operator by node name; None where nothing says.
         plan: How many channels of each group stay; None where nothing says.
         schooling: How what the plan leaves was trained; None: not at all.
+        storage: In which form each weight is stored, by initializer; None where nothing says.
     """
 
     kept: Mapping[str, bool] = field(default_factory=dict)
     precisions: Mapping[str, str] | None = None
     plan: Mapping[str, int] | None = None
     schooling: Schooling | None = None
+    storage: Mapping[str, str] | None = None
 
     @classmethod
     def open(cls, source: DecisionSource) -> Decisions:
@@ -62,11 +64,13 @@ class Decisions:
         details = {step["name"]: step.get("details") or {} for step in steps}
         pruned = details.get("prune", {})
         plan = pruned.get("plan")
+        stored = details.get("weights", {}).get("weights")
         return cls(
             {str(step["name"]): bool(step["kept"]) for step in steps},
             _precisions(details.get("quantize", {}).get("operators", [])),
             None if plan is None else _plan(plan),
             _schooling(pruned.get("training")),
+            None if stored is None else {str(one["name"]): str(one["form"]) for one in stored},
         )
 
 

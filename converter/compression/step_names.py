@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from runtimes.errors import DataError
 from runtimes.suggestions import did_you_mean
 
-STEP_NAMES = ("dedupe", "prune", "quantize")
+STEP_NAMES = ("dedupe", "prune", "quantize", "weights")
 """In the order in which they run."""
 
 

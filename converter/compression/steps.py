@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
@@ -19,13 +20,17 @@ from converter.pruning.search.limits import NO_LIMITS, SearchLimits
 from converter.pruning.search.objective import share_of
 from converter.pruning.search.savings import Target
 from quantizers import QuantizeOptions, quantize_model
+from quantizers.calibration.statistics import spread
+from quantizers.low_bit.search import StoredWeights, store_weights
 from quantizers.options import Prefer, with_effort
 from runtimes.costs import Costs
 from runtimes.data.dataset import Dataset
 from runtimes.errors import KilnxError
+from runtimes.onnx_files.load_save import model_bytes
 from runtimes.onnx_graph.fold_views import FoldViews
 from runtimes.options import RunOptions
 from runtimes.parity.budget import Budget
+from runtimes.parity.check import check
 
 if TYPE_CHECKING:
     from converter.compression.recovery import Training
@@ -40,7 +45,8 @@ class StepContext:
     ``decisions`` of an earlier run stand in for searching; ``prefer`` says what counts; ``costs``
     is what kernels cost here (None: the table of this machine). ``effort`` of quantization and
     ``limits`` of the search for cuts are what the time allows; ``no_cuts`` says why it allows none.
-    ``training`` recovers what pruning loses (None: nothing is trained).
+    ``training`` recovers what pruning loses (None: nothing is trained). ``reference``: the file
+    that the budget is about (None: the model that a step gets).
     """
 
     calibration: Dataset
@@ -55,6 +61,7 @@ class StepContext:
     limits: SearchLimits = NO_LIMITS
     no_cuts: str = ""
     training: Training | None = None
+    reference: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,14 @@ _PRUNING_SHARE = 0.9
 # Where INT8 is outside the budget: how often a mixture with less noise is tried, and how much less.
 _MILDER_TRIES = 2
 _MILDER_DB = 6.0
+# What weights of fewer bits may spend on samples that they were chosen on, and how many of those.
+_WEIGHTS_SHARE = 0.8
+_WEIGHTS_SAMPLES = 512
+# Where that is outside the budget: how often less is tried, and with which share of the noise.
+_WEIGHTS_TRIES = 4
+_LESS_NOISE = 0.4
+# Smaller savings are not worth a file that is harder to read.
+_LEAST_SAVED = 0.02
 
 Step = Callable[[ir.Model, StepContext], Outcome]
 
@@ -198,5 +213,41 @@ def _quantized(
     return Outcome(candidate, reason, details, again)
 
 
-STEPS: dict[str, Step] = dict(zip(STEP_NAMES, (_dedupe, _prune, _quantize), strict=True))
+def _store_weights(model: ir.Model, context: StepContext) -> Outcome:
+    if context.prefer == "speed":
+        return Outcome(None, "weights in fewer bits are no faster, and speed is what counts")
+    budget = replace(share_of(context.budget, _WEIGHTS_SHARE), stress="none")
+    if budget.metric is None:
+        budget = replace(budget, max_drop=None)
+    judging = spread(context.calibration, _WEIGHTS_SAMPLES, seed=1)
+    reference = context.reference or model
+
+    def accept(candidate: ir.Model) -> bool:
+        threads = context.run.threads
+        return check(reference, candidate, judging, budget=budget, threads=threads).passed
+
+    found = store_weights(
+        model,
+        context.calibration,
+        accept,
+        options=QuantizeOptions(threads=context.run.threads),
+        forms=context.decisions.storage,
+    )
+    if found is None:
+        return Outcome(None, "no weight can do with fewer bits")
+    return _stored(found, tries=_WEIGHTS_TRIES)
+
+
+def _stored(found: StoredWeights, tries: int) -> Outcome:
+    """The weights that were found, or with less noise where those are outside the budget."""
+    if found.saved_bytes < _LEAST_SAVED * model_bytes(found.model):
+        return Outcome(None, "weights in fewer bits save next to nothing inside the budget")
+    less = found.with_less_noise(_LESS_NOISE) if tries else None
+    again = None if less is None else partial(_stored, less, tries - 1)
+    return Outcome(found.build(), found.describe(), found.to_dict(), again)
+
+
+_ALL = (_dedupe, _prune, _quantize, _store_weights)
+
+STEPS: dict[str, Step] = dict(zip(STEP_NAMES, _ALL, strict=True))
 """In the order in which they run."""

@@ -17,7 +17,12 @@ from runtimes.onnx_graph.fold_constants import FoldConstants
 from runtimes.onnx_graph.fold_pads import FoldPads
 from runtimes.onnx_graph.fold_views import FoldViews
 from runtimes.onnx_graph.opset import convert_opset
-from runtimes.onnx_graph.quantized import first_quantized_node, quantized_already
+from runtimes.onnx_graph.quantized import (
+    first_low_bit_node,
+    first_quantized_node,
+    quantized_already,
+    stored_in_few_bits,
+)
 
 MIN_OPSET = 13
 """QuantizeLinear and DequantizeLinear take one scale a channel from this opset on."""
@@ -50,10 +55,13 @@ def prepare(model: ir.Model) -> ir.Model:
 
 
 def refuse_quantized(model: ir.Model) -> None:
-    """Raise ``ModelError`` when ``model`` holds quantized operators."""
+    """Raise ``ModelError`` when ``model`` holds quantized operators or weights of few bits."""
     node = first_quantized_node(model)
     if node is not None:
         raise ModelError(quantized_already(model.graph.name or "", node.name or "", node.op_type))
+    low_bit = first_low_bit_node(model)
+    if low_bit is not None:
+        raise ModelError(stored_in_few_bits(model.graph.name or "", low_bit))
 
 
 def _recent(model: ir.Model) -> ir.Model:

@@ -44,12 +44,18 @@ class WeightCodes:
 
 
 def observe_covariances(
-    source: ir.Model, plan: Plan, data: Dataset, options: QuantizeOptions
+    source: ir.Model,
+    plan: Plan,
+    data: Dataset,
+    options: QuantizeOptions,
+    *,
+    bias_corrected: bool = True,
 ) -> dict[str, Array]:
     """Covariance of the inputs of each unit's kernel in the float model, by unit name.
 
     ``plan`` is of ``source``. As many units at a time as the memory holds; units without a
-    matrix form, or with too many inputs, are left out.
+    matrix form, or with too many inputs, are left out. Where biases are not ``bias_corrected``
+    later, the inputs' means count, too.
     """
     data = spread(data, _SAMPLES)
     sizes = {}
@@ -62,11 +68,11 @@ def observe_covariances(
     total = 0
     for unit, size in sizes.items():
         if chunk and total + size > options.memory_bytes:
-            found.update(_observe(source, chunk, data, options))
+            found.update(_observe(source, chunk, data, options, bias_corrected))
             chunk, total = [], 0
         chunk.append(unit)
         total += size
-    found.update(_observe(source, chunk, data, options))
+    found.update(_observe(source, chunk, data, options, bias_corrected))
     return found
 
 
@@ -156,7 +162,11 @@ def _without_saturation(
 
 
 def _observe(
-    source: ir.Model, units: list[Unit], data: Dataset, options: QuantizeOptions
+    source: ir.Model,
+    units: list[Unit],
+    data: Dataset,
+    options: QuantizeOptions,
+    bias_corrected: bool,
 ) -> dict[str, Array]:
     if not units:
         return {}
@@ -168,10 +178,11 @@ def _observe(
         )
     calibrate(source, data, by_value, options=options)
     # Summed in double precision, kept in single: those of a ResNet50 take half a gigabyte so.
-    return {
-        unit.name: observers[unit.name].covariance(centered=unit.takes_bias).astype(np.float32)
+    found = {
+        unit.name: observers[unit.name].covariance(centered=unit.takes_bias and bias_corrected)
         for unit in units
     }
+    return {name: covariance.astype(np.float32) for name, covariance in found.items()}
 
 
 @dataclass(frozen=True)

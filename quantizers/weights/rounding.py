@@ -13,6 +13,7 @@ is the error of the outputs, ``ΔW C ΔWᵀ`` with ``C`` the covariance of the i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,11 +85,30 @@ def eliminate(covariance: Array) -> Elimination:
 
 def round_in_turn(layer: Grouped) -> Array:
     """Codes by columns of falling variance, each error made good by those that follow."""
-    inputs = layer.weight.shape[2]
-    elimination = layer.elimination or eliminate(layer.covariance)
+    levels = layer.levels[:, :, 0]
+    codes = spread_errors(
+        layer.weight,
+        np.broadcast_to(layer.scale, layer.weight.shape),
+        layer.elimination or eliminate(layer.covariance),
+        lambda exact: np.clip(np.rint(exact), -levels, levels),
+    )
+    return _better(layer, codes, round_to_nearest(layer))
+
+
+def spread_errors(
+    weight: Array, scale: Array, elimination: Elimination, nearest: Callable[[Array], Array]
+) -> Array:
+    """What ``nearest`` makes of ``weight / scale`` column by column, errors spread over the rest.
+
+    ``weight`` and ``scale`` are ``[groups, outputs, inputs]``, float64; ``nearest`` gets the
+    columns one at a time, ``[groups, outputs]``, and so does the result come: in units of the
+    scale.
+    """
+    inputs = weight.shape[2]
     order, factor = elimination.order, elimination.factor
-    along = np.broadcast_to(order[:, None, :], layer.weight.shape)
-    weight = np.take_along_axis(layer.weight, along, axis=2)
+    along = np.broadcast_to(order[:, None, :], weight.shape)
+    weight = np.take_along_axis(weight, along, axis=2)
+    scale = np.take_along_axis(scale, along, axis=2)
     codes = np.empty_like(weight)
     block = 64
     for start in range(0, inputs, block):
@@ -96,9 +116,8 @@ def round_in_turn(layer: Grouped) -> Array:
         errors = np.empty((*weight.shape[:2], stop - start))
         for column in range(start, stop):
             exact = weight[:, :, column]
-            code = np.rint(exact / layer.scale[:, :, 0])
-            code = np.clip(code, -layer.levels[:, :, 0], layer.levels[:, :, 0])
-            error = exact - code * layer.scale[:, :, 0]
+            code = nearest(exact / scale[:, :, column])
+            error = exact - code * scale[:, :, column]
             error = error / factor[:, column, column][:, None]
             weight[:, :, column:stop] -= error[:, :, None] * factor[:, None, column, column:stop]
             codes[:, :, column] = code
@@ -106,8 +125,7 @@ def round_in_turn(layer: Grouped) -> Array:
         if stop < inputs:
             weight[:, :, stop:] -= errors @ factor[:, start:stop, stop:]
     back = np.argsort(order, axis=1, kind="stable")[:, None, :]
-    codes = np.take_along_axis(codes, np.broadcast_to(back, codes.shape), axis=2)
-    return _better(layer, codes, round_to_nearest(layer))
+    return np.take_along_axis(codes, np.broadcast_to(back, codes.shape), axis=2)
 
 
 def learn_rounding(layer: Grouped, *, steps: int = _STEPS) -> Array:
@@ -152,12 +170,15 @@ def learn_rounding(layer: Grouped, *, steps: int = _STEPS) -> Array:
 
 def _better(layer: Grouped, codes: Array, other: Array) -> Array:
     """Row by row, the codes with the smaller error."""
+    first, second = (
+        row_errors(found * layer.scale - layer.weight, layer.covariance) for found in (codes, other)
+    )
+    return np.where((first <= second)[:, :, None], codes, other)
 
-    def errors(found: Array) -> Array:
-        difference = found * layer.scale - layer.weight
-        return np.asarray(np.einsum("goi,goi->go", difference @ layer.covariance, difference))
 
-    return np.where((errors(codes) <= errors(other))[:, :, None], codes, other)
+def row_errors(difference: Array, covariance: Array) -> Array:
+    """Mean squared error of each output, ``[groups, outputs]``, by that of its weights."""
+    return np.asarray(np.einsum("goi,goi->go", difference @ covariance, difference))
 
 
 def _ridge(variance: Array) -> Array:

@@ -30,7 +30,7 @@ from runtimes.engines.provider_names import PROVIDERS
 from runtimes.engines.runtime import Loaded, Runtime, name_of
 from runtimes.errors import ModelError
 from runtimes.onnx_files.load_save import ModelSource, load_graph
-from runtimes.onnx_graph.quantized import is_quantized
+from runtimes.onnx_graph.quantized import first_quantized_node, is_quantized
 
 __all__ = ["NO_SPINNING", "PROVIDERS", "Optimization", "OrtRuntime", "explain"]
 
@@ -103,7 +103,7 @@ class OrtRuntime(Runtime):
         # Also for a path: our checks run before ONNX Runtime's parser sees the file.
         self._graph: ir.Model | None = _graph_of(source)
         quantized = is_quantized(self._graph)
-        if self._cuda and quantized:
+        if self._cuda and first_quantized_node(self._graph) is not None:
             raise refuse_quantized(self.name)
         self._session = open_session(self._ort, source, self._settings, self._initializers)
         values = (*self._graph.graph.inputs, *self._graph.graph.outputs)

@@ -23,6 +23,7 @@ from runtimes.errors import ModelError
 from runtimes.onnx_files.load_save import model_inputs
 from runtimes.onnx_graph.layer_names import QUANTIZING, label_of
 from runtimes.onnx_graph.quantized import is_quantized
+from runtimes.onnx_graph.values import is_constant
 from runtimes.parity.layers.fingerprint import Fingerprint, fingerprint
 from runtimes.parity.layers.layer_error import LayerError, channel_scale, own_noise, rounding_limit
 from runtimes.parity.layers.match_layers import MOVING, Pair, Seen, join, plausible
@@ -281,7 +282,7 @@ def _parity(pair: Pair, part: Part, sums: LayerError, departs: bool) -> LayerPar
         layer=_label(part),
         value=str(part.value.name),
         reference=pair.key,
-        operators=tuple(n.op_type for n in part.nodes if n.op_type not in QUANTIZING),
+        operators=tuple(n.op_type for n in _running(part) if n.op_type not in QUANTIZING),
         peak=sums.peak,
         error=sums.error,
         relative_error=sums.error / peak,
@@ -294,9 +295,22 @@ def _parity(pair: Pair, part: Part, sums: LayerError, departs: bool) -> LayerPar
     )
 
 
+def _running(part: Part) -> list[ir.Node]:
+    """The nodes of a part without those that make a weight of its codes, of constants alone."""
+    made: set[ir.Value] = set()
+    running = []
+    for node in part.nodes:
+        inputs = [value for value in node.inputs if value is not None]
+        if inputs and all(value in made or is_constant(value) for value in inputs):
+            made.update(node.outputs)
+        else:
+            running.append(node)
+    return running
+
+
 def _label(part: Part) -> str:
     """The layers that a part computes, in order."""
-    computing = [node for node in part.nodes if node.op_type not in MOVING]
+    computing = [node for node in _running(part) if node.op_type not in MOVING]
     return " + ".join(dict.fromkeys(label_of(node) for node in computing or part.nodes[-1:]))
 
 

@@ -246,6 +246,7 @@ def runs(folder: Path) -> bool:
         ("dedupe", steps, "deduplicate_all"),
         ("prune", steps, "prune_model"),
         ("quantize", steps, "quantize_model"),
+        ("weights", steps, "store_weights"),
         ("dedupe", attempts, "_attempt"),
     ],
 )

@@ -77,5 +77,6 @@ def test_so_does_the_whole(
     sizes = lambda _, models, feed: [float(weight_bytes(one)) for one in models]  # noqa: E731
     monkeypatch.setattr(Costs, "latencies", sizes)  # what is smaller is faster, on any machine
     report = compress(model, tmp_path / "out", SAMPLES, min_agreement=0, min_sqnr=-99)
-    assert [step.name for step in report.steps if step.kept] == ["prune", "quantize"]
+    kept = [step.name for step in report.steps if step.kept]
+    assert kept[:2] == ["prune", "quantize"], kept
     assert [one.shape for one in outputs_of(tmp_path / "out/model.onnx", 4)] == [(4, 3), (4,)]
