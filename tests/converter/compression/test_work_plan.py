@@ -77,6 +77,17 @@ def test_little_and_much_effort() -> None:
     assert (low.effort, high.effort) == ("low", "high")
 
 
+def test_training_needs_time_of_its_own() -> None:
+    trained = replace(FORECAST, training=100.0)
+    assert plan_work(budget(160), trained, **BOTH).trains  # 10 + 20 + 30 + 100
+    plan = plan_work(budget(150), trained, **BOTH)
+    assert not plan.trains
+    assert plan.notes[-1].startswith("nothing is trained: the time budget of")
+    assert "about 10 s more would, or --recover" in plan.notes[-1]
+    assert not plan_work(budget(600, "low"), trained, **BOTH).trains
+    assert not plan_work(budget(600), trained, quantizes=True, prunes=False).trains
+
+
 def test_the_clock_of_a_default_budget_stops_nothing() -> None:
     assert plan_work(budget(None), FORECAST, **BOTH).limits.deadline is None
     assert plan_work(budget(600), FORECAST, **BOTH).limits.deadline is not None
