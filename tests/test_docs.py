@@ -93,7 +93,8 @@ def commands() -> dict[str, set[str]]:
 
 def _options(command: Any) -> Iterator[str]:
     """Those of a command, or of all commands of a group."""
-    yield from (option for parameter in command.params for option in parameter.opts)
+    for parameter in command.params:
+        yield from (*parameter.opts, *parameter.secondary_opts)
     for inner in getattr(command, "commands", {}).values():
         yield from _options(inner)
 

@@ -26,7 +26,7 @@ def recover(
     keras: KerasGroup,
     run: RunGroup,
     evaluate_on: Eval = None,
-    steps: Annotated[int, typer.Option(min=1, help="Batches of 64 to learn from.")] = 1000,
+    training_steps: Annotated[int, typer.Option(min=1, help="Batches of 64 to learn from.")] = 1000,
     force: Force = False,
     json: Json = False,
 ) -> int:
@@ -41,7 +41,7 @@ def recover(
             teacher=teacher,
             evaluate_on=images.open(evaluate_on),
             budget=budget.budget(),
-            options=command.RecoverOptions(steps, force),
+            options=command.RecoverOptions(training_steps, force),
             keras=keras.keras(),
             run=run.run(say),
         )

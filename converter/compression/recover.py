@@ -40,11 +40,11 @@ class RecoverOptions:
     """How ``recover`` trains.
 
     Attributes:
-        steps: Batches of 64 that are learned from.
+        training_steps: Batches of 64 that are learned from.
         force: Whether an existing output is replaced.
     """
 
-    steps: int = 1000
+    training_steps: int = 1000
     force: bool = False
 
 
@@ -126,8 +126,8 @@ def recover(
     inputs = (model, teacher, data, evaluate_on)
     if output is not None:
         refuse_existing(output, force=options.force, inputs=inputs)
-    if options.steps < 1:
-        raise DataError(f"training takes at least one step, not {options.steps}")
+    if options.training_steps < 1:
+        raise DataError(f"training takes at least one step, not {options.training_steps}")
     run = replace(run, progress=callers_own(run.progress))
     student = load_model(model)
     refuse_nan_weights(student, "the model" if isinstance(model, ir.Model) else str(model))
@@ -145,7 +145,7 @@ def recover(
             samples.calibration,
             rungs=rungs_like(rungs, reference, samples.calibration, run.seed),
             options=DistillOptions(
-                steps=options.steps,
+                steps=options.training_steps,
                 classes=classes_of(budget.metric, reference, samples.evaluation),
                 seed=run.seed,
                 threads=run.threads,

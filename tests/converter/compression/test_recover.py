@@ -53,7 +53,13 @@ def test_what_was_lost_comes_back(
     save_model(damaged, before)
     unlabelled = {"image": train["image"]}
     report = recover(
-        before, after, unlabelled, teacher=teacher, evaluate_on=test, steps=250, max_drop=0.05
+        before,
+        after,
+        unlabelled,
+        teacher=teacher,
+        evaluate_on=test,
+        training_steps=250,
+        max_drop=0.05,
     )
     assert report.kept
     assert report.error_after < 0.3 * report.error_before
@@ -68,7 +74,9 @@ def test_int8_learns_through_its_rounding(teacher: Path, digits: Any, tmp_path: 
     train, test = digits
     int8, after = tmp_path / "int8.onnx", tmp_path / "after.onnx"
     quantize(teacher, int8, train, evaluate_on=test, max_drop=0.5, stress="none")
-    report = recover(int8, after, train, teacher=teacher, evaluate_on=test, steps=30, stress="none")
+    report = recover(
+        int8, after, train, teacher=teacher, evaluate_on=test, training_steps=30, stress="none"
+    )
     kinds = [node.op_type for node in load_model(after).graph]
     assert kinds == [node.op_type for node in load_model(int8).graph]
     assert report.error_after <= report.error_before
@@ -82,11 +90,13 @@ def test_the_command_says_what_it_did(
     save_model(damaged, source)
     np.savez(data, **train)
     arguments = ["--teacher", teacher, "--data", data, "-o", tmp_path / "out.onnx"]
-    code, out, err = kilnx("recover", source, *arguments, "--steps", 20, "--stress", "none")
+    code, out, err = kilnx(
+        "recover", source, *arguments, "--training-steps", 20, "--stress", "none"
+    )
     assert code in {0, 1}, err
     assert "error" in out
     assert (tmp_path / "out.onnx").exists()
-    code, _, err = kilnx("recover", source, *arguments, "--steps", 20)
+    code, _, err = kilnx("recover", source, *arguments, "--training-steps", 20)
     assert code == 2
     assert "is an existing file" in err
 
