@@ -102,7 +102,14 @@ def test_json_is_one_document(
 ) -> None:
     arguments = {
         "convert": [digits_files / "model.keras", "-o", tmp_path / "m.onnx"],
-        "compress": [onnx_file, "-o", tmp_path / "out", "--data", digits_files / "train.npz"],
+        "compress": [
+            onnx_file,
+            "-o",
+            tmp_path / "out",
+            "--data",
+            digits_files / "train.npz",
+            "--no-recover",
+        ],
         "quantize": [onnx_file, "-o", tmp_path / "q.onnx", "--data", digits_files / "train.npz"],
         "check": [onnx_file, onnx_file, "--data", digits_files / "test.npz"],
         "profile": [onnx_file, "--batch", "1,2"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -74,11 +75,18 @@ def run(tmp_path: Path, replay: Any = None, **steps: Any) -> tuple[ir.Model, Any
     return best.model, reports
 
 
+@dataclass(frozen=True)
+class Context:
+    """What the steps of these tests ask of theirs."""
+
+    run: RunOptions = RunOptions()  # frozen
+
+
 def run_all(tmp_path: Path, replay: Any = None, **steps: Any) -> tuple[Candidate, Any]:
     first = model()
     write_model(first, tmp_path / "fp32.onnx")
     begin = Candidate(first, tmp_path / "fp32.onnx", Measured(100, 1.0, None))
-    context: Any = SimpleNamespace(run=RunOptions())
+    context: Any = Context()
     judge: Any = JudgeOfWhatModelsSay()
     return run_steps(steps, context, begin, judge, replay)
 

@@ -100,7 +100,7 @@ def deduplicated(model: ir.Model, data: dict[str, Array], folder: Path) -> Outco
 
 def compressed(model: ir.Model, data: dict[str, Array], folder: Path) -> Outcome:
     """The main command."""
-    report = compress(model, folder / "out", data)
+    report = compress(model, folder / "out", data, recover=False)
     defects = report.all_defects()
     if defects:
         return Outcome("fault", str(defects[0]))

@@ -1,0 +1,84 @@
+"""``compress`` with training: what it keeps, repeats and leaves out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from converter import compress
+from converter.compression import recovery
+from runtimes.errors import DataError, UnsupportedOperator
+
+BUDGET: dict[str, Any] = {"metric": "top1", "max_drop": 0.03, "steps": ["prune"]}
+
+
+@pytest.fixture(scope="module")
+def trained(digits_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("trained") / "out"
+    compress(
+        digits_files / "model.keras",
+        output,
+        digits_files / "train.npz",
+        evaluate_on=digits_files / "test.npz",
+        recover=True,
+        **BUDGET,
+    )
+    return output
+
+
+def pruning(folder: Path) -> Any:
+    report = json.loads((folder / "report.json").read_text())
+    return next(step for step in report["steps"] if step["name"] == "prune")
+
+
+def test_the_report_says_what_was_trained(trained: Path) -> None:
+    step = pruning(trained)
+    assert step["kept"]
+    training = step["details"]["training"]
+    assert training["after"] < training["before"]
+    assert 0 < training["steps"] <= training["asked"]
+    assert f"trained in {training['steps']} steps" in step["reason"]
+    assert any(not one["passed"] for one in step["details"]["tried"])
+
+
+def test_decisions_are_repeated_with_training(trained: Path, digits: Any, tmp_path: Path) -> None:
+    compress(
+        trained / "fp32.onnx",
+        tmp_path / "again",
+        digits[0],
+        evaluate_on=digits[1],
+        decisions=trained / "report.json",
+        **BUDGET,
+    )
+    assert (tmp_path / "again/model.onnx").read_bytes() == (trained / "model.onnx").read_bytes()
+
+
+def test_no_recover_trains_nothing(trained: Path, digits: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    compress(trained / "fp32.onnx", out, digits[0], evaluate_on=digits[1], recover=False, **BUDGET)
+    assert pruning(out)["details"].get("training") is None
+
+
+def test_what_stands_against_training_is_said(
+    trained: Path, digits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise UnsupportedOperator("Loop 'l' cannot be trained")
+
+    monkeypatch.setattr(recovery, "refuse_unknown", refuse)
+    train, test = digits
+    compress(trained / "fp32.onnx", tmp_path / "out", train, evaluate_on=test, **BUDGET)
+    assert "not trained: Loop 'l' cannot be trained" in pruning(tmp_path / "out")["reason"]
+
+
+def test_too_few_samples_are_an_error_where_training_was_asked_for(
+    trained: Path, digits: Any, tmp_path: Path
+) -> None:
+    few = {name: array[:40] for name, array in digits[0].items()}
+    source, out = trained / "fp32.onnx", tmp_path / "out"
+    with pytest.raises(DataError, match="40 samples"):
+        compress(source, out, few, evaluate_on=digits[1], recover=True, **BUDGET)
+    assert not out.exists()
