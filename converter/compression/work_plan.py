@@ -3,8 +3,8 @@
 How long a search takes is predicted from the cost table (how long the model runs on a sample), the
 number of samples and the size of the graph; what the budget allows is then counted: which effort,
 how many plans. No decision reads a clock, so the same command does the same work on a busy machine;
-it only takes longer there. The factors were measured on five models of 0.2 to 1.6 ms; predictions
-were within a factor of two of the seconds that an idle machine took.
+it only takes longer there. The factors were measured on three models of 0.2 to 1.9 ms, on a machine
+that was not idle: a prediction says which order of work fits, not when it ends.
 
 A clock only watches over a budget that the user gave: at twice its time the search for cuts stops
 with the best it has, and the report says that the answer may not be the same again.

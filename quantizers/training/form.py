@@ -43,7 +43,10 @@ class Form(Protocol):
         """What the graph reads of the variables, as TensorFlow tensors."""
 
     def written(self, arrays: Mapping[str, Array]) -> ir.Model:
-        """A copy of the graph that holds what the variables are now."""
+        """A copy of the graph that holds what the variables are now: same nodes, same names."""
+
+    def stored(self, arrays: Mapping[str, Array]) -> ir.Model:
+        """The same as small as a file can hold it; ONNX Runtime makes ``written`` of it."""
 
 
 @dataclass(frozen=True)
@@ -64,3 +67,7 @@ class PlainForm:
     def written(self, arrays: Mapping[str, Array]) -> ir.Model:
         """Each parameter in its own dtype."""
         return with_values(self.model, arrays)
+
+    def stored(self, arrays: Mapping[str, Array]) -> ir.Model:
+        """The same."""
+        return self.written(arrays)

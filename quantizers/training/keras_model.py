@@ -87,12 +87,17 @@ class GraphModel(keras.Model):  # type: ignore[misc, name-defined]
 
     def graph(self) -> ir.Model:
         """The graph with the values that the weights have now: same nodes, same names."""
+        return self._form.written(self._arrays())
+
+    def _arrays(self) -> dict[str, Array]:
         variables = dict(self._variables_by_name)
-        arrays: dict[str, Array] = {name: one.numpy() for name, one in variables.items()}
-        return self._form.written(arrays)
+        return {name: one.numpy() for name, one in variables.items()}
 
     def to_onnx(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         """Write the graph with the trained values to ``path``.
+
+        Weights that share values are stored as a codebook and a few bits for each place, of which
+        ONNX Runtime makes the same graph when it loads the file.
 
         Args:
             path: The file to write; it appears whole or not at all.
@@ -101,7 +106,7 @@ class GraphModel(keras.Model):  # type: ignore[misc, name-defined]
         Raises:
             DataError: The file exists, or cannot be written.
         """
-        save_model(self.graph(), path, force=force, inputs=self._sources)
+        save_model(self._form.stored(self._arrays()), path, force=force, inputs=self._sources)
 
     def get_config(self) -> dict[str, Any]:
         """The graph without the weights, which are variables, and how it is trained."""

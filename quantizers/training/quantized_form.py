@@ -101,3 +101,7 @@ class QuantizedForm:
         if levels is None or parameter.scale is None:
             return None
         return np.asarray(parameter.scale * levels, np.float32)
+
+    def stored(self, arrays: Mapping[str, Array]) -> ir.Model:
+        """The same."""
+        return self.written(arrays)

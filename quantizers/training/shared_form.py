@@ -14,11 +14,15 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from quantizers.low_bit.packing import signed
+from quantizers.low_bit.store import MIN_OPSET, store_weight
+from quantizers.low_bit.weight import LowBitWeight
 from quantizers.training.clusters import cluster, nearest
 from quantizers.training.form import Read, Start
 from quantizers.training.parameters import Parameter, parameters_of
 from quantizers.training.write import with_values
 from runtimes.base import Array
+from runtimes.onnx_graph.values import opset
 
 MOST_CLUSTERS = 256
 """So that an assignment is a byte."""
@@ -86,6 +90,28 @@ class SharedForm:
             for name in self._parameters
         }
         return with_values(self.model, found)
+
+    def stored(self, arrays: Mapping[str, Array]) -> ir.Model:
+        """Each float weight as its codebook, and 2, 4 or 8 bits for each of its places."""
+        model = self.written(arrays)
+        if opset(model) < MIN_OPSET:
+            return model
+        for name in sorted(self.shared):
+            if self._parameters[name].scale is not None:
+                continue  # codes of INT8 weights are bytes already
+            value = model.graph.initializers[name]
+            codebook = arrays[_CODEBOOK.format(name)]
+            places = arrays[_ASSIGNMENTS.format(name)]
+            store_weight(model.graph, value, _in_bits(codebook, places))
+        return model
+
+
+def _in_bits(codebook: Array, places: Array) -> LowBitWeight:
+    """As few bits as hold the places; the codebook is filled up with values that none has."""
+    bits = next(bits for bits in (2, 4, 8) if len(codebook) <= 1 << bits)
+    whole = np.zeros(1 << bits, np.float32)
+    whole[: len(codebook)] = codebook
+    return LowBitWeight(signed(places, bits), bits, whole, None, places.shape)
 
 
 def _is_large(parameter: Parameter, clusters: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -114,6 +115,15 @@ class Judge:
         return Gain(1.0, ((1, 2.0),), True, False)
 
 
+@dataclass(frozen=True)
+class Context:
+    """What the steps of these tests ask of theirs."""
+
+    run: RunOptions
+    calibration: Samples
+    decisions: Decisions
+
+
 def spends(loss: float, again: Callable[[], Outcome] | None = None) -> Callable[..., Outcome]:
     def step(before: ir.Model, context: Any) -> Outcome:
         return Outcome(model(spent(before) + loss), f"lost {loss:g}", {}, again)
@@ -129,9 +139,7 @@ def run(
 ) -> tuple[Candidate, Any]:
     first, path = model(0.0), tmp_path / "fp32.onnx"
     write_model(first, path)
-    context: Any = SimpleNamespace(
-        run=RunOptions(), calibration=Samples(), decisions=decisions or Decisions()
-    )
+    context: Any = Context(RunOptions(), Samples(), decisions or Decisions())
     made: Any = Judge(data or Samples())
     begin = Candidate(first, path, Measured(100, 1.0, None))
     return run_steps(wanted, context, begin, made, None)
@@ -244,7 +252,7 @@ def runs(folder: Path) -> bool:
     ("step", "room", "function"),
     [
         ("dedupe", steps, "deduplicate_all"),
-        ("prune", steps, "prune_model"),
+        ("prune", steps, "prepare"),
         ("quantize", steps, "quantize_model"),
         ("weights", steps, "store_weights"),
         ("dedupe", attempts, "_attempt"),
@@ -352,7 +360,7 @@ def test_the_command_ends_well_and_says_so(
     network: Path, samples: Any, tmp_path: Path, kilnx: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     np.savez(tmp_path / "d.npz", **samples)
-    monkeypatch.setattr(steps, "prune_model", planted)
+    monkeypatch.setattr(steps, "prepare", planted)
     monkeypatch.setattr(analysis, "measure_roof", planted)
     code, out, _ = kilnx(
         "compress", network, "-o", tmp_path / "out", "--data", tmp_path / "d.npz",

@@ -56,9 +56,7 @@ def outputs_of(path: Path, count: int) -> list[Any]:
 
 
 def test_pruning_takes_them(model: ir.Model, tmp_path: Path) -> None:
-    report = prune(
-        model, tmp_path / "p.onnx", SAMPLES, flops=0.6, min_agreement=0, min_sqnr=-99, recover=False
-    )
+    report = prune(model, tmp_path / "p.onnx", SAMPLES, flops=0.6, min_agreement=0, min_sqnr=-99)
     assert report.kept, report.reason
     assert [one.shape for one in outputs_of(tmp_path / "p.onnx", 4)] == [(4, 3), (4,)]
 
@@ -78,7 +76,9 @@ def test_so_does_the_whole(
     monkeypatch.setattr(attempts, "lost_race", lambda *_: None)
     sizes = lambda _, models, feed: [float(weight_bytes(one)) for one in models]  # noqa: E731
     monkeypatch.setattr(Costs, "latencies", sizes)  # what is smaller is faster, on any machine
-    report = compress(model, tmp_path / "out", SAMPLES, min_agreement=0, min_sqnr=-99)
+    report = compress(
+        model, tmp_path / "out", SAMPLES, min_agreement=0, min_sqnr=-99, recover=False
+    )
     kept = [step.name for step in report.steps if step.kept]
     assert kept[:2] == ["prune", "quantize"], kept
     assert [one.shape for one in outputs_of(tmp_path / "out/model.onnx", 4)] == [(4, 3), (4,)]

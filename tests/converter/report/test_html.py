@@ -72,9 +72,10 @@ class Tags(html.parser.HTMLParser):
         self.loads: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
-        if tag not in ("meta", "br"):
+        if tag not in ("meta", "br", "img"):
             self.open.append(tag)
-        self.loads += [v for k, v in attrs if k in ("src", "href") and v]
+        found = [v for k, v in attrs if k in ("src", "href") and v]
+        self.loads += [one for one in found if not one.startswith("data:")]  # it is in the page
 
     def handle_startendtag(self, tag: str, attrs: Any) -> None:
         return
