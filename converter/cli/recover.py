@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from converter.cli.console import print_json, print_line, print_rows
-from converter.cli.groups import BudgetGroup, ImageGroup, KerasGroup, RunGroup, grouped
+from converter.cli.groups import BudgetGroup, ImageGroup, RunGroup, grouped
 from converter.cli.options import Data, Eval, Force, Json, OnnxFile, OutputFile
 from converter.cli.progress import progress
 
@@ -17,13 +17,10 @@ from converter.cli.progress import progress
 def recover(
     model: OnnxFile,
     output: OutputFile,
-    teacher: Annotated[
-        Path, typer.Option(help="The model that it was made from: ONNX, or what convert takes.")
-    ],
+    teacher: Annotated[Path, typer.Option(help="The model that it was made from: ONNX or Keras.")],
     data: Data,
     images: ImageGroup,
     budget: BudgetGroup,
-    keras: KerasGroup,
     run: RunGroup,
     evaluate_on: Eval = None,
     training_steps: Annotated[int, typer.Option(min=1, help="Batches of 64 to learn from.")] = 1000,
@@ -42,7 +39,6 @@ def recover(
             evaluate_on=images.open(evaluate_on),
             budget=budget.budget(),
             options=command.RecoverOptions(training_steps, force),
-            keras=keras.keras(),
             run=run.run(say),
         )
     if json:

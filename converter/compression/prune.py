@@ -286,6 +286,8 @@ def _decide(
 ) -> tuple[bool, str]:
     if not parity.passed:
         return False, f"outside the budget: {parity.reason}"
+    if options.plan is not None:  # what was decided stands, however fast it is here
+        return True, f"{gain}, {report.reason}; {parity.reason}"
     if options.target.resource == "latency" and gain.slower:
         return False, f"{gain.verdict}; {report.reason}"
     lost = lost_races(race) if options.target.resource == "latency" else None

@@ -81,7 +81,7 @@ class RecoveryReport(ReadableReport):
         ]
 
 
-@flat_options(budget=Budget, options=RecoverOptions, keras=KerasOptions, run=RunOptions)
+@flat_options(budget=Budget, options=RecoverOptions, run=RunOptions)
 def recover(
     model: ModelSource,
     output: str | os.PathLike[str] | None,
@@ -91,7 +91,6 @@ def recover(
     evaluate_on: Any = None,
     budget: Budget = Budget(),
     options: RecoverOptions = RecoverOptions(),
-    keras: KerasOptions = KerasOptions(),
     run: RunOptions = RunOptions(),
 ) -> RecoveryReport:
     """Train an ONNX model to answer like ``teacher``, and write it to ``output``.
@@ -100,18 +99,17 @@ def recover(
     are mixed from them or perturbed (https://arxiv.org/abs/1503.02531,
     https://arxiv.org/abs/1710.09412). The graph keeps its nodes and names; only weights change.
     INT8 models learn through their rounding. The better of before and after is written. The
-    fields of all four dataclasses are taken as keywords, too.
+    fields of all three dataclasses are taken as keywords, too.
 
     Args:
         model: An ONNX file or an ``onnx_ir.Model``: pruned, quantized or damaged otherwise.
         output: The file to write; None writes nothing.
         data: What ``Dataset.open`` takes; trains. At least 64 samples.
-        teacher: The model that it was made from: an ONNX file, an ``onnx_ir.Model``, or what
-            ``convert`` takes.
+        teacher: The model that it was made from: an ONNX file, an ``onnx_ir.Model``, or a Keras
+            model or file (one that needs custom objects is converted first).
         evaluate_on: What judges. Without it, ``data`` is split.
         budget: What loss is acceptable against the teacher.
         options: How long to train.
-        keras: How a Keras teacher is read.
         run: Threads, seed and progress.
 
     Returns:
@@ -122,6 +120,11 @@ def recover(
         DataError: The data do not fit or are too few, or ``output`` exists.
         UnsupportedOperator: An operator cannot be trained through.
         RuntimeUnavailable: TensorFlow is not installed.
+
+    Example:
+        >>> more = {"evaluate_on": "samples.npz", "training_steps": 5}
+        >>> recover("model.onnx", None, "samples.npz", teacher="model.onnx", **more).kept
+        False
     """
     inputs = (model, teacher, data, evaluate_on)
     if output is not None:
@@ -132,7 +135,7 @@ def recover(
     student = load_model(model)
     refuse_nan_weights(student, "the model" if isinstance(model, ir.Model) else str(model))
     with ExitStack() as stack:
-        reference = _teacher(teacher, keras, stack)
+        reference = _teacher(teacher, stack)
         _refuse_other_inputs(student, reference)
         samples, budget, _ = open_judged(reference, data, evaluate_on, budget, run.seed)
         stressed = Stressed(reference, samples.evaluation, budget, run.seed, run.threads)
@@ -172,14 +175,14 @@ def recover(
     return report
 
 
-def _teacher(teacher: Any, keras: KerasOptions, stack: ExitStack) -> ir.Model:
+def _teacher(teacher: Any, stack: ExitStack) -> ir.Model:
     """The graph of the teacher, exported and proven where it is a Keras model."""
     if isinstance(teacher, ir.Model) or not is_keras(teacher):
         return load_model(teacher)
     from converter.export.reference import export_reference
 
     path = Path(stack.enter_context(TemporaryDirectory())) / "teacher.onnx"
-    return export_reference(teacher, path, keras).graph or load_model(path)
+    return export_reference(teacher, path, KerasOptions()).graph or load_model(path)
 
 
 def _refuse_other_inputs(student: ir.Model, teacher: ir.Model) -> None:

@@ -155,7 +155,7 @@ def test_decibels_are_bought_where_they_are_cheap(
     monkeypatch.setattr(
         mixed,
         "measure_sensitivities",
-        lambda source, basis, names, data, options: {n: worst.get(n, 60.0) for n in names},
+        lambda source, basis, names, data, options, **_: {n: worst.get(n, 60.0) for n in names},
     )
     monkeypatch.setattr(mixed, "boundary_costs", lambda *args: {})
     monkeypatch.setattr(mixed, "_ENOUGH_DB", 60.0)
