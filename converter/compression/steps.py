@@ -25,6 +25,7 @@ from quantizers.low_bit.search import StoredWeights, store_weights
 from quantizers.options import Prefer, with_effort
 from runtimes.costs import Costs
 from runtimes.data.dataset import Dataset
+from runtimes.defects import Defect, contain
 from runtimes.errors import KilnxError
 from runtimes.onnx_files.load_save import model_bytes
 from runtimes.onnx_graph.fold_views import FoldViews
@@ -130,12 +131,13 @@ def _prune(model: ir.Model, context: StepContext) -> Outcome:
     separate = model.clone()
     FoldViews(only_ours=True)(separate)
     prepared = prepare(separate, context.calibration, options, context.run.tell)
-    untrained = ""
+    untrained: str | Defect = ""
     if context.training is not None and isinstance(prepared, Prepared):
-        trained = _trained(prepared, context, options)
-        if not isinstance(trained, str):
+        train = partial(_trained, prepared, context, options)
+        trained = contain("training", train, lambda error: isinstance(error, KilnxError))
+        if isinstance(trained, Pruned):
             return _pruned(trained)
-        untrained = f"; not trained: {trained}"
+        untrained = trained
     budget = share_of(context.budget, _PRUNING_SHARE)
     return _pruned(
         prune_prepared(prepared, budget, options=options, progress=context.run.tell), untrained
@@ -164,9 +166,12 @@ def _trained(prepared: Prepared, context: StepContext, options: PruneOptions) ->
     return pruned if pruned.report.kept else pruned.report.reason
 
 
-def _pruned(pruned: Pruned, untrained: str = "") -> Outcome:
+def _pruned(pruned: Pruned, untrained: str | Defect = "") -> Outcome:
     report, less_aggressive = pruned.report, pruned.less_aggressive
-    report = replace(report, reason=report.reason + untrained)
+    if untrained:
+        report = replace(report, reason=f"{report.reason}; not trained: {untrained}")
+    if isinstance(untrained, Defect):
+        report = replace(report, defects=(*report.defects, untrained))
     if not report.kept and not report.exact:
         return Outcome(None, report.reason, report.to_dict())
     candidate = (pruned.model if report.kept else pruned.exact).clone()

@@ -60,9 +60,10 @@ class Adam:
         for name, gradient in gradients.items():
             if gradient is None:
                 continue
+            dense = tf.convert_to_tensor(gradient)  # those of looked-up rows are sparse
             mean, square = self._moments[name]
-            mean.assign(_DECAYS[0] * mean + (1 - _DECAYS[0]) * gradient)
-            square.assign(_DECAYS[1] * square + (1 - _DECAYS[1]) * gradient * gradient)
+            mean.assign(_DECAYS[0] * mean + (1 - _DECAYS[0]) * dense)
+            square.assign(_DECAYS[1] * square + (1 - _DECAYS[1]) * dense * dense)
             direction = mean / settings[1] / (tf.sqrt(square / settings[2]) + _EPSILON)
             self.variables[name].assign_sub(settings[0] * self._sizes[name] * direction)
 

@@ -77,6 +77,22 @@ def test_what_stands_against_training_is_said(
     assert "not trained: Loop 'l' cannot be trained" in pruning(tmp_path / "out")["reason"]
 
 
+def test_a_defect_of_training_costs_the_training_alone(
+    trained: Path, digits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def planted(*_: Any, **__: Any) -> None:
+        raise IndexError("planted")
+
+    monkeypatch.delenv("KILNX_STRICT", raising=False)
+    monkeypatch.setattr(recovery, "Distiller", planted)
+    train, test = digits
+    compress(trained / "fp32.onnx", tmp_path / "out", train, evaluate_on=test, **BUDGET)
+    step = pruning(tmp_path / "out")
+    assert "not trained: training failed and was left out: IndexError: planted" in step["reason"]
+    assert "planted" in json.dumps(step["details"]["defects"])
+    assert step["details"]["plan"]  # cuts were searched for all the same
+
+
 def test_too_few_samples_are_an_error_where_training_was_asked_for(
     trained: Path, digits: Any, tmp_path: Path
 ) -> None:

@@ -92,6 +92,25 @@ def test_the_same_seed_learns_the_same(student: ir.Model, teacher: ir.Model, dat
     assert weights(other.model) != weights(first.model)
 
 
+def test_a_table_that_is_looked_up_learns(graph: Build) -> None:
+    random = np.random.default_rng(0)
+    table = random.standard_normal((12, 8)).astype("f4")
+    weight = random.standard_normal((8, 3)).astype("f4")
+    body = "g = Gather(T, i) m = ReduceMean<keepdims = 0>(g, axes) y = MatMul(m, C)"
+    teacher = graph(
+        "(int64[N, 5] i) => (float[N, 3] y)",
+        body,
+        T=table,
+        C=weight,
+        axes=np.array([1]),
+    )
+    student = with_values(teacher, {"T": table + 0.5 * random.standard_normal((12, 8))})
+    tokens = random.integers(0, 12, (96, 5))
+    data = Dataset.open({"i": tokens}, inputs=model_inputs(teacher))
+    found = distill(student, teacher, data, options=BRIEF)
+    assert found.after < 0.25 * found.before
+
+
 def test_a_perfect_student_stays_as_it_is(teacher: ir.Model, data: Dataset) -> None:
     found = distill(teacher, teacher, data, options=replace(BRIEF, steps=10))
     assert found.steps == 0
