@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-EXTRAS = ("cpu", "keras", "images", "demo")
+EXTRAS = ("cpu", "keras", "images", "demo", "tabular")
 
 
 def lowest() -> Iterator[str]:
