@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx_ir as ir
 
+from converter.compression.graph_of import graph_of
 from converter.compression.samples import open_judged
 from converter.compression.training_data import classes_of, rungs_like
 from quantizers.training.distill import distill
 from quantizers.training.options import DistillOptions
 from runtimes.atomic_files import refuse_existing
 from runtimes.defects import callers_own
-from runtimes.engines.open_runtime import is_keras
 from runtimes.errors import DataError, ModelError
 from runtimes.onnx_files.load_save import (
     ModelSource,
@@ -27,7 +24,7 @@ from runtimes.onnx_files.load_save import (
     refuse_nan_weights,
     save_model,
 )
-from runtimes.options import KerasOptions, RunOptions, flat_options
+from runtimes.options import RunOptions, flat_options
 from runtimes.parity.budget import Budget
 from runtimes.parity.check import check
 from runtimes.parity.report import ParityReport
@@ -134,55 +131,44 @@ def recover(
     run = replace(run, progress=callers_own(run.progress))
     student = load_model(model)
     refuse_nan_weights(student, "the model" if isinstance(model, ir.Model) else str(model))
-    with ExitStack() as stack:
-        reference = _teacher(teacher, stack)
-        _refuse_other_inputs(student, reference)
-        samples, budget, _ = open_judged(reference, data, evaluate_on, budget, run.seed)
-        stressed = Stressed(reference, samples.evaluation, budget, run.seed, run.threads)
-        rungs = () if budget.stress == "none" else stressed.ladder.rungs
-        run.tell("judging the model as it is")
-        before = _judge(student, reference, stressed)
-        found = distill(
-            student,
-            reference,
-            samples.calibration,
-            rungs=rungs_like(rungs, reference, samples.calibration, run.seed),
-            options=DistillOptions(
-                steps=options.training_steps,
-                classes=classes_of(budget.metric, reference, samples.evaluation),
-                seed=run.seed,
-                threads=run.threads,
-            ),
-            progress=run.tell,
-        )
-        run.tell("judging the trained model")
-        after = _judge(found.model, reference, stressed)
-        kept = bool(found.steps) and not (before.passed and not after.passed)
-        report = RecoveryReport(
-            kept,
-            after.passed if kept else before.passed,
-            _reason(kept, found.steps, found.reason, before, after),
-            found.steps,
-            found.before,
-            found.after,
-            before.to_dict(),
-            after.to_dict(),
-            samples.notes,
-        )
-        if output is not None:
-            result = found.model if kept else student
-            save_model(result, output, force=options.force, inputs=inputs)
+    reference = graph_of(teacher)
+    _refuse_other_inputs(student, reference)
+    samples, budget, _ = open_judged(reference, data, evaluate_on, budget, run.seed)
+    stressed = Stressed(reference, samples.evaluation, budget, run.seed, run.threads)
+    rungs = () if budget.stress == "none" else stressed.ladder.rungs
+    run.tell("judging the model as it is")
+    before = _judge(student, reference, stressed)
+    found = distill(
+        student,
+        reference,
+        samples.calibration,
+        rungs=rungs_like(rungs, reference, samples.calibration, run.seed),
+        options=DistillOptions(
+            steps=options.training_steps,
+            classes=classes_of(budget.metric, reference, samples.evaluation),
+            seed=run.seed,
+            threads=run.threads,
+        ),
+        progress=run.tell,
+    )
+    run.tell("judging the trained model")
+    after = _judge(found.model, reference, stressed)
+    kept = bool(found.steps) and not (before.passed and not after.passed)
+    report = RecoveryReport(
+        kept,
+        after.passed if kept else before.passed,
+        _reason(kept, found.steps, found.reason, before, after),
+        found.steps,
+        found.before,
+        found.after,
+        before.to_dict(),
+        after.to_dict(),
+        samples.notes,
+    )
+    if output is not None:
+        result = found.model if kept else student
+        save_model(result, output, force=options.force, inputs=inputs)
     return report
-
-
-def _teacher(teacher: Any, stack: ExitStack) -> ir.Model:
-    """The graph of the teacher, exported and proven where it is a Keras model."""
-    if isinstance(teacher, ir.Model) or not is_keras(teacher):
-        return load_model(teacher)
-    from converter.export.reference import export_reference
-
-    path = Path(stack.enter_context(TemporaryDirectory())) / "teacher.onnx"
-    return export_reference(teacher, path, KerasOptions()).graph or load_model(path)
 
 
 def _refuse_other_inputs(student: ir.Model, teacher: ir.Model) -> None:

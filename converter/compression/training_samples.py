@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from converter.pruning.search.sensitivity import some
+from quantizers.calibration.statistics import spread
 from runtimes.data.dataset import Dataset
 from runtimes.engines.runtime import Runtime
 from runtimes.metrics.metric import open_metric
@@ -31,7 +31,7 @@ def looks_like_training(
 
     ``reached``: the metric on ``evaluation``. Of two parts of one data set, both may be known.
     """
-    asked = some(calibration, _MOST)
+    asked = spread(calibration, _MOST)
     count, others = asked.num_samples or 0, evaluation.num_samples or 0
     if metric.partition(":")[0] not in _SHARES or min(count, others) < _LEAST:
         return None

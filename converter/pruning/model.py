@@ -14,7 +14,6 @@ from converter.pruning.report import PruningReport, TriedReport
 from converter.pruning.search.attempts import Tried
 from converter.pruning.search.plan import Plan, cut_and_repair, leaves_something, select
 from converter.pruning.search.search import Found, search
-from runtimes.costs import open_costs
 from runtimes.data.dataset import Dataset
 from runtimes.errors import DataError
 from runtimes.parity.budget import Budget
@@ -65,18 +64,11 @@ def prune_prepared(
     """As ``prune_model``, from where ``prepare`` left off."""
     if isinstance(prepared, Nothing):
         return nothing_pruned(prepared)
-    problem, rankings = prepared.problem, prepared.rankings
+    problem = prepared.problem
     if options.plan is None:
-        table = options.costs or open_costs(threads=options.threads)
+        progress("measuring the influence of channels")
         found = search(
-            problem,
-            rankings,
-            prepared.costs,
-            budget,
-            options.target,
-            table=table,
-            limits=options.limits,
-            progress=progress,
+            prepared.cuts, budget, options.target, limits=options.limits, progress=progress
         )
     else:
         found = Found(known_plan(options.plan, problem), (), True)

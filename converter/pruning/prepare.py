@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import onnx_ir as ir
 
@@ -14,12 +15,13 @@ from converter.pruning.repair.sums import Problem
 from converter.pruning.repair.tolerance import bears
 from converter.pruning.repair.walk import WalkOptions
 from converter.pruning.report import PruningReport, TriedReport, describe_exact, report_groups
+from converter.pruning.search.chain import Cuts
 from converter.pruning.search.cost import Cost, CostModel
 from converter.pruning.search.limits import NO_LIMITS, SearchLimits
 from converter.pruning.search.plan import Plan
 from converter.pruning.search.savings import Target
-from converter.pruning.search.sensitivity import some
-from runtimes.costs import Costs
+from quantizers.calibration.statistics import spread
+from runtimes.costs import Costs, open_costs
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_files.load_save import model_inputs
 from runtimes.progress import Progress
@@ -57,7 +59,7 @@ class PruneOptions:
 class Prepared:
     """A model without what changes nothing, and what is known of the channels of the rest.
 
-    ``removed`` is what the exact part took; ``samples`` how many there are to fit on.
+    ``removed`` is what the exact part took.
     """
 
     exact: ir.Model
@@ -65,6 +67,14 @@ class Prepared:
     problem: Problem
     rankings: tuple[GroupRanking, ...]
     costs: CostModel
+    options: PruneOptions
+
+    @cached_property
+    def cuts(self) -> Cuts:
+        """What may go, with the influence of the groups, measured once for all searches."""
+        options = self.options
+        table = options.costs or open_costs(threads=options.threads)
+        return Cuts.measure(self.problem, self.rankings, self.costs, options.target, table)
 
     @property
     def found_exactly(self) -> str:
@@ -135,7 +145,7 @@ def prepare(
     problem = Problem(exact, dependencies, data, walk, options.seed, borne)
     costs = CostModel(exact, dependencies, data)
     progress("ranking channels")
-    return Prepared(exact, removed, problem, tuple(rank_groups(problem)), costs)
+    return Prepared(exact, removed, problem, tuple(rank_groups(problem)), costs, options)
 
 
 @dataclass(frozen=True)
@@ -177,7 +187,7 @@ def _enough(model: ir.Model, dependencies: Dependencies, data: Dataset, seed: in
     """As many samples as are worth their time, from all over the data."""
     macs = CostModel(model, dependencies, data).count(dependencies.everything()).macs
     most = min(_MOST_SAMPLES, max(_LEAST_SAMPLES, int(_MOST_WORK / max(1, macs))))
-    return some(data, most, seed)
+    return spread(data, most, seed)
 
 
 def _batch_size(data: Dataset) -> int:

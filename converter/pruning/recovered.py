@@ -18,12 +18,10 @@ from converter.pruning.model import Pruned, known_plan, nothing_pruned, selected
 from converter.pruning.prepare import Nothing, Prepared, PruneOptions
 from converter.pruning.repair.refit import FULL, JUDGED
 from converter.pruning.report import Schooling, TrainingReport, TriedReport
-from converter.pruning.search.chain import Link, chain, next_plan
+from converter.pruning.search.chain import Link
 from converter.pruning.search.plan import Plan, cut_and_repair
-from converter.pruning.search.savings import Savings, Target
-from converter.pruning.search.sensitivity import measure_influence
+from converter.pruning.search.savings import Target
 from quantizers.training.distill import Distilled
-from runtimes.costs import open_costs
 from runtimes.progress import Progress, silent
 
 # What a plan leaves of the last one that passed, to be tried between it and the next one.
@@ -150,18 +148,14 @@ class _Search:
     def __init__(self, make: _Make, options: PruneOptions) -> None:
         self._make, self._recovery, self._resource = make, make.recovery, options.target.resource
         self._least = options.target.share
-        prepared = make.prepared
-        problem, rankings = prepared.problem, prepared.rankings
-        table = options.costs or open_costs(threads=options.threads)
-        savings = Savings(problem, rankings, prepared.costs, options.target, table)
         make.progress("measuring the influence of channels")
-        self._where = problem, rankings, savings, measure_influence(problem, rankings)
+        self._cuts = make.prepared.cuts
         self._tried: list[_Trial] = []
 
     def run(self) -> list[_Trial]:
         """All that were tried."""
         self._make.progress("measuring what cuts save")
-        links = list(chain(*self._where, self._resource, self._least))
+        links = list(self._cuts.chain(self._resource, self._least))
         if self._least:  # no further than what is asked for
             return self._towards(links)
         low, high = -1, len(links)
@@ -184,7 +178,7 @@ class _Search:
         """Train for long: plans a little behind ``link`` while they pass, or else that one."""
         final = Schooling(self._recovery.final_steps)
         for number in range(_MOST_HALF_STEPS):
-            found = next_plan(*self._where, self._resource, link.plan, _HALF_STEP)
+            found = self._cuts.behind(link.plan, _HALF_STEP, self._resource)
             further = None if found is None else Link(found[0], link.share * found[1])
             if further is None or not self._try(further, final):
                 if not number:

@@ -21,6 +21,7 @@ from runtimes.engines.batching import as_taken, fixed_batch, run_padded
 from runtimes.engines.ort import OrtRuntime
 from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import model_inputs
+from runtimes.onnx_graph.subgraphs import with_outputs
 from runtimes.onnx_graph.values import Names
 from runtimes.progress import Progress
 
@@ -53,7 +54,7 @@ def calibrate(
     total = None if data.num_samples is None else data.num_samples * len(chunks)
     for index, chunk in enumerate(chunks):
         watched = [*fed, *chunk] if index == 0 else chunk
-        with OrtRuntime(_with_outputs(model, chunk), threads=options.threads) as runtime:
+        with OrtRuntime(with_outputs(model, chunk), threads=options.threads) as runtime:
             for batch in data.batches(batch_size):
                 arrays = {**batch.feed}
                 if chunk:  # else only the inputs are watched, and nothing has to run
@@ -79,22 +80,6 @@ def _update(
             f"{where} {name!r} has {error} for the samples {first} to {last}: INT8 cannot "
             "express that; mend the data or the model, or keep the node in float"
         ) from error
-
-
-def _with_outputs(model: ir.Model, names: Sequence[str]) -> ir.Model:
-    """A copy of ``model`` (weights shared) whose outputs are the values called ``names``."""
-    copy = model.clone()
-    wanted = set(names)
-    found = {
-        str(value.name): value
-        for node in copy.graph
-        for value in node.outputs
-        if value.name in wanted
-    }
-    if names:
-        copy.graph.outputs.clear()
-        copy.graph.outputs.extend(found[name] for name in names)
-    return copy
 
 
 def _fit_memory(
@@ -132,7 +117,7 @@ def bytes_per_sample(model: ir.Model, data: Dataset, names: Sequence[str]) -> di
         raise DataError(f"{data.name} holds no samples; calibration needs some")
     if not names:
         return {}
-    copy = _with_outputs(model, names)
+    copy = with_outputs(model, names)
     shapes = []
     free = Names(copy.graph)
     for value in copy.graph.outputs:

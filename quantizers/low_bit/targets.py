@@ -19,7 +19,7 @@ from runtimes.base import Array
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_files.load_save import model_inputs
 from runtimes.onnx_graph.layer_names import label_of
-from runtimes.onnx_graph.values import constant, is_constant, is_op, shape_of
+from runtimes.onnx_graph.values import add_initializer, constant, is_constant, is_op, shape_of
 
 # The nodes that make a weight of its codes take a few hundred bytes themselves.
 _FEWEST = 512
@@ -160,16 +160,9 @@ def _in_float(model: ir.Model) -> tuple[ir.Model, dict[str, str]]:
         assert codes is not None
         name = str(output.name)
         exact = _dequantize(node)
-        weight = ir.tensor(exact, name=name)
-        value = ir.Value(
-            name=name,
-            type=ir.TensorType(weight.dtype),
-            shape=ir.Shape(exact.shape),
-            const_value=weight,
-        )
+        value = add_initializer(copy.graph, name, exact, is_free=True)  # the output's, which goes
         output.replace_all_uses_with(value)
         copy.graph.remove(node, safe=True)
-        copy.graph.register_initializer(value)
         origins[name] = str(codes.name)
     common.NameFixPass()(copy)
     common.ShapeInferencePass(strict_mode=False)(copy)

@@ -113,12 +113,11 @@ class Distiller:
         graph = TrainableGraph(student)
         targets = targets_of(student, self._teacher)
         options = self._options if steps is None else replace(self._options, steps=steps)
-        with Teacher(self._teacher, targets, options.threads) as source:
-            pool, examined = self._answered(targets, source)
-            loss = DistillationLoss(targets, pool, options.classes)
-            training = Training(graph, loss, [target.student for target in targets], options)
-            first = Best(training.values(), training.error_on(examined))
-            best, reason = self._run(training, first, source, pool, examined)
+        pool, examined = self._answered(targets)
+        loss = DistillationLoss(targets, pool, options.classes)
+        training = Training(graph, loss, [target.student for target in targets], options)
+        first = Best(training.values(), training.error_on(examined))
+        best, reason = self._run(training, first, targets, pool, examined)
         model = with_values(student, best.values) if best.steps else student
         return Distilled(model, first.error, best.error, best.steps, reason)
 
@@ -126,13 +125,13 @@ class Distiller:
         self,
         training: Training,
         best: Best,
-        source: Teacher,
+        targets: Sequence[Target],
         pool: list[Group],
         examined: Sequence[Group],
     ) -> tuple[Best, str]:
         """Learn to the end, or until something is no number; the best on the way, and why."""
         random = np.random.default_rng(self._options.seed)
-        for batch in self._batches(training, source, pool, random):
+        for batch in self._batches(training, targets, pool, random):
             training.learn(batch)
             if training.is_time_to_look:
                 error = training.error_on(examined)
@@ -145,22 +144,29 @@ class Distiller:
         return best, ""
 
     def _batches(
-        self, training: Training, source: Teacher, pool: list[Group], random: np.random.Generator
+        self,
+        training: Training,
+        targets: Sequence[Target],
+        pool: list[Group],
+        random: np.random.Generator,
     ) -> Iterator[Group]:
         for draw in count(1):
             for _ in range(_EPOCHS):
                 yield from shuffled(pool, training.batch_size, random)
-            pool = answered(self._learned.batches(self._options.pool, draw), source)
+            with self._open_teacher(targets) as source:
+                pool = answered(self._learned.batches(self._options.pool, draw), source)
 
-    def _answered(
-        self, targets: Sequence[Target], source: Teacher
-    ) -> tuple[list[Group], list[Group]]:
+    def _open_teacher(self, targets: Sequence[Target]) -> Teacher:
+        return Teacher(self._teacher, targets, self._options.threads)
+
+    def _answered(self, targets: Sequence[Target]) -> tuple[list[Group], list[Group]]:
         """What all trainings begin with; the teacher is asked once for all students."""
         asked = [(target.output, target.teacher) for target in targets]
         if self._first is None or [(t.output, t.teacher) for t in self._first[0]] != asked:
             self._progress("asking the teacher")
-            pool = answered(self._learned.batches(self._options.pool), source)
-            examined = answered(self._examined.batches(self._examined_count), source)
+            with self._open_teacher(targets) as source:
+                pool = answered(self._learned.batches(self._options.pool), source)
+                examined = answered(self._examined.batches(self._examined_count), source)
             self._first = targets, pool, examined
         return self._first[1], self._first[2]
 

@@ -14,12 +14,13 @@ from typing import Protocol
 import numpy as np
 import onnx_ir as ir
 
-from quantizers.training.targets import Target, with_outputs
+from quantizers.training.targets import Target
 from runtimes.base import Array, Feed
 from runtimes.data.batches import Batch
 from runtimes.data.dataset import Dataset
 from runtimes.engines.batching import run_padded
 from runtimes.engines.ort import OrtRuntime
+from runtimes.onnx_graph.subgraphs import with_outputs
 from runtimes.stress.noise import measure_noise
 
 # Of the samples of a pool: so many are as the data have them, or at least not mixed.

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from quantizers.low_bit.clusters import cluster, nearest_index
 from quantizers.low_bit.packing import signed
 from quantizers.low_bit.store import MIN_OPSET, store_weight
 from quantizers.low_bit.weight import LowBitWeight
-from quantizers.training.clusters import cluster, nearest
 from quantizers.training.form import Read, Start
 from quantizers.training.parameters import Parameter, parameters_of
 from quantizers.training.write import with_values
@@ -62,7 +62,7 @@ class SharedForm:
                 continue
             codebook = cluster(floats, self.clusters).astype(np.float32)
             found[_CODEBOOK.format(name)] = Start(codebook)
-            places = nearest(floats, codebook).astype(np.uint8)
+            places = nearest_index(floats, codebook).astype(np.uint8)
             found[_ASSIGNMENTS.format(name)] = Start(places, trainable=False)
         return found
 

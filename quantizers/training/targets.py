@@ -6,7 +6,7 @@ softmax is compared, not what comes out (Hinton et al., https://arxiv.org/abs/15
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -46,21 +46,6 @@ def targets_of(student: ir.Model, teacher: ir.Model) -> tuple[Target, ...]:
     if not found:
         raise ModelError("no output holds floats, so there is nothing to learn from the teacher")
     return tuple(found)
-
-
-def with_outputs(model: ir.Model, names: Sequence[str]) -> ir.Model:
-    """A copy of ``model`` whose outputs are the values of these names."""
-    exposed = model.clone()
-    graph = exposed.graph
-    values = {str(value.name): value for value in graph.inputs}
-    values |= {str(value.name): value for node in graph for value in node.outputs}
-    graph.outputs.clear()
-    for name in dict.fromkeys(names):
-        value = values[name]
-        if value.dtype is None:
-            value.dtype = ir.DataType.FLOAT
-        graph.outputs.append(value)
-    return exposed
 
 
 def _target(student: ir.Value, teacher: ir.Value) -> Target:

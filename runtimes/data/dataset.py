@@ -227,8 +227,7 @@ class Dataset:
         if len(indices) < 2:
             raise DataError(f"{self.name} holds one sample, which cannot be split in two parts")
         first = min(max(first, 1), len(indices) - 1)
-        keys = _hash(indices, seed)
-        chosen = keys <= np.partition(keys, first - 1)[first - 1]
+        chosen = _smallest(indices, first, seed)
         how = f"{len(indices)} samples of {self.name} split by position at random (seed {seed})"
         return (
             self._choose(indices[chosen], f"{how}: {first} here"),
@@ -264,8 +263,7 @@ class Dataset:
         indices = self._all_indices()
         if len(indices) <= count:
             return self
-        keys = _hash(indices, seed)
-        return self._choose(indices[keys <= np.partition(keys, count - 1)[count - 1]], None)
+        return self._choose(indices[_smallest(indices, count, seed)], None)
 
     def _choose(self, indices: Array, note: str | None) -> Dataset:
         notes = (*self.notes, *([note] if note else []))
@@ -385,6 +383,12 @@ def _is_array(source: Any) -> bool:
         if isinstance(source, Mapping) or hasattr(source, "shape"):
             return False
     return isinstance(source, int | float | bool | str)
+
+
+def _smallest(positions: Array, count: int, seed: int) -> Array:
+    """Which ``count`` of the positions have the smallest hashes."""
+    keys = _hash(positions, seed)
+    return np.asarray(keys <= np.partition(keys, count - 1)[count - 1])
 
 
 def _hash(positions: Array, seed: int) -> Array:

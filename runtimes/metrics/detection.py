@@ -82,7 +82,7 @@ def _match(boxes: Array, truth: Array) -> _Found:
     boxes = boxes[(boxes[:, 4] > 0) & (boxes[:, 5] >= 0)]
     boxes = boxes[np.argsort(-boxes[:, 4], kind="stable")]
     truth = truth[truth[:, 4] >= 0]
-    overlaps = _overlaps(boxes[:, :4], truth[:, :4])
+    overlaps = box_overlaps(boxes[:, :4], truth[:, :4])
     overlaps[boxes[:, 5][:, None] != truth[:, 4][None]] = 0.0
     taken = np.zeros(len(truth), bool)
     hits = np.zeros(len(boxes), bool)
@@ -92,14 +92,14 @@ def _match(boxes: Array, truth: Array) -> _Found:
     return _Found(boxes[:, 5], boxes[:, 4], hits, truth[:, 4])
 
 
-def _overlaps(boxes: Array, truth: Array) -> Array:
-    """Intersection over union of every box with every true one."""
-    low = np.maximum(boxes[:, None, :2], truth[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], truth[None, :, 2:])
-    common = np.maximum(high - low, 0.0).prod(axis=2)
-    areas = [np.maximum(one[:, 2:] - one[:, :2], 0.0).prod(axis=1) for one in (boxes, truth)]
-    union = areas[0][:, None] + areas[1][None] - common
-    return np.asarray(np.divide(common, union, out=np.zeros_like(common), where=union > 0))
+def box_overlaps(boxes: Array, others: Array) -> Array:
+    """Intersection over union of every box, [boxes, 4] by corners, with every other one."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    shared = np.maximum(high - low, 0).prod(axis=2)
+    areas = [np.maximum(one[:, 2:] - one[:, :2], 0).prod(axis=1) for one in (boxes, others)]
+    union = areas[0][:, None] + areas[1][None] - shared
+    return np.asarray(np.divide(shared, union, out=np.zeros(shared.shape), where=union > 0))
 
 
 def _average_precision(scores: Array, hits: Array, count: int) -> float:

@@ -98,6 +98,20 @@ def extract_submodel(
     return ir.Model(graph, ir_version=model.ir_version, functions=functions)
 
 
+def with_outputs(model: ir.Model, names: Sequence[str]) -> ir.Model:
+    """A copy of ``model`` (weights shared) whose outputs are the values called ``names``.
+
+    Without any names it keeps its own.
+    """
+    copy = model.clone()
+    values = {str(value.name): value for value in copy.graph.inputs}
+    values |= {str(value.name): value for node in copy.graph for value in node.outputs}
+    if names:
+        copy.graph.outputs.clear()
+        copy.graph.outputs.extend(values[name] for name in dict.fromkeys(names))
+    return copy
+
+
 def _subgraphs(node: ir.Node) -> Iterator[ir.Graph]:
     for attribute in node.attributes.values():
         if attribute.type == ir.AttributeType.GRAPH:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from runtimes.base import Array
+from runtimes.metrics.detection import box_overlaps
 
 # A detection counts from this score on; where none reaches it, from half of the highest one.
 _CONFIDENT = 0.25
@@ -197,7 +198,7 @@ def _partners(wanted: Array, rows: Array, layout: Layout, least: float) -> Array
     places = np.flatnonzero(_scores(rows, layout) >= max(least, 1e-12))
     if not len(places) or not len(wanted):
         return np.full(len(wanted), -1)
-    overlaps = _overlap(_corners(wanted, layout), _corners(rows[places], layout))
+    overlaps = box_overlaps(_corners(wanted, layout), _corners(rows[places], layout))
     same = _classes(wanted, layout)[:, None] == _classes(rows[places], layout)[None]
     overlaps = np.where(same, overlaps, 0.0)
     best = overlaps.argmax(axis=1)
@@ -210,13 +211,3 @@ def _corners(rows: Array, layout: Layout) -> Array:
         return rows[:, :4]
     middle, half = rows[:, :2], rows[:, 2:4] / 2
     return np.concatenate([middle - half, middle + half], axis=1)
-
-
-def _overlap(one: Array, other: Array) -> Array:
-    """Intersection over union of each box of ``one`` with each of ``other``."""
-    low = np.maximum(one[:, None, :2], other[None, :, :2])
-    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
-    shared = np.maximum(high - low, 0).prod(axis=2)
-    areas = [np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1) for boxes in (one, other)]
-    union = areas[0][:, None] + areas[1][None] - shared
-    return np.asarray(np.divide(shared, union, out=np.zeros(shared.shape), where=union > 0))

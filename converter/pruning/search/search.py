@@ -17,31 +17,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from converter.pruning.ranking.ranking import GroupRanking
-from converter.pruning.repair.sums import Problem
-from converter.pruning.search.allocation import allocate
 from converter.pruning.search.attempts import Attempt, Attempts, Tried
-from converter.pruning.search.cost import CostModel
+from converter.pruning.search.chain import SMALLEST_STEP, STEP, Cuts
 from converter.pruning.search.folds import Folds
 from converter.pruning.search.limits import NO_LIMITS, SearchLimits
 from converter.pruning.search.objective import share_of
 from converter.pruning.search.plan import Plan, select
-from converter.pruning.search.savings import Resource, Savings, Target, weighed
-from converter.pruning.search.sensitivity import measure_influence
-from runtimes.costs import Costs
+from converter.pruning.search.savings import Resource, Target, weighed
 from runtimes.parity.budget import Budget
 from runtimes.progress import Progress, silent
 
-# What a large step leaves of the cost; smaller ones are roots of it, down to the smallest.
-_STEP = 0.65
-_SMALLEST_STEP = 0.92
 # Times the budget: a plan that should lose so much more than it may ends the large steps.
 _WELL_OUTSIDE = 1.5
 # So do so many steps in a row that left more than this share of the cost.
 _STALLED = 0.97
 _MOST_STALLED = 2
-# What small steps leave where nothing better is known.
-_SMALL_STEPS = (_STEP**0.5, _STEP**0.25)
+# What small steps leave where nothing better is known: roots of a large one.
+_SMALL_STEPS = (STEP**0.5, STEP**0.25)
 # Where between two plans the next one lies, however the budget is spent: not too near to either.
 _BETWEEN = (0.3, 0.7)
 _LEAST_SPENT = 1e-3
@@ -69,46 +61,35 @@ class Found:
 
 
 def search(
-    problem: Problem,
-    rankings: Sequence[GroupRanking],
-    costs: CostModel,
+    cuts: Cuts,
     budget: Budget,
     target: Target,
     *,
-    table: Costs,
     limits: SearchLimits = NO_LIMITS,
     progress: Progress = silent,
 ) -> Found:
-    """Find how many units of each group may go from the reference of ``problem``.
-
-    ``costs`` counts multiply-adds and parameters, ``table`` knows how long kernels take.
-    """
-    savings = Savings(problem, rankings, costs, target, table)
-    return _Search(problem, rankings, budget, target, savings, limits, progress).run()
+    """Find how many units of each group may go from the reference of the problem of ``cuts``."""
+    return _Search(cuts, budget, target, limits, progress).run()
 
 
 class _Search:
-    def __init__(  # noqa: PLR0917
+    def __init__(
         self,
-        problem: Problem,
-        rankings: Sequence[GroupRanking],
+        cuts: Cuts,
         budget: Budget,
         target: Target,
-        savings: Savings,
         limits: SearchLimits,
         progress: Progress,
     ) -> None:
-        self._problem, self._rankings = problem, rankings
+        self._cuts, self._savings = cuts, cuts.savings
         self._budget, self._target = budget, target
-        self._savings, self._progress = savings, progress
+        self._progress = progress
         self._limits, self._stopped = limits, ""
-        self._folds = Folds(problem, budget.metric)
+        self._folds = Folds(cuts.problem, budget.metric)
         self._tried = Attempts(budget)
 
     def run(self) -> Found:
         """Large steps first, then smaller ones behind the best."""
-        self._progress("measuring the influence of channels")
-        self._influence = measure_influence(self._problem, self._rankings)
         self._explore()
         self._refine(self._target.resource, self._budget)
         if self._target.resource == "latency" and not self._target.share:
@@ -144,7 +125,7 @@ class _Search:
         plan: Plan = {}
         share, stalled = 1.0, 0
         while stalled < _MOST_STALLED and not self._is_enough():
-            further = self._further(plan, share, _STEP, self._target.resource)
+            further = self._further(plan, share, STEP, self._target.resource)
             if further is None or further == plan:
                 return
             tried = self._try(further, plan, briefly=True)
@@ -200,7 +181,7 @@ class _Search:
             return _SMALL_STEPS
         nearest = max(outside, key=lambda one: one.share)
         ratio = nearest.share / here
-        if ratio > _SMALLEST_STEP:
+        if ratio > SMALLEST_STEP:
             return ()
         low = max(_LEAST_SPENT, 0.0 if best is None else self._tried.verdict(best, budget).spent)
         high = max(1.0, min(self._tried.verdict(nearest, budget).spent, 1 / _LEAST_SPENT))
@@ -211,18 +192,8 @@ class _Search:
     def _further(self, plan: Plan, share: float, step: float, resource: Resource) -> Plan | None:
         """The plan that leaves ``step`` of what ``plan`` leaves; none if hardly anything goes."""
         self._progress("measuring what cuts save")
-        wanted = max(step, self._target.share / share)
-        chosen = allocate(self._savings.offers(plan, self._influence, resource), wanted)
-        left = math.prod(one.ratio for one in chosen if one is not None)
-        if left > max(wanted, _SMALLEST_STEP):
-            return None
-        kept = select(self._problem, self._rankings, plan)
-        now = {
-            ranking.name: int(kept.units[ranking.units].sum()) - one.units
-            for ranking, one in zip(self._rankings, chosen, strict=True)
-            if one is not None
-        }
-        return {**plan, **now}
+        found = self._cuts.behind(plan, max(step, self._target.share / share), resource)
+        return None if found is None else found[0]
 
     def _try(self, plan: Plan, before: Plan, *, briefly: bool = False) -> Attempt:
         """Cut, repair and judge by the plan, ``briefly`` where little has to be known of it.
@@ -230,7 +201,7 @@ class _Search:
         ``before``: the plan that it goes on from.
         """
         self._progress("repairing and judging cuts", len(self._tried) + 1, self._limits.plans)
-        trial, model = self._folds.begin(select(self._problem, self._rankings, plan))
+        trial, model = self._folds.begin(select(self._cuts.problem, self._cuts.rankings, plan))
         share = self._savings.share(model, plan, before)
         attempt = Attempt(plan, self._savings.count(plan), share, trial)
         self._tried.add(attempt, briefly=briefly)

@@ -19,8 +19,8 @@ from converter.pruning.repair.refit import QUICK, first_change, repair
 from converter.pruning.repair.sums import Problem
 from converter.pruning.repair.walk import Walk
 from converter.pruning.search.plan import cut, fill_empty
+from quantizers.calibration.statistics import spread
 from runtimes.base import Array
-from runtimes.data.dataset import Dataset
 
 # The error of a cut is an average over many rows of each sample: more hardly move it.
 _SAMPLES = 96
@@ -69,13 +69,13 @@ def measure_influence(problem: Problem, rankings: Sequence[GroupRanking]) -> Inf
 def _errors(problem: Problem, selections: Sequence[Selection]) -> list[float]:
     """What each selection adds to the error of the outputs, repaired."""
     first, second = problem.data.split(0.5, problem.seed)
-    small = replace(problem, data=some(first, _SAMPLES))
+    small = replace(problem, data=spread(first, _SAMPLES))
     place = {str(node.name): place for place, node in enumerate(problem.reference.graph)}
     errors = [LEAST] * len(selections)
     with ExitStack() as stack:
         fitted = stack.enter_context(Walk(problem.reference, small.samples, problem.options))
         judged = stack.enter_context(
-            Walk(problem.reference, some(second, _SAMPLES), problem.options)
+            Walk(problem.reference, spread(second, _SAMPLES), problem.options)
         )
         outputs = _OutputError(problem.reference, judged)
         cuts = [(kept, cut(problem, kept)) for kept in selections]
@@ -118,11 +118,3 @@ class _OutputError:
                     if array.dtype.kind == "f" and array.ndim:
                         found.setdefault(name, []).append(array.astype(np.float64))
         return found
-
-
-def some(data: Dataset, count: int, seed: int = 0) -> Dataset:
-    """About ``count`` samples from all over the data: files are often sorted by class."""
-    total = data.num_samples
-    if total is None or total <= count:
-        return data.take(count)
-    return data.split(count / total, seed)[0]
