@@ -44,6 +44,8 @@ def measure(
     for one in reports:
         print_rows(one.rows(), title=one.model)
         print_line(one.headline())
+    for note in dict.fromkeys(note for one in reports for note in one.notes):
+        print_line(f"note: {note}")
     if output is not None:
         print_line(f"{output}: {reports[-1].kernels} kernels; use it with --costs {output}")
 

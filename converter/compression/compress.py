@@ -254,6 +254,7 @@ def compress(
                 *origin.notes(samples),
                 *work.afterwards(_stopped(reports)),
                 *(costs.notes if costs is not None else ()),
+                *judge.notes,
                 *_why_untrained(options),
             ),
             insight=None if isinstance(insight, Defect) else insight,

@@ -18,6 +18,7 @@ from runtimes.data.dataset import Dataset
 from runtimes.engines.ort import NO_SPINNING
 from runtimes.engines.remembering import RememberingRuntime
 from runtimes.engines.timed_feeds import timed_feeds
+from runtimes.machine_load import MachineLoad, noted
 from runtimes.onnx_files.load_save import file_bytes, load_model, model_inputs
 from runtimes.options import RunOptions
 from runtimes.parity.budget import Budget
@@ -129,10 +130,22 @@ class Judge:
     def _feeds(self) -> list[Feed]:
         return timed_feeds(self.evaluation, model_inputs(load_model(self.reference)))
 
+    @cached_property
+    def _loads(self) -> list[MachineLoad]:
+        """What disturbed each timing."""
+        return []
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a report says of the timings: whether the machine was busy."""
+        return noted(self._loads)
+
     def _profile(self, path: Path, against: Path | None) -> ProfileReport:
-        return profile(
+        found = profile(
             path, against=against, provider=self.provider, data=self.evaluation, run=self._quiet
         )
+        self._loads.append(found.load)
+        return found
 
     @property
     def _quiet(self) -> RunOptions:

@@ -30,6 +30,7 @@ from runtimes.data.timing_inputs import made_up_inputs
 from runtimes.defects import Defect, callers_own, contain
 from runtimes.engines.timed_feeds import timed_feeds
 from runtimes.errors import DataError
+from runtimes.machine_load import noted
 from runtimes.onnx_files.load_save import (
     ModelSource,
     load_model,
@@ -270,6 +271,7 @@ def _judge(
         reached=pruned.report.reached and (kept or not options.target.share),
         parity=parity.to_dict(),
         latency=speed.to_dict(),
+        notes=(*pruned.report.notes, *noted([speed.load])),
     )
     if not kept:
         groups = tuple(replace(group, after=group.before) for group in report.groups)

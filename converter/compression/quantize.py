@@ -25,6 +25,7 @@ from runtimes.costs import Costs, CostsSource, open_costs
 from runtimes.defects import Defect, callers_own, contain
 from runtimes.engines.timed_feeds import timed_feeds
 from runtimes.errors import BudgetError
+from runtimes.machine_load import noted
 from runtimes.onnx_files.load_save import (
     ModelSource,
     load_model,
@@ -182,6 +183,7 @@ def _quantized(
             latency = judge.latency(quantized, options.batch)
             gain = judge.gain(quantized, options.batch, options.prefer)
             report = _decide(report, parity, latency, gain)
+            report = replace(report, notes=(*report.notes, *noted([latency.load])))
     return quantized if report.kept else judge.reference, report
 
 

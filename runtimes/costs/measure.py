@@ -32,6 +32,7 @@ from runtimes.costs.kernels import Executed, Kernel
 from runtimes.costs.table import CostTable, Reading
 from runtimes.engines.ort import NO_SPINNING, OrtRuntime
 from runtimes.errors import KilnxError
+from runtimes.machine_load import LoadWatch
 
 # Launches agree where the median is this near to the lower quartile, as a share or in microseconds.
 _CONFIRMED = 0.04
@@ -140,10 +141,11 @@ def _launches(kernels: Sequence[Kernel], table: CostTable) -> list[Mapping[str, 
         }
     benches |= yardsticks()
     found: list[Mapping[str, float]] = []
-    while len(found) < _FEWEST_LAUNCHES or (
-        len(found) < _MOST_LAUNCHES and not _confirmed(found, table)
-    ):
+    fewest, watch = _FEWEST_LAUNCHES, LoadWatch()
+    while len(found) < fewest or (len(found) < _MOST_LAUNCHES and not _confirmed(found, table)):
         found.append(_launch(benches, threads))
+        if watch.look().is_busy:
+            fewest = _MOST_LAUNCHES
     return found
 
 

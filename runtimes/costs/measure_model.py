@@ -29,6 +29,7 @@ class CostsReport(ReadableReport):
     machine: str
     kernels: int
     predictions: tuple[tuple[int, Prediction], ...]
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -48,6 +49,7 @@ class CostsReport(ReadableReport):
                 }
                 for batch, one in self.predictions
             ],
+            "notes": list(self.notes),
         }
 
     def headline(self) -> str:
@@ -107,7 +109,7 @@ def _measure(model: Path, costs: Costs, batch: Sequence[int]) -> CostsReport:
     fixed = fixed_batch(inputs)
     sizes = [fixed] if fixed is not None else list(dict.fromkeys(batch))
     found = tuple((size, costs.predict(model, made_up_inputs(inputs, size).feed)) for size in sizes)
-    return CostsReport(str(model), str(costs.table.machine), len(costs.table), found)
+    return CostsReport(str(model), str(costs.table.machine), len(costs.table), found, costs.notes)
 
 
 def _extensible(path: Path, threads: int) -> CostTable | None:

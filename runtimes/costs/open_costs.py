@@ -26,6 +26,7 @@ from runtimes.costs.measure import measure, measure_in_situ, measure_yardsticks,
 from runtimes.costs.predict import Prediction, predict
 from runtimes.costs.table import CostTable
 from runtimes.errors import DataError
+from runtimes.machine_load import LoadWatch, MachineLoad
 from runtimes.onnx_files.load_save import ModelSource
 from runtimes.progress import Progress, silent
 
@@ -34,6 +35,7 @@ CostsSource = str | os.PathLike[str] | CostTable | None
 
 _LOCK_SECONDS = 10.0
 _IN_SITU_RUNS = 23
+_AGAIN = "; what they cost may be off, so measure them again when it is not (--costs none)"
 
 
 class Costs:
@@ -59,6 +61,7 @@ class Costs:
         self.table, self._path, self._here, self.notes = table, path, here, notes
         self._progress = progress
         self._used: set[str] = set()
+        self._was_busy = False
         self._alone: dict[str, bool] = {}  # whether kernels that are not known run by themselves
 
     def predict(self, model: ModelSource, feed: Feed) -> Prediction:
@@ -112,14 +115,23 @@ class Costs:
             return
         if self._here is not None:
             self._borrow(unknown, self._here)
+            self.notes = tuple(dict.fromkeys((*self.notes, *self._here.notes)))
             return
         self._progress("measuring kernels that the cost table lacks")
+        watch = LoadWatch()
         if not self.table.yardsticks:
             measure_yardsticks(self.table)
         alone = [one.kernel for one in unknown if self._alone[one.kernel.signature]]
         measure(alone, self.table)
         measure_in_situ(unknown, self.table)  # those that are left
+        self._note(watch.look())
         self._keep()
+
+    def _note(self, load: MachineLoad) -> None:
+        """Say once that the table was filled on a busy machine."""
+        if load.is_busy and not self._was_busy:
+            self._was_busy = True
+            self.notes += (f"while kernels were measured, {load}{_AGAIN}",)
 
     def _borrow(self, unknown: Sequence[Executed], here: Costs) -> None:
         """Measure here what another machine's table lacks, and scale it."""

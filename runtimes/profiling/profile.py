@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from runtimes.engines.open_runtime import borrow, is_keras, is_runtime
 from runtimes.engines.providers import require_providers
 from runtimes.engines.runtime import Runtime
 from runtimes.errors import ModelError
+from runtimes.machine_load import LoadWatch
 from runtimes.onnx_files.load_save import file_bytes, model_bytes
 from runtimes.options import RunOptions, flat_options
 from runtimes.profiling.memory import peak_memory
@@ -59,7 +60,8 @@ def profile(
     Both are loaded again for each of five launches, warmed up, and run in pairs whose order is
     random, so that changes in the machine's speed affect both equally; the module
     ``runtimes.profiling.timing`` explains why. If the interval of the ratio stays wider than 10%,
-    up to eleven launches are made. Dynamic dimensions other than the batch come from ``data`` or
+    up to eleven launches are made; likewise where the machine is busy with other work, which the
+    report says. Dynamic dimensions other than the batch come from ``data`` or
     are set to 1. A model with a fixed batch size is timed at that size only. Both are mentioned in
     the report's notes. Keras models and open runtimes are not loaded again. The fields of both
     dataclasses can also be given as keywords.
@@ -129,13 +131,14 @@ def profile(
         size_bytes=_size(model),
         against_size_bytes=None if against is None else _size(against),
         batches=tuple(batches),
-        notes=workload.notes,
+        notes=(*workload.notes, *plan.watch.notes),
         load_ms=own[0],
         first_run_ms=own[1],
         against_load_ms=other[0],
         against_first_run_ms=other[1],
         settings=_settings(counts),
         operators=table,
+        load=plan.watch.worst,
     )
 
 
@@ -147,12 +150,24 @@ def _thread_counts(threads: int | Sequence[int], run: RunOptions) -> list[int]:
 
 @dataclass(frozen=True)
 class _Plan:
-    """How long to measure, and the seed for shuffling."""
+    """How long to measure, the seed for shuffling, and who sees what disturbs."""
 
     min_time: float
     max_time: float
     seed: int
     progress: Progress
+    watch: LoadWatch = field(default_factory=LoadWatch)
+
+    def is_unsure(self, launches: Sequence[Array]) -> bool:
+        """Whether another launch is needed."""
+        if len(launches) < _MIN_LAUNCHES:
+            return True
+        if sum(float(timed.sum()) for timed in launches) > self.max_time:
+            return False
+        if len(launches) < _LAUNCHES or self.watch.worst.is_busy:
+            return True
+        ratio = _ratio(launches)
+        return ratio is not None and ratio.high > ratio.low * _WIDE
 
 
 @dataclass(frozen=True)
@@ -181,7 +196,7 @@ def _launches(
     order = list(range(len(models)))
     np.random.default_rng(plan.seed).shuffle(order)
     for launch in range(_MAX_LAUNCHES):
-        pending = [size for size, timed in seconds.items() if _unsure(timed, plan.max_time)]
+        pending = [size for size, timed in seconds.items() if plan.is_unsure(timed)]
         if not pending:
             break
         order.reverse()  # the model loaded first gets other memory than the second
@@ -207,6 +222,7 @@ def _launches(
                 )
                 seconds[size].append(timed)
         openings.append(_Opening(tuple(load), tuple(first)))
+        plan.watch.look()
         plan.progress("timing", launch + 1, max(launch + 1, _LAUNCHES))
     return seconds, openings
 
@@ -318,18 +334,6 @@ def _opened(
             if load is not None:
                 load[place] = time.perf_counter() - before
         yield [opened[place] for place in range(len(models))]
-
-
-def _unsure(launches: Sequence[Array], max_time: float) -> bool:
-    """Whether another launch is needed."""
-    if len(launches) < _MIN_LAUNCHES:
-        return True
-    if sum(float(timed.sum()) for timed in launches) > max_time:
-        return False
-    if len(launches) < _LAUNCHES:
-        return True
-    ratio = _ratio(launches)
-    return ratio is not None and ratio.high > ratio.low * _WIDE
 
 
 def _ratio(launches: Sequence[Array]) -> Interval | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from runtimes.machine_load import MachineLoad
 from runtimes.profiling.operators import OperatorsReport
 from runtimes.readable import ReadableReport, times
 
@@ -48,7 +49,8 @@ class ProfileReport(ReadableReport):
     Sizes are file sizes in bytes, external data included; None for a live Keras model. ``load_ms``
     and ``first_run_ms`` are medians over the launches, None for a model that is not loaded again.
     ``settings`` are the conditions of the measurement, such as threads and cores, and the overhead
-    of timing itself per run (``overhead_us``). ``operators`` is set if it was requested.
+    of timing itself per run (``overhead_us``). ``operators`` is set if it was requested. ``load``:
+    what else kept the machine busy meanwhile.
     """
 
     model: str
@@ -65,6 +67,7 @@ class ProfileReport(ReadableReport):
     against_first_run_ms: float | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     operators: OperatorsReport | None = None
+    load: MachineLoad = field(default_factory=MachineLoad)
 
     def faster(self, margin: float = 0.0) -> bool:
         """Whether the model is significantly faster by more than ``margin`` at every batch size.
