@@ -115,6 +115,13 @@ Recover = Annotated[
         show_default=False,
     ),
 ]
+KeepBest = Annotated[
+    bool,
+    typer.Option(
+        "--keep-best",
+        help="Ctrl-C ends training with the best so far; a second one ends the command.",
+    ),
+]
 Provider = Annotated[str, typer.Option(help="Execution provider to measure on.")]
 Custom = Annotated[
     Path | None, typer.Option(help="Python file that defines the model's custom layers.")

@@ -9,7 +9,7 @@ import typer
 
 from converter.cli.console import print_json, print_line, print_rows
 from converter.cli.groups import BudgetGroup, ImageGroup, RunGroup, grouped
-from converter.cli.options import Data, Eval, Force, Json, OnnxFile, OutputFile
+from converter.cli.options import Data, Eval, Force, Json, KeepBest, OnnxFile, OutputFile
 from converter.cli.progress import progress
 
 
@@ -24,6 +24,7 @@ def recover(
     run: RunGroup,
     evaluate_on: Eval = None,
     training_steps: Annotated[int, typer.Option(min=1, help="Batches of 64 to learn from.")] = 1000,
+    keep_best: KeepBest = False,
     force: Force = False,
     json: Json = False,
 ) -> int:
@@ -38,7 +39,7 @@ def recover(
             teacher=teacher,
             evaluate_on=images.open(evaluate_on),
             budget=budget.budget(),
-            options=command.RecoverOptions(training_steps, force),
+            options=command.RecoverOptions(training_steps, force, keep_best),
             run=run.run(say),
         )
     if json:

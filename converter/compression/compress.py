@@ -83,6 +83,8 @@ class CompressOptions:
             learns the rounding of weights.
         recover: Whether pruned models are trained to answer like the whole one, so that more can
             go; None: where TensorFlow is installed and it does not take long.
+        keep_best: Whether Ctrl-C during a training ends the training, and the best until then goes
+            on to the other steps; else it ends the program, and nothing is written.
     """
 
     steps: Sequence[str] = tuple(STEPS)
@@ -95,6 +97,7 @@ class CompressOptions:
     time_budget: str | float | None = None
     effort: Effort = "default"
     recover: bool | None = None
+    keep_best: bool = False
 
 
 _DEFAULT_SECONDS = 600.0
@@ -204,6 +207,7 @@ def compress(
         recover = options.recover
         if recover is None and decisions is not None and decisions.schooling is not None:
             recover = True  # what was decided cannot be repeated without it
+        training = _training(recover, judge, samples, work.trains, options.keep_best)
         context = StepContext(
             samples.calibration,
             run,
@@ -216,7 +220,7 @@ def compress(
             effort=work.effort,
             limits=work.limits,
             no_cuts=work.skipped,
-            training=_training(recover, judge, samples, trains=work.trains),
+            training=training,
             reference=reference,
         )
         first = Candidate(fp32, reference, baseline)
@@ -255,6 +259,7 @@ def compress(
                 *work.afterwards(_stopped(reports)),
                 *(costs.notes if costs is not None else ()),
                 *judge.notes,
+                *(training.notes if training is not None else ()),
                 *_why_untrained(options),
             ),
             insight=None if isinstance(insight, Defect) else insight,
@@ -305,7 +310,7 @@ def _stopped(reports: Sequence[StepReport]) -> str:
 
 
 def _training(
-    recover: bool | None, judge: Judge, samples: Samples, *, trains: bool
+    recover: bool | None, judge: Judge, samples: Samples, trains: bool, keep_best: bool
 ) -> Training | None:
     """How pruned models are trained, if they are."""
     if recover is None:
@@ -314,7 +319,7 @@ def _training(
         return None
     from converter.compression.recovery import Training
 
-    return Training(judge, samples.calibration, asked=bool(recover))
+    return Training(judge, samples.calibration, bool(recover), keep_best)
 
 
 def _why_untrained(options: CompressOptions) -> tuple[str, ...]:

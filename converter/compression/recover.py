@@ -39,10 +39,13 @@ class RecoverOptions:
     Attributes:
         training_steps: Batches of 64 that are learned from.
         force: Whether an existing output is replaced.
+        keep_best: Whether Ctrl-C ends the training, and what was best until then is judged and
+            written; else it ends the program, and nothing is written.
     """
 
     training_steps: int = 1000
     force: bool = False
+    keep_best: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,7 @@ def recover(
             classes=classes_of(budget.metric, reference, samples.evaluation),
             seed=run.seed,
             threads=run.threads,
+            keep_best=options.keep_best,
         ),
         progress=run.tell,
     )

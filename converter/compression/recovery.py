@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
@@ -16,17 +16,30 @@ from quantizers.training.options import DistillOptions
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_files.load_save import load_model
 
+_STOPPED = (
+    "training was stopped with Ctrl-C, and the best until then was kept: replaying the decisions "
+    "trains to the end, so it gives another file"
+)
+
 
 @dataclass(frozen=True)
 class Training:
     """Pruned models are trained, and ``judge`` says whether they pass.
 
-    ``asked``: the user insists, so that what stands against it is an error.
+    ``asked``: the user insists, so that what stands against it is an error. ``keep_best``: Ctrl-C
+    ends training, and the best plan so far is taken.
     """
 
     judge: Judge
     calibration: Dataset
     asked: bool = False
+    keep_best: bool = False
+    _trainers: list[Distiller] = field(default_factory=list, init=False, repr=False)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a report says of it: whether the user ended it early."""
+        return (_STOPPED,) if any(one.stopped for one in self._trainers) else ()
 
     def recovery(self, prepared: Prepared) -> Recovery:
         """How models are trained that are cut from the one that was prepared.
@@ -45,9 +58,11 @@ class Training:
                 classes=classes_of(judge.budget.metric, reference, judge.evaluation),
                 seed=run.seed,
                 threads=run.threads,
+                keep_best=self.keep_best,
             ),
             progress=run.tell,
         )
+        self._trainers.append(trainer)
 
         def judged(candidate: ir.Model) -> Judged:
             parity = judge.parity(candidate)

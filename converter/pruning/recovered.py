@@ -8,6 +8,7 @@ try goes with every answer. The smallest that passes is trained for longer.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -21,7 +22,7 @@ from converter.pruning.report import Schooling, TrainingReport, TriedReport
 from converter.pruning.search.chain import Link
 from converter.pruning.search.plan import Plan, cut_and_repair
 from converter.pruning.search.savings import Target
-from quantizers.training.distill import Distilled
+from quantizers.training.distill import Distilled, TrainingStopped
 from runtimes.progress import Progress, silent
 
 # What a plan leaves of the last one that passed, to be tried between it and the next one.
@@ -153,11 +154,17 @@ class _Search:
         self._tried: list[_Trial] = []
 
     def run(self) -> list[_Trial]:
-        """All that were tried."""
+        """All that were tried, until the user has enough."""
+        with suppress(TrainingStopped):
+            self._search()
+        return self._tried
+
+    def _search(self) -> None:
         self._make.progress("measuring what cuts save")
         links = list(self._cuts.chain(self._resource, self._least))
         if self._least:  # no further than what is asked for
-            return self._towards(links)
+            self._towards(links)
+            return
         low, high = -1, len(links)
         while high - low > 1:
             middle = (low + high) // 2
@@ -165,14 +172,12 @@ class _Search:
             low, high = (middle, high) if passed else (low, middle)
         if low >= 0:
             self._to_the_end(links[low])
-        return self._tried
 
-    def _towards(self, links: list[Link]) -> list[_Trial]:
+    def _towards(self, links: list[Link]) -> None:
         """What is asked for, and ever less where that does not pass."""
         for link in reversed(links):
             if self._try(link, Schooling(self._recovery.final_steps)):
                 break
-        return self._tried
 
     def _to_the_end(self, link: Link) -> None:
         """Train for long: plans a little behind ``link`` while they pass, or else that one."""

@@ -32,7 +32,12 @@ LEAST_SAMPLES = 64
 _HELD_OUT = 0.125
 # After so many epochs over a pool, other samples are made.
 _EPOCHS = 16
+_STOPPED = "training was stopped with Ctrl-C, and what was best before is kept"
 _NOT_FINITE = "the loss became NaN, so training stopped and what was best before is kept"
+
+
+class TrainingStopped(Exception):
+    """Nothing is trained any more: the user stopped an earlier training and keeps its best."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,9 @@ def distill(
 class Distiller:
     """Trains students of one teacher; what the teacher answers serves all of them.
 
-    Models stay as they are. Nothing is drawn but by the seed, so that the same student learns the
-    same, whatever was trained before it.
+    ``stopped``: whether the user pressed Ctrl-C, which ends a training early where ``keep_best`` is
+    set; nothing is trained after that. Models stay as they are. Nothing is drawn but by the seed,
+    so that the same student learns the same, whatever was trained before it.
 
     Args:
         teacher: What students should answer like.
@@ -100,6 +106,7 @@ class Distiller:
         fitted, held_out = data.split(1 - _HELD_OUT, options.seed)
         self._learned = Augmentation(fitted, rungs, options.seed)
         self._examined = Augmentation(held_out, rungs, options.seed)
+        self.stopped = False
         self._examined_count = 2 * len_of(held_out)
         self._first: tuple[Sequence[Target], list[Group], list[Group]] | None = None
 
@@ -109,7 +116,10 @@ class Distiller:
         Raises:
             ModelError: Its inputs or outputs are not the teacher's, or nothing can be trained.
             UnsupportedOperator: An operator of it cannot be differentiated.
+            TrainingStopped: The user has stopped an earlier training.
         """
+        if self.stopped:
+            raise TrainingStopped
         graph = TrainableGraph(student)
         targets = targets_of(student, self._teacher)
         options = self._options if steps is None else replace(self._options, steps=steps)
@@ -117,19 +127,27 @@ class Distiller:
         loss = DistillationLoss(targets, pool, options.classes)
         training = Training(graph, loss, [target.student for target in targets], options)
         first = Best(training.values(), training.error_on(examined))
-        best, reason = self._run(training, first, targets, pool, examined)
+        seen = [first]
+        try:
+            reason = self._run(training, seen, targets, pool, examined)
+        except KeyboardInterrupt:
+            if not options.keep_best:
+                raise
+            self.stopped, reason = True, _STOPPED
+            self._progress("stopped, keeping the best so far; Ctrl-C again ends the command")
+        best = seen[-1]
         model = with_values(student, best.values) if best.steps else student
         return Distilled(model, first.error, best.error, best.steps, reason)
 
     def _run(
         self,
         training: Training,
-        best: Best,
+        seen: list[Best],
         targets: Sequence[Target],
         pool: list[Group],
         examined: Sequence[Group],
-    ) -> tuple[Best, str]:
-        """Learn to the end, or until something is no number; the best on the way, and why."""
+    ) -> str:
+        """Learn to the end, or until something is no number, and why; the best goes to ``seen``."""
         random = np.random.default_rng(self._options.seed)
         for batch in self._batches(training, targets, pool, random):
             training.learn(batch)
@@ -137,11 +155,11 @@ class Distiller:
                 error = training.error_on(examined)
                 self._progress("training", training.done, training.steps)
                 if not math.isfinite(error):
-                    return best, _NOT_FINITE
-                best = best.or_this(training, error)
+                    return _NOT_FINITE
+                seen.append(seen.pop().or_this(training, error))
             if training.done >= training.steps:
                 break
-        return best, ""
+        return ""
 
     def _batches(
         self,

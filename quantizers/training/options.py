@@ -17,6 +17,7 @@ class DistillOptions:
         classes: Outputs whose largest value along the last axis is the answer.
         seed: Of all draws.
         threads: Of a run of the teacher; TensorFlow's are set where it has not begun yet.
+        keep_best: Whether Ctrl-C ends the training with the best so far, rather than the program.
     """
 
     steps: int = 1000
@@ -26,3 +27,4 @@ class DistillOptions:
     classes: frozenset[str] = frozenset()
     seed: int = 0
     threads: int = 1
+    keep_best: bool = False

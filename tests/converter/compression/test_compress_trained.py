@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 
 from converter import compress
 from converter.compression import recovery
+from converter.pruning.recovered import Recovery
 from runtimes.errors import DataError, UnsupportedOperator
 
+BRIEF = {"trial_steps": 60, "final_steps": 150}
 BUDGET: dict[str, Any] = {"metric": "top1", "max_drop": 0.03, "steps": ["prune"]}
 
 
@@ -21,6 +24,7 @@ def trained(digits_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     with pytest.MonkeyPatch.context() as patch:  # a race on a busy machine says nothing
         patch.setattr("converter.compression.attempts.lost_race", lambda *_: None)
         patch.setattr("converter.compression.attempts.lost_to_another", lambda *_: None)
+        patch.setattr(recovery, "Recovery", partial(Recovery, **BRIEF))
         compress(
             digits_files / "model.keras",
             output,
@@ -39,12 +43,13 @@ def pruning(folder: Path) -> Any:
 
 def test_the_report_says_what_was_trained(trained: Path) -> None:
     step = pruning(trained)
-    assert step["kept"]
+    assert step["kept"], step["reason"]
     training = step["details"]["training"]
     assert training["after"] < training["before"]
     assert 0 < training["steps"] <= training["asked"]
     assert f"trained in {training['steps']} steps" in step["reason"]
     assert any(not one["passed"] for one in step["details"]["tried"])
+    assert {*BRIEF.values()} >= {training["asked"]}
 
 
 def test_decisions_are_repeated_with_training(trained: Path, digits: Any, tmp_path: Path) -> None:
@@ -91,6 +96,29 @@ def test_a_defect_of_training_costs_the_training_alone(
     assert "not trained: training failed and was left out: IndexError: planted" in step["reason"]
     assert "planted" in json.dumps(step["details"]["defects"])
     assert step["details"]["plan"]  # cuts were searched for all the same
+
+
+def test_a_user_who_stops_training_gets_the_other_steps(
+    trained: Path, digits: Any, tmp_path: Path
+) -> None:
+    presses = []
+
+    def press(stage: str, done: int = 0, total: int | None = None) -> None:
+        if "training" in stage and done >= 30 and not presses:
+            presses.append(stage)
+            raise KeyboardInterrupt
+
+    train, test = digits
+    source, out = trained / "fp32.onnx", tmp_path / "out"
+    more: dict[str, Any] = {"evaluate_on": test, "recover": True, "progress": press, **BUDGET}
+    with pytest.raises(KeyboardInterrupt):
+        compress(source, out, train, **more)
+    assert not out.exists()
+    presses.clear()
+    report = compress(source, out, train, keep_best=True, **more)
+    assert presses
+    assert (out / "model.onnx").exists()
+    assert any("training was stopped with Ctrl-C" in note for note in report.notes)
 
 
 def test_too_few_samples_are_an_error_where_training_was_asked_for(

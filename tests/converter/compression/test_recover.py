@@ -101,6 +101,54 @@ def test_the_command_says_what_it_did(
     assert "is an existing file" in err
 
 
+@pytest.fixture
+def ctrl_c() -> Callable[..., None]:
+    """Progress to a user who presses it in the middle of training."""
+
+    def press(stage: str, done: int = 0, total: int | None = None) -> None:
+        if stage == "training" and done >= 15:
+            raise KeyboardInterrupt
+
+    return press
+
+
+def test_ctrl_c_writes_nothing_unless_that_was_asked_for(
+    teacher: Path, damaged: ir.Model, digits: Any, tmp_path: Path, ctrl_c: Callable[..., None]
+) -> None:
+    train, test = digits
+    out = tmp_path / "out.onnx"
+    more: dict[str, Any] = {"teacher": teacher, "evaluate_on": test, "stress": "none"}
+    more |= {"training_steps": 60, "progress": ctrl_c}
+    with pytest.raises(KeyboardInterrupt):
+        recover(damaged, out, train, **more)
+    assert list(tmp_path.iterdir()) == []
+    report = recover(damaged, out, train, keep_best=True, **more)
+    assert report.kept
+    assert 0 < report.steps <= 15
+    assert "stopped with Ctrl-C" in report.reason
+    assert out.exists()
+
+
+def test_the_option_of_the_command_arrives(
+    kilnx: Kilnx, teacher: Path, digits: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "data.npz"
+    np.savez(data, **digits[0])
+    given = []
+
+    def seen(*_: Any, options: Any, **__: Any) -> None:
+        given.append(options.keep_best)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("converter.compression.recover.distill", seen)
+    arguments = ["recover", teacher, "--teacher", teacher, "--data", data, "--stress", "none"]
+    for option in ((), ("--keep-best",)):
+        code, _, err = kilnx(*arguments, "-o", tmp_path / "out.onnx", *option)
+        assert code == 130
+        assert "interrupted" in err
+    assert given == [False, True]
+
+
 def test_too_few_samples_are_said(
     teacher: Path, damaged: ir.Model, digits: Any, tmp_path: Path
 ) -> None:

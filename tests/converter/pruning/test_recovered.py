@@ -15,7 +15,7 @@ from converter.pruning.prepare import Prepared, PruneOptions, prepare
 from converter.pruning.recovered import Judged, Recovery, prune_and_recover
 from converter.pruning.report import Schooling
 from converter.pruning.search.savings import Target
-from quantizers.training.distill import Distilled
+from quantizers.training.distill import Distilled, TrainingStopped
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_files.load_save import model_inputs
 from runtimes.progress import silent
@@ -81,6 +81,27 @@ def test_it_goes_as_far_as_the_judge_allows(prepared: Prepared) -> None:
     assert any(not one.passed for one in found.report.tried)
     assert found.report.training is not None
     assert found.report.training.asked == 7
+
+
+@dataclass
+class Stopped(Trainer):
+    """Trains ``first`` plans, until the user stops it."""
+
+    first: int = 0
+
+    def train(self, student: ir.Model, steps: int | None = None) -> Distilled:
+        if len(self.asked) == self.first:
+            raise TrainingStopped
+        return super().train(student, steps)
+
+
+@pytest.mark.parametrize("first", [0, 1, 3])
+def test_a_user_who_stops_gets_what_was_trained(prepared: Prepared, first: int) -> None:
+    trainer = Stopped(first=first)
+    found = prune_and_recover(prepared, recovery(trainer, 0), options=MACS)
+    assert len(found.report.tried) == first
+    assert found.report.kept == bool(first)
+    assert (parameters(found.model) < parameters(prepared.exact)) == bool(first)
 
 
 def test_what_spends_less_comes_next(prepared: Prepared) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from quantizers.training.distill import Distiller, distill
+from quantizers.training.distill import Distiller, TrainingStopped, distill
 from quantizers.training.options import DistillOptions
 from quantizers.training.pool import Augmentation, Group, in_batches, shuffled
 from quantizers.training.targets import targets_of
@@ -124,6 +124,40 @@ def test_a_rate_that_ends_in_nan_keeps_what_was_best(
     found = distill(student, teacher, data, options=replace(BRIEF, rate=1e30, steps=20))
     assert found.model is student
     assert "NaN" in found.reason
+
+
+class CtrlC:
+    """A user who presses it when so many steps are done."""
+
+    def __init__(self, done: int) -> None:
+        self.at = done
+        self.stages: list[str] = []
+
+    def __call__(self, stage: str, done: int = 0, total: int | None = None) -> None:
+        self.stages.append(stage)
+        if stage == "training" and done >= self.at:
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_ends_the_program(student: ir.Model, teacher: ir.Model, data: Dataset) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        distill(student, teacher, data, options=BRIEF, progress=CtrlC(30))
+
+
+def test_ctrl_c_keeps_the_best_where_that_was_asked_for(
+    student: ir.Model, teacher: ir.Model, data: Dataset
+) -> None:
+    said = CtrlC(60)
+    options = replace(BRIEF, keep_best=True)
+    distiller = Distiller(teacher, data, options=options, progress=said)
+    found = distiller.train(student)
+    assert 0 < found.steps < 60
+    assert found.after < found.before
+    assert "stopped with Ctrl-C" in found.reason
+    assert "Ctrl-C again" in said.stages[-1]
+    assert distiller.stopped
+    with pytest.raises(TrainingStopped):  # the user has waited enough
+        distiller.train(student)
 
 
 def test_too_few_samples_are_refused(student: ir.Model, teacher: ir.Model, data: Dataset) -> None:
