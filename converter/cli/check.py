@@ -11,6 +11,7 @@ from converter.cli.console import print_json, print_line, print_rows
 from converter.cli.groups import BudgetGroup, ImageGroup, KerasGroup, RunGroup, grouped
 from converter.cli.options import AllowFallback, Data, Json, OnnxFile
 from converter.cli.progress import progress
+from runtimes.engines.provider_names import PROVIDER_NAMES
 
 
 @grouped
@@ -25,7 +26,8 @@ def check(
     rtol: Annotated[float | None, typer.Option(help="Relative tolerance, element-wise.")] = None,
     atol: Annotated[float | None, typer.Option(help="Absolute tolerance, element-wise.")] = None,
     provider: Annotated[
-        list[str] | None, typer.Option(help="Where the candidate runs; repeatable.")
+        list[str] | None,
+        typer.Option(help=f"Where the candidate runs: {', '.join(PROVIDER_NAMES)}; repeatable."),
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Samples a run at most.", min=1)] = 32,
     layers: Annotated[

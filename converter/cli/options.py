@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from runtimes.engines.provider_names import PROVIDER_NAMES
+
 AllowFallback = Annotated[
     bool,
     typer.Option("--allow-fallback", help="Accept nodes that run elsewhere than on the provider."),
@@ -122,7 +124,7 @@ KeepBest = Annotated[
         help="Ctrl-C ends training with the best so far; a second one ends the command.",
     ),
 ]
-Provider = Annotated[str, typer.Option(help="Execution provider to measure on.")]
+Provider = Annotated[str, typer.Option(help=f"Where to measure: {', '.join(PROVIDER_NAMES)}.")]
 Custom = Annotated[
     Path | None, typer.Option(help="Python file that defines the model's custom layers.")
 ]

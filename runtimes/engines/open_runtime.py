@@ -10,10 +10,9 @@ from typing import Any, TypeGuard
 import onnx_ir as ir
 
 from runtimes.engines.keras import KerasRuntime, is_keras_file
-from runtimes.engines.openvino import OpenVinoRuntime
-from runtimes.engines.ort import Optimization, OrtRuntime
 from runtimes.engines.ort_cuda import CudaOptions
-from runtimes.engines.reference import ReferenceRuntime
+from runtimes.engines.ort_session import Optimization
+from runtimes.engines.provider_names import find_provider
 from runtimes.engines.runtime import Runtime, check_threads
 from runtimes.errors import ModelError
 
@@ -45,8 +44,9 @@ def open_runtime(
     Args:
         model: The path of an ONNX or Keras file, an ``onnx_ir.Model`` or a live Keras model. A
             Keras model always runs in Keras, whatever the provider.
-        provider: ``cpu`` or ``cuda`` (ONNX Runtime), ``reference`` (the ONNX reference evaluator)
-            or ``openvino``. Of the options below, the other engines take only ``threads``.
+        provider: A name of ``runtimes.engines.provider_table.TABLE``: ``cpu`` or ``cuda`` (ONNX
+            Runtime), ``reference`` (the ONNX reference evaluator), ``openvino`` or another engine.
+            Of the options below, those that an engine has no use for are ignored there.
         threads: Number of threads per run; None leaves the choice to the engine.
         optimization: ONNX Runtime's graph optimization level: ``disabled``, ``basic``,
             ``extended`` or ``all``.
@@ -79,21 +79,19 @@ def open_runtime(
         )
     if provider == "keras":
         raise ModelError("an ONNX model does not run in Keras; give the Keras model")
-    if provider == "reference":
-        return ReferenceRuntime(model)
-    if provider == "openvino":
-        return OpenVinoRuntime(model, threads=threads)
-    return OrtRuntime(
-        model,
-        provider=provider,
-        threads=threads,
-        optimization=optimization,
-        optimized_model_path=optimized_model_path,
-        config=config,
-        arena=arena,
-        allow_fallback=allow_fallback,
-        cuda=cuda,
-    )
+    row = find_provider(provider)
+    options = {
+        "provider": provider,
+        "threads": threads,
+        "optimization": optimization,
+        "optimized_model_path": optimized_model_path,
+        "config": config,
+        "arena": arena,
+        "allow_fallback": allow_fallback,
+        "cuda": cuda,
+    }
+    opened: Runtime = row.load()(model, **{name: options[name] for name in row.options})
+    return opened
 
 
 @contextmanager

@@ -6,7 +6,6 @@ https://docs.openvino.ai.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,9 @@ import onnx_ir as ir
 
 from runtimes.base import Array, Feed
 from runtimes.engines.placement import Placement
+from runtimes.engines.provider_table import require_package
 from runtimes.engines.runtime import Loaded, Runtime, name_of
 from runtimes.engines.self_contained import self_contained
-from runtimes.errors import RuntimeUnavailable
-from runtimes.extras import missing_extra
 from runtimes.onnx_files.load_save import ModelSource, load_model, model_inputs, model_outputs
 from runtimes.onnx_graph.quantized import is_quantized
 
@@ -82,10 +80,7 @@ class OpenVinoRuntime(Runtime):
 
 def require_openvino() -> Any:
     """Import OpenVINO, or raise ``RuntimeUnavailable`` with the command that installs it."""
-    try:
-        return import_module("openvino")
-    except ImportError as error:
-        raise RuntimeUnavailable(missing_extra("OpenVINO", "openvino", str(error))) from error
+    return require_package("openvino", "OpenVINO", "openvino")
 
 
 def _placement(compiled: Any) -> Placement:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -11,9 +12,11 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from runtimes import ModelError, RuntimeUnavailable, check, open_runtime
+from runtimes import ModelError, Runtime, RuntimeUnavailable, check, open_runtime
 from runtimes.engines.ort_cuda import CudaOptions
 from runtimes.engines.placement import judge_placement, read_placement
+from runtimes.engines.provider_table import TABLE
+from runtimes.engines.providers import installed_providers, is_available
 
 Graph = Callable[[str], ir.Model]
 
@@ -238,6 +241,25 @@ def test_openvino_that_is_not_there_says_how_to_get_it(
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(RuntimeUnavailable, match="the extra 'openvino' brings it: pip"):
         open_runtime(graph(SUM), "openvino")
+
+
+def test_a_provider_that_is_not_installed_is_named_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert not is_available("openvino")
+    assert "openvino" not in installed_providers()
+    with pytest.raises(RuntimeUnavailable, match="the extra 'openvino' brings it: pip") as error:
+        check("no such file", "nor this", X, providers=("cpu", "openvino"))
+    assert error.value.exit_code == 3
+
+
+def test_the_table_names_engines_and_options_that_exist() -> None:
+    for name, row in TABLE.items():
+        assert row.name == name
+        assert issubclass(row.load(), Runtime)
+        parameters = inspect.signature(row.load()).parameters
+        assert set(row.options) <= set(parameters)
 
 
 @pytest.mark.gpu
