@@ -7,6 +7,7 @@ try goes with every answer. The smallest that passes is trained for longer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -25,9 +26,10 @@ from converter.pruning.search.savings import Target
 from quantizers.training.distill import Distilled, TrainingStopped
 from runtimes.progress import Progress, silent
 
-# What a plan leaves of the last one that passed, to be tried between it and the next one.
-_HALF_STEP = 0.8
-_MOST_HALF_STEPS = 2
+# A long training carries further than a short one: what a plan leaves of the last one that passed,
+# to be tried behind it, and how many are; where one fails, the next leaves more.
+_FURTHER = 0.6
+_MOST_FURTHER = 3
 _NO_PLAN = "no plan passes after training"
 
 
@@ -180,16 +182,20 @@ class _Search:
                 break
 
     def _to_the_end(self, link: Link) -> None:
-        """Train for long: plans a little behind ``link`` while they pass, or else that one."""
+        """Train for long: plans behind ``link``, or else that one."""
         final = Schooling(self._recovery.final_steps)
-        for number in range(_MOST_HALF_STEPS):
-            found = self._cuts.behind(link.plan, _HALF_STEP, self._resource)
-            further = None if found is None else Link(found[0], link.share * found[1])
-            if further is None or not self._try(further, final):
-                if not number:
-                    self._try(link, final)
-                return
-            link = further
+        share, passed = _FURTHER, False
+        for _ in range(_MOST_FURTHER):
+            found = self._cuts.behind(link.plan, share, self._resource)
+            if found is None:
+                break
+            further = Link(found[0], link.share * found[1])
+            if self._try(further, final):
+                link, passed = further, True
+            else:
+                share = math.sqrt(share)
+        if not passed:
+            self._try(link, final)
 
     def _try(self, link: Link, schooling: Schooling) -> bool:
         self._tried.append(self._make(link, schooling))

@@ -127,6 +127,7 @@ class Distiller:
         loss = DistillationLoss(targets, pool, options.classes)
         training = Training(graph, loss, [target.student for target in targets], options)
         first = Best(training.values(), training.error_on(examined))
+        training.begin(first.error)
         seen = [first]
         try:
             reason = self._run(training, seen, targets, pool, examined)

@@ -12,7 +12,8 @@ class DistillOptions:
     Attributes:
         steps: Batches that are learned from.
         batch_size: Samples in each.
-        rate: The largest step of Adam, as a share of each parameter's root mean square.
+        rate: The largest step of Adam, as a share of each parameter's root mean square; a student
+            that is nearly right takes smaller ones.
         pool: Samples that are made of the data at a time.
         classes: Outputs whose largest value along the last axis is the answer.
         seed: Of all draws.

@@ -1,8 +1,8 @@
 """Samples to learn from, many times as many as there are data, and what the teacher says of them.
 
-Two samples are mixed (mixup, https://arxiv.org/abs/1710.09412), some are perturbed like those that
-a model must withstand; the teacher answers for what came of it, so no label is needed and no answer
-is wrong.
+Images are warped a little, some samples are perturbed like those that a model must withstand, and
+two are mixed (mixup, https://arxiv.org/abs/1710.09412); the teacher answers for what came of it, so
+no label is needed and no answer is wrong.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from quantizers.training.targets import Target
+from quantizers.training.warp import Warp
 from runtimes.base import Array, Feed
 from runtimes.data.batches import Batch
 from runtimes.data.dataset import Dataset
@@ -22,11 +23,13 @@ from runtimes.engines.batching import run_padded
 from runtimes.engines.ort import OrtRuntime
 from runtimes.onnx_graph.subgraphs import with_outputs
 from runtimes.stress.noise import measure_noise
+from runtimes.stress.statistics import input_statistics
 
 # Of the samples of a pool: so many are as the data have them, or at least not mixed.
 _WHOLE = 0.25
-# Of the passes over the data, so many are perturbed.
+# Of the passes over the data, so many are perturbed, and in so many images are warped.
 _PERTURBED = 0.5
+_WARPED = 0.6
 _PASS = 128
 _MOST_BYTES = 256 * 2**20
 
@@ -81,7 +84,7 @@ class Teacher:
 
 
 class Augmentation:
-    """Mixing and perturbing, the same for a ``seed``.
+    """Warping, perturbing and mixing, the same for a ``seed``.
 
     ``rungs``: perturbations that models must withstand; one of them is on half of the passes.
     """
@@ -89,6 +92,8 @@ class Augmentation:
     def __init__(self, data: Dataset, rungs: Sequence[Perturbation] = (), seed: int = 0) -> None:
         self._data, self._rungs, self._seed = data, tuple(rungs), seed
         self._mixed = frozenset(measure_noise(data).spreads)
+        found = input_statistics(data)
+        self._images = {name: one for name, one in sorted(found.items()) if one.kind == "image"}
 
     def batches(self, count: int, draw: int = 0) -> Iterator[Batch]:
         """At least ``count`` samples, in passes over the data; another ``draw``, other ones."""
@@ -96,11 +101,20 @@ class Augmentation:
         done = 0
         for number in range(10**6):
             for batch in self._data.batches(_PASS):
-                changed = self._mix(self._perturb(batch, random, draw * 10**6 + number), random)
+                changed = self._perturb(self._warp(batch, random), random, draw * 10**6 + number)
+                changed = self._mix(changed, random)
                 yield changed
                 done += len(changed)
             if done >= count:
                 return
+
+    def _warp(self, batch: Batch, random: np.random.Generator) -> Batch:
+        if not self._images or random.random() >= _WARPED:
+            return batch
+        feed = dict(batch.feed)
+        for name, found in self._images.items():
+            feed[name] = found.kept(feed[name], Warp().on(feed[name], found.axes, random))
+        return replace(batch, feed=feed)
 
     def _perturb(self, batch: Batch, random: np.random.Generator, number: int) -> Batch:
         if not self._rungs or random.random() >= _PERTURBED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,11 @@ from runtimes.engines.batching import fixed_batch
 # How often samples that were held out are asked, and in which part of the steps the rate rises.
 _LOOKS = 10
 _WARMUP = 0.1
+# The largest rate for a student, as a share of the square root of its error: what one step may do
+# to the outputs goes with the rate, and should not be more than what is to be repaired.
+_RATE_BY_ERROR = 0.1
+# Of the relative error: less is how float32 rounds.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,8 @@ class Best:
 
     def or_this(self, training: Training, error: float) -> Best:
         """This, or what training has now where its ``error`` is less."""
-        return Best(training.values(), error, training.done) if error < self.error else self
+        better = error < self.error - _ROUNDING
+        return Best(training.values(), error, training.done) if better else self
 
 
 class Training:
@@ -65,7 +72,7 @@ class Training:
             self._optimizer.apply(tape.gradient(value, variables), settings)
 
         def error(feed: Mapping[str, Any], targets: Mapping[str, Any]) -> Any:
-            return loss.error(graph.run(variables, feed, wanted), targets)
+            return loss.error(graph.run(self._optimizer.averages, feed, wanted), targets)
 
         self._step = tf.function(step, autograph=False, reduce_retracing=True)
         self._error = tf.function(error, autograph=False, reduce_retracing=True)
@@ -81,7 +88,7 @@ class Training:
         self._step(dict(batch.feed), dict(batch.targets), self._optimizer.settings())
 
     def error_on(self, groups: Sequence[Group]) -> float:
-        """The mean error over the samples of ``groups``."""
+        """The mean error over the samples of ``groups``, of the average of the last steps."""
         total, count = 0.0, 0
         for group in groups:
             for rows in in_batches(group.count, self.batch_size):
@@ -89,6 +96,10 @@ class Training:
                 total += float(self._error(dict(part.feed), dict(part.targets))) * part.count
                 count += part.count
         return total / count
+
+    def begin(self, error: float) -> None:
+        """Take steps that suit a student whose ``error`` was measured before the first."""
+        self._optimizer.rate = min(self._optimizer.rate, _RATE_BY_ERROR * math.sqrt(error))
 
     def values(self) -> dict[str, Array]:
         """The parameters now."""

@@ -104,6 +104,35 @@ def test_a_user_who_stops_gets_what_was_trained(prepared: Prepared, first: int) 
     assert (parameters(found.model) < parameters(prepared.exact)) == bool(first)
 
 
+@dataclass
+class Slow(Trainer):
+    """A short training gets nowhere near what a long one does."""
+
+    long: list[int] = field(default_factory=list)
+
+    def train(self, student: ir.Model, steps: int | None = None) -> Distilled:
+        if steps == 7:
+            self.long.append(parameters(student))
+        return super().train(student, steps)
+
+
+def test_a_long_training_goes_further_than_short_ones_did(prepared: Prepared) -> None:
+    trainer = Slow()
+    whole = parameters(prepared.exact)
+
+    def judge(model: ir.Model) -> Judged:
+        least = whole // (6 if trainer.asked[-1] == 7 else 2)
+        return Judged(parameters(model) >= least, "too small")
+
+    found = prune_and_recover(prepared, Recovery(trainer, judge, 3, 7), options=MACS)
+    assert whole // 6 <= parameters(found.model) < 0.75 * whole // 2
+    refused = [size for size in trainer.long if size < whole // 6]
+    assert min(trainer.long) == min([parameters(found.model), *refused])
+    # Behind a plan that fails comes one that leaves more.
+    for size, following in zip(trainer.long, trainer.long[1:], strict=False):
+        assert (following > size) == (size < whole // 6)
+
+
 def test_what_spends_less_comes_next(prepared: Prepared) -> None:
     found = prune_and_recover(
         prepared, recovery(Trainer(), parameters(prepared.exact) // 4), options=MACS

@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from quantizers.training import step
 from quantizers.training.distill import Distiller, TrainingStopped, distill
 from quantizers.training.options import DistillOptions
 from quantizers.training.pool import Augmentation, Group, in_batches, shuffled
@@ -119,11 +120,28 @@ def test_a_perfect_student_stays_as_it_is(teacher: ir.Model, data: Dataset) -> N
 
 
 def test_a_rate_that_ends_in_nan_keeps_what_was_best(
-    student: ir.Model, teacher: ir.Model, data: Dataset
+    student: ir.Model, teacher: ir.Model, data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(step, "_RATE_BY_ERROR", 1e30)
     found = distill(student, teacher, data, options=replace(BRIEF, rate=1e30, steps=20))
     assert found.model is student
     assert "NaN" in found.reason
+
+
+def test_a_student_that_is_nearly_right_takes_small_steps(
+    student: ir.Model, teacher: ir.Model, data: Dataset
+) -> None:
+    """A rate that suits a wrong student throws a nearly right one off."""
+    nearly = distill(student, teacher, data, options=replace(BRIEF, steps=300)).model
+    found = distill(nearly, teacher, data, options=replace(BRIEF, rate=1.0, steps=40))
+    assert 0 < found.after <= found.before
+    moved = [
+        np.abs(np.frombuffer(after, "f4") - np.frombuffer(before, "f4")).max()
+        for before, after in zip(
+            weights(nearly).values(), weights(found.model).values(), strict=True
+        )
+    ]
+    assert max(moved) < 1.0
 
 
 class CtrlC:
