@@ -50,7 +50,11 @@ class OpenVinoRuntime(Runtime):
         read = core.read_model(ir.to_proto(self_contained(graph)).SerializeToString())
         compiled = core.compile_model(read, "CPU", options)
         found = Loaded(
-            model_inputs(graph), model_outputs(graph), _placement(compiled), is_quantized(graph)
+            model_inputs(graph),
+            model_outputs(graph),
+            _placement(compiled),
+            is_quantized(graph),
+            version=str(openvino.get_version()),
         )
         # Port names may be lost where an output is only passed through; the order is kept.
         self._ports = dict(zip((s.name for s in found.outputs), compiled.outputs, strict=True))

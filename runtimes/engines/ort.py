@@ -123,7 +123,8 @@ class OrtRuntime(Runtime):
         inputs = tuple(self._spec(node) for node in session.get_inputs())
         outputs = tuple(self._spec(node) for node in session.get_outputs())
         self._narrow = any(is_bfloat16(spec.dtype) for spec in (*inputs, *outputs))
-        return Loaded(inputs, outputs, placement, quantized, optional)
+        version = str(getattr(self._ort, "__version__", ""))
+        return Loaded(inputs, outputs, placement, quantized, optional, version)
 
     def _run(self, feed: Feed, names: Sequence[str]) -> Sequence[Array]:
         if self._cuda:
