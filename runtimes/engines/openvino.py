@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from runtimes.base import Array, Feed
+from runtimes.engines.openvino_layers import layers_of
 from runtimes.engines.placement import Placement
 from runtimes.engines.provider_table import require_package
 from runtimes.engines.runtime import Loaded, Runtime, name_of
@@ -52,7 +53,7 @@ class OpenVinoRuntime(Runtime):
         found = Loaded(
             model_inputs(graph),
             model_outputs(graph),
-            _placement(compiled),
+            _placement(compiled, graph),
             is_quantized(graph),
             version=str(openvino.get_version()),
         )
@@ -87,7 +88,8 @@ def require_openvino() -> Any:
     return require_package("openvino", "OpenVINO", "openvino")
 
 
-def _placement(compiled: Any) -> Placement:
+def _placement(compiled: Any, graph: ir.Model) -> Placement:
     devices = " ".join(compiled.get_property("EXECUTION_DEVICES"))
     nodes = len(compiled.get_runtime_model().get_ops())
-    return Placement("openvino", {f"OpenVINO {devices}": nodes}, ())
+    layers = layers_of(compiled, graph)
+    return Placement("openvino", {f"OpenVINO {devices}": nodes}, (), layers)
