@@ -37,6 +37,9 @@ from runtimes.onnx_graph.quantized import is_quantized
 _KEPT = 3
 """Sets of sizes that a model stays open for: each holds the weights again."""
 
+_TRIALS = 2
+"""Runs that show whether an engine runs a model: some keep a state that spoils the second."""
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -135,7 +138,7 @@ class ShapedRuntime(Runtime):
         return model
 
     def _first_look(self) -> Sequence[LayerPrecision]:
-        """Run the model once on zeros at its smallest sizes: what does not run is refused at once.
+        """Run the model on zeros at its smallest sizes: what does not run is refused at once.
 
         Sizes other than the batch that the file leaves open may not go together when all are 1:
         what fails then is said by the first run, and its layers stay unknown.
@@ -146,7 +149,8 @@ class ShapedRuntime(Runtime):
             for spec, shape in zip(self._fed, sizes, strict=True)
         }
         try:
-            self._run(feed, list(self._specs))
+            for _ in range(_TRIALS):
+                self._run(feed, list(self._specs))
             return self._layers(self._at(sizes))
         except (Refused, ModelError):
             if only_batch_is_free(self._fed):
@@ -183,8 +187,8 @@ class ShapedRuntime(Runtime):
         def fails(model: ir.Model) -> bool:
             try:
                 opened = self._open_model(model, sizes)
-                if feed is not None:
-                    self._call(opened, feed)
+                for _ in range(0 if feed is None else _TRIALS):
+                    self._call(opened, feed or {})
             except Exception as found:
                 if not self._is_engines(found):
                     raise

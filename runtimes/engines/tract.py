@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from runtimes.base import Array, Feed
+from runtimes.engines.failing_node import named
 from runtimes.engines.fixed_sizes import Sizes
 from runtimes.engines.placement import LayerPrecision
 from runtimes.engines.provider_table import require_package
@@ -50,19 +51,16 @@ class TractRuntime(ShapedRuntime):
         return str(self._tract.version())
 
     def _adapted(self, model: ir.Model) -> ir.Model:
-        """The model with a name for each output that is left out before another.
-
-        tract ends the process on recurrent layers whose first output has none.
-        """
-        taken = {
-            str(value.name)
-            for node in ir.traversal.RecursiveGraphIterator(model.graph)
-            for value in node.outputs
-        }
+        """The model, refused where tract is known to end the process: no trial could say why."""
         for node in ir.traversal.RecursiveGraphIterator(model.graph):
-            for place, value in enumerate(node.outputs):
-                if not value.name:
-                    value.name = _free(f"{node.name}.unused{place}", taken)
+            if node.op_type in ("GRU", "LSTM", "RNN") and not node.outputs[0].name:
+                raise TractPanicked(
+                    named(
+                        node,
+                        "tract ends the process where a recurrent layer's first output has no "
+                        "name; give it one (--target tract does)",
+                    )
+                )
         return model
 
     def _open(self, path: Path, sizes: Sizes) -> Any:
@@ -108,10 +106,3 @@ def _layer(node: dict[str, Any]) -> LayerPrecision:
         named = re.search(r"([UIF](?:8|16|32|64))$", op_type)
         precision = named[1].lower() if named else "f32"
     return LayerPrecision(str(node["node_name"]), op_type, precision)
-
-
-def _free(name: str, taken: set[str]) -> str:
-    while name in taken:
-        name += "_"
-    taken.add(name)
-    return name
