@@ -98,6 +98,8 @@ def _packaged(name: str, title: str, engine: str, package: str, extra: str) -> P
 _ROWS = (
     _ort("cpu", "ONNX Runtime", "CPUExecutionProvider", "cpu"),
     _ort("cuda", "ONNX Runtime on NVIDIA GPUs", "CUDAExecutionProvider", "gpu"),
+    _ort("tensorrt", "ONNX Runtime with TensorRT", "TensorrtExecutionProvider", "gpu"),
+    _ort("ort-openvino", "ONNX Runtime with OpenVINO", "OpenVINOExecutionProvider", "ort-openvino"),
     Provider(
         "reference",
         "the ONNX reference evaluator",

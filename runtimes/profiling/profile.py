@@ -20,7 +20,7 @@ from runtimes.data.dataset import Dataset
 from runtimes.data.timing_inputs import made_up_inputs, sampled_inputs
 from runtimes.engines.batching import fixed_batch
 from runtimes.engines.open_runtime import borrow, is_keras, is_runtime
-from runtimes.engines.provider_names import PROVIDERS
+from runtimes.engines.provider_names import WITH_OPERATORS
 from runtimes.engines.providers import require_providers
 from runtimes.engines.runtime import Runtime
 from runtimes.errors import ModelError
@@ -116,8 +116,8 @@ def profile(
                 batches.append(one)
     own, other = _opening_times(openings, models)
     table, notes = None, workload.notes
-    if options.operators and options.provider not in PROVIDERS:
-        notes = (*notes, "only ONNX Runtime's profiler times single operators")
+    if options.operators and options.provider not in WITH_OPERATORS:
+        notes = (*notes, "single operators are timed on cpu and cuda only")
     elif options.operators and not is_keras(model) and not is_runtime(model):
         feed = next(iter(workload.feeds.values()))
         table = profile_operators(

@@ -76,7 +76,7 @@ def test_reports_tell_the_precision(graph: Graph) -> None:
     report = profile(graph(FLOAT), provider="openvino", min_time=0.01, operators=True)
     assert {row["precision"] for row in report.layer_rows()} == {"f32"}
     assert report.operators is None
-    assert report.notes[-1] == "only ONNX Runtime's profiler times single operators"
+    assert report.notes[-1] == "single operators are timed on cpu and cuda only"
     (placement,) = check(graph(FLOAT), graph(FLOAT), X, providers=["openvino"]).placements
     told = placement.layers
     assert [row["layer"] for row in report.layer_rows()] == [one.layer for one in told]
