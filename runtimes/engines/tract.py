@@ -58,7 +58,7 @@ class TractRuntime(ShapedRuntime):
                     named(
                         node,
                         "tract ends the process where a recurrent layer's first output has no "
-                        "name; give it one (--target tract does)",
+                        "name; give it one",
                     )
                 )
         return model
