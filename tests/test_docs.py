@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from runtimes.engines.provider_table import TABLE as PROVIDER_TABLE
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("converter", "quantizers", "runtimes")
 PAGES = [
@@ -142,6 +144,15 @@ def test_extras_exist(page: Path) -> None:
         known = tomllib.load(file)["project"]["optional-dependencies"]
     for named in re.findall(r"'[\w./]*\[([a-z,]+)\]'", page.read_text(encoding="utf-8")):
         assert set(named.split(",")) <= set(known), named
+
+
+def test_the_page_of_engines_names_what_there_is() -> None:
+    text = (ROOT / "docs/engines.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `(\w[\w-]*)` \| .* \| .* \| .* \|$", text, re.MULTILINE))
+    assert {"cpu", "opencv", "tract"} <= named <= set(PROVIDER_TABLE)
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        known = tomllib.load(file)["project"]["optional-dependencies"]
+    assert {row.extra for row in PROVIDER_TABLE.values() if row.extra} <= set(known)
 
 
 def entries(package: str) -> list[str]:

@@ -73,7 +73,7 @@ def check(
             print_rows(report.layers.rows(), title="layer by layer")
             print_line(report.layers.reason)
         for placement in report.placements:
-            if len(report.placements) > 1 or placement.elsewhere:
+            if len(report.placements) > 1 or placement.elsewhere or placement.layers:
                 print_line(f"placement: {placement}")
         for note in report.notes:
             print_line(f"note: {note}")

@@ -60,6 +60,10 @@ def profile(
         print_line(f"loaded in {report.load_ms:.1f} ms, first run {report.first_run_ms:.2f} ms")
     if report.operators is not None:
         _show_operators(report.operators)
+    elif operators and report.layer_rows():
+        print_rows(report.layer_rows(), title="in which precision the layers ran")
+    if report.placement is not None and report.placement.layers:
+        print_line(f"placement: {report.placement}")
     for note in report.notes:
         print_line(f"note: {note}")
 

@@ -84,6 +84,7 @@ class KerasRuntime(Runtime):
             outputs,
             Placement("keras", {"TensorFlow": len(layers)}, ()),
             any(getattr(layer, "quantization_mode", None) for layer in layers),
+            version=str(self._keras.__version__),
         )
 
     def _run(self, feed: Feed, names: Sequence[str]) -> Sequence[Array]:

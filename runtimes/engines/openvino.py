@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from runtimes.base import Array, Feed
+from runtimes.engines.openvino_layers import layers_of
 from runtimes.engines.placement import Placement
 from runtimes.engines.provider_table import require_package
 from runtimes.engines.runtime import Loaded, Runtime, name_of
@@ -50,7 +51,11 @@ class OpenVinoRuntime(Runtime):
         read = core.read_model(ir.to_proto(self_contained(graph)).SerializeToString())
         compiled = core.compile_model(read, "CPU", options)
         found = Loaded(
-            model_inputs(graph), model_outputs(graph), _placement(compiled), is_quantized(graph)
+            model_inputs(graph),
+            model_outputs(graph),
+            _placement(compiled, graph),
+            is_quantized(graph),
+            version=str(openvino.get_version()),
         )
         # Port names may be lost where an output is only passed through; the order is kept.
         self._ports = dict(zip((s.name for s in found.outputs), compiled.outputs, strict=True))
@@ -83,7 +88,8 @@ def require_openvino() -> Any:
     return require_package("openvino", "OpenVINO", "openvino")
 
 
-def _placement(compiled: Any) -> Placement:
+def _placement(compiled: Any, graph: ir.Model) -> Placement:
     devices = " ".join(compiled.get_property("EXECUTION_DEVICES"))
     nodes = len(compiled.get_runtime_model().get_ops())
-    return Placement("openvino", {f"OpenVINO {devices}": nodes}, ())
+    layers = layers_of(compiled, graph)
+    return Placement("openvino", {f"OpenVINO {devices}": nodes}, (), layers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +19,7 @@ from runtimes.engines.ort_bfloat16 import is_bfloat16, run_narrow
 from runtimes.engines.ort_cuda import CudaOptions, prepare_bound, refuse_quantized, run_bound
 from runtimes.engines.ort_errors import explain, is_onnxruntimes
 from runtimes.engines.ort_install import require_onnxruntime
+from runtimes.engines.ort_options import ON_NVIDIA
 from runtimes.engines.ort_session import (
     FATAL,
     Optimization,
@@ -26,7 +28,7 @@ from runtimes.engines.ort_session import (
     require_provider,
 )
 from runtimes.engines.placement import judge_placement, read_placement
-from runtimes.engines.provider_names import PROVIDERS
+from runtimes.engines.provider_names import PROVIDERS, WITH_OPERATORS
 from runtimes.engines.runtime import Loaded, Runtime, name_of
 from runtimes.errors import ModelError
 from runtimes.onnx_files.load_save import ModelSource, load_graph
@@ -43,7 +45,7 @@ class OrtRuntime(Runtime):
 
     Args:
         model: The path of an ONNX file, or a graph.
-        provider: ``cpu`` or ``cuda``; on CUDA, INT8 models are refused.
+        provider: One of ``PROVIDERS``; on ``cuda``, INT8 models are refused.
         threads: The number of intra-op threads; by default ONNX Runtime chooses.
         optimization: ONNX Runtime's graph optimization level.
         optimized_model_path: Where to write the graph after ONNX Runtime's optimizations.
@@ -51,7 +53,7 @@ class OrtRuntime(Runtime):
         profile_prefix: Path prefix for the profiler's output, see ``end_profiling``.
         arena: Whether to keep memory between runs, which is faster.
         allow_fallback: Whether nodes may run on a provider other than ``provider``.
-        cuda: Options of the CUDA provider.
+        cuda: Options of the GPU, for ``cuda`` and ``tensorrt``.
         initializers: Maps names of initializers to ``OrtValue`` objects that replace them; their
             memory can be shared with other sessions.
 
@@ -79,7 +81,7 @@ class OrtRuntime(Runtime):
     ) -> None:
         self._allow_fallback = allow_fallback
         self._initializers = initializers  # the session uses their memory without keeping it alive
-        self._cuda = (cuda or CudaOptions()) if provider == "cuda" else None
+        self._cuda = (cuda or CudaOptions()) if provider in ON_NVIDIA else None
         self._settings = SessionSettings(
             provider,
             threads,
@@ -89,6 +91,7 @@ class OrtRuntime(Runtime):
             profile_prefix,
             arena,
             self._cuda,
+            allow_fallback=allow_fallback,
         )
         super().__init__(model, name=name_of(model), threads=threads)
 
@@ -103,9 +106,10 @@ class OrtRuntime(Runtime):
         # Also for a path: our checks run before ONNX Runtime's parser sees the file.
         self._graph: ir.Model | None = _graph_of(source)
         quantized = is_quantized(self._graph)
-        if self._cuda and first_quantized_node(self._graph) is not None:
+        if provider == "cuda" and first_quantized_node(self._graph) is not None:
             raise refuse_quantized(self.name)
-        self._session = open_session(self._ort, source, self._settings, self._initializers)
+        settings = replace(self._settings, quantized=quantized)
+        self._session = open_session(self._ort, source, settings, self._initializers)
         values = (*self._graph.graph.inputs, *self._graph.graph.outputs)
         self._any_rank = {value.name for value in values if value.shape is None}
         self._graph = None  # needed only to explain errors up to this point
@@ -120,10 +124,13 @@ class OrtRuntime(Runtime):
         )
         session = self._session
         optional = tuple(self._spec(node) for node in session.get_overridable_initializers())
+        if provider not in WITH_OPERATORS:  # they take defaults for constants, and say nothing
+            optional = ()
         inputs = tuple(self._spec(node) for node in session.get_inputs())
         outputs = tuple(self._spec(node) for node in session.get_outputs())
         self._narrow = any(is_bfloat16(spec.dtype) for spec in (*inputs, *outputs))
-        return Loaded(inputs, outputs, placement, quantized, optional)
+        version = str(getattr(self._ort, "__version__", ""))
+        return Loaded(inputs, outputs, placement, quantized, optional, version)
 
     def _run(self, feed: Feed, names: Sequence[str]) -> Sequence[Array]:
         if self._cuda:

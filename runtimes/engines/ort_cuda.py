@@ -52,7 +52,7 @@ def refuse_quantized(model: str) -> ModelError:
     return ModelError(
         f"{model} is an INT8 model, and the CUDA provider has no INT8 kernels: its quantized "
         "operators would run on the CPU, with copies in both directions. On a GPU, use the "
-        "model in fp16, or the TensorRT provider; or run this file on the CPU (--provider cpu)"
+        "model in fp16, or --provider tensorrt; or run this file on the CPU (--provider cpu)"
     )
 
 

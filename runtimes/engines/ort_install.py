@@ -1,4 +1,4 @@
-"""Check that exactly one ONNX Runtime distribution is installed."""
+"""Check that exactly one distribution of ONNX Runtime is installed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from typing import Any
 
 from runtimes.errors import RuntimeUnavailable
 from runtimes.extras import missing_extra, pip_install
+
+_EXTRAS = {
+    "onnxruntime": "cpu",
+    "onnxruntime-openvino": "ort-openvino",
+    "onnxruntime-gpu": "gpu",
+}
+"""The extra that installs each distribution."""
 
 
 def is_installed(distribution: str) -> bool:
@@ -22,27 +29,26 @@ def is_installed(distribution: str) -> bool:
 def require_onnxruntime(installed: Callable[[str], bool] = is_installed) -> Any:
     """Import ONNX Runtime and return the module.
 
-    The distributions ``onnxruntime`` and ``onnxruntime-gpu`` contain the same files, so if both are
-    installed, the one installed last silently overwrites the other. Raises ``RuntimeUnavailable``,
-    with the command that fixes it, if neither or both are installed, or if the module does not
-    load. ``installed`` tells whether a distribution is installed.
+    Its distributions contain the same files, so if several are installed, the one installed last
+    silently overwrites the others. Raises ``RuntimeUnavailable``, with the command that fixes it,
+    if none or several are installed, or if the module does not load. ``installed`` tells whether a
+    distribution is installed.
     """
-    cpu, gpu = installed("onnxruntime"), installed("onnxruntime-gpu")
-    if cpu and gpu:
+    found = [name for name in _EXTRAS if installed(name)]
+    if len(found) > 1:
         raise RuntimeUnavailable(
-            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; "
-            "keep one: pip uninstall -y onnxruntime onnxruntime-gpu && "
-            f"{pip_install('gpu')} (or, without an NVIDIA GPU, the extra 'cpu')"
+            f"{' and '.join(found)} are {'both' if len(found) == 2 else 'all'} installed and "
+            f"overwrite each other; keep one: pip uninstall -y {' '.join(found)} && "
+            f"{pip_install(_EXTRAS[found[-1]])} (or, without an NVIDIA GPU, the extra 'cpu')"
         )
-    if not cpu and not gpu:
+    if not found:
         raise RuntimeUnavailable(
             f"{missing_extra('ONNX Runtime', 'cpu')} (for an NVIDIA GPU, the extra 'gpu')"
         )
     try:
         return import_module("onnxruntime")
     except ImportError as error:
-        extra = "gpu" if gpu else "cpu"
         raise RuntimeUnavailable(
             f"ONNX Runtime is installed but does not load ({error}); reinstall it: "
-            f"{pip_install(extra, '--force-reinstall')}"
+            f"{pip_install(_EXTRAS[found[0]], '--force-reinstall')}"
         ) from error

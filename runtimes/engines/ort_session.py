@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from runtimes.atomic_files import scratch_folder
 from runtimes.engines.ort_cuda import CudaOptions
+from runtimes.engines.ort_options import provider_options
 from runtimes.engines.placement import RECORD
 from runtimes.engines.provider_names import PROVIDERS, refuse_unknown_provider
 from runtimes.errors import RuntimeUnavailable
@@ -39,6 +40,8 @@ class SessionSettings:
     profile_prefix: str | None
     arena: bool
     cuda: CudaOptions | None
+    quantized: bool = False
+    allow_fallback: bool = False
 
     def to_options(self, ort: Any) -> Any:
         """The settings as ONNX Runtime's ``SessionOptions``."""
@@ -59,9 +62,18 @@ class SessionSettings:
         return options
 
     def to_providers(self) -> list[Any]:
-        """The one provider, with its options if it has any."""
-        name = PROVIDERS[self.provider]
-        return [name if self.cuda is None else (name, self.cuda.to_provider_options())]
+        """The provider, with its options if it has any; after TensorRT, CUDA if that is allowed."""
+        names = [self.provider]
+        if self.provider == "tensorrt" and self.allow_fallback:
+            names.append("cuda")
+        return [self._with_options(name) for name in names]
+
+    def _with_options(self, provider: str) -> Any:
+        options = provider_options(
+            provider, cuda=self.cuda, threads=self.threads, quantized=self.quantized
+        )
+        name = PROVIDERS[provider]
+        return name if options is None else (name, options)
 
 
 def open_session(
@@ -92,12 +104,14 @@ def require_provider(provider: str, available: Sequence[str]) -> None:
 
 
 def _advice(provider: str) -> str:
-    if provider != "cuda":
+    other = {"cuda": "gpu", "tensorrt": "gpu", "ort-openvino": "ort-openvino"}.get(provider)
+    if other is None:
         return ""
-    return (
-        f". For an NVIDIA GPU: pip uninstall -y onnxruntime && {pip_install('gpu')}, "
-        "and install the CUDA libraries that it needs"
-    )
+    advice = f": pip uninstall -y onnxruntime && {pip_install(other)}"
+    if other != "gpu":
+        return f". OpenVINO's build of ONNX Runtime has it{advice}"
+    libraries = "the CUDA libraries" if provider == "cuda" else "TensorRT and the CUDA libraries"
+    return f". For an NVIDIA GPU{advice}, and install {libraries} that it needs"
 
 
 def _level(ort: Any, optimization: Optimization) -> Any:

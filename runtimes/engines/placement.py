@@ -27,22 +27,52 @@ class NodePlacement:
 
 
 @dataclass(frozen=True)
+class LayerPrecision:
+    """One layer that an engine made of a model, and the element type that it computes in.
+
+    ``layer`` is the name of the node that it comes from, ``op_type`` what the engine calls the
+    operator, and ``precision`` a short name such as ``f32``, ``bf16``, ``i8`` or ``u8``.
+    """
+
+    layer: str
+    op_type: str
+    precision: str
+
+
+@dataclass(frozen=True)
 class Placement:
     """Where a model's nodes run: how many on each provider, and which are on the wrong one.
 
     ``asked`` is the name that the user gave. ``counts`` is None if the counts are not known, as
-    with ONNX Runtime before 1.24 and the CPU as its only provider.
+    with ONNX Runtime before 1.24 and the CPU as its only provider. ``layers``: what an engine that
+    tells says of each layer that computes something.
     """
 
     asked: str
     counts: Mapping[str, int] | None
     elsewhere: tuple[NodePlacement, ...]
+    layers: tuple[LayerPrecision, ...] = ()
+
+    @property
+    def precisions(self) -> Mapping[str, int]:
+        """How many layers compute in each precision, the commonest first."""
+        return dict(Counter(layer.precision for layer in self.layers).most_common())
 
     def __str__(self) -> str:
         if self.counts is None:
             return f"{self.asked}: all nodes on {_CPU}"
         parts = ", ".join(f"{count} nodes on {name}" for name, count in self.counts.items())
-        return f"{self.asked}: {parts or 'no nodes'}"
+        return f"{self.asked}: {parts or 'no nodes'}{self._precisions()}"
+
+    def _precisions(self) -> str:
+        counts = self.precisions
+        return f" ({listed_precisions(counts)})" if counts else ""
+
+
+def listed_precisions(counts: Mapping[str, int]) -> str:
+    """Counts of layers in words, such as ``12 layers in f32, 1 in u8``."""
+    first, *rest = (f"{count} {{}}in {name}" for name, count in counts.items())
+    return ", ".join([first.format("layers "), *(one.format("") for one in rest)])
 
 
 def read_placement(session: Any) -> list[NodePlacement] | None:

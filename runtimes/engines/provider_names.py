@@ -9,6 +9,9 @@ from runtimes.suggestions import did_you_mean
 PROVIDERS = {row.name: row.ort_name for row in TABLE.values() if row.ort_name is not None}
 """ONNX Runtime's providers, by the names that users write."""
 
+WITH_OPERATORS = ("cpu", "cuda")
+"""Those that run the graph's own operators; others compile parts of it into one node each."""
+
 PROVIDER_NAMES = tuple(TABLE)
 
 

@@ -91,22 +91,25 @@ def _ort(name: str, title: str, ort_name: str, extra: str) -> Provider:
     )
 
 
+def _packaged(name: str, title: str, engine: str, package: str, extra: str) -> Provider:
+    return Provider(name, title, f"runtimes.engines.{engine}", package=package, extra=extra)
+
+
 _ROWS = (
     _ort("cpu", "ONNX Runtime", "CPUExecutionProvider", "cpu"),
     _ort("cuda", "ONNX Runtime on NVIDIA GPUs", "CUDAExecutionProvider", "gpu"),
+    _ort("tensorrt", "ONNX Runtime with TensorRT", "TensorrtExecutionProvider", "gpu"),
+    _ort("ort-openvino", "ONNX Runtime with OpenVINO", "OpenVINOExecutionProvider", "ort-openvino"),
     Provider(
         "reference",
         "the ONNX reference evaluator",
         "runtimes.engines.reference:ReferenceRuntime",
         (),
     ),
-    Provider(
-        "openvino",
-        "OpenVINO",
-        "runtimes.engines.openvino:OpenVinoRuntime",
-        package="openvino",
-        extra="openvino",
-    ),
+    _packaged("openvino", "OpenVINO", "openvino:OpenVinoRuntime", "openvino", "openvino"),
+    _packaged("opencv", "OpenCV", "opencv:OpenCvRuntime", "cv2", "opencv"),
+    _packaged("opencv-classic", "OpenCV", "opencv:OpenCvClassicRuntime", "cv2", "opencv"),
+    _packaged("tract", "tract", "tract:TractRuntime", "tract", "tract"),
 )
 
 TABLE: Mapping[str, Provider] = {row.name: row for row in _ROWS}

@@ -42,6 +42,7 @@ class ReferenceRuntime(Runtime):
         super().__init__(model, name=name_of(model))
 
     def _load(self, source: ModelSource) -> Loaded:
+        import onnx
         from onnx.reference import ReferenceEvaluator
 
         graph = load_model(source)
@@ -55,6 +56,7 @@ class ReferenceRuntime(Runtime):
             placement,
             is_quantized(graph),
             optional_inputs(graph),
+            onnx.__version__,
         )
 
     def _run(self, feed: Feed, names: Sequence[str]) -> Sequence[Array]:

@@ -32,6 +32,7 @@ class Loaded:
     placement: Placement
     quantized: bool
     optional_inputs: tuple[TensorSpec, ...] = ()
+    version: str = ""
 
 
 class Runtime(Closable):
@@ -45,6 +46,7 @@ class Runtime(Closable):
         placement: Where the model's nodes run.
         quantized: Whether some operator works on, or stores weights as, quantized integers.
         threads: The requested number of threads, None if the engine chooses.
+        version: The engine's version, as it tells it itself.
 
     Raises:
         ModelError: The engine cannot load the model.
@@ -61,6 +63,7 @@ class Runtime(Closable):
     placement: Placement
     quantized: bool
     threads: int | None
+    version: str
 
     def __init__(
         self, source: ModelSource | LiveModel, *, name: str, threads: int | None = None
@@ -73,6 +76,7 @@ class Runtime(Closable):
         self.inputs, self.outputs = found.inputs, found.outputs
         self.optional_inputs = found.optional_inputs
         self.placement, self.quantized = found.placement, found.quantized
+        self.version = found.version
         self._output_names = [spec.name for spec in found.outputs]
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from runtimes.base import Array, TensorSpec
+from runtimes.base import Array, Feed, TensorSpec
 from runtimes.data.batches import Batch
 from runtimes.engines.batching import run_padded
 from runtimes.engines.runtime import Runtime
@@ -64,10 +64,13 @@ class Candidate:
             name: ParityAccumulator(name, self.provider, rtol=rtol, atol=atol) for name in outputs
         }
 
+    def renamed(self, feed: Feed) -> Feed:
+        """The reference's inputs under the candidate's names."""
+        return {self._inputs[name]: values for name, values in feed.items()}
+
     def update(self, expected: Mapping[str, Array], batch: Batch) -> dict[str, Array | None]:
         """Run a batch and compare; the largest error of each sample by output."""
-        feed = {self._inputs[name]: values for name, values in batch.feed.items()}
-        raw = run_padded(self.runtime, feed, list(self._outputs.values()))
+        raw = run_padded(self.runtime, self.renamed(batch.feed), list(self._outputs.values()))
         found = {ours: raw[theirs] for ours, theirs in self._outputs.items()}
         errors = {
             name: accumulator.update(expected[name], found[name], batch.indices)

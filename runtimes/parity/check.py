@@ -28,6 +28,8 @@ from runtimes.parity.candidate import Candidate, compare_metrics
 from runtimes.parity.choose_metric import refuse_other_classes
 from runtimes.parity.judged_by import fitting_batch, judged_by, notes_of_choice
 from runtimes.parity.layers.report import LayersReport
+from runtimes.parity.likely_causes import likely_causes, with_causes
+from runtimes.parity.notes import note_of_mask, note_of_metric
 from runtimes.parity.output_error import OutputParity
 from runtimes.parity.report import ParityReport
 from runtimes.parity.rounding_noise import Noise, Probe, measure_noise
@@ -145,6 +147,7 @@ def check(
             )
             rules = meant.rules(rtol=options.rtol, atol=options.atol)
             report = stressed.added(report, others[0].runtime, rules, quantized=quantized)
+            causes = likely_causes(report, others, samples, rules, quantized=quantized)
         report = replace(report, notes=(*report.notes, *chosen, *dict.fromkeys(matched)))
         if options.layers:  # the walk has sessions of its own; a Keras model is loaded once
             gc.collect()
@@ -154,7 +157,7 @@ def check(
                 lambda error: isinstance(error, KilnxError | OSError),
             )
             report = _with_layers(report, walked)
-    return report
+    return with_causes(report, causes)
 
 
 def _with_layers(report: ParityReport, walked: LayersReport | Defect) -> ParityReport:
@@ -277,8 +280,8 @@ def _compare(  # noqa: PLR0917
     passed, reason = judge(outputs, metrics, rules, quantized=quantized)
     few = None if passed else too_few_samples(outputs, rules, count)
     reason = f"{reason}; {few}" if few else reason
-    masked = dict.fromkeys(_note_of_mask(one) for one in outputs if one.mask)
-    informing = () if rules.max_drop is not None else tuple(map(_note_of_metric, metrics))
+    masked = dict.fromkeys(note_of_mask(one) for one in outputs if one.mask)
+    informing = () if rules.max_drop is not None else tuple(map(note_of_metric, metrics))
     return ParityReport(
         passed=passed,
         reason=reason,
@@ -368,21 +371,6 @@ def _with_noise(output: OutputParity, noise: Noise | None) -> OutputParity:
     if noise is None or output.output not in noise.errors:
         return output
     return replace(output, noise=noise.errors[output.output], noise_method=noise.method)
-
-
-def _note_of_metric(metric: MetricParity) -> str:
-    return (
-        f"{metric.name} {metric.reference:.4f} → {metric.candidate:.4f} on {metric.provider}, "
-        "which only informs; --max-drop judges by it"
-    )
-
-
-def _note_of_mask(output: OutputParity) -> str:
-    constants = ", ".join(f"{value:g}" for value in output.mask)
-    return (
-        f"{output.output}: {output.masked} of {output.elements} elements are masked ({constants}) "
-        "and compared apart from the rest"
-    )
 
 
 def _verdict(passed: bool, metrics: Sequence[MetricParity], rules: Rules) -> str:

@@ -20,6 +20,7 @@ from runtimes.data.dataset import Dataset
 from runtimes.data.timing_inputs import made_up_inputs, sampled_inputs
 from runtimes.engines.batching import fixed_batch
 from runtimes.engines.open_runtime import borrow, is_keras, is_runtime
+from runtimes.engines.provider_names import WITH_OPERATORS
 from runtimes.engines.providers import require_providers
 from runtimes.engines.runtime import Runtime
 from runtimes.errors import ModelError
@@ -104,6 +105,7 @@ def profile(
             target = _Target(options.provider, count, options.allow_fallback)
             with _opened(held, target) as runtimes:
                 names = [runtime.name for runtime in runtimes]
+                placement = runtimes[0].placement
                 workload = _workload(runtimes, batch, options.data, run.seed)
             seconds, found = _launches(held, target, workload, plan)
             openings += found
@@ -113,8 +115,10 @@ def profile(
                     one = _with_memory(one, models, workload.feeds[size], target)
                 batches.append(one)
     own, other = _opening_times(openings, models)
-    table = None
-    if options.operators and not is_keras(model) and not is_runtime(model):
+    table, notes = None, workload.notes
+    if options.operators and options.provider not in WITH_OPERATORS:
+        notes = (*notes, "single operators are timed on cpu and cuda only")
+    elif options.operators and not is_keras(model) and not is_runtime(model):
         feed = next(iter(workload.feeds.values()))
         table = profile_operators(
             model,
@@ -131,7 +135,7 @@ def profile(
         size_bytes=_size(model),
         against_size_bytes=None if against is None else _size(against),
         batches=tuple(batches),
-        notes=(*workload.notes, *plan.watch.notes),
+        notes=(*notes, *plan.watch.notes),
         load_ms=own[0],
         first_run_ms=own[1],
         against_load_ms=other[0],
@@ -139,6 +143,7 @@ def profile(
         settings=_settings(counts),
         operators=table,
         load=plan.watch.worst,
+        placement=placement,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from runtimes.engines.placement import Placement
 from runtimes.machine_load import MachineLoad
 from runtimes.profiling.operators import OperatorsReport
 from runtimes.readable import ReadableReport, times
@@ -49,8 +50,9 @@ class ProfileReport(ReadableReport):
     Sizes are file sizes in bytes, external data included; None for a live Keras model. ``load_ms``
     and ``first_run_ms`` are medians over the launches, None for a model that is not loaded again.
     ``settings`` are the conditions of the measurement, such as threads and cores, and the overhead
-    of timing itself per run (``overhead_us``). ``operators`` is set if it was requested. ``load``:
-    what else kept the machine busy meanwhile.
+    of timing itself per run (``overhead_us``). ``operators`` is set if it was requested, on ONNX
+    Runtime. ``load``: what else kept the machine busy meanwhile. ``placement``: where the model's
+    nodes ran and, where the engine tells it, in which precision each layer.
     """
 
     model: str
@@ -68,6 +70,7 @@ class ProfileReport(ReadableReport):
     settings: Mapping[str, Any] = field(default_factory=dict)
     operators: OperatorsReport | None = None
     load: MachineLoad = field(default_factory=MachineLoad)
+    placement: Placement | None = None
 
     def faster(self, margin: float = 0.0) -> bool:
         """Whether the model is significantly faster by more than ``margin`` at every batch size.
@@ -122,6 +125,13 @@ class ProfileReport(ReadableReport):
                     }
                 )
         return rows
+
+    def layer_rows(self) -> list[dict[str, str]]:
+        """One row per layer of an engine that tells in which precision its layers run."""
+        return [
+            {"layer": one.layer, "operator": one.op_type, "precision": one.precision}
+            for one in (self.placement.layers if self.placement else ())
+        ]
 
     def _require_against(self) -> None:
         if self.against is None:

@@ -16,7 +16,8 @@ WEIGHTS = np.float32([[1, -2, 0.5], [0.25, 3, -1]])
 
 _TEXTS = {
     "two": "g (float[batch, 3] x, int64[batch, 2] n)"
-    " => (float[batch, 3] double, int64[batch, 2] m) { double = Add(x, x)\n m = Neg(n) }",
+    " => (float[batch, 3] double, int64[batch, 2] m)"
+    "{ double = Add(x, x)\n zero = Sub(n, n)\n m = Sub(zero, n) }",
     "linear": "g (float[batch, 2] x) => (float[batch, 3] y)"
     "<float[2, 3] w = {1, -2, 0.5, 0.25, 3, -1}> { a = MatMul(x, w)\n y = Relu(a) }",
     "fixed": "g (float[4, 2] x) => (float[4, 2] y) { y = Neg(x) }",

@@ -63,12 +63,14 @@ class PartedModel:
         """For each part, the names of the values that no later part reads."""
         return last_uses([[str(v.name) for v in (part.value, *part.inputs)] for part in self.parts])
 
-    def run_part(self, part: Part, *runs: Mapping[str, Array]) -> list[Array]:
+    def run_part(
+        self, part: Part, *runs: Mapping[str, Array], provider: str | None = None
+    ) -> list[Array]:
         """The part's output for each of ``runs``, which hold values by name."""
         feeds = [{str(v.name): values[str(v.name)] for v in part.inputs} for values in runs]
         model = self.as_model(part, feeds[0])
         with open_runtime(
-            model, self.provider, threads=self.threads, config=_CONFIG, arena=False
+            model, provider or self.provider, threads=self.threads, config=_CONFIG, arena=False
         ) as runtime:
             return [runtime.run(feed)[str(part.output.name)] for feed in feeds]
 

@@ -12,9 +12,18 @@ import numpy as np
 import pytest
 from engine_models import WEIGHTS, write_keras_files, write_onnx_files
 
-from runtimes import DataError, KilnxError, ModelError, Runtime, SharedWeights, open_runtime
+from runtimes import (
+    DataError,
+    KilnxError,
+    ModelError,
+    Runtime,
+    RuntimeUnavailable,
+    SharedWeights,
+    open_runtime,
+)
 from runtimes.engines.batching import run_padded
 from runtimes.engines.open_runtime import borrow, is_runtime
+from runtimes.engines.provider_table import TABLE
 
 FEED = {"x": np.float32([[1, 2, 3], [4, 5, 6]]), "n": np.int64([[1, -1], [0, 7]])}
 
@@ -43,7 +52,13 @@ def keras_files(tmp_path_factory: pytest.TempPathFactory, keras: Any) -> Mapping
     return write_keras_files(tmp_path_factory.mktemp("keras"), keras)
 
 
-@pytest.fixture(params=["cpu", "shared", "cuda", "reference", "openvino", "keras"])
+PROVIDERS = (*TABLE, "shared", "keras")
+WITHOUT_THREADS = ("reference", "tract")
+UNCHECKED_SIZES = ("openvino", "ort-openvino")
+"""Their operators check no shapes when they run, and give whatever is in memory."""
+
+
+@pytest.fixture(params=PROVIDERS)
 def engine(request: pytest.FixtureRequest, onnx_files: Mapping[str, Path]) -> Iterator[Engine]:
     with ExitStack() as stack:
         if request.param == "keras":
@@ -59,19 +74,16 @@ def engine(request: pytest.FixtureRequest, onnx_files: Mapping[str, Path]) -> It
         def open_on(path: Path, **options: Any) -> Runtime:
             return open_runtime(path, request.param, **options)
 
-        if request.param == "reference":
-            yield Engine(onnx_files, open_on, "reference")
-        else:
-            yield Engine(onnx_files, open_on, request.param, takes_threads=True, threads=1)
+        threads = None if request.param == "reference" else 1
+        takes_threads = request.param not in WITHOUT_THREADS
+        yield Engine(onnx_files, open_on, request.param, takes_threads, threads)
 
 
 def skip_what_is_absent(provider: str) -> None:
-    if provider == "openvino":
-        pytest.importorskip("openvino")
-    if provider == "cuda":
-        onnxruntime = pytest.importorskip("onnxruntime")
-        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-            pytest.skip("no CUDA provider here")
+    try:
+        TABLE[provider].require()
+    except RuntimeUnavailable as error:
+        pytest.skip(str(error))
 
 
 def test_inputs_and_outputs_are_named_and_typed(engine: Engine) -> None:
@@ -214,7 +226,9 @@ def test_a_closed_runtime_runs_nothing(engine: Engine) -> None:
 def test_it_is_told_where_the_nodes_run(engine: Engine) -> None:
     with engine("two") as runtime:
         placement = runtime.placement
+        assert runtime.version
     assert placement.asked == engine.asked
+    assert str(placement).startswith(f"{engine.asked}: ")
     assert sum(placement.counts.values()) >= 2
     assert not placement.elsewhere
 
@@ -250,8 +264,8 @@ def test_quantized_models_are_told_from_float_ones(engine: Engine) -> None:
 def test_errors_name_the_file(engine: Engine) -> None:
     with pytest.raises(KilnxError, match=r"damaged\.\w+"):
         engine("damaged")
-    if engine.asked == "openvino":
-        return  # its CPU plugin checks no shapes when it runs, and gives whatever is in memory
+    if engine.asked in UNCHECKED_SIZES:
+        return
     bad = {"a": np.ones((2, 2), np.float32), "b": np.ones((3, 2), np.float32)}
     with engine("failing") as runtime, pytest.raises(ModelError) as error:
         runtime.run(bad)

@@ -16,7 +16,7 @@ def test_the_installed_one_is_given_back() -> None:
     assert not is_installed("no-such-distribution-at-all")
 
 
-@pytest.mark.parametrize("name", ["onnxruntime", "onnxruntime-gpu"])
+@pytest.mark.parametrize("name", ["onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino"])
 def test_either_alone_is_enough(name: str) -> None:
     assert require_onnxruntime(lambda asked: asked == name).__name__ == "onnxruntime"
 
@@ -30,6 +30,8 @@ def test_neither_says_what_to_install() -> None:
 def test_both_say_how_to_keep_one() -> None:
     command = r"pip uninstall -y onnxruntime onnxruntime-gpu && pip install '.*\[gpu\]'"
     with pytest.raises(RuntimeUnavailable, match=command):
+        require_onnxruntime(lambda name: name != "onnxruntime-openvino")
+    with pytest.raises(RuntimeUnavailable, match="are all installed and overwrite each other"):
         require_onnxruntime(lambda _: True)
 
 

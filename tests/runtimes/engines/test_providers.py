@@ -14,6 +14,7 @@ import pytest
 
 from runtimes import ModelError, Runtime, RuntimeUnavailable, check, open_runtime
 from runtimes.engines.ort_cuda import CudaOptions
+from runtimes.engines.ort_session import require_provider
 from runtimes.engines.placement import judge_placement, read_placement
 from runtimes.engines.provider_table import TABLE
 from runtimes.engines.providers import installed_providers, is_available
@@ -21,6 +22,7 @@ from runtimes.engines.providers import installed_providers, is_available
 Graph = Callable[[str], ir.Model]
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+TENSORRT, OPENVINO = "TensorrtExecutionProvider", "OpenVINOExecutionProvider"
 SUM = "g (float[n, 2] x) => (float[n, 2] y) { [twice] a = Add(x, x)\n [gone] y = Neg(a) }"
 
 
@@ -90,6 +92,10 @@ class FakeSession:
     def io_binding(self) -> FakeBinding:
         return FakeBinding(self.log)
 
+    def run(self, names: Any, feed: Any, options: Any) -> list[Any]:
+        self.log.append("ran on the host")
+        return [np.zeros((1, 2), np.float32) for _ in names]
+
     def run_with_iobinding(self, binding: Any, options: Any) -> None:
         self.log.append("ran")
 
@@ -99,7 +105,7 @@ def gpu_machine(monkeypatch: pytest.MonkeyPatch) -> type[FakeSession]:
     import onnxruntime
 
     fake = SimpleNamespace(
-        get_available_providers=lambda: [CUDA, CPU],
+        get_available_providers=lambda: [TENSORRT, CUDA, OPENVINO, CPU],
         SessionOptions=onnxruntime.SessionOptions,
         RunOptions=onnxruntime.RunOptions,
         GraphOptimizationLevel=onnxruntime.GraphOptimizationLevel,
@@ -179,8 +185,78 @@ def test_int8_on_cuda_is_refused_with_advice(graph: Graph, gpu_machine: Any) -> 
         "g (float[n, 2] x) => (float[n, 2] y) <float s = {0.1}, uint8 z = {0}>"
         "{ q = QuantizeLinear(x, s, z)\n y = DequantizeLinear(q, s, z) }"
     )
-    with pytest.raises(ModelError, match=r"no INT8 kernels.*fp16, or the TensorRT provider"):
+    with pytest.raises(ModelError, match=r"no INT8 kernels.*fp16, or --provider tensorrt"):
         open_runtime(model, "cuda")
+
+
+QDQ = (
+    "g (float[n, 2] x) => (float[n, 2] y) <float s = {0.1}, uint8 z = {0}>"
+    "{ [twice] q = QuantizeLinear(x, s, z)\n [gone] y = DequantizeLinear(q, s, z) }"
+)
+
+
+@pytest.mark.parametrize(("text", "int8"), [(SUM, "0"), (QDQ, "1")])
+def test_tensorrt_runs_int8_and_keeps_float32(
+    graph: Graph,
+    gpu_machine: type[FakeSession],
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    int8: str,
+) -> None:
+    monkeypatch.setattr(FakeSession, "nodes", {TENSORRT: ["twice", "gone"]})
+    with open_runtime(graph(text), "tensorrt", cuda=CudaOptions(device=1)) as runtime:
+        session = gpu_machine.last
+        assert runtime.run(X)["y"].shape == (1, 2)
+        runtime.prepare(X)()
+    options = {"device_id": "1", "trt_fp16_enable": "0", "trt_int8_enable": int8}
+    assert session.providers == [(TENSORRT, options)]
+    assert ("input on the device", "x", ("cuda", 1)) in session.log
+    assert "ran on the host" not in session.log
+    assert str(runtime.placement) == f"tensorrt: 2 nodes on {TENSORRT}"
+
+
+def test_what_tensorrt_lacks_runs_on_cuda_where_that_is_allowed(
+    graph: Graph, gpu_machine: type[FakeSession], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeSession, "nodes", {TENSORRT: ["twice"], CUDA: ["gone"]})
+    with pytest.raises(RuntimeUnavailable, match=f"would not run on 'tensorrt': 'gone' .* {CUDA}"):
+        open_runtime(graph(SUM), "tensorrt")
+    assert [name for name, _ in gpu_machine.last.providers] == [TENSORRT]
+    with open_runtime(graph(SUM), "tensorrt", allow_fallback=True) as runtime:
+        assert [name for name, _ in gpu_machine.last.providers] == [TENSORRT, CUDA]
+    assert [node.provider for node in runtime.placement.elsewhere] == [CUDA]
+
+
+@pytest.mark.parametrize(("threads", "told"), [(2, {"num_of_threads": "2"}), (None, {})])
+def test_openvino_inside_onnx_runtime_keeps_float32(
+    graph: Graph,
+    gpu_machine: type[FakeSession],
+    monkeypatch: pytest.MonkeyPatch,
+    threads: int | None,
+    told: dict[str, str],
+) -> None:
+    monkeypatch.setattr(FakeSession, "nodes", {OPENVINO: ["twice", "gone"]})
+    with open_runtime(graph(SUM), "ort-openvino", threads=threads) as runtime:
+        session = gpu_machine.last
+        assert runtime.run(X)["y"].shape == (1, 2)
+    assert session.providers == [(OPENVINO, {"device_type": "CPU", "precision": "FP32", **told})]
+    assert session.log == ["no fallback", "ran on the host"]
+    assert str(runtime.placement) == f"ort-openvino: 2 nodes on {OPENVINO}"
+
+
+@pytest.mark.parametrize(
+    ("provider", "advice"),
+    [
+        ("cuda", r"For an NVIDIA GPU: .*\[gpu\]', and install the CUDA libraries"),
+        ("tensorrt", r"For an NVIDIA GPU: .*\[gpu\]', and install TensorRT and the CUDA"),
+        ("ort-openvino", r"OpenVINO's build of ONNX Runtime has it: .*\[ort-openvino\]'$"),
+    ],
+)
+def test_a_provider_that_this_onnx_runtime_lacks_says_which_has_it(
+    provider: str, advice: str
+) -> None:
+    with pytest.raises(RuntimeUnavailable, match=f"has no provider '{provider}'.*{advice}"):
+        require_provider(provider, [CPU])
 
 
 def test_a_runtime_that_cannot_tell_is_not_believed() -> None:
@@ -227,7 +303,8 @@ def test_openvino_is_a_second_runtime(graph: Graph) -> None:
     report = check(graph(SUM), graph(SUM), X, providers=("openvino",))
     assert report.passed
     (placement,) = report.placements
-    assert str(placement).endswith("nodes on OpenVINO CPU")
+    assert " nodes on OpenVINO CPU (" in str(placement)
+    assert placement.layers
     with open_runtime(graph(SUM), "openvino", threads=1) as runtime:
         runtime.prepare(X)()
     odd = graph("g (float[n, 2] x) => (float[n, 2] y) { y = local.Sparkle(x) }")
