@@ -76,11 +76,19 @@ def _tiles(winner: Entry | None) -> str:
     tiles.append((winner.place, f"the engine{version}"))
     if winner.latency is not None:
         tiles.append((f"{winner.latency.p50_ms:.3g} ms", f"median at batch {winner.latency.batch}"))
-    tiles.append((accuracy(winner), "of the reference's answers, or the metric of the labels"))
+    tiles.append((accuracy(winner), _meaning(winner)))
     items = "".join(
         f"<li><strong>{escape(large)}</strong>{escape(small)}</li>" for large, small in tiles
     )
     return f'<ul class="tiles">{items}</ul>'
+
+
+def _meaning(winner: Entry) -> str:
+    if winner.metrics:
+        return f"{winner.metrics[0].name}, the reference {winner.metrics[0].reference:.4g}"
+    if winner.agreement is not None:
+        return "of the answers are the reference's"
+    return "next to the reference"
 
 
 def _picture(report: RaceReport) -> str:

@@ -18,7 +18,7 @@ RACE_STYLE = """
 svg .shipped { fill: var(--good); fill-opacity: .9; } svg .inside { fill: var(--bar); }
 svg .outside { fill: none; stroke: var(--bad); stroke-width: 1.8; }
 svg text.number { font-size: 11px; } ol.entries { columns: 2 16rem; padding-left: 1.6rem; }
-ul.reasons li { overflow-wrap: anywhere; }
+ul.reasons li, .tiles strong { overflow-wrap: anywhere; }
 """
 
 
@@ -54,6 +54,7 @@ def latency_and_accuracy(report: RaceReport) -> str:
         )
 
     parts = _frame(axis, (low, high), (bottom, top))
+    marks: list[tuple[float, float]] = []
     for number, ((one, shipped), time, value) in enumerate(
         zip(shown, times, axis.values, strict=True), start=1
     ):
@@ -62,14 +63,22 @@ def latency_and_accuracy(report: RaceReport) -> str:
         parts.append(
             f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{7 if shipped else 5}"><title>'
             f"{escape(_told(one, axis, value))}</title></circle>"
-            f'<text class="number" x="{x:.1f}" y="{y - 8:.1f}" text-anchor="middle">{number}</text>'
+            f'<text class="number" x="{x:.1f}" y="{_beside(x, y, marks):.1f}" '
+            f'text-anchor="middle">{number}</text>'
         )
+        marks.append((x, y))
     title = f"{axis.title} against the latency of {len(shown)} entries"
     items = "".join(
         f"<li>{escape(_told(one, axis, value))}{' <strong>ship</strong>' if shipped else ''}</li>"
         for (one, shipped), value in zip(shown, axis.values, strict=True)
     )
     return f'{small_svg(_HEIGHT, title, "".join(parts))}<ol class="entries">{items}</ol>'
+
+
+def _beside(x: float, y: float, marks: Sequence[tuple[float, float]]) -> float:
+    """Where a mark's number stands: above it, or below where others are near."""
+    near = sum(abs(x - a) < 14 and abs(y - b) < 14 for a, b in marks)
+    return y + 18 if near % 2 else y - 9
 
 
 def _axis(entries: Sequence[Entry]) -> _Axis:

@@ -32,13 +32,15 @@ _WARM_UP_ROUNDS = 2
 class Timed:
     """What was measured of one entry: seconds of runs by batch size and launch, and the rest.
 
-    ``fault``: why it was not timed to the end.
+    ``waited`` holds, for each launch, the share of that time in which a run waited for a core that
+    other processes had. ``fault``: why it was not timed to the end.
     """
 
     launches: dict[int, list[list[float]]] = field(default_factory=dict)
     load: list[float] = field(default_factory=list)
     first: list[float] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
+    waited: list[float] = field(default_factory=list)
     fault: str | None = None
 
     def medians(self, batch: int) -> list[float]:
@@ -95,7 +97,7 @@ def _run_heat(
             takers = [one for one in ready if size in one[1].feeds]
             _take_turns(takers, size, options, rng, first=place == 0)
         for runtime, _, timed in ready:
-            _guarded(timed, partial(_note_memory, runtime, timed))
+            _guarded(timed, partial(_look_back, runtime, timed))
 
 
 def _take_turns(
@@ -128,7 +130,9 @@ def _take_turns(
                 runs += found
 
 
-def _note_memory(runtime: RemoteRuntime, timed: Timed) -> None:
+def _look_back(runtime: RemoteRuntime, timed: Timed) -> None:
+    """What only the end of a launch can tell: the peak of memory, and how often runs waited."""
+    timed.waited.append(runtime.disturbed())
     peak = runtime.memory()
     if peak is not None:
         timed.memory.append(peak)

@@ -15,6 +15,7 @@ from runtimes.cpu_info import cpu_info
 from runtimes.engines.ort import NO_SPINNING
 from runtimes.engines.remembering import RememberingRuntime
 from runtimes.errors import KilnxError
+from runtimes.machine_load import MachineLoad
 from runtimes.onnx_files.load_save import file_bytes
 from runtimes.options import RunOptions, flat_options
 from runtimes.parity.budget import Budget
@@ -93,6 +94,7 @@ def race(
         seed=run.seed,
         progress=partial(run.tell, "racing"),
     )
+    load = MachineLoad(waited=max((share for one in timed for share in one.waited), default=0.0))
     results = iter(timed)
     entries = [
         one.entry if one.starter is None else with_times(one.entry, next(results)) for one in drafts
@@ -106,8 +108,9 @@ def race(
         recommendation=sentence,
         judged_by=described(field.budget),
         samples=field.samples.num_samples or 0,
-        notes=_notes(field, drafts, options),
+        notes=(*_notes(field, drafts, options), *_busy(load)),
         settings=_settings(engines, options),
+        load=load,
     )
 
 
@@ -207,6 +210,10 @@ def _notes(field: Field, drafts: Sequence[_Draft], options: RaceOptions) -> tupl
             "to install one"
         )
     return tuple(notes)
+
+
+def _busy(load: MachineLoad) -> tuple[str, ...]:
+    return (f"{load}; times may be too long, and the spread large",) if load.is_busy else ()
 
 
 def _settings(engines: Sequence[Engine], options: RaceOptions) -> dict[str, Any]:

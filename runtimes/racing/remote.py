@@ -65,6 +65,10 @@ class RemoteRuntime(Runtime):
         found: int | None = self._process.ask("memory")
         return found
 
+    def disturbed(self) -> float:
+        """The share of the timed seconds in which a run waited for a core."""
+        return float(self._process.ask("disturbed"))
+
     def _load(self, source: str) -> Loaded:
         opened: Opened = self._process.ask(
             "load", source, self._provider, self.threads, self._fallback

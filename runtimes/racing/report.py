@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from runtimes.machine_load import MachineLoad
 from runtimes.racing.entry import Entry
 from runtimes.racing.table import table_rows
 from runtimes.readable import ReadableReport
@@ -16,7 +17,8 @@ class RaceReport(ReadableReport):
     """All entries, the fastest inside the budget first, and the one that is recommended.
 
     ``recommended`` is its place among ``entries``, None if none is inside the budget. ``judged_by``
-    says what the budget is. ``settings`` are the conditions of the measurement.
+    says what the budget is. ``settings`` are the conditions of the measurement, ``load``
+    what else kept the machine busy meanwhile.
     """
 
     reference: str
@@ -27,6 +29,7 @@ class RaceReport(ReadableReport):
     samples: int
     notes: tuple[str, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    load: MachineLoad = field(default_factory=MachineLoad)
 
     @property
     def passed(self) -> bool:

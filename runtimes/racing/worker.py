@@ -23,6 +23,7 @@ from runtimes.engines.open_runtime import open_runtime
 from runtimes.engines.ort import NO_SPINNING
 from runtimes.engines.runtime import Loaded, Runtime
 from runtimes.errors import KilnxError, first_line
+from runtimes.machine_load import now
 from runtimes.racing.messages import Failure, Opened
 from runtimes.racing.process_memory import peak_bytes
 
@@ -34,6 +35,7 @@ class Worker:
         self._runtime: Runtime | None = None
         self._calls: dict[str, Callable[[], object]] = {}
         self._before = peak_bytes()
+        self._timed = self._waited = 0.0
 
     def load(self, model: str, provider: str, threads: int | None, fallback: bool) -> Opened:
         """Open ``model`` with the engine's own defaults, except that no thread keeps spinning."""
@@ -70,16 +72,23 @@ class Worker:
         found: list[float] = []
         collecting = gc.isenabled()
         gc.disable()  # a collection would be charged to the run during which it happens
+        start = now()
         try:
-            begin = time.perf_counter()
-            while not found or time.perf_counter() - begin < seconds:
+            while not found or time.perf_counter() - start.clock < seconds:
                 before = time.perf_counter()
                 call()
                 found.append(time.perf_counter() - before)
         finally:
             if collecting:
                 gc.enable()
+        end = now()
+        self._timed += end.clock - start.clock
+        self._waited += end.waited - start.waited
         return found
+
+    def disturbed(self) -> float:
+        """The share of the timed seconds in which this thread was ready and no core was free."""
+        return min(1.0, self._waited / self._timed) if self._timed else 0.0
 
     def memory(self) -> int | None:
         """Bytes that engine and model added to the peak of this process and those below it."""

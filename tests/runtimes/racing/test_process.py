@@ -66,6 +66,7 @@ def test_it_tells_times_and_memory(model: Path) -> None:
         runs = there.time("2", 0.0)
         assert len(runs) == 1
         assert runs[0] > 0
+        assert 0 <= there.disturbed() <= 1
         memory = there.memory()
     assert memory is None or memory > 1_000_000  # ONNX Runtime itself is more than that
 

@@ -23,6 +23,7 @@ from runtimes.racing.entrants import (
     usable_cores,
 )
 from runtimes.racing.install_size import install_bytes, installed_version
+from runtimes.racing.remote import RemoteRuntime
 
 QUICK = {"threads": 1, "launches": 1, "min_time": 0.001, "batch": 4}
 
@@ -175,6 +176,15 @@ def test_the_size_of_a_distribution() -> None:
     assert install_bytes(["numpy"]) > 1_000_000  # type: ignore[operator]
     assert install_bytes(["no-such-package"]) is None
     assert installed_version(["no-such-package", "numpy"]) == np.__version__
+
+
+def test_a_busy_machine_is_told_of(
+    files: list[Path], scores: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RemoteRuntime, "disturbed", lambda self: 0.4)
+    report = race(files[0], {"x": scores}, engines=["cpu"], **QUICK)
+    assert report.load.waited == 0.4
+    assert any("runs waited 40% of the time for a core" in note for note in report.notes)
 
 
 def test_options_are_checked() -> None:
