@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from runtimes.parity.report import ParityReport
     from runtimes.profiling.profile import ProfileOptions, ProfileReport, profile
     from runtimes.progress import Progress
+    from runtimes.racing.race import RaceOptions, RaceReport, race
     from runtimes.weight_store.shared_sessions import SharedReport, SharedWeights
 
 __all__ = [
@@ -61,6 +62,8 @@ __all__ = [
     "ProfileOptions",
     "ProfileReport",
     "Progress",
+    "RaceOptions",
+    "RaceReport",
     "RunOptions",
     "Runtime",
     "RuntimeUnavailable",
@@ -75,6 +78,7 @@ __all__ = [
     "load_model",
     "open_runtime",
     "profile",
+    "race",
     "save_model",
 ]
 
@@ -114,6 +118,9 @@ _HOME = {
     "SharedReport": "runtimes.weight_store.shared_sessions",
     "SharedWeights": "runtimes.weight_store.shared_sessions",
     "profile": "runtimes.profiling.profile",
+    "RaceOptions": "runtimes.racing.options",
+    "RaceReport": "runtimes.racing.report",
+    "race": "runtimes.racing.race",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

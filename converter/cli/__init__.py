@@ -20,6 +20,7 @@ from converter.cli import (
     profile,
     prune,
     quantize,
+    race,
     recover,
 )
 from converter.cli.at_once import answering_at_once
@@ -64,6 +65,7 @@ for _command in (
     dedupe.dedupe,
     check.check,
     profile.profile,
+    race.race,
     inspect.inspect,
     compress.demo,
 ):

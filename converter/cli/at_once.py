@@ -63,6 +63,9 @@ def refuse_unknown_names(options: Mapping[str, Any]) -> None:
     """Raise for a provider, a metric or a step that does not exist, and for its options."""
     for provider in _listed(options.get("provider")):
         refuse_unknown_provider(provider)
+    for engine in _listed(options.get("engines")):
+        for name in engine.split(","):
+            refuse_unknown_provider(name.strip())
     for metric in _listed(options.get("metric")):
         refuse_unknown(metric)
     refuse_unknown_steps(_listed(options.get("skip")), option="--skip: ")

@@ -54,12 +54,16 @@ def to_html(report: Report) -> str:
 
     A part that cannot be drawn is a mark in its place.
     """
-    body = drawn("the page", lambda: _body(report))
+    return page(report.source, drawn("the page", lambda: _body(report)))
+
+
+def page(title: str, body: str, *, head: str = "", style: str = "") -> str:
+    """A page in the style of all reports; ``head`` and ``style`` are added to its own."""
     return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
+<html lang="en"><head><meta charset="utf-8">{head}
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>kilnx: {escape(report.source)}</title>
-<style>{_STYLE}{CHART_STYLE}{SMALL_STYLE}{OVERVIEW_STYLE}</style></head><body>
+<title>kilnx: {escape(title)}</title>
+<style>{_STYLE}{CHART_STYLE}{SMALL_STYLE}{OVERVIEW_STYLE}{style}</style></head><body>
 {body}</body></html>
 """
 

@@ -59,6 +59,7 @@ class OpenVinoRuntime(Runtime):
         )
         # Port names may be lost where an output is only passed through; the order is kept.
         self._ports = dict(zip((s.name for s in found.outputs), compiled.outputs, strict=True))
+        self._compiled = compiled
         self._request = compiled.create_infer_request()
         return found
 
@@ -67,11 +68,12 @@ class OpenVinoRuntime(Runtime):
         return [np.array(found[self._ports[name]]) for name in names]
 
     def _prepare(self, feed: Feed) -> Callable[[], object]:
-        arrays, infer = self._ordered(feed), self._request.infer
+        # A request that shares the memory of its inputs takes no other shape from then on.
+        arrays, infer = self._ordered(feed), self._compiled.create_infer_request().infer
         return lambda: infer(arrays, share_inputs=True)
 
     def _unload(self) -> None:
-        self._request = None
+        self._request = self._compiled = None
         self._ports = {}
 
     def _explain(self, error: Exception) -> str:

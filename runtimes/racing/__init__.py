@@ -1,0 +1,1 @@
+"""Which runtime and which file to ship on this machine: every engine and file compared."""

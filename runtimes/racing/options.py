@@ -1,0 +1,47 @@
+"""What ``race`` measures, and by what it recommends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from runtimes.errors import DataError
+from runtimes.suggestions import did_you_mean
+
+Criterion = Literal["latency", "throughput", "memory", "disk"]
+
+
+@dataclass(frozen=True)
+class RaceOptions:
+    """What ``race`` measures, and by what it recommends.
+
+    Attributes:
+        engines: Providers that race; None: every engine that is installed.
+        batch: The larger batch size, at which throughput is measured; latency is at batch 1.
+        prefer: What decides among the entries inside the budget.
+        allow_fallback: Whether nodes may run on a provider other than the entry's own.
+        launches: How often every entry is started anew.
+        min_time: Seconds for which each entry is timed at each batch size.
+        max_time: Most seconds of runs for each, which slow models come to.
+        patience: Seconds after which an engine that does not answer is given up.
+    """
+
+    engines: Sequence[str] | None = None
+    batch: int = 32
+    prefer: Criterion = "latency"
+    allow_fallback: bool = False
+    launches: int = 3
+    min_time: float = 1.0
+    max_time: float = 10.0
+    patience: float = 600.0
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.launches < 1:
+            raise ValueError("batch and launches must be at least 1")
+        known = get_args(Criterion)
+        if self.prefer not in known:
+            raise DataError(
+                f"prefer={self.prefer!r}{did_you_mean(self.prefer, known)}: there are "
+                f"{', '.join(known)}"
+            )

@@ -1,0 +1,130 @@
+"""The parent's end of an entry's process: it starts it, asks it, and outlives its crash."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from runtimes import errors
+from runtimes.base import Closable
+from runtimes.errors import KilnxError, ModelError
+from runtimes.racing.messages import Failure
+
+# By name and not with -m: what the worker sends must have the same classes here.
+COMMAND = (sys.executable, "-P", "-c", "from runtimes.racing.worker import main; main()")
+"""What is started; the number of a socket is its last argument."""
+
+_ROOT = str(Path(__file__).resolve().parents[2])
+_SECONDS_TO_CLOSE = 5.0
+_LONGEST_LINE = 200
+
+
+class EngineProcess(Closable):
+    """A process that runs one model in one engine.
+
+    Args:
+        name: The entry in messages.
+        patience: Seconds after which no answer is taken for none.
+    """
+
+    def __init__(self, name: str, *, patience: float) -> None:
+        self._name, self._patience = name, patience
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [*COMMAND, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, "PYTHONPATH": _python_path()},
+                start_new_session=True,  # so that Ctrl-C reaches it through us, and all below it
+            )
+        self._connection: Connection | None = Connection(ours.detach())
+
+    def ask(self, question: str, *arguments: Any) -> Any:
+        """What the worker's method ``question`` returns for these arguments.
+
+        Raises the worker's own ``KilnxError``, or ``ModelError`` where the process died or does not
+        answer; it is closed then.
+        """
+        if self._connection is None:
+            raise ModelError(f"{self._name}: its process has ended")
+        try:
+            self._connection.send((question, arguments))
+            answered = self._connection.poll(self._patience)
+            found = self._connection.recv() if answered else None
+        except (EOFError, ConnectionError) as error:
+            raise ModelError(self._death()) from error
+        if not answered:
+            self._kill()
+            self.close()
+            raise ModelError(
+                f"{self._name} did not answer within {self._patience:g} s and was given up"
+            )
+        if isinstance(found, Failure):
+            raise _known(found.kind)(found.message)
+        return found
+
+    def close(self) -> None:
+        """Let the engine free what it holds, and end its process and all below it."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        with suppress(OSError, EOFError, ValueError):
+            connection.send(("close", ()))
+            connection.poll(_SECONDS_TO_CLOSE)
+        connection.close()
+        self._kill()
+        self._log.close()
+
+    def _kill(self) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(0.2)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _death(self) -> str:
+        """Close what is left, and say how the process ended."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_SECONDS_TO_CLOSE)
+        code = self._process.poll()
+        said = _last_line(self._log)
+        self.close()
+        return f"{self._name} {_ending(code)}{f': {said}' if said else ''}"
+
+
+def _ending(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"ended its process (exit code {code})"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+    return f"crashed with {name}{hint}"
+
+
+def _last_line(log: Any) -> str:
+    log.seek(0)
+    lines = log.read()[-4096:].decode(errors="replace").strip().splitlines()
+    return str(lines[-1])[:_LONGEST_LINE] if lines else ""
+
+
+def _known(kind: str) -> type[KilnxError]:
+    found = getattr(errors, kind, ModelError)
+    return found if isinstance(found, type) and issubclass(found, KilnxError) else ModelError
+
+
+def _python_path() -> str:
+    return os.pathsep.join([_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -1,0 +1,90 @@
+"""A model in an engine in another process, as a runtime like any other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from runtimes.base import Array, Feed
+from runtimes.engines.runtime import Loaded, Runtime
+from runtimes.racing.messages import Opened
+from runtimes.racing.process import EngineProcess
+
+
+class RemoteRuntime(Runtime):
+    """One ONNX file in one engine, in a process of its own.
+
+    Args:
+        model: The path of an ONNX file.
+        provider: What ``open_runtime`` takes.
+        threads: Threads of a run; None leaves the choice to the engine.
+        allow_fallback: Whether nodes may run on another provider.
+        patience: Seconds after which an engine that does not answer is given up.
+
+    Attributes:
+        load_seconds: How long the engine took to load the model.
+
+    Raises:
+        ModelError: The engine cannot load the model, or its process died of it.
+    """
+
+    engine = "another process"
+
+    load_seconds: float
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        provider: str,
+        *,
+        threads: int | None = 1,
+        allow_fallback: bool = False,
+        patience: float = 600.0,
+    ) -> None:
+        self._provider, self._fallback = provider, allow_fallback
+        self._process = EngineProcess(f"{Path(model).name} on {provider}", patience=patience)
+        try:
+            super().__init__(os.fspath(model), name=os.fspath(model), threads=threads)
+        except BaseException:
+            self._process.close()
+            raise
+
+    def hold(self, key: str, feed: Feed) -> float:
+        """Keep ``feed`` there to be timed under ``key``; the seconds of its first run."""
+        return float(self._process.ask("prepare", key, dict(feed)))
+
+    def time(self, key: str, seconds: float) -> list[float]:
+        """Seconds of each run of what was held, until all of them took ``seconds``."""
+        found: list[float] = self._process.ask("time", key, seconds)
+        return found
+
+    def memory(self) -> int | None:
+        """Bytes that engine and model added to the peak of their process."""
+        found: int | None = self._process.ask("memory")
+        return found
+
+    def disturbed(self) -> float:
+        """The share of the timed seconds in which a run waited for a core."""
+        return float(self._process.ask("disturbed"))
+
+    def _load(self, source: str) -> Loaded:
+        opened: Opened = self._process.ask(
+            "load", source, self._provider, self.threads, self._fallback
+        )
+        self.load_seconds = opened.seconds
+        return opened.loaded
+
+    def _run(self, feed: Feed, names: Sequence[str]) -> Sequence[Array]:
+        found: list[Array] = self._process.ask("run", dict(feed), list(names))
+        return found
+
+    def _unload(self) -> None:
+        self._process.close()
+
+    def _is_models_fault(self, error: Exception) -> bool:
+        return False  # what the engine says came as a KilnxError; the rest is our own
+
+    def _prepare(self, feed: Feed) -> Any:
+        raise NotImplementedError("the time between two processes is no run's: hold and time")
