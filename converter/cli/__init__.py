@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from converter.cli import (
+    agent,
     check,
     compress,
     convert,
@@ -65,6 +66,7 @@ for _command in (
     check.check,
     profile.profile,
     inspect.inspect,
+    agent.agent,
     compress.demo,
 ):
     app.command()(with_quiet(answering_at_once(_command)))

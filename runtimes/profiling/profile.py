@@ -19,6 +19,7 @@ from runtimes.base import Array
 from runtimes.data.dataset import Dataset
 from runtimes.data.timing_inputs import made_up_inputs, sampled_inputs
 from runtimes.engines.batching import fixed_batch
+from runtimes.engines.elsewhere import checked_device
 from runtimes.engines.open_runtime import borrow, is_keras, is_runtime
 from runtimes.engines.providers import require_providers
 from runtimes.engines.runtime import Runtime
@@ -88,6 +89,11 @@ def profile(
     batch, counts = options.batch, _thread_counts(threads, run)
     if not batch or any(size < 1 for size in batch):
         raise ValueError(f"batch must hold sizes of at least 1, not {list(batch)}")
+    if (device := checked_device(options.device)) is not None:
+        there: ProfileReport = device.profile(
+            model, against=against, threads=counts, options=options, run=run
+        )
+        return there
     models = [model] if against is None else [model, against]
     if not all(is_runtime(one) or is_keras(one) for one in models):
         require_providers([options.provider])
