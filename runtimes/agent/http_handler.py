@@ -19,13 +19,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, cast
 
 from runtimes.agent.addresses import PROTOCOL_HEADER
+from runtimes.agent.limits import Counter, Limits, RateLimiter
 from runtimes.agent.protocol import VERSION
-
-if TYPE_CHECKING:
-    from runtimes.agent.server import AgentServer
 
 # Bodies that come slower than this are cut off, after some seconds of grace.
 _LEAST_BYTES_PER_SECOND = 32 * 2**10
@@ -46,6 +44,30 @@ class HttpError(Exception):
 def refusal(status: HTTPStatus, message: str, kind: str = "DataError", **how: Any) -> HttpError:
     """An answer that says why not."""
     return HttpError(status, {"error": {"kind": kind, "message": message}}, **how)
+
+
+class Answering(Protocol):
+    """What answers the requests that were let in."""
+
+    def answer(self, request: Any) -> tuple[HTTPStatus, bytes]:
+        """The answer to the request of an ``AgentHandler``; raises ``HttpError``."""
+        ...
+
+
+class Serving(Protocol):
+    """What a connection has to know of its server."""
+
+    limits: Limits
+    token: str
+    tls: ssl.SSLContext | None
+    rate: RateLimiter
+    failures: RateLimiter
+    flight: Counter
+    routes: Answering
+
+    def about(self) -> dict[str, Any]:
+        """What the agent says of itself."""
+        ...
 
 
 class _Incoming(io.RawIOBase):
@@ -70,15 +92,21 @@ class AgentHandler(BaseHTTPRequestHandler):
     """Requests of one connection, handed to the routes of ``server`` once they are allowed."""
 
     protocol_version = "HTTP/1.1"
+    default_request_version = "HTTP/1.0"  # of a line that says none: 0.9 has no status
+    default_request_version = "HTTP/1.0"  # of a line that says none: 0.9 has no status
     disable_nagle_algorithm = True
-    server: AgentServer
+
+    @property
+    def agent(self) -> Serving:
+        """The server, as a connection sees it."""
+        return cast(Serving, self.server)
 
     def setup(self) -> None:
         """Agree on TLS, if the agent has a certificate, and give every wait an end."""
         self._known = False
         self._left = 0  # of the body
-        if self.server.tls is not None:
-            self.request = _with_tls(self.request, self.server.tls, self.server.limits.head_seconds)
+        if self.agent.tls is not None:
+            self.request = _with_tls(self.request, self.agent.tls, self.agent.limits.head_seconds)
         super().setup()
         self._incoming = _Incoming(self.connection)
         self.rfile = io.BufferedReader(self._incoming)
@@ -92,7 +120,7 @@ class AgentHandler(BaseHTTPRequestHandler):
 
     def handle_one_request(self) -> None:
         """Wait for a request: longer from a client that is known than from any other."""
-        limits = self.server.limits
+        limits = self.agent.limits
         self._wait(limits.idle_seconds if self._known else limits.head_seconds)
         try:
             super().handle_one_request()
@@ -101,7 +129,7 @@ class AgentHandler(BaseHTTPRequestHandler):
 
     def parse_request(self) -> bool:
         """Read the head, for which there is little time, and let in who knows the token."""
-        self._wait(self.server.limits.head_seconds)
+        self._wait(self.agent.limits.head_seconds)
         if not super().parse_request():
             return False
         try:
@@ -159,7 +187,7 @@ class AgentHandler(BaseHTTPRequestHandler):
         try:
             with self._flight():
                 self._wait(_GRACE_SECONDS + self._left / _LEAST_BYTES_PER_SECOND)
-                status, body = self.server.routes.answer(self)
+                status, body = self.agent.routes.answer(self)
         except HttpError as error:
             self._answer_error(error)
             return
@@ -171,23 +199,23 @@ class AgentHandler(BaseHTTPRequestHandler):
     def _flight(self) -> Iterator[None]:
         """Room for the body among all that are on their way."""
         size = self._left
-        if not self.server.flight.take(size):
+        if not self.agent.flight.take(size):
             raise refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the agent is busy", close=True, wait=1)
         try:
             yield
         finally:
-            self.server.flight.give_back(size)
+            self.agent.flight.give_back(size)
 
     def _let_in(self) -> None:
         """Raise unless the client knows the token, speaks this protocol and does not hurry."""
-        if not _is_token(self.headers.get("Authorization", ""), self.server.token):
-            if not self.server.failures.allows(self.client):
+        if not _is_token(self.headers.get("Authorization", ""), self.agent.token):
+            if not self.agent.failures.allows(self.client):
                 raise HttpError(HTTPStatus.TOO_MANY_REQUESTS, {}, close=True, wait=5)
             raise HttpError(HTTPStatus.UNAUTHORIZED, {}, close=True)
-        if not self.server.rate.allows(self.client):
+        if not self.agent.rate.allows(self.client):
             raise refusal(HTTPStatus.TOO_MANY_REQUESTS, "too many requests", close=True, wait=1)
         if self.headers.get(PROTOCOL_HEADER) != str(VERSION):
-            raise HttpError(HTTPStatus.UPGRADE_REQUIRED, self.server.about(), close=True)
+            raise HttpError(HTTPStatus.UPGRADE_REQUIRED, self.agent.about(), close=True)
 
     def _length(self) -> int:
         """The size of the body; raises for what has none that is said, or is too large."""
@@ -197,10 +225,10 @@ class AgentHandler(BaseHTTPRequestHandler):
         text = lengths[0].strip() if lengths else "0"
         if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST_LENGTH):
             raise refusal(HTTPStatus.BAD_REQUEST, "the Content-Length is no number", close=True)
-        if int(text) > self.server.limits.body_bytes:
+        if int(text) > self.agent.limits.body_bytes:
             raise refusal(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"a request of {text} bytes; this agent takes {self.server.limits.body_bytes} at "
+                f"a request of {text} bytes; this agent takes {self.agent.limits.body_bytes} at "
                 "most (--max-body), so run smaller batches",
                 close=True,
             )

@@ -71,6 +71,8 @@ def json_of(text: bytes) -> Any:
     """The document in ``text``; raises ``Malformed``."""
     try:
         return json.loads(text, parse_constant=_no_constant)
+    except Malformed:
+        raise
     except (ValueError, RecursionError) as error:
         raise Malformed("the message is not JSON") from error
 

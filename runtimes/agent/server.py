@@ -21,7 +21,7 @@ from typing import Any
 import platformdirs
 
 from runtimes.agent.addresses import DEFAULT_PORT, is_loopback
-from runtimes.agent.http_handler import AgentHandler
+from runtimes.agent.http_handler import AgentHandler, Answering
 from runtimes.agent.jobs import Jobs
 from runtimes.agent.limits import Counter, Limits, RateLimiter, machine_memory
 from runtimes.agent.messages import DeviceInfo, MachineTold
@@ -87,7 +87,7 @@ class AgentServer(ThreadingMixIn, TCPServer):
         cache = options.cache or Path(platformdirs.user_cache_dir("kilnx")) / "agent"
         store = PartStore(cache, self.limits.cache_bytes)
         self.jobs = Jobs(folder, store, self.limits)
-        self.routes = Routes(
+        self.routes: Answering = Routes(
             self.jobs, store, self.limits, lambda: json.dumps(self.about()).encode()
         )
         self._connections: Tally[str] = Tally()
