@@ -70,7 +70,7 @@ class Link:
         within ``patience`` seconds.
         """
         patience = self.patience if patience is None else patience
-        wait, start, last = 0.05, time.monotonic(), "it does not answer"
+        wait, last, failing_since = 0.05, "it does not answer", 0.0
         with self._lock:
             while True:
                 try:
@@ -82,7 +82,8 @@ class Link:
                     self.close()
                     self._refuse_certificate(error)
                     last = _plain(error)
-                if time.monotonic() - start + wait > patience:
+                failing_since = failing_since or time.monotonic()
+                if time.monotonic() - failing_since + wait > patience:
                     raise RuntimeUnavailable(self._unreachable(last))
                 time.sleep(wait)
                 wait = min(2 * wait, _LONGEST_WAIT)
