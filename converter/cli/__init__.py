@@ -65,8 +65,8 @@ for _command in (
     dedupe.dedupe,
     check.check,
     profile.profile,
-    inspect.inspect,
     agent.agent,
+    inspect.inspect,
     compress.demo,
 ):
     app.command()(with_quiet(answering_at_once(_command)))
