@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from runtimes.agent.errors_sent import error_of
 from runtimes.agent.link import Link
@@ -23,6 +23,9 @@ _MOST_TIMES = 5
 # A job that was lost, with the device or its agent, is started again so often for one request.
 _MOST_STARTS = 3
 _PATIENCE_AT_THE_END = 1.0
+
+
+T = TypeVar("T")
 
 
 class _Lost(Exception):
@@ -59,15 +62,7 @@ class RemoteJob:
             frame = encode(request, tensors)
         except Malformed as error:
             raise self._misunderstood(error) from error
-        for _ in range(_MOST_STARTS):
-            try:
-                self.start()
-                return self._answered(frame, models)
-            except _Lost:
-                self.end()
-        raise RuntimeUnavailable(
-            f"the agent on {self._link.address} lost what it was doing {_MOST_STARTS} times"
-        )
+        return self._persistently(lambda: self._answered(frame, models))
 
     def end(self) -> None:
         """End the process; a device that is gone has ended it, or will."""
@@ -85,6 +80,21 @@ class RemoteJob:
 
     def start(self) -> None:
         """Start the process, unless it is there; ``ask`` does so by itself."""
+        self._persistently(lambda: None)
+
+    def _persistently(self, action: Callable[[], T]) -> T:
+        """What ``action`` gives in a process, if need be in a new one."""
+        for _ in range(_MOST_STARTS):
+            try:
+                self._start()
+                return action()
+            except _Lost:
+                self.end()
+        raise RuntimeUnavailable(
+            f"the agent on {self._link.address} lost what it was doing {_MOST_STARTS} times"
+        )
+
+    def _start(self) -> None:
         if self._name is not None:
             return
         name = secrets.token_hex(16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -21,6 +22,8 @@ import pytest
 
 from runtimes import Device, open_runtime
 from runtimes.agent.server import AgentOptions, AgentServer, running
+from runtimes.costs import CostTable
+from runtimes.costs.machine import this_machine
 
 Kilnx = Callable[..., tuple[int, str, str]]
 TOKEN = "a token that only tests know"
@@ -85,6 +88,11 @@ def test_commands_measure_and_judge_there(
     assert report["batches"][0]["ratio"] is not None
     code, out, _ = kilnx("check", model, model, "--data", tmp_path / "data.npz", *where)
     assert (code, out.split(":")[0]) == (0, "passed")
+    table = tmp_path / "table.json"
+    code, out, _ = kilnx("costs", "measure", model, "-o", table, *where)
+    assert code == 0
+    assert CostTable.read(table).machine == this_machine(1)
+    gc.collect()
     assert not agent.jobs._jobs  # all were ended
 
 
