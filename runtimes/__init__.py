@@ -11,6 +11,7 @@ from runtimes.lazy_names import lazy_names
 from runtimes.moved import say_where_modules_moved
 
 if TYPE_CHECKING:
+    from runtimes.agent.device import Device
     from runtimes.base import Array, Feed, TensorSpec
     from runtimes.data.batches import Batch
     from runtimes.data.dataset import Dataset
@@ -51,6 +52,7 @@ __all__ = [
     "CudaOptions",
     "DataError",
     "Dataset",
+    "Device",
     "Feed",
     "ImageOptions",
     "KerasOptions",
@@ -83,6 +85,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Device": "runtimes.agent.device",
     "Budget": "runtimes.parity.budget",
     "CheckOptions": "runtimes.parity.check",
     "KerasOptions": "runtimes.options",

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from converter.cli import (
+    agent,
     check,
     compress,
     convert,
@@ -66,6 +67,7 @@ for _command in (
     check.check,
     profile.profile,
     race.race,
+    agent.agent,
     inspect.inspect,
     compress.demo,
 ):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from converter.cli.console import print_json, print_line, print_rows
-from converter.cli.groups import BudgetGroup, ImageGroup, KerasGroup, RunGroup, grouped
+from converter.cli.groups import BudgetGroup, DeviceGroup, ImageGroup, KerasGroup, RunGroup, grouped
 from converter.cli.options import AllowFallback, Data, Json, OnnxFile
 from converter.cli.progress import progress
 from runtimes.engines.provider_names import PROVIDER_NAMES
@@ -23,6 +23,7 @@ def check(
     budget: BudgetGroup,
     keras: KerasGroup,
     run: RunGroup,
+    device: DeviceGroup,
     rtol: Annotated[float | None, typer.Option(help="Relative tolerance, element-wise.")] = None,
     atol: Annotated[float | None, typer.Option(help="Absolute tolerance, element-wise.")] = None,
     provider: Annotated[
@@ -58,6 +59,7 @@ def check(
                 atol,
                 batch_size,
                 layers,
+                device=device.open(),
             ),
             keras=keras.keras(),
             run=run.run(say),

@@ -11,6 +11,7 @@ from converter.cli.console import print_json, print_line, print_rows
 from converter.cli.groups import (
     BudgetGroup,
     CostsGroup,
+    DeviceGroup,
     EffortGroup,
     ImageGroup,
     KerasGroup,
@@ -43,6 +44,7 @@ def compress(
     costs: CostsGroup,
     effort: EffortGroup,
     run: RunGroup,
+    device: DeviceGroup,
     evaluate_on: Eval = None,
     provider: Provider = "cpu",
     skip: Annotated[list[str] | None, typer.Option(help="A step to leave out; repeatable.")] = None,
@@ -78,6 +80,7 @@ def compress(
                 effort.effort,
                 recover,
                 keep_best,
+                device=device.open(),
             ),
             keras=keras.keras(),
             run=run.run(say),

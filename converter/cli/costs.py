@@ -9,6 +9,7 @@ import typer
 
 from converter.cli.at_once import answering_at_once
 from converter.cli.console import print_json, print_line, print_rows
+from converter.cli.groups import DeviceGroup, grouped
 from converter.cli.options import Json, Threads, sizes_of
 from converter.cli.progress import progress, with_quiet
 
@@ -22,8 +23,10 @@ app = typer.Typer(
 @app.command()
 @with_quiet
 @answering_at_once
+@grouped
 def measure(
     models: Annotated[list[Path], typer.Argument(help="ONNX files.")],
+    device: DeviceGroup,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="The table to write or to extend, a JSON file."),
@@ -37,7 +40,13 @@ def measure(
 
     with progress() as say:
         say(f"measuring the kernels of {', '.join(map(str, models))}")
-        reports = measure_models(models, output, batch=sizes_of("--batch", batch), threads=threads)
+        reports = measure_models(
+            models,
+            output,
+            batch=sizes_of("--batch", batch),
+            threads=threads,
+            device=device.open(),
+        )
     if json:
         print_json({"models": [one.to_dict() for one in reports]})
         return

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from converter.cli.options import (
     Costs,
     Custom,
+    DeviceAddress,
+    DeviceCa,
+    DeviceToken,
     Effort,
     ImageOffset,
     ImageScale,
@@ -42,6 +45,7 @@ from converter.cli.options import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from runtimes.engines.elsewhere import Elsewhere
     from runtimes.options import KerasOptions, RunOptions
     from runtimes.parity.budget import Budget
     from runtimes.progress import Progress
@@ -112,6 +116,23 @@ class CostsGroup:
 
     costs: Costs = None
     trust_costs: TrustCosts = False
+
+
+@dataclass(frozen=True)
+class DeviceGroup:
+    """Which machine measures and judges."""
+
+    device: DeviceAddress = None
+    device_token: DeviceToken = None
+    device_ca: DeviceCa = None
+
+    def open(self) -> Elsewhere | None:
+        """The device; None for this machine."""
+        if self.device is None:
+            return None
+        from runtimes.agent.device import Device
+
+        return Device(self.device, self.device_token, self.device_ca)
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,33 @@ KeepBest = Annotated[
         help="Ctrl-C ends training with the best so far; a second one ends the command.",
     ),
 ]
+DeviceAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        help="Measure and judge on another machine, where `kilnx agent` runs.",
+        metavar="HOST:PORT",
+        show_default="this machine",
+    ),
+]
+DeviceToken = Annotated[
+    str | None,
+    typer.Option(
+        help="The token that the agent of the device wants to know.",
+        envvar="KILNX_DEVICE_TOKEN",
+        show_envvar=True,
+    ),
+]
+DeviceCa = Annotated[
+    Path | None,
+    typer.Option(
+        help="Certificates (PEM) by which the device is trusted.",
+        envvar="KILNX_DEVICE_CA",
+        show_envvar=True,
+        metavar="FILE",
+        show_default="those of the system",
+    ),
+]
 Provider = Annotated[str, typer.Option(help=f"Where to measure: {', '.join(PROVIDER_NAMES)}.")]
 Custom = Annotated[
     Path | None, typer.Option(help="Python file that defines the model's custom layers.")

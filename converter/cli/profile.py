@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from converter.cli.console import print_json, print_line, print_rows
-from converter.cli.groups import ImageGroup, grouped
+from converter.cli.groups import DeviceGroup, ImageGroup, grouped
 from converter.cli.options import AllowFallback, Json, Provider, Seed, sizes_of
 from converter.cli.progress import progress
 
@@ -17,6 +17,7 @@ from converter.cli.progress import progress
 def profile(
     model: Annotated[Path, typer.Argument(help="An ONNX or Keras file.")],
     images: ImageGroup,
+    device: DeviceGroup,
     against: Annotated[Path | None, typer.Option(help="A model to interleave with.")] = None,
     provider: Provider = "cpu",
     batch: Annotated[str, typer.Option(help="Batch sizes, such as 1,8.")] = "1",
@@ -49,6 +50,7 @@ def profile(
                 memory,
                 operators,
                 allow_fallback,
+                device=device.open(),
             ),
             run=RunOptions(seed=seed, progress=say),
         )

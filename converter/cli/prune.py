@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from converter.cli.console import print_json, print_line, print_rows
-from converter.cli.groups import BudgetGroup, CostsGroup, EffortGroup, ImageGroup, RunGroup, grouped
+from converter.cli.groups import (
+    BudgetGroup,
+    CostsGroup,
+    DeviceGroup,
+    EffortGroup,
+    ImageGroup,
+    RunGroup,
+    grouped,
+)
 from converter.cli.options import (
     Decisions,
     Eval,
@@ -29,6 +37,7 @@ def prune(
     costs: CostsGroup,
     effort: EffortGroup,
     run: RunGroup,
+    device: DeviceGroup,
     data: Annotated[
         Path | None,
         typer.Option("--data", help="Samples; without data, only lossless pruning is done."),
@@ -71,6 +80,7 @@ def prune(
                 costs.trust_costs,
                 effort.seconds(),
                 effort.effort,
+                device=device.open(),
             ),
             run=run.run(say),
         )

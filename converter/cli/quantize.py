@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 import typer
 
 from converter.cli.console import print_json, print_line, print_rows
-from converter.cli.groups import BudgetGroup, CostsGroup, EffortGroup, ImageGroup, RunGroup, grouped
+from converter.cli.groups import (
+    BudgetGroup,
+    CostsGroup,
+    DeviceGroup,
+    EffortGroup,
+    ImageGroup,
+    RunGroup,
+    grouped,
+)
 from converter.cli.options import (
     Data,
     Decisions,
@@ -32,6 +40,7 @@ def quantize(
     costs: CostsGroup,
     effort: EffortGroup,
     run: RunGroup,
+    device: DeviceGroup,
     evaluate_on: Eval = None,
     target_cpu: Annotated[
         Literal["any", "vnni"],
@@ -68,6 +77,7 @@ def quantize(
                 costs.costs,
                 costs.trust_costs,
                 effort.seconds(),
+                device=device.open(),
             ),
             run=run.run(say),
         )

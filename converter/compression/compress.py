@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from converter.compression.attempts import Candidate, run_steps
 from converter.compression.decisions import Decisions, DecisionSource
+from converter.compression.device import costs_of, notes_of_device, require_device
 from converter.compression.early import EarlyData
 from converter.compression.gain import check_preference
 from converter.compression.judge import Judge
@@ -40,10 +41,10 @@ from converter.report.report import (
 from quantizers.options import Prefer
 from quantizers.rewrites.prepare import refuse_quantized
 from runtimes.atomic_files import atomic_folder, file_digests
-from runtimes.costs import CostsSource, open_costs
+from runtimes.costs import CostsSource
 from runtimes.defects import Defect, callers_own, contain
+from runtimes.engines.elsewhere import Elsewhere
 from runtimes.engines.open_runtime import is_keras
-from runtimes.engines.providers import require_providers
 from runtimes.errors import KilnxError, ModelError
 from runtimes.keras_models.loss_meaning import Loss
 from runtimes.metrics.metric import open_metrics
@@ -85,6 +86,7 @@ class CompressOptions:
             go; None: where TensorFlow is installed and it does not take long.
         keep_best: Whether Ctrl-C during a training ends the training, and the best until then goes
             on to the other steps; else it ends the program, and nothing is written.
+        device: Where to measure and judge in place of this machine: a ``runtimes.Device``.
     """
 
     steps: Sequence[str] = tuple(STEPS)
@@ -98,6 +100,7 @@ class CompressOptions:
     effort: Effort = "default"
     recover: bool | None = None
     keep_best: bool = False
+    device: Elsewhere | None = None
 
 
 _DEFAULT_SECONDS = 600.0
@@ -161,7 +164,7 @@ def compress(
     check_preference(options.prefer)
     time_budget = TimeBudget.of(options.time_budget, _DEFAULT_SECONDS, options.effort)
     refuse_unknown_steps(options.steps, STEPS)
-    require_providers([options.provider])  # said before a model is exported
+    require_device(options, [options.provider])  # said before a model is exported
     source = options.decisions
     decisions = None if source is None else Decisions.open(source)
     place: dict[str, Any] = {
@@ -170,11 +173,7 @@ def compress(
         "foreign": files_not_reported,
     }
     run = replace(run, progress=callers_own(run.progress))
-    costs = None
-    if options.provider == "cpu":
-        costs = open_costs(
-            options.costs, threads=run.threads, trust=options.trust_costs, progress=run.tell
-        )
+    costs = costs_of(options, run) if options.provider == "cpu" else None
     with atomic_folder(output, **place) as folder:
         early = EarlyData(data, evaluate_on, budget)
         run.tell("exporting")
@@ -188,9 +187,8 @@ def compress(
         samples, budget, labels = open_judged(
             fp32, early.calibration, early.evaluation, budget, run.seed, origin.losses
         )
-        judge = Judge(
-            reference, samples.evaluation, budget, options.provider, run, options.prefer, costs
-        )
+        where = (options.provider, run, options.prefer, costs, options.device)
+        judge = Judge(reference, samples.evaluation, budget, *where)
         run.tell("measuring fp32")
         try:
             baseline, failed = _baseline(judge)
@@ -235,7 +233,7 @@ def compress(
                 best.path,
                 samples.evaluation,
                 pruned=best.pruned,
-                provider=options.provider,
+                provider=options.provider if options.device is None else "cpu",
                 threads=run.threads,
             ),
         )
@@ -260,6 +258,7 @@ def compress(
                 *(costs.notes if costs is not None else ()),
                 *judge.notes,
                 *(training.notes if training is not None else ()),
+                *notes_of_device(options),
                 *_why_untrained(options),
             ),
             insight=None if isinstance(insight, Defect) else insight,

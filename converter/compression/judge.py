@@ -15,6 +15,7 @@ from quantizers.options import Prefer
 from runtimes.base import Feed
 from runtimes.costs import Costs
 from runtimes.data.dataset import Dataset
+from runtimes.engines.elsewhere import Elsewhere
 from runtimes.engines.ort import NO_SPINNING
 from runtimes.engines.remembering import RememberingRuntime
 from runtimes.engines.timed_feeds import timed_feeds
@@ -34,6 +35,7 @@ class Judge:
     """Measures candidates against the fp32 reference: parity, metric, size and latency.
 
     ``costs``: the table that decides what is faster; without one (on other providers) the clock.
+    ``device``: where candidates run and are timed, if not here.
     """
 
     reference: Path
@@ -43,6 +45,7 @@ class Judge:
     run: RunOptions
     prefer: Prefer = "balanced"
     costs: Costs | None = None
+    device: Elsewhere | None = None
 
     def baseline(self, *, timed: bool = True) -> Measured:
         """The reference itself; its latency is not known where it is not ``timed``."""
@@ -72,6 +75,7 @@ class Judge:
             budget=self.budget,
             providers=(self.provider,),
             stressed=self._stressed,
+            device=self.device,
             run=self._quiet,
         )
 
@@ -142,7 +146,12 @@ class Judge:
 
     def _profile(self, path: Path, against: Path | None) -> ProfileReport:
         found = profile(
-            path, against=against, provider=self.provider, data=self.evaluation, run=self._quiet
+            path,
+            against=against,
+            provider=self.provider,
+            data=self.evaluation,
+            device=self.device,
+            run=self._quiet,
         )
         self._loads.append(found.load)
         return found

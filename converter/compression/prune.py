@@ -11,6 +11,7 @@ from typing import Any
 import onnx_ir as ir
 
 from converter.compression.decisions import Decisions, DecisionSource
+from converter.compression.device import costs_of, require_device
 from converter.compression.gain import Gain, lost_races
 from converter.compression.samples import open_judged, resolve_budget
 from converter.compression.simplify import simplified
@@ -28,6 +29,7 @@ from runtimes.costs import CostsSource, open_costs
 from runtimes.data.dataset import Dataset
 from runtimes.data.timing_inputs import made_up_inputs
 from runtimes.defects import Defect, callers_own, contain
+from runtimes.engines.elsewhere import Elsewhere
 from runtimes.engines.timed_feeds import timed_feeds
 from runtimes.errors import DataError
 from runtimes.machine_load import noted
@@ -68,6 +70,7 @@ class PruneFileOptions:
         time_budget: How long it may take: seconds, or text such as ``"5m"``. Work is planned by
             predicted cost, so that no clock decides; None plans for 3 minutes.
         effort: ``low`` tries few cuts, ``high`` more than by default.
+        device: Where to measure and judge in place of this machine: a ``runtimes.Device``.
     """
 
     flops: float | None = None
@@ -80,6 +83,7 @@ class PruneFileOptions:
     trust_costs: bool = False
     time_budget: str | float | None = None
     effort: Effort = "default"
+    device: Elsewhere | None = None
 
 
 _DEFAULT_SECONDS = 180.0
@@ -131,6 +135,7 @@ def prune(
     inputs = (model, data, evaluate_on, options.decisions)
     if output is not None:
         refuse_existing(output, force=options.force, inputs=inputs)
+    require_device(options)
     run = replace(run, progress=callers_own(run.progress))
     source = load_model(model)
     refuse_quantized(source)
@@ -144,9 +149,7 @@ def prune(
     search = budget
     if calibration is not None and evaluation is not None:
         search = without_labels(budget, model_outputs(reference), evaluation, calibration)
-    costs = open_costs(
-        options.costs, threads=run.threads, trust=options.trust_costs, progress=run.tell
-    )
+    costs = costs_of(options, run)
     how = PruneOptions(target, plan, run.threads, run.seed, costs)
     work = None
     if calibration is not None and evaluation is not None:
@@ -160,7 +163,7 @@ def prune(
         run.tell("judging the pruned model")
         if not pruned.report.kept or evaluation is None:
             return pruned
-        return _judge_all(reference, pruned, evaluation, budget, how)
+        return _judge_all(reference, pruned, evaluation, budget, how, device=options.device)
 
     is_users = partial(explained, data=(calibration, evaluation))
     pruned = contain("pruning", attempt, is_users)
@@ -224,10 +227,12 @@ def _judge_all(
     evaluation: Dataset,
     budget: Budget,
     options: PruneOptions,
+    *,
+    device: Elsewhere | None,
 ) -> Pruned:
     """Judge what was found, and where it is outside the budget, what spends less and less."""
     stressed = Stressed(reference, evaluation, budget, options.seed, options.threads)
-    first = judged = _judge(reference, pruned, stressed, options)
+    first = judged = _judge(reference, pruned, stressed, options, device)
     while not judged.report.kept:
         parity = judged.report.parity or {}
         if parity.get("passed") or pruned.less_aggressive is None:
@@ -235,7 +240,7 @@ def _judge_all(
         pruned = pruned.less_aggressive()
         if not pruned.report.kept:
             return first
-        judged = _judge(reference, pruned, stressed, options)
+        judged = _judge(reference, pruned, stressed, options, device)
     if judged is first:
         return first
     note = f"a plan that leaves less was judged first: {first.report.reason}"
@@ -247,6 +252,7 @@ def _judge(
     pruned: Pruned,
     stressed: Stressed,
     options: PruneOptions,
+    device: Elsewhere | None,
 ) -> Pruned:
     """Whether the pruned model holds what it should, on data that it has not seen."""
     threads, seed, evaluation = options.threads, options.seed, stressed.data
@@ -257,8 +263,16 @@ def _judge(
         budget=stressed.budget,
         stressed=stressed,
         threads=threads,
+        device=device,
     )
-    speed = profile(pruned.model, against=reference, data=evaluation, threads=threads, seed=seed)
+    speed = profile(
+        pruned.model,
+        against=reference,
+        data=evaluation,
+        threads=threads,
+        seed=seed,
+        device=device,
+    )
     feeds = timed_feeds(evaluation, model_inputs(reference))
     share = model_bytes(pruned.model) / model_bytes(reference)
     costs = options.costs or open_costs(threads=threads)

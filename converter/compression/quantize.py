@@ -11,6 +11,7 @@ from typing import Any
 import onnx_ir as ir
 
 from converter.compression.decisions import Decisions, DecisionSource
+from converter.compression.device import costs_of, require_device
 from converter.compression.gain import Gain, check_preference, lost_races
 from converter.compression.samples import Samples, open_judged
 from converter.compression.simplify import simplified
@@ -21,8 +22,9 @@ from quantizers.report import QuantizationReport
 from quantizers.rewrites.prepare import refuse_quantized
 from quantizers.static import quantize_model
 from runtimes.atomic_files import refuse_existing
-from runtimes.costs import Costs, CostsSource, open_costs
+from runtimes.costs import Costs, CostsSource
 from runtimes.defects import Defect, callers_own, contain
+from runtimes.engines.elsewhere import Elsewhere
 from runtimes.engines.timed_feeds import timed_feeds
 from runtimes.errors import BudgetError
 from runtimes.machine_load import noted
@@ -66,6 +68,7 @@ class QuantizeFileOptions:
         trust_costs: Whether a table of another machine decides, so that it decides for that one.
         time_budget: How long it may take: seconds, or text such as ``"5m"``. Work is planned by
             predicted cost, so that no clock decides; None plans for 3 minutes.
+        device: Where to measure and judge in place of this machine: a ``runtimes.Device``.
     """
 
     keep_float: Sequence[str] = ()
@@ -78,6 +81,7 @@ class QuantizeFileOptions:
     costs: CostsSource = None
     trust_costs: bool = False
     time_budget: str | float | None = None
+    device: Elsewhere | None = None
 
 
 _DEFAULT_SECONDS = 180.0
@@ -130,6 +134,7 @@ def quantize(
     inputs = (model, data, evaluate_on, options.decisions)
     if output is not None:
         refuse_existing(output, force=options.force, inputs=inputs)
+    require_device(options)
     decisions = None if options.decisions is None else Decisions.open(options.decisions)
     run = replace(run, progress=callers_own(run.progress))
     source = load_model(model)
@@ -137,14 +142,12 @@ def quantize(
     refuse_nan_weights(source, str(model) if source is not model else "the model")
     reference, defects = simplified(source)
     samples, resolved, _ = open_judged(reference, data, evaluate_on, budget, run.seed)
-    costs = open_costs(
-        options.costs, threads=run.threads, trust=options.trust_costs, progress=run.tell
-    )
+    costs = costs_of(options, run)
     pair = samples.calibration, samples.evaluation
     work, unplanned = planned(time_budget, reference, pair, costs, ("quantize",))
     defects = (*defects, *unplanned)
     options = replace(options, effort=work.effort)
-    judge = _Judge(reference, samples, resolved, run, costs)
+    judge = _Judge(reference, samples, resolved, run, costs, options.device)
     found = contain(
         "quantization",
         lambda: _quantized(judge, options, decisions),
@@ -203,6 +206,7 @@ class _Judge:
     budget: Budget
     run: RunOptions
     costs: Costs
+    device: Elsewhere | None = None
     refused: int = field(default=0, init=False)
 
     @cached_property
@@ -221,6 +225,7 @@ class _Judge:
             budget=self.budget,
             stressed=self._stressed,
             threads=self.run.threads,
+            device=self.device,
         )
 
     def accept(self, candidate: ir.Model) -> bool:
@@ -244,6 +249,7 @@ class _Judge:
             batch=batch,
             threads=self.run.threads,
             seed=self.run.seed,
+            device=self.device,
         )
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from runtimes.atomic_files import refuse_existing
-from runtimes.costs.machine import this_machine
+from runtimes.costs.machine import Machine
 from runtimes.costs.open_costs import Costs, open_costs
 from runtimes.costs.predict import Prediction
 from runtimes.costs.table import CostTable
+from runtimes.costs.workbench import LocalWorkbench, Workbench
 from runtimes.data.timing_inputs import made_up_inputs
 from runtimes.engines.batching import fixed_batch
+from runtimes.engines.elsewhere import Elsewhere
 from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import load_model, model_inputs
 from runtimes.readable import ReadableReport
@@ -86,15 +88,18 @@ def measure_models(
     *,
     batch: Sequence[int] = (1,),
     threads: int = 1,
+    device: Elsewhere | None = None,
 ) -> tuple[CostsReport, ...]:
     """Measure the kernels of ``models`` that this machine's table lacks; one report a model.
 
     ``output``: a cost table to write, with all that is known of this machine. One that is there
     already is extended; raises ``DataError`` where that is another file, or a table of another
-    machine, and ``ModelError`` for what is no model.
+    machine, and ``ModelError`` for what is no model. ``device``: the machine that measures in place
+    of this one.
     """
-    before = None if output is None else _extensible(Path(output), threads)
-    costs = open_costs(threads=threads)
+    bench: Workbench = LocalWorkbench() if device is None else device.workbench()
+    before = None if output is None else _extensible(Path(output), bench.machine(threads))
+    costs = open_costs(threads=threads, bench=bench)
     reports = tuple(_measure(Path(model), costs, batch) for model in models)
     if output is not None:
         if before is not None:
@@ -112,13 +117,13 @@ def _measure(model: Path, costs: Costs, batch: Sequence[int]) -> CostsReport:
     return CostsReport(str(model), str(costs.table.machine), len(costs.table), found, costs.notes)
 
 
-def _extensible(path: Path, threads: int) -> CostTable | None:
+def _extensible(path: Path, machine: Machine) -> CostTable | None:
     """The table at ``path``, if there is any; raises ``DataError`` for what may not be replaced."""
     if not path.exists():
         refuse_existing(path, force=False)
         return None
     table = CostTable.read(path)
-    if table.machine != this_machine(threads):
+    if table.machine != machine:
         raise DataError(
             f"{path} is a table of another machine ({table.machine}); choose another output"
         )

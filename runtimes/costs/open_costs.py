@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,12 @@ import filelock
 import platformdirs
 
 from runtimes.base import Feed
-from runtimes.costs.kernels import Executed, trace_kernels
-from runtimes.costs.machine import Machine, this_machine
-from runtimes.costs.measure import measure, measure_in_situ, measure_yardsticks, runs_alone
+from runtimes.costs.kernels import Executed
+from runtimes.costs.machine import Machine
 from runtimes.costs.predict import Prediction, predict
 from runtimes.costs.table import CostTable
+from runtimes.costs.workbench import LocalWorkbench, Workbench
 from runtimes.errors import DataError
-from runtimes.machine_load import LoadWatch, MachineLoad
 from runtimes.onnx_files.load_save import ModelSource
 from runtimes.progress import Progress, silent
 
@@ -34,8 +34,6 @@ CostsSource = str | os.PathLike[str] | CostTable | None
 """A cost table or its file; ``"none"`` measures anew and keeps nothing; None: the user's cache."""
 
 _LOCK_SECONDS = 10.0
-_IN_SITU_RUNS = 23
-_AGAIN = "; what they cost may be off, so measure them again when it is not (--costs none)"
 
 
 class Costs:
@@ -48,21 +46,23 @@ class Costs:
             measured here and scaled by how fast both machines are.
         notes: What the user should know of the table.
         progress: Called before kernels are measured.
+        bench: Where models are traced and kernels measured; by default on this machine.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         table: CostTable,
         path: Path | None = None,
         here: Costs | None = None,
         notes: tuple[str, ...] = (),
         progress: Progress = silent,
+        bench: Workbench | None = None,
     ) -> None:
+        shared: Workbench | None = None if here is None else here._bench
+        self._bench: Workbench = bench or shared or LocalWorkbench()
         self.table, self._path, self._here, self.notes = table, path, here, notes
         self._progress = progress
         self._used: set[str] = set()
-        self._was_busy = False
-        self._alone: dict[str, bool] = {}  # whether kernels that are not known run by themselves
 
     def predict(self, model: ModelSource, feed: Feed) -> Prediction:
         """The latency of ``model`` on ``feed``; measures kernels that are not known yet."""
@@ -96,14 +96,7 @@ class Costs:
 
     def _trace(self, model: ModelSource, feed: Feed) -> tuple[Executed, ...]:
         threads = self.table.machine.threads or None
-        known = self.table.readings
-        executed = trace_kernels(model, feed, threads=threads, known=known)
-        for one in executed:
-            if one.kernel.signature not in known and one.kernel.signature not in self._alone:
-                self._alone[one.kernel.signature] = runs_alone(one.kernel)
-        if all(self._alone.get(one.kernel.signature, True) for one in executed):
-            return executed
-        return trace_kernels(model, feed, threads=threads, known=known, runs=_IN_SITU_RUNS)
+        return self._bench.trace(model, feed, threads, self.table.readings)
 
     def _is_known(self, one: Executed) -> bool:
         return one.kernel.signature in self.table.readings
@@ -118,24 +111,12 @@ class Costs:
             self.notes = tuple(dict.fromkeys((*self.notes, *self._here.notes)))
             return
         self._progress("measuring kernels that the cost table lacks")
-        watch = LoadWatch()
-        if not self.table.yardsticks:
-            measure_yardsticks(self.table)
-        alone = [one.kernel for one in unknown if self._alone[one.kernel.signature]]
-        measure(alone, self.table)
-        measure_in_situ(unknown, self.table)  # those that are left
-        self._note(watch.look())
+        notes = self._bench.measure(unknown, self.table)
+        self.notes = tuple(dict.fromkeys((*self.notes, *notes)))
         self._keep()
-
-    def _note(self, load: MachineLoad) -> None:
-        """Say once that the table was filled on a busy machine."""
-        if load.is_busy and not self._was_busy:
-            self._was_busy = True
-            self.notes += (f"while kernels were measured, {load}{_AGAIN}",)
 
     def _borrow(self, unknown: Sequence[Executed], here: Costs) -> None:
         """Measure here what another machine's table lacks, and scale it."""
-        here._alone |= self._alone
         here._learn(unknown)
         ratios = [
             math.log(self.table.yardsticks[name] / here.table.yardsticks[name])
@@ -167,6 +148,7 @@ def open_costs(
     threads: int = 1,
     trust: bool = False,
     progress: Progress = silent,
+    bench: Workbench | None = None,
 ) -> Costs:
     """The costs to decide by.
 
@@ -176,23 +158,28 @@ def open_costs(
         threads: Threads of a run.
         trust: Whether a table of another machine is used, which it takes to decide for that one.
         progress: Called before kernels are measured.
+        bench: The machine that measures, which decides whose table is meant; None: this one.
 
     Raises:
         DataError: The file cannot be read, is damaged, or is no cost table.
     """
-    machine = this_machine(threads)
+    bench = bench or LocalWorkbench()
+    machine = bench.machine(threads)
+    measured = partial(Costs, progress=progress, bench=bench)
+    if source is None and bench.keeps:
+        return measured(CostTable(machine))  # which asks there for what it lacks
     if source is None:
         path = cache_file(machine)
-        return Costs(_readable(path, machine) or CostTable(machine), path, progress=progress)
+        return measured(_readable(path, machine) or CostTable(machine), path)
     if isinstance(source, str) and source == "none":
-        return Costs(CostTable(machine), progress=progress)
+        return measured(CostTable(machine))
     given = source if isinstance(source, CostTable) else CostTable.read(source)
     if given.machine == machine:
-        return Costs(given, progress=progress)
-    here = open_costs(None, threads=threads, progress=progress)
+        return measured(given)
+    here = open_costs(None, threads=threads, progress=progress, bench=bench)
     if trust:
         note = f"the costs are those of {given.machine}; what its table lacks was estimated here"
-        return Costs(given, None, here, (note,))
+        return Costs(given, None, here, (note,), bench=bench)
     note = (
         f"the cost table is of another machine ({given.machine}; this is {machine}), so this one "
         "was measured; --trust-costs lets it decide for the other machine"

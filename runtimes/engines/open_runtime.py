@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 
 import onnx_ir as ir
 
+from runtimes.engines.elsewhere import Elsewhere, checked_device
 from runtimes.engines.keras import KerasRuntime, is_keras_file
 from runtimes.engines.ort_cuda import CudaOptions
 from runtimes.engines.ort_session import Optimization
@@ -38,6 +39,7 @@ def open_runtime(
     arena: bool = True,
     allow_fallback: bool = False,
     cuda: CudaOptions | None = None,
+    device: Elsewhere | None = None,
 ) -> Runtime:
     """Load ``model`` so that it can be run; use it in a ``with`` block.
 
@@ -55,6 +57,9 @@ def open_runtime(
         arena: Whether to keep the memory of activations between runs.
         allow_fallback: Whether nodes may run on a provider other than ``provider``.
         cuda: Options of the CUDA provider.
+        device: Where the model runs in place of this machine: a ``runtimes.Device``. It takes
+            ``provider``, ``threads``, ``optimization``, ``allow_fallback`` and of ``config`` what
+            is about spinning.
 
     Returns:
         The open runtime.
@@ -70,6 +75,15 @@ def open_runtime(
         (2, 3)
     """
     check_threads(threads)
+    if (there := checked_device(device)) is not None:
+        return there.open(
+            model,
+            provider,
+            threads=threads,
+            optimization=optimization,
+            config=config,
+            allow_fallback=allow_fallback,
+        )
     if is_keras(model):
         return KerasRuntime(model)
     if not isinstance(model, str | os.PathLike | ir.Model):
@@ -104,6 +118,7 @@ def borrow(
     optimization: Optimization = "all",
     allow_fallback: bool = False,
     cuda: CudaOptions | None = None,
+    device: Elsewhere | None = None,
 ) -> Iterator[Runtime]:
     """Yield ``model`` if it is already a runtime; otherwise open it, and close it at the end."""
     if is_runtime(model):
@@ -117,6 +132,7 @@ def borrow(
         optimization=optimization,
         allow_fallback=allow_fallback,
         cuda=cuda,
+        device=device,
     ) as runtime:
         yield runtime
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,8 +15,9 @@ from runtimes.data.batches import Batch
 from runtimes.data.dataset import Dataset
 from runtimes.defects import Defect, contain
 from runtimes.engines.batching import refuse_other_axes, run_padded
+from runtimes.engines.elsewhere import Elsewhere, checked_device
 from runtimes.engines.open_runtime import borrow, is_keras, is_runtime
-from runtimes.engines.ort import NO_SPINNING, PROVIDERS, Optimization
+from runtimes.engines.ort import NO_SPINNING, Optimization
 from runtimes.engines.providers import require_providers
 from runtimes.engines.runtime import Runtime
 from runtimes.errors import DataError, KilnxError, ModelError
@@ -31,6 +31,7 @@ from runtimes.parity.layers.report import LayersReport
 from runtimes.parity.likely_causes import likely_causes, with_causes
 from runtimes.parity.notes import note_of_mask, note_of_metric
 from runtimes.parity.output_error import OutputParity
+from runtimes.parity.places import opened_at, places_of
 from runtimes.parity.report import ParityReport
 from runtimes.parity.rounding_noise import Noise, Probe, measure_noise
 from runtimes.parity.stressed import Stressed
@@ -63,6 +64,7 @@ class CheckOptions:
         batch_size: Samples that are run at a time, or as many as hold 4 MB of inputs.
         layers: Whether the models are also walked in step, to name the layer that departs.
         stressed: What the reference does on perturbed samples, where an earlier check found out.
+        device: Where the candidate runs in place of this machine: a ``runtimes.Device``.
     """
 
     providers: Sequence[str] = ("cpu",)
@@ -73,6 +75,7 @@ class CheckOptions:
     batch_size: int = 32
     layers: bool = False
     stressed: Stressed | None = None
+    device: Elsewhere | None = None
 
 
 @flat_options(budget=Budget, options=CheckOptions, keras=KerasOptions, run=RunOptions)
@@ -125,15 +128,16 @@ def check(
     """
     if not options.providers:
         raise ValueError("providers must name at least one provider")
-    places = _places(options.providers, options.optimizations)
-    if not (is_runtime(candidate) or is_keras(candidate)):  # said before the reference is loaded
+    places = places_of(options.providers, options.optimizations)
+    if (device := checked_device(options.device)) is not None:
+        device.require(options.providers)
+    elif not (is_runtime(candidate) or is_keras(candidate)):  # said before the reference is loaded
         require_providers(options.providers)
     threads = run.threads
     reference = _loaded(reference, keras)
     with borrow(reference, "cpu", threads=threads, config=NO_SPINNING) as first:
         refuse_other_axes(first.inputs, first.outputs, first.name)
-        fallback = options.allow_fallback
-        with _opened(candidate, places, threads, allow_fallback=fallback) as others:
+        with opened_at(places, candidate, options, threads) as others:
             matched = [note for other in others for note in other.match(first)]
             samples = Dataset.open(data, inputs=first.inputs)
             opened = (first, *(other.runtime for other in others))
@@ -153,7 +157,7 @@ def check(
             gc.collect()
             walked = contain(
                 "the comparison of layers",
-                lambda: _layers(first, candidate, samples, options.providers, threads),
+                lambda: _layers(first, candidate, samples, options, threads),
                 lambda error: isinstance(error, KilnxError | OSError),
             )
             report = _with_layers(report, walked)
@@ -216,30 +220,6 @@ def _loaded(model: Any, keras: KerasOptions) -> Any:
     given = keras.to_dict()
     given.pop("signature")
     return load_keras_model(model, **given)
-
-
-@contextmanager
-def _opened(
-    candidate: Any,
-    places: Sequence[tuple[str, Optimization, str]],
-    threads: int | None,
-    *,
-    allow_fallback: bool,
-) -> Iterator[list[Candidate]]:
-    """The candidate at each of ``places``: provider, optimization level and label."""
-    with ExitStack() as stack:
-        others = []
-        for provider, level, label in places:
-            runtime = borrow(
-                candidate,
-                provider,
-                threads=threads,
-                config=NO_SPINNING,
-                optimization=level,
-                allow_fallback=allow_fallback,
-            )
-            others.append(Candidate(label, stack.enter_context(runtime)))
-        yield others
 
 
 def _compare(  # noqa: PLR0917
@@ -342,29 +322,14 @@ def evaluate(
         return state.value()
 
 
-def _places(
-    providers: Sequence[str], optimizations: Sequence[Optimization]
-) -> list[tuple[str, Optimization, str]]:
-    """Provider, optimization level and label of each column of the matrix."""
-    if not optimizations:
-        raise ValueError("optimizations must name at least one level")
-    places: list[tuple[str, Optimization, str]] = []
-    for provider in providers:
-        if provider not in PROVIDERS:  # the others have no levels
-            places.append((provider, "all", provider))
-            continue
-        for level in optimizations:
-            label = provider if len(optimizations) == 1 else f"{provider}, {level}"
-            places.append((provider, level, label))
-    return places
-
-
 def _layers(
-    reference: Any, candidate: Any, data: Dataset, providers: Sequence[str], threads: int
+    reference: Any, candidate: Any, data: Dataset, options: CheckOptions, threads: int
 ) -> LayersReport:
     from runtimes.parity.layers.compare_layers import compare_layers
 
-    return compare_layers(reference, candidate, data, provider=providers[0], threads=threads)
+    # A device runs whole models: layers are told apart here.
+    provider = options.providers[0] if options.device is None else "cpu"
+    return compare_layers(reference, candidate, data, provider=provider, threads=threads)
 
 
 def _with_noise(output: OutputParity, noise: Noise | None) -> OutputParity:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from runtimes.engines.elsewhere import Elsewhere
+
 
 @dataclass(frozen=True)
 class ProfileOptions:
@@ -20,6 +22,7 @@ class ProfileOptions:
         allow_fallback: Whether nodes may run on a provider other than ``provider``.
         min_time: Seconds for which each batch size is timed.
         max_time: Most seconds per batch size, for slow models or a busy machine.
+        device: Where to measure in place of this machine: a ``runtimes.Device``.
     """
 
     provider: str = "cpu"
@@ -30,3 +33,4 @@ class ProfileOptions:
     allow_fallback: bool = False
     min_time: float = 1.0
     max_time: float = 10.0
+    device: Elsewhere | None = None

@@ -16,14 +16,11 @@ import numpy as np
 import onnx_ir as ir
 
 from runtimes.base import Array
-from runtimes.data.dataset import Dataset
-from runtimes.data.timing_inputs import made_up_inputs, sampled_inputs
-from runtimes.engines.batching import fixed_batch
+from runtimes.engines.elsewhere import checked_device
 from runtimes.engines.open_runtime import borrow, is_keras, is_runtime
 from runtimes.engines.provider_names import WITH_OPERATORS
 from runtimes.engines.providers import require_providers
 from runtimes.engines.runtime import Runtime
-from runtimes.errors import ModelError
 from runtimes.machine_load import LoadWatch
 from runtimes.onnx_files.load_save import file_bytes, model_bytes
 from runtimes.options import RunOptions, flat_options
@@ -32,6 +29,7 @@ from runtimes.profiling.operators import profile_operators
 from runtimes.profiling.options import ProfileOptions
 from runtimes.profiling.report import BatchProfile, Latency, ProfileReport
 from runtimes.profiling.timing import Interval, interleave, overhead, ratio_of_medians
+from runtimes.profiling.workload import Workload, renamed, workload_of
 from runtimes.progress import Progress
 
 __all__ = ["BatchProfile", "Latency", "ProfileOptions", "ProfileReport", "profile"]
@@ -89,6 +87,11 @@ def profile(
     batch, counts = options.batch, _thread_counts(threads, run)
     if not batch or any(size < 1 for size in batch):
         raise ValueError(f"batch must hold sizes of at least 1, not {list(batch)}")
+    if (device := checked_device(options.device)) is not None:
+        there: ProfileReport = device.profile(
+            model, against=against, threads=counts, options=options, run=run
+        )
+        return there
     models = [model] if against is None else [model, against]
     if not all(is_runtime(one) or is_keras(one) for one in models):
         require_providers([options.provider])
@@ -106,7 +109,7 @@ def profile(
             with _opened(held, target) as runtimes:
                 names = [runtime.name for runtime in runtimes]
                 placement = runtimes[0].placement
-                workload = _workload(runtimes, batch, options.data, run.seed)
+                workload = workload_of(runtimes, batch, options.data, run.seed)
             seconds, found = _launches(held, target, workload, plan)
             openings += found
             for size, launches in seconds.items():
@@ -193,7 +196,7 @@ class _Opening:
 
 
 def _launches(
-    models: Sequence[Any], target: _Target, workload: _Workload, plan: _Plan
+    models: Sequence[Any], target: _Target, workload: Workload, plan: _Plan
 ) -> tuple[dict[int, list[Array]], list[_Opening]]:
     """Seconds of every run by batch size and launch, and the opening times of each launch."""
     seconds: dict[int, list[Array]] = {size: [] for size in workload.feeds}
@@ -210,7 +213,7 @@ def _launches(
             first: list[float] = []
             for size in pending:
                 feed = workload.feeds[size]
-                feeds = [_renamed(feed, runtimes[0], one) for one in runtimes]
+                feeds = [renamed(feed, runtimes[0], one) for one in runtimes]
                 if not first:
                     runs = [partial(one.run, own) for one, own in zip(runtimes, feeds, strict=True)]
                     first = _in_order(order, [partial(_seconds, run) for run in runs])
@@ -288,31 +291,6 @@ def _settings(threads: Sequence[int | None]) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class _Workload:
-    """What is run: one feed per batch size."""
-
-    feeds: dict[int, dict[str, Array]]
-    notes: tuple[str, ...]
-
-
-def _workload(runtimes: Sequence[Runtime], batch: Sequence[int], data: Any, seed: int) -> _Workload:
-    inputs = runtimes[0].inputs
-    samples = None if data is None else Dataset.open(data, inputs=inputs)
-    notes = list(samples.notes) if samples else []
-    feeds = {}
-    for size in _sizes(runtimes, batch, notes):
-        if samples is None:
-            made = made_up_inputs(inputs, size, seed)
-        else:
-            made = sampled_inputs(samples, inputs, size)
-        notes += [note for note in made.notes if note not in notes]
-        feeds[size] = made.feed
-    if samples is None and any(spec.dtype.kind in "iu" for spec in inputs):
-        notes.append("integer inputs were filled with 0 and 1; give data to time realistic values")
-    return _Workload(feeds, tuple(notes))
-
-
 @contextmanager
 def _opened(
     models: Sequence[Any],
@@ -363,38 +341,6 @@ def _summary(size: int, launches: Sequence[Array]) -> BatchProfile:
 def _latency(seconds: Array, batch: int) -> Latency:
     p50, p90, p99 = (float(value) for value in np.percentile(seconds * 1e3, [50, 90, 99]))
     return Latency(len(seconds), p50, p90, p99, throughput=batch / p50 * 1e3)
-
-
-def _renamed(feed: dict[str, Array], first: Runtime, other: Runtime) -> dict[str, Array]:
-    """The same arrays under the other model's input names, matched by name or by position."""
-    wanted = [spec.name for spec in other.inputs]
-    if set(wanted) == set(feed):
-        return feed
-    if len(wanted) != len(feed):
-        raise ModelError(
-            f"{first.name} takes {len(feed)} inputs and {other.name} takes {len(wanted)}; "
-            "only models with the same inputs can be timed against each other"
-        )
-    return {name: feed[spec.name] for name, spec in zip(wanted, first.inputs, strict=True)}
-
-
-def _sizes(runtimes: Sequence[Runtime], batch: Sequence[int], notes: list[str]) -> list[int]:
-    fixed = {
-        size: runtime.name
-        for runtime in runtimes
-        if (size := fixed_batch(runtime.inputs, runtime.name)) is not None
-    }
-    if len(fixed) > 1:
-        raise ModelError(
-            "the models fix different batch sizes: "
-            + ", ".join(f"{name} {size}" for size, name in sorted(fixed.items()))
-        )
-    if not fixed:
-        return list(dict.fromkeys(batch))
-    size, name = fixed.popitem()
-    if list(batch) != [size]:
-        notes.append(f"{name} has a fixed batch size of {size} and was timed at that size only")
-    return [size]
 
 
 def _size(model: Any) -> int | None:

@@ -1,0 +1,109 @@
+"""A model on a device, as any other runtime: it is opened there, and run there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from runtimes.agent import messages
+from runtimes.agent.link import Link
+from runtimes.agent.messages import OpenCall, Opened, RunCall
+from runtimes.agent.parts import parts_of
+from runtimes.agent.protocol import numpy_dtype
+from runtimes.agent.remote_job import RemoteJob
+from runtimes.agent.typed_json import Malformed, read
+from runtimes.base import Array, Feed, TensorSpec
+from runtimes.engines.ort_session import Optimization
+from runtimes.engines.placement import NodePlacement, Placement
+from runtimes.engines.runtime import Loaded, Runtime, name_of
+from runtimes.errors import RuntimeUnavailable
+from runtimes.onnx_files.load_save import ModelSource
+
+
+class RemoteRuntime(Runtime):
+    """One ONNX model in a process on a device.
+
+    A function that ``prepare`` returns goes over the link each time; what is to be timed, is timed
+    by ``Device.profile``, on the device. Where the agent was started anew, the model is opened
+    again: a run leaves nothing behind that would be lost.
+
+    Args:
+        model: The path of an ONNX file, or a graph.
+        link: The connection to the device; it is this runtime's own.
+        provider: Where on the device the model runs.
+        threads: The number of threads; by default the engine chooses.
+        optimization: ONNX Runtime's graph optimization level.
+        config: Session configuration entries; only those about spinning are taken.
+        allow_fallback: Whether nodes may run on a provider other than ``provider``.
+
+    Raises:
+        RuntimeUnavailable: The device does not answer, or has no such provider.
+        ModelError: The model does not load there.
+    """
+
+    engine = "the device's engine"
+
+    def __init__(
+        self,
+        model: ModelSource,
+        link: Link,
+        *,
+        provider: str = "cpu",
+        threads: int | None = None,
+        optimization: Optimization = "all",
+        config: Mapping[str, str] | None = None,
+        allow_fallback: bool = False,
+    ) -> None:
+        self._link = link
+        self._call = OpenCall(provider, threads, optimization, dict(config or {}), allow_fallback)
+        super().__init__(model, name=name_of(model), threads=threads)
+
+    def _load(self, source: ModelSource) -> Loaded:
+        with parts_of(source) as parts:
+            found: list[Opened] = []
+
+            def open_there(job: RemoteJob) -> None:
+                answer, _ = job.ask_now("open", self._call, [parts])
+                found.append(read(Opened, answer, "the model's inputs and outputs"))
+
+            self._job = RemoteJob(self._link, open_there)
+            try:
+                self._job.start()
+                return _loaded(found[-1])
+            except Malformed as error:
+                self._unload()
+                raise RuntimeUnavailable(
+                    f"the agent on {self._link.address} is not understood: {error}"
+                ) from error
+            except BaseException:
+                self._unload()
+                raise
+
+    def _run(self, feed: Feed, names: Sequence[str]) -> Sequence[Array]:
+        _, arrays = self._job.ask("run", RunCall(tuple(names)), feed)
+        missing = [name for name in names if name not in arrays]
+        if missing:
+            raise RuntimeUnavailable(
+                f"the agent on {self._link.address} left out the output {missing[0]!r}"
+            )
+        return [arrays[name] for name in names]
+
+    def _unload(self) -> None:
+        self._job.end()
+        self._link.close()
+
+
+def _loaded(opened: Opened) -> Loaded:
+    elsewhere = tuple(
+        NodePlacement(one.node, one.op_type, one.provider) for one in opened.elsewhere
+    )
+    return Loaded(
+        tuple(map(_spec, opened.inputs)),
+        tuple(map(_spec, opened.outputs)),
+        Placement(opened.asked, opened.counts, elsewhere),
+        opened.quantized,
+        tuple(map(_spec, opened.optional_inputs)),
+    )
+
+
+def _spec(told: messages.Spec) -> TensorSpec:
+    return TensorSpec(told.name, numpy_dtype(told.dtype), told.shape)
