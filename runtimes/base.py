@@ -52,6 +52,7 @@ class SelfTimed:
     run: Callable[[], float]
 
     def __call__(self) -> float:
+        """Run once; returns the seconds it took."""
         return self.run()
 
 

@@ -91,6 +91,16 @@ def _ort(name: str, title: str, ort_name: str, extra: str) -> Provider:
     )
 
 
+def _javascript(name: str, title: str, engine: str) -> Provider:
+    return Provider(
+        name,
+        title,
+        f"runtimes.engines.onnxruntime_js.runtime:{engine}",
+        extra="web",
+        required_by="runtimes.engines.onnxruntime_js.packages:require_onnxruntime_js",
+    )
+
+
 _ROWS = (
     _ort("cpu", "ONNX Runtime", "CPUExecutionProvider", "cpu"),
     _ort("cuda", "ONNX Runtime on NVIDIA GPUs", "CUDAExecutionProvider", "gpu"),
@@ -107,6 +117,8 @@ _ROWS = (
         package="openvino",
         extra="openvino",
     ),
+    _javascript("onnxruntime-node", "ONNX Runtime for Node", "NodeRuntime"),
+    _javascript("onnxruntime-web", "ONNX Runtime in WebAssembly", "WebRuntime"),
 )
 
 TABLE: Mapping[str, Provider] = {row.name: row for row in _ROWS}

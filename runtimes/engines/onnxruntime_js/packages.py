@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,16 +14,12 @@ from pathlib import Path
 import platformdirs
 
 from runtimes.errors import RuntimeUnavailable
+from runtimes.extras import missing_extra, pip_install
 
 VARIABLE = "KILNX_NODE_MODULES"
 """The environment variable that names a folder ``node_modules`` in which to look first."""
 
 OLDEST_NODE = 18
-
-_GET_NODE = (
-    "get it from https://nodejs.org, or with the system's package manager "
-    "(Debian and Ubuntu: apt install nodejs npm)"
-)
 
 
 @dataclass(frozen=True)
@@ -35,23 +31,33 @@ class NpmPackage:
     version: str
 
 
+def require_onnxruntime_js(package: str) -> None:
+    """Raise ``RuntimeUnavailable`` unless Node and this npm package are installed."""
+    find_node()
+    find_package(package)
+
+
 def find_node() -> str:
-    """The path of Node's program.
+    """The path of Node's own program, whatever starts it when ``node`` is called.
 
     Raises:
         RuntimeUnavailable: There is none, or it is too old.
     """
-    path = shutil.which("node")
-    if path is None:
-        raise RuntimeUnavailable(f"Node is not installed; {_GET_NODE}")
-    version = _node_version(path)
-    if version is None:
-        raise RuntimeUnavailable(f"{path} does not say its version, as Node does; {_GET_NODE}")
+    called = shutil.which("node") or shutil.which("node", path=str(Path(sys.executable).parent))
+    if called is None:
+        raise RuntimeUnavailable(missing_extra("Node", "web", "it is not on the PATH"))
+    found = _ask_node(called)
+    if found is None:
+        raise RuntimeUnavailable(
+            f"{called} does not say its version, as Node does; {_another_node()}"
+        )
+    program, version = found
     if version < OLDEST_NODE:
         raise RuntimeUnavailable(
-            f"{path} is Node {version}; kilnx needs Node {OLDEST_NODE} or later: {_GET_NODE}"
+            f"{called} is Node {version}; kilnx needs Node {OLDEST_NODE} or later: "
+            f"{_another_node()}"
         )
-    return path
+    return program
 
 
 def find_package(name: str) -> NpmPackage:
@@ -99,13 +105,18 @@ def _version(described: Path) -> str:
 
 
 @lru_cache
-def _node_version(path: str) -> int | None:
-    """The first number of Node's version."""
+def _ask_node(called: str) -> tuple[str, int] | None:
+    """The program that runs in the end, not a script that starts it, and its major version."""
+    question = "JSON.stringify([process.execPath, process.versions.node])"
     try:
         done = subprocess.run(
-            [path, "--version"], capture_output=True, text=True, timeout=60, check=False
+            [called, "-p", question], capture_output=True, text=True, timeout=60, check=False
         )
-    except (OSError, subprocess.TimeoutExpired):
+        program, version = json.loads(done.stdout)
+        return str(program), int(str(version).partition(".")[0])
+    except (OSError, subprocess.TimeoutExpired, ValueError, TypeError):
         return None
-    found = re.match(r"v(\d+)\.", done.stdout)
-    return int(found[1]) if found else None
+
+
+def _another_node() -> str:
+    return f"get one from https://nodejs.org, or by the extra 'web': {pip_install('web')}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,14 +17,15 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from runtimes.base import Array, Feed, SelfTimed, TensorSpec
-from runtimes.engines.onnxruntime_js.frames import Frame
+from runtimes.engines.onnxruntime_js.frames import Frame, FrameError
 from runtimes.engines.onnxruntime_js.packages import find_node, find_package
 from runtimes.engines.onnxruntime_js.tensors import describe, element_type, read_tensors
-from runtimes.engines.onnxruntime_js.worker import Worker, WorkerFailed
+from runtimes.engines.onnxruntime_js.worker import AnsweredError, Worker, WorkerFailed
+from runtimes.engines.ort_errors import explain
 from runtimes.engines.placement import Placement
 from runtimes.engines.runtime import Loaded, Runtime, name_of
 from runtimes.engines.self_contained import self_contained
-from runtimes.errors import ModelError, RuntimeUnavailable, first_line
+from runtimes.errors import ModelError, RuntimeUnavailable
 from runtimes.onnx_files.external_data import external_tensors
 from runtimes.onnx_files.load_save import ModelSource, load_model, model_inputs, model_outputs
 from runtimes.onnx_graph.quantized import is_quantized
@@ -32,6 +34,7 @@ TIMEOUT = "KILNX_NODE_TIMEOUT"
 """The environment variable that says how many seconds an answer may take."""
 
 _SECONDS = 600.0
+_JS_PREFIX = re.compile(r"^.*ERROR_CODE: \d+, ERROR_MESSAGE: ", re.DOTALL)
 _SCRIPT = Path(__file__).with_name("worker.mjs")
 
 
@@ -53,14 +56,16 @@ class JavaScriptRuntime(Runtime):
     build: ClassVar[str]
     """What of it runs the nodes."""
 
-    # V8 compiles WebAssembly quickly at first, and hot functions again while they run.
-    warm_up_runs: ClassVar[int] = 1
+    warm_up_seconds: ClassVar[float]
+    """How long a model may run, at most, until it is as fast as it gets."""
+
+    _graph: ir.Model | None
 
     def __init__(self, model: ModelSource, *, threads: int | None = None) -> None:
         super().__init__(model, name=name_of(model), threads=threads)
 
     def _load(self, source: ModelSource) -> Loaded:
-        graph = load_model(source)
+        graph = self._graph = load_model(source)
         inputs, outputs = model_inputs(graph), model_outputs(graph)
         _refuse_types((*inputs, *outputs), self.name, self.package)
         data = _bytes_of(source, graph)
@@ -71,6 +76,7 @@ class JavaScriptRuntime(Runtime):
         except BaseException:
             self._worker.close()
             raise
+        self._graph = None  # needed only to explain errors up to this point
         where = f"{told}, {self.build}, threads: {answer.get('threads') or 'as it chooses'}"
         count = sum(1 for _ in ir.traversal.RecursiveGraphIterator(graph.graph))
         placement = Placement(self.package, {where: count}, ())
@@ -79,24 +85,26 @@ class JavaScriptRuntime(Runtime):
     def _run(self, feed: Feed, names: Sequence[str]) -> Sequence[Array]:
         answer = self._ask("run", feed, names)
         found = read_tensors(answer.header.get("tensors"), answer.body)
+        if missing := [name for name in names if name not in found]:
+            raise FrameError(f"the answer lacks {missing[0]!r}")
         return [found[name] for name in names]
 
     def _prepare(self, feed: Feed) -> Callable[[], object]:
         number = next(self._numbers)
         self._ask("prepare", feed, self._output_names, number=number)
-        self._time(number, self.warm_up_runs)
-        return SelfTimed(partial(self._time, number, 1))
+        self._worker.ask({"do": "warm", "number": number, "seconds": self.warm_up_seconds})
+        return SelfTimed(partial(self._time, number))
 
     def _unload(self) -> None:
         self._worker.close()
 
     def _explain(self, error: Exception) -> str:
-        return first_line(error)
+        return explain(AnsweredError(_JS_PREFIX.sub("", str(error))), self._graph)
 
-    def _time(self, number: int, runs: int) -> float:
-        """Seconds of the last of so many runs, by the process's own clock."""
-        answer = self._worker.ask({"do": "time", "number": number, "runs": runs})
-        return float(answer.header["seconds"][-1])
+    def _time(self, number: int) -> float:
+        """Seconds of one run, by the process's own clock."""
+        answer = self._worker.ask({"do": "time", "number": number, "runs": 1})
+        return float(answer.header["seconds"][0])
 
     def _ask(self, what: str, feed: Feed, names: Sequence[str], **more: int) -> Frame:
         tensors, body = describe(feed)
@@ -110,6 +118,7 @@ class NodeRuntime(JavaScriptRuntime):
     engine = "onnxruntime-node"
     package = "onnxruntime-node"
     build = "native, CPU"
+    warm_up_seconds = 0.5
 
 
 class WebRuntime(JavaScriptRuntime):
@@ -118,7 +127,7 @@ class WebRuntime(JavaScriptRuntime):
     engine = "onnxruntime-web"
     package = "onnxruntime-web"
     build = "WebAssembly with SIMD"
-    warm_up_runs = 20
+    warm_up_seconds = 5.0
 
 
 def _start(package: str) -> tuple[Worker, str]:

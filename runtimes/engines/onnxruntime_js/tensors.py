@@ -28,7 +28,7 @@ _LENGTH = struct.Struct("<I")
 
 def element_type(dtype: np.dtype[Any]) -> str | None:
     """What ONNX Runtime's JavaScript calls a dtype; None if it has no tensors of it."""
-    if dtype == object:
+    if dtype.hasobject:
         return STRING
     return dtype.name if dtype.name in NUMBERS else None
 
@@ -43,9 +43,7 @@ def describe(feed: Feed) -> tuple[list[dict[str, Any]], bytes]:
     for name, array in feed.items():
         data = _bytes_of(name, array)
         kind = element_type(array.dtype)
-        entries.append(
-            {"name": name, "type": kind, "dims": list(array.shape), "bytes": len(data)}
-        )
+        entries.append({"name": name, "type": kind, "dims": list(array.shape), "bytes": len(data)})
         parts.append(data)
     return entries, b"".join(parts)
 
@@ -83,7 +81,7 @@ def _checked(entry: object) -> tuple[str, str, list[int], int]:
         raise FrameError(f"tensor {name!r} is of the unknown type {kind!r}")
     if not isinstance(dims, list) or not all(map(_is_size, dims)):
         raise FrameError(f"tensor {name!r} has the dimensions {dims!r}")
-    if not _is_size(size):
+    if not isinstance(size, int) or not _is_size(size):
         raise FrameError(f"tensor {name!r} has {size!r} bytes")
     return name, str(kind), dims, size
 
@@ -126,7 +124,7 @@ def _strings(name: str, count: int, data: memoryview) -> Array:
 
 
 def _bytes_of(name: str, array: Array) -> bytes:
-    if array.dtype == object:
+    if array.dtype.hasobject:
         return b"".join(_text(name, value) for value in array.flat)
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
@@ -137,5 +135,5 @@ def _text(name: str, value: object) -> bytes:
     try:
         data = value.encode()
     except UnicodeEncodeError as error:
-        raise DataError(f"{name!r}: {value!r} cannot be written as UTF-8: {error.reason}") from error
+        raise DataError(f"{name!r}: {value!r} is no text in UTF-8: {error.reason}") from error
     return _LENGTH.pack(len(data)) + data

@@ -47,7 +47,7 @@ class Worker:
 
     def __init__(self, command: Sequence[str], *, seconds: float) -> None:
         self._seconds, self._lock = seconds, threading.Lock()
-        self._printed: IO[bytes] = tempfile.TemporaryFile()
+        self._printed: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115, _end closes it
         answers, theirs = os.pipe()
         try:
             self._process = subprocess.Popen(
@@ -68,8 +68,11 @@ class Worker:
         self._channel = Channel(answers, os.dup(self._process.stdin.fileno()))
         self._process.stdin.close()
         self._end = weakref.finalize(self, _end, self._process, self._channel, self._printed)
-        with self._lock:
+        try:
             self.greeting = self._receive(min(seconds, START_SECONDS)).header
+        except AnsweredError as error:
+            self.close()
+            raise WorkerFailed(str(error)) from error
 
     @property
     def pid(self) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from engine_models import WEIGHTS, write_keras_files, write_onnx_files
+from node_packages import JAVASCRIPT, skip_without
 
 from runtimes import DataError, KilnxError, ModelError, Runtime, SharedWeights, open_runtime
 from runtimes.engines.batching import run_padded
@@ -43,7 +44,7 @@ def keras_files(tmp_path_factory: pytest.TempPathFactory, keras: Any) -> Mapping
     return write_keras_files(tmp_path_factory.mktemp("keras"), keras)
 
 
-@pytest.fixture(params=["cpu", "shared", "cuda", "reference", "openvino", "keras"])
+@pytest.fixture(params=["cpu", "shared", "cuda", "reference", "openvino", *JAVASCRIPT, "keras"])
 def engine(request: pytest.FixtureRequest, onnx_files: Mapping[str, Path]) -> Iterator[Engine]:
     with ExitStack() as stack:
         if request.param == "keras":
@@ -68,6 +69,8 @@ def engine(request: pytest.FixtureRequest, onnx_files: Mapping[str, Path]) -> It
 def skip_what_is_absent(provider: str) -> None:
     if provider == "openvino":
         pytest.importorskip("openvino")
+    if provider in JAVASCRIPT:
+        skip_without(provider)
     if provider == "cuda":
         onnxruntime = pytest.importorskip("onnxruntime")
         if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
