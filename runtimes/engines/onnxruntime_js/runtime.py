@@ -18,7 +18,11 @@ import onnx_ir as ir
 
 from runtimes.base import Array, Feed, SelfTimed, TensorSpec
 from runtimes.engines.onnxruntime_js.frames import Frame, FrameError
-from runtimes.engines.onnxruntime_js.packages import find_node, find_package
+from runtimes.engines.onnxruntime_js.packages import (
+    find_node,
+    find_package,
+    require_onnxruntime_js,
+)
 from runtimes.engines.onnxruntime_js.tensors import describe, element_type, read_tensors
 from runtimes.engines.onnxruntime_js.worker import AnsweredError, Worker, WorkerFailed
 from runtimes.engines.ort_errors import explain
@@ -65,6 +69,7 @@ class JavaScriptRuntime(Runtime):
         super().__init__(model, name=name_of(model), threads=threads)
 
     def _load(self, source: ModelSource) -> Loaded:
+        require_onnxruntime_js(self.package)
         graph = self._graph = load_model(source)
         inputs, outputs = model_inputs(graph), model_outputs(graph)
         _refuse_types((*inputs, *outputs), self.name, self.package)

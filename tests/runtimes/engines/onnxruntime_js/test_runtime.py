@@ -98,7 +98,7 @@ def test_versions_build_and_threads_are_told(provider: str, graph: Graph) -> Non
 
 
 def test_a_model_that_does_not_load_is_named(provider: str, graph: Graph) -> None:
-    model = graph("g (float[n] x) => (float[n] y) { y = org.example.Nothing(x) }")
+    model = graph("g (float[n] x) => (float[n] y) { y = Nothing(x) }")
     with pytest.raises(ModelError, match=f"does not load in {provider}: .*Nothing"):
         open_runtime(model, provider)
 
