@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -39,6 +39,21 @@ class TensorSpec:
             return f"{self.name}: {self.dtype.name}[…]"
         dims = ", ".join("?" if dim is None else str(dim) for dim in self.shape)
         return f"{self.name}: {self.dtype.name}[{dims}]"
+
+
+@dataclass(frozen=True)
+class SelfTimed:
+    """A function that knows better than its caller how long it took.
+
+    A model in another process, or on another machine, is timed there: what lies between is no part
+    of its latency. ``run`` returns seconds, and so does calling this.
+    """
+
+    run: Callable[[], float]
+
+    def __call__(self) -> float:
+        """Run once; returns the seconds it took."""
+        return self.run()
 
 
 class Closable(ABC):

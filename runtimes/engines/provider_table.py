@@ -95,6 +95,16 @@ def _packaged(name: str, title: str, engine: str, package: str, extra: str) -> P
     return Provider(name, title, f"runtimes.engines.{engine}", package=package, extra=extra)
 
 
+def _javascript(name: str, title: str, engine: str) -> Provider:
+    return Provider(
+        name,
+        title,
+        f"runtimes.engines.onnxruntime_js.runtime:{engine}",
+        extra="web",
+        required_by="runtimes.engines.onnxruntime_js.packages:require_onnxruntime_js",
+    )
+
+
 _ROWS = (
     _ort("cpu", "ONNX Runtime", "CPUExecutionProvider", "cpu"),
     _ort("cuda", "ONNX Runtime on NVIDIA GPUs", "CUDAExecutionProvider", "gpu"),
@@ -110,6 +120,8 @@ _ROWS = (
     _packaged("opencv", "OpenCV", "opencv:OpenCvRuntime", "cv2", "opencv"),
     _packaged("opencv-classic", "OpenCV", "opencv:OpenCvClassicRuntime", "cv2", "opencv"),
     _packaged("tract", "tract", "tract:TractRuntime", "tract", "tract"),
+    _javascript("onnxruntime-node", "ONNX Runtime for Node", "NodeRuntime"),
+    _javascript("onnxruntime-web", "ONNX Runtime in WebAssembly", "WebRuntime"),
 )
 
 TABLE: Mapping[str, Provider] = {row.name: row for row in _ROWS}

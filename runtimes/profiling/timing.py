@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtimes.base import Array
+from runtimes.base import Array, SelfTimed
 
 Clock = Callable[[], float]
 """Seconds from an arbitrary start."""
@@ -49,6 +49,8 @@ def interleave(
 ) -> Array:
     """Call the functions in rounds; returns the seconds of each call, [functions, rounds].
 
+    A ``SelfTimed`` function says itself how long it took.
+
     A round calls each function once, in random order, so that drift affects all of them equally.
     Three rounds, or a tenth of ``min_time``, are a warm-up and do not count. Measured rounds then
     continue for ``min_time`` seconds and at least ``min_rounds`` rounds. The warm-up ends at the
@@ -72,9 +74,7 @@ def interleave(
         while True:
             row = [0.0] * len(functions)
             for place in rng.permutation(len(functions)):
-                before = clock()
-                functions[place]()
-                row[place] = clock() - before
+                row[place] = seconds_of(functions[place], clock)
             seconds.append(row)
             now = clock()
             if now - begin > max_time or (now - start >= min_time and len(seconds) >= min_rounds):
@@ -83,6 +83,15 @@ def interleave(
         if collecting:
             gc.enable()
     return np.array(seconds).T
+
+
+def seconds_of(function: Callable[[], object], clock: Clock = time.perf_counter) -> float:
+    """How long a call takes: by ``clock``, or by what a ``SelfTimed`` function says."""
+    if isinstance(function, SelfTimed):
+        return function()
+    before = clock()
+    function()
+    return clock() - before
 
 
 def overhead(clock: Clock = time.perf_counter, rounds: int = 2000) -> float:
