@@ -28,6 +28,7 @@ from converter.cli.options import (
     Provider,
     Recover,
     Seed,
+    Target,
 )
 from converter.cli.progress import progress
 
@@ -44,6 +45,7 @@ def compress(
     effort: EffortGroup,
     run: RunGroup,
     evaluate_on: Eval = None,
+    target: Target = None,
     provider: Provider = "cpu",
     skip: Annotated[list[str] | None, typer.Option(help="A step to leave out; repeatable.")] = None,
     prefer: Prefer = "balanced",
@@ -78,6 +80,7 @@ def compress(
                 effort.effort,
                 recover,
                 keep_best,
+                target,
             ),
             keras=keras.keras(),
             run=run.run(say),

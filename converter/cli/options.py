@@ -124,6 +124,14 @@ KeepBest = Annotated[
         help="Ctrl-C ends training with the best so far; a second one ends the command.",
     ),
 ]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        help="The runtime that it ships on: onnxruntime, openvino, opencv, tract, portable, …",
+        metavar="NAME",
+        show_default="onnxruntime",
+    ),
+]
 Provider = Annotated[str, typer.Option(help=f"Where to measure: {', '.join(PROVIDER_NAMES)}.")]
 Custom = Annotated[
     Path | None, typer.Option(help="Python file that defines the model's custom layers.")

@@ -9,7 +9,7 @@ import typer
 
 from converter.cli.console import print_json, print_line, print_rows
 from converter.cli.groups import ImageGroup, grouped
-from converter.cli.options import AllowFallback, Json, Provider, Seed, sizes_of
+from converter.cli.options import AllowFallback, Json, Provider, Seed, Target, sizes_of
 from converter.cli.progress import progress
 
 
@@ -18,6 +18,7 @@ def profile(
     model: Annotated[Path, typer.Argument(help="An ONNX or Keras file.")],
     images: ImageGroup,
     against: Annotated[Path | None, typer.Option(help="A model to interleave with.")] = None,
+    target: Target = None,
     provider: Provider = "cpu",
     batch: Annotated[str, typer.Option(help="Batch sizes, such as 1,8.")] = "1",
     threads: Annotated[str, typer.Option(help="Threads of a run, such as 1 or 1,2,4.")] = "1",
@@ -49,6 +50,7 @@ def profile(
                 memory,
                 operators,
                 allow_fallback,
+                target=target,
             ),
             run=RunOptions(seed=seed, progress=say),
         )

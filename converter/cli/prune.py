@@ -16,6 +16,7 @@ from converter.cli.options import (
     Json,
     OnnxFile,
     OutputFile,
+    Target,
 )
 from converter.cli.progress import progress
 
@@ -46,6 +47,7 @@ def prune(
     outputs: Annotated[
         list[str] | None, typer.Option(help="An output to keep; repeatable.")
     ] = None,
+    target: Target = None,
     decisions: Decisions = None,
     force: Force = False,
     json: Json = False,
@@ -71,6 +73,7 @@ def prune(
                 costs.trust_costs,
                 effort.seconds(),
                 effort.effort,
+                target,
             ),
             run=run.run(say),
         )

@@ -17,6 +17,7 @@ from converter.cli.options import (
     OnnxFile,
     OutputFile,
     Prefer,
+    Target,
     sizes_of,
 )
 from converter.cli.progress import progress
@@ -42,6 +43,7 @@ def quantize(
     ] = None,
     batch: Annotated[str, typer.Option(help="Batch sizes to be fast at, such as 1,32.")] = "1",
     prefer: Prefer = "balanced",
+    target: Target = None,
     decisions: Decisions = None,
     force: Force = False,
     json: Json = False,
@@ -68,6 +70,7 @@ def quantize(
                 costs.costs,
                 costs.trust_costs,
                 effort.seconds(),
+                target,
             ),
             run=run.run(say),
         )

@@ -34,6 +34,7 @@ class Judge:
     """Measures candidates against the fp32 reference: parity, metric, size and latency.
 
     ``costs``: the table that decides what is faster; without one (on other providers) the clock.
+    ``provider`` measures, and all of ``judged_in`` judge.
     """
 
     reference: Path
@@ -43,6 +44,7 @@ class Judge:
     run: RunOptions
     prefer: Prefer = "balanced"
     costs: Costs | None = None
+    judged_in: tuple[str, ...] = ("cpu",)
 
     def baseline(self, *, timed: bool = True) -> Measured:
         """The reference itself; its latency is not known where it is not ``timed``."""
@@ -70,7 +72,7 @@ class Judge:
             model,
             self.evaluation,
             budget=self.budget,
-            providers=(self.provider,),
+            providers=self.judged_in,
             stressed=self._stressed,
             run=self._quiet,
         )

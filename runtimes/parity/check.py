@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,8 +15,14 @@ from runtimes.data.batches import Batch
 from runtimes.data.dataset import Dataset
 from runtimes.defects import Defect, contain
 from runtimes.engines.batching import refuse_other_axes, run_padded
+from runtimes.engines.of_target import (
+    check_file,
+    chosen_target,
+    judging_providers,
+    notes_of,
+)
 from runtimes.engines.open_runtime import borrow, is_keras, is_runtime
-from runtimes.engines.ort import NO_SPINNING, PROVIDERS, Optimization
+from runtimes.engines.ort import NO_SPINNING, Optimization
 from runtimes.engines.providers import require_providers
 from runtimes.engines.runtime import Runtime
 from runtimes.errors import DataError, KilnxError, ModelError
@@ -31,6 +36,7 @@ from runtimes.parity.layers.report import LayersReport
 from runtimes.parity.likely_causes import likely_causes, with_causes
 from runtimes.parity.notes import note_of_mask, note_of_metric
 from runtimes.parity.output_error import OutputParity
+from runtimes.parity.places import opened_at, places_of
 from runtimes.parity.report import ParityReport
 from runtimes.parity.rounding_noise import Noise, Probe, measure_noise
 from runtimes.parity.stressed import Stressed
@@ -45,6 +51,7 @@ from runtimes.parity.verdict import (
     judge,
     too_few_samples,
 )
+from runtimes.targets import Target
 
 __all__ = ["MetricParity", "OutputParity", "ParityReport", "check", "evaluate"]
 
@@ -63,6 +70,7 @@ class CheckOptions:
         batch_size: Samples that are run at a time, or as many as hold 4 MB of inputs.
         layers: Whether the models are also walked in step, to name the layer that departs.
         stressed: What the reference does on perturbed samples, where an earlier check found out.
+        target: The runtime that the candidate ships on, by name, in place of ``providers``.
     """
 
     providers: Sequence[str] = ("cpu",)
@@ -73,6 +81,7 @@ class CheckOptions:
     batch_size: int = 32
     layers: bool = False
     stressed: Stressed | None = None
+    target: Target | str | None = None
 
 
 @flat_options(budget=Budget, options=CheckOptions, keras=KerasOptions, run=RunOptions)
@@ -116,7 +125,9 @@ def check(
     Raises:
         DataError: The data do not fit, ``max_drop`` stands without labels, or no metric follows
             from the labels.
-        ModelError: The models have other inputs or outputs, or the reference gives NaN.
+        ModelError: The models have other inputs or outputs, the reference gives NaN, or the target
+            does not run the candidate.
+        RuntimeUnavailable: An engine is not installed.
 
     Example:
         >>> report = check("model.onnx", "model.onnx", "samples.npz", metric="top1")
@@ -125,7 +136,8 @@ def check(
     """
     if not options.providers:
         raise ValueError("providers must name at least one provider")
-    places = _places(options.providers, options.optimizations)
+    options, told = _on_target(options, candidate)
+    places = places_of(options.providers, options.optimizations)
     if not (is_runtime(candidate) or is_keras(candidate)):  # said before the reference is loaded
         require_providers(options.providers)
     threads = run.threads
@@ -133,7 +145,7 @@ def check(
     with borrow(reference, "cpu", threads=threads, config=NO_SPINNING) as first:
         refuse_other_axes(first.inputs, first.outputs, first.name)
         fallback = options.allow_fallback
-        with _opened(candidate, places, threads, allow_fallback=fallback) as others:
+        with opened_at(candidate, places, threads, allow_fallback=fallback) as others:
             matched = [note for other in others for note in other.match(first)]
             samples = Dataset.open(data, inputs=first.inputs)
             opened = (first, *(other.runtime for other in others))
@@ -148,7 +160,8 @@ def check(
             rules = meant.rules(rtol=options.rtol, atol=options.atol)
             report = stressed.added(report, others[0].runtime, rules, quantized=quantized)
             causes = likely_causes(report, others, samples, rules, quantized=quantized)
-        report = replace(report, notes=(*report.notes, *chosen, *dict.fromkeys(matched)))
+        notes = (*report.notes, *told, *chosen, *dict.fromkeys(matched))
+        report = replace(report, notes=notes)
         if options.layers:  # the walk has sessions of its own; a Keras model is loaded once
             gc.collect()
             walked = contain(
@@ -158,6 +171,16 @@ def check(
             )
             report = _with_layers(report, walked)
     return with_causes(report, causes)
+
+
+def _on_target(options: CheckOptions, candidate: Any) -> tuple[CheckOptions, tuple[str, ...]]:
+    """The options with the providers of their target, and what to say of it."""
+    elsewhere = "" if tuple(options.providers) == ("cpu",) else options.providers[0]
+    target = chosen_target(options.target, elsewhere=elsewhere)
+    check_file(candidate, target)
+    if target.is_default:
+        return options, ()
+    return replace(options, providers=judging_providers(target)), notes_of(target)
 
 
 def _with_layers(report: ParityReport, walked: LayersReport | Defect) -> ParityReport:
@@ -216,30 +239,6 @@ def _loaded(model: Any, keras: KerasOptions) -> Any:
     given = keras.to_dict()
     given.pop("signature")
     return load_keras_model(model, **given)
-
-
-@contextmanager
-def _opened(
-    candidate: Any,
-    places: Sequence[tuple[str, Optimization, str]],
-    threads: int | None,
-    *,
-    allow_fallback: bool,
-) -> Iterator[list[Candidate]]:
-    """The candidate at each of ``places``: provider, optimization level and label."""
-    with ExitStack() as stack:
-        others = []
-        for provider, level, label in places:
-            runtime = borrow(
-                candidate,
-                provider,
-                threads=threads,
-                config=NO_SPINNING,
-                optimization=level,
-                allow_fallback=allow_fallback,
-            )
-            others.append(Candidate(label, stack.enter_context(runtime)))
-        yield others
 
 
 def _compare(  # noqa: PLR0917
@@ -340,23 +339,6 @@ def evaluate(
             count += len(batch)
             run.tell("evaluating", count, samples.num_samples)
         return state.value()
-
-
-def _places(
-    providers: Sequence[str], optimizations: Sequence[Optimization]
-) -> list[tuple[str, Optimization, str]]:
-    """Provider, optimization level and label of each column of the matrix."""
-    if not optimizations:
-        raise ValueError("optimizations must name at least one level")
-    places: list[tuple[str, Optimization, str]] = []
-    for provider in providers:
-        if provider not in PROVIDERS:  # the others have no levels
-            places.append((provider, "all", provider))
-            continue
-        for level in optimizations:
-            label = provider if len(optimizations) == 1 else f"{provider}, {level}"
-            places.append((provider, level, label))
-    return places
 
 
 def _layers(

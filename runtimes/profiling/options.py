@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from runtimes.engines.of_target import check_file, chosen_target
+from runtimes.options import RunOptions
+from runtimes.targets import Target
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class ProfileOptions:
         allow_fallback: Whether nodes may run on a provider other than ``provider``.
         min_time: Seconds for which each batch size is timed.
         max_time: Most seconds per batch size, for slow models or a busy machine.
+        target: The runtime that the model ships on, by name, in place of ``provider``.
     """
 
     provider: str = "cpu"
@@ -30,3 +35,20 @@ class ProfileOptions:
     allow_fallback: bool = False
     min_time: float = 1.0
     max_time: float = 10.0
+    target: Target | str | None = None
+
+
+def on_target(options: ProfileOptions, model: Any) -> tuple[ProfileOptions, tuple[str, ...]]:
+    """The options with the provider that measures for their target, and what to say of it."""
+    elsewhere = "" if options.provider == "cpu" else options.provider
+    target = chosen_target(options.target, elsewhere=elsewhere)
+    check_file(model, target)
+    if target.is_default:
+        return options, ()
+    return replace(options, provider=target.clock), (target.note,) if target.note else ()
+
+
+def thread_counts(threads: int | Sequence[int], run: RunOptions) -> list[int]:
+    if isinstance(threads, Sequence):
+        return list(threads)
+    return [run.threads if threads == 1 else threads]

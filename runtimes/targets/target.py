@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-import onnx_ir as ir
+from typing import TYPE_CHECKING, Any, Literal
 
 from runtimes.errors import KilnxError, ModelError
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 Storage = Literal["dynamic", "rows", "table"]
 """Weights as bytes under float activations: ``dynamic``, com.microsoft's LSTM that rounds its
@@ -95,16 +96,23 @@ class Target:
         return self.name == "onnxruntime"
 
     @property
+    def is_onnxruntime(self) -> bool:
+        """Whether ONNX Runtime runs it, in one of its packages, so that a release may bind it."""
+        return self.name.partition("-")[0] == "onnxruntime" or self.name == "portable"
+
+    @property
     def oldest_int8_opset(self) -> int:
         """The oldest opset that an INT8 file for it has; 0 where it takes no INT8."""
         return 0 if self.int8 is None else self.int8.opset
 
     def problems(self, model: ir.Model) -> Iterator[str]:
         """Why the target cannot run ``model``, the node named; nothing where it can."""
+        from onnx_ir.traversal import RecursiveGraphIterator
+
         version = model.opset_imports.get("", 1)
         if version > self.opset:
             yield f"the file has opset {version}, and {self.title} opens {self.opset} at most"
-        for node in ir.traversal.RecursiveGraphIterator(model.graph):
+        for node in RecursiveGraphIterator(model.graph):
             reason = self.refusal(node)
             if reason is not None:
                 yield f"the node {node.name!r} is {_article(_operator(node))}: {reason}"
