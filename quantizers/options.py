@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from runtimes.targets import Int8Form
+
 if TYPE_CHECKING:
     from runtimes.costs import Costs
 
@@ -34,6 +36,7 @@ class QuantizeOptions:
     calibration run may take; larger ones are observed in several passes over the data.
     ``threads``: of the calibration runs (None: ONNX Runtime's choice). ``prefer`` "size" leaves in
     INT8 what is slower so on this machine: the file is for another one, or for a small disk.
+    ``form``: what the target's INT8 may hold, by default what ONNX Runtime's may.
     ``noise_counts``: without, what is measured is the fastest mixture, however wrong its results.
     """
 
@@ -53,6 +56,7 @@ class QuantizeOptions:
     threads: int | None = None
     prefer: Prefer = "balanced"
     noise_counts: bool = True
+    form: Int8Form = field(default_factory=Int8Form)
     costs: Costs | None = field(default=None, compare=False)
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from runtimes.defects import Defect
 from runtimes.readable import ReadableReport
+from runtimes.targets import DEFAULT_TARGET
 
 Precision = Literal["int8", "int8 dynamic", "int8 weights", "float32"]
 
@@ -46,7 +47,8 @@ class QuantizationReport(ReadableReport):
     ``ranges``: what calibration saw of each tensor that has a grid of its own. ``parity`` and
     ``latency`` are the reports of ``runtimes.check`` and ``runtimes.profile`` as
     dictionaries (None where the caller judges by itself). ``notes``: what else the user should
-    know. ``defects``: what failed by kilnx' own fault and was left out.
+    know. ``defects``: what failed by kilnx' own fault and was left out. ``target``: the runtime
+    that it is for.
     """
 
     kept: bool
@@ -63,6 +65,7 @@ class QuantizationReport(ReadableReport):
     latency: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
     defects: tuple[Defect, ...] = ()
+    target: str = DEFAULT_TARGET
 
     def to_dict(self) -> dict[str, Any]:
         """The report in plain JSON types."""

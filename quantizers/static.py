@@ -33,6 +33,7 @@ from runtimes.data.dataset import Dataset
 from runtimes.errors import ModelError
 from runtimes.onnx_files.load_save import model_inputs, weight_bytes
 from runtimes.progress import Progress, silent
+from runtimes.targets import Int8Form
 
 _FEW_SAMPLES = 32
 
@@ -102,10 +103,13 @@ def quantize_model(
     """
     source = prepare(model)
     data = data.bind(model_inputs(source))
-    keep_float = _requested(source.graph, options.keep_float)
+    keep_float = {
+        **_float_in(source.graph, options.form),
+        **_requested(source.graph, options.keep_float),
+    }
     replayed = _replayed(source.graph, options.precisions)
     plan = make_plan(source.graph, keep_float)
-    weights_only = find_weights_only(source.graph, keep_float)
+    weights_only = find_weights_only(source.graph, keep_float, options.form)
     if not weights_only and not any(unit.operator.kind == "compute" for unit in plan.units):
         return _unquantized(source, plan, samples=0)
     if statistics is None:
@@ -277,6 +281,12 @@ def _basis(
     return CalibratedModel(
         source, statistics, ranges, methods, covariances, distributions, constants
     )
+
+
+def _float_in(graph: ir.Graph, form: Int8Form) -> dict[str, str]:
+    """The nodes of operators that ``form`` leaves in float, with the reason."""
+    kept = form.keep_float
+    return {str(node.name): kept[node.op_type] for node in graph if node.op_type in kept}
 
 
 def _requested(graph: ir.Graph, names: frozenset[str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from runtimes.errors import DataError, KilnxError, ModelError
 from runtimes.metrics.names import refuse_unknown
 from runtimes.onnx_graph.quantized import is_quantized_operator, quantized_already
 from runtimes.protobuf_fields import BYTES, MalformedMessage, fields
+from runtimes.targets.find import refuse_unknown_target
 
 # What each option that names a file to read is called, and what is said where there is none.
 _READ: Mapping[str, tuple[type[KilnxError], str]] = {
@@ -60,7 +61,7 @@ def refuse_missing(options: Mapping[str, Any]) -> None:
 
 
 def refuse_unknown_names(options: Mapping[str, Any]) -> None:
-    """Raise for a provider, a metric or a step that does not exist, and for its options."""
+    """Raise for a provider, metric, target or step that does not exist, and for its options."""
     for provider in _listed(options.get("provider")):
         refuse_unknown_provider(provider)
     for engine in _listed(options.get("engines")):
@@ -68,6 +69,8 @@ def refuse_unknown_names(options: Mapping[str, Any]) -> None:
             refuse_unknown_provider(name.strip())
     for metric in _listed(options.get("metric")):
         refuse_unknown(metric)
+    for target in _listed(options.get("target")):
+        refuse_unknown_target(target)
     refuse_unknown_steps(_listed(options.get("skip")), option="--skip: ")
 
 

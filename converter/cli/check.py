@@ -9,7 +9,7 @@ import typer
 
 from converter.cli.console import print_json, print_line, print_rows
 from converter.cli.groups import BudgetGroup, DeviceGroup, ImageGroup, KerasGroup, RunGroup, grouped
-from converter.cli.options import AllowFallback, Data, Json, OnnxFile
+from converter.cli.options import AllowFallback, Data, Json, OnnxFile, Target
 from converter.cli.progress import progress
 from runtimes.engines.provider_names import PROVIDER_NAMES
 
@@ -30,6 +30,7 @@ def check(
         list[str] | None,
         typer.Option(help=f"Where the candidate runs: {', '.join(PROVIDER_NAMES)}; repeatable."),
     ] = None,
+    target: Target = None,
     batch_size: Annotated[int, typer.Option(help="Samples a run at most.", min=1)] = 32,
     layers: Annotated[
         bool, typer.Option("--layers", help="Compare layer by layer; name the one that departs.")
@@ -60,6 +61,7 @@ def check(
                 batch_size,
                 layers,
                 device=device.open(),
+                target=target,
             ),
             keras=keras.keras(),
             run=run.run(say),

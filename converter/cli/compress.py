@@ -29,6 +29,7 @@ from converter.cli.options import (
     Provider,
     Recover,
     Seed,
+    Target,
 )
 from converter.cli.progress import progress
 
@@ -46,6 +47,7 @@ def compress(
     run: RunGroup,
     device: DeviceGroup,
     evaluate_on: Eval = None,
+    target: Target = None,
     provider: Provider = "cpu",
     skip: Annotated[list[str] | None, typer.Option(help="A step to leave out; repeatable.")] = None,
     prefer: Prefer = "balanced",
@@ -80,6 +82,7 @@ def compress(
                 effort.effort,
                 recover,
                 keep_best,
+                target,
                 device=device.open(),
             ),
             keras=keras.keras(),

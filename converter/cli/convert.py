@@ -9,7 +9,7 @@ import typer
 
 from converter.cli.console import print_json, print_line, print_rows
 from converter.cli.groups import KerasGroup, grouped
-from converter.cli.options import Force, Json, OutputFile
+from converter.cli.options import Force, Json, OutputFile, Target
 from converter.cli.progress import progress
 
 
@@ -27,6 +27,7 @@ def convert(
     target_ort: Annotated[
         str | None, typer.Option(help="Oldest ONNX Runtime that must open it, such as 1.16.")
     ] = None,
+    target: Target = None,
     layout: Annotated[
         Literal["nhwc", "nchw"], typer.Option(help="Channels of image inputs last or first.")
     ] = "nhwc",
@@ -49,7 +50,10 @@ def convert(
             model,
             output,
             options=command.ConvertOptions(
-                opset, target_ort, layout, data, stateful=stateful, force=force
+                *(opset, target_ort, layout, data),
+                stateful=stateful,
+                force=force,
+                target=target,
             ),
             keras=keras.keras(),
         )

@@ -151,6 +151,14 @@ DeviceCa = Annotated[
         show_default="those of the system",
     ),
 ]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        help="The runtime that it ships on: onnxruntime, openvino, opencv, tract, portable, …",
+        metavar="NAME",
+        show_default="onnxruntime",
+    ),
+]
 Provider = Annotated[str, typer.Option(help=f"Where to measure: {', '.join(PROVIDER_NAMES)}.")]
 Custom = Annotated[
     Path | None, typer.Option(help="Python file that defines the model's custom layers.")

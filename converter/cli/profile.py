@@ -9,7 +9,7 @@ import typer
 
 from converter.cli.console import print_json, print_line, print_rows
 from converter.cli.groups import DeviceGroup, ImageGroup, grouped
-from converter.cli.options import AllowFallback, Json, Provider, Seed, sizes_of
+from converter.cli.options import AllowFallback, Json, Provider, Seed, Target, sizes_of
 from converter.cli.progress import progress
 
 
@@ -19,6 +19,7 @@ def profile(
     images: ImageGroup,
     device: DeviceGroup,
     against: Annotated[Path | None, typer.Option(help="A model to interleave with.")] = None,
+    target: Target = None,
     provider: Provider = "cpu",
     batch: Annotated[str, typer.Option(help="Batch sizes, such as 1,8.")] = "1",
     threads: Annotated[str, typer.Option(help="Threads of a run, such as 1 or 1,2,4.")] = "1",
@@ -51,6 +52,7 @@ def profile(
                 operators,
                 allow_fallback,
                 device=device.open(),
+                target=target,
             ),
             run=RunOptions(seed=seed, progress=say),
         )

@@ -24,6 +24,7 @@ from converter.cli.options import (
     Json,
     OnnxFile,
     OutputFile,
+    Target,
 )
 from converter.cli.progress import progress
 
@@ -55,6 +56,7 @@ def prune(
     outputs: Annotated[
         list[str] | None, typer.Option(help="An output to keep; repeatable.")
     ] = None,
+    target: Target = None,
     decisions: Decisions = None,
     force: Force = False,
     json: Json = False,
@@ -80,6 +82,7 @@ def prune(
                 costs.trust_costs,
                 effort.seconds(),
                 effort.effort,
+                target,
                 device=device.open(),
             ),
             run=run.run(say),

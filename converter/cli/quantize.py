@@ -25,6 +25,7 @@ from converter.cli.options import (
     OnnxFile,
     OutputFile,
     Prefer,
+    Target,
     sizes_of,
 )
 from converter.cli.progress import progress
@@ -51,6 +52,7 @@ def quantize(
     ] = None,
     batch: Annotated[str, typer.Option(help="Batch sizes to be fast at, such as 1,32.")] = "1",
     prefer: Prefer = "balanced",
+    target: Target = None,
     decisions: Decisions = None,
     force: Force = False,
     json: Json = False,
@@ -77,6 +79,7 @@ def quantize(
                 costs.costs,
                 costs.trust_costs,
                 effort.seconds(),
+                target,
                 device=device.open(),
             ),
             run=run.run(say),

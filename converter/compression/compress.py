@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from html import escape
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,27 +18,26 @@ from converter.compression.device import costs_of, notes_of_device, require_devi
 from converter.compression.early import EarlyData
 from converter.compression.gain import check_preference
 from converter.compression.judge import Judge
+from converter.compression.output_folder import ship, write_report
 from converter.compression.preprocessing import notes_of_preprocessing
 from converter.compression.samples import Samples, open_judged
 from converter.compression.simplify import simplified
 from converter.compression.step_names import refuse_unknown_steps
 from converter.compression.steps import STEPS, StepContext
+from converter.compression.targeted import Shipped, fitted, refuse_wrong
 from converter.compression.training_samples import looks_like_training
 from converter.compression.work_plan import Effort, TimeBudget, planned
 from converter.report.analysis import analyze
-from converter.report.html import to_html
 from converter.report.report import (
-    REPORT_NAME,
     Judged,
     Measured,
     Report,
     StepReport,
     files_not_reported,
-    writable,
 )
 from quantizers.options import Prefer
 from quantizers.rewrites.prepare import refuse_quantized
-from runtimes.atomic_files import atomic_folder, file_digests
+from runtimes.atomic_files import atomic_folder
 from runtimes.costs import CostsSource
 from runtimes.defects import Defect, callers_own, contain
 from runtimes.engines.elsewhere import Elsewhere
@@ -54,10 +51,10 @@ from runtimes.onnx_files.load_save import (
     refuse_nan_weights,
     write_model,
 )
-from runtimes.onnx_files.streaming import locations_in
 from runtimes.options import KerasOptions, RunOptions, flat_options
 from runtimes.parity.budget import Budget, search_floors, without_labels
 from runtimes.parity.report import ParityReport
+from runtimes.targets import Target
 
 if TYPE_CHECKING:
     from converter.compression.recovery import Training
@@ -86,6 +83,8 @@ class CompressOptions:
             go; None: where TensorFlow is installed and it does not take long.
         keep_best: Whether Ctrl-C during a training ends the training, and the best until then goes
             on to the other steps; else it ends the program, and nothing is written.
+        target: The runtime that the model ships on, by name; None: ONNX Runtime, or that of the
+            decisions.
         device: Where to measure and judge in place of this machine: a ``runtimes.Device``.
     """
 
@@ -100,6 +99,7 @@ class CompressOptions:
     effort: Effort = "default"
     recover: bool | None = None
     keep_best: bool = False
+    target: Target | str | None = None
     device: Elsewhere | None = None
 
 
@@ -151,8 +151,8 @@ def compress(
     Raises:
         DataError: The data do not fit, ``output`` exists, a step does not, or the time budget is
             too small for anything.
-        ModelError: The file cannot be read, or holds NaN.
-        RuntimeUnavailable: There is no such provider.
+        ModelError: The file cannot be read, holds NaN, or does not run on the target.
+        RuntimeUnavailable: There is no such provider, or the target's engine is not installed.
         UnsupportedOperator: An operator of the Keras model cannot be exported.
         BudgetError: The decisions keep a step that is outside the budget here.
 
@@ -167,19 +167,20 @@ def compress(
     require_device(options, [options.provider])  # said before a model is exported
     source = options.decisions
     decisions = None if source is None else Decisions.open(source)
+    ships_on = Shipped.of(options.target, decisions, provider=options.provider, steps=options.steps)
     place: dict[str, Any] = {
         "force": options.force,
         "inputs": (model, data, evaluate_on, keras.weights, source),
         "foreign": files_not_reported,
     }
     run = replace(run, progress=callers_own(run.progress))
-    costs = costs_of(options, run) if options.provider == "cpu" else None
+    costs = costs_of(options, run) if ships_on.provider == "cpu" else None
     with atomic_folder(output, **place) as folder:
         early = EarlyData(data, evaluate_on, budget)
         run.tell("exporting")
         reference = folder / "fp32.onnx"
         origin = _reference(model, reference, keras, early)
-        fp32 = origin.graph
+        fp32 = _fitted(origin.graph, reference, ships_on.target, int8="quantize" in options.steps)
         if "quantize" in options.steps:
             refuse_quantized(fp32)
         called = str(getattr(model, "name", None) or model)
@@ -187,8 +188,11 @@ def compress(
         samples, budget, labels = open_judged(
             fp32, early.calibration, early.evaluation, budget, run.seed, origin.losses
         )
-        where = (options.provider, run, options.prefer, costs, options.device)
-        judge = Judge(reference, samples.evaluation, budget, *where)
+        judge = Judge(
+            *(reference, samples.evaluation, budget, ships_on.provider, run),
+            *(options.prefer, costs, ships_on.judged_in, options.device),
+        )
+        told = refuse_wrong(fp32, samples.evaluation, ships_on.target, run.threads)
         run.tell("measuring fp32")
         try:
             baseline, failed = _baseline(judge)
@@ -199,8 +203,10 @@ def compress(
         for doubt in doubted:
             run.tell(f"note: {doubt}")
         wanted = {name: step for name, step in STEPS.items() if name in options.steps}
-        pair = samples.calibration, samples.evaluation
-        work, unplanned = planned(time_budget, fp32, pair, costs, list(wanted))
+        tried = [name for name in wanted if name not in ships_on.left_out]
+        work, unplanned = planned(
+            time_budget, fp32, (samples.calibration, samples.evaluation), costs, tried
+        )
         failed += unplanned
         recover = options.recover
         if recover is None and decisions is not None and decisions.schooling is not None:
@@ -211,7 +217,7 @@ def compress(
             run,
             without_labels(budget, model_outputs(fp32), samples.evaluation, samples.calibration),
             search_floors(model_outputs(fp32), samples.evaluation, budget),
-            quantizes="quantize" in options.steps,
+            quantizes="quantize" in tried,
             decisions=decisions or Decisions(),
             prefer=options.prefer,
             costs=costs,
@@ -220,6 +226,8 @@ def compress(
             no_cuts=work.skipped,
             training=training,
             reference=reference,
+            target=ships_on.target,
+            left_out=ships_on.left_out,
         )
         first = Candidate(fp32, reference, baseline)
         best, reports = run_steps(
@@ -233,12 +241,12 @@ def compress(
                 best.path,
                 samples.evaluation,
                 pruned=best.pruned,
-                provider=options.provider if options.device is None else "cpu",
+                provider=ships_on.provider if options.device is None else "cpu",
                 threads=run.threads,
             ),
         )
         failed += [insight] if isinstance(insight, Defect) else []
-        _ship(best.path, folder)
+        ship(best.path, folder)
         report = Report(
             source=getattr(model, "name", None) or str(model),
             metric_name=budget.metric,
@@ -252,6 +260,7 @@ def compress(
             stress=None if best.parity is None else best.parity.stress,
             notes=(
                 *doubted,
+                *told,
                 *samples.notes,
                 *origin.notes(samples),
                 *work.afterwards(_stopped(reports)),
@@ -268,8 +277,9 @@ def compress(
             judged=_judged(best.parity, budget),
             higher_is_better=_higher_is_better(budget, fp32, samples),
             seed=run.seed,
+            target=ships_on.target.name,
         )
-        report = _write(report, folder)
+        report = write_report(report, folder)
     return report
 
 
@@ -335,20 +345,6 @@ def _baseline(judge: Judge) -> tuple[Measured, list[Defect]]:
     return found, []
 
 
-def _write(report: Report, folder: Path) -> Report:
-    """Write ``report`` for people and for machines; what of it could be written."""
-    report = writable(report)
-    report = replace(report, files=file_digests(folder))  # the page names those of the models
-    page = contain("report.html", lambda: to_html(report))
-    if isinstance(page, Defect):
-        report = replace(report, defects=(*report.defects, page))
-        page = f"<!doctype html><title>kilnx</title><pre>{escape(page.traceback)}</pre>\n"
-    (folder / "report.html").write_text(page, encoding="utf-8")
-    report = replace(report, files=file_digests(folder))
-    (folder / REPORT_NAME).write_text(report.to_json(), encoding="utf-8")
-    return report
-
-
 @dataclass(frozen=True)
 class _Origin:
     """The fp32 graph, and what only the Keras model tells: losses by output, its own scaling.
@@ -387,12 +383,9 @@ def _reference(model: Any, path: Path, keras: KerasOptions, early: EarlyData) ->
     )
 
 
-def _ship(path: Path, folder: Path) -> None:
-    """Give the best model its name, under which no other trace of the steps remains."""
-    shipped = folder / "model.onnx"
-    if any(locations_in(path)):  # its data take the new name, too
-        write_model(load_model(path), shipped)
-    else:  # the bytes that were measured
-        shutil.copyfile(path, shipped)
-    for leftover in folder.glob("*.onnx.tmp*"):
-        leftover.unlink()
+def _fitted(graph: ir.Model, path: Path, target: Target, *, int8: bool) -> ir.Model:
+    """The fp32 graph in the target's form, and its file with it."""
+    found = fitted(graph, target, int8=int8)
+    if not target.is_default:
+        write_model(found, path)
+    return found

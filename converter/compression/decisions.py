@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class Decisions:
         plan: How many channels of each group stay; None where nothing says.
         schooling: How what the plan leaves was trained; None: not at all.
         storage: In which form each weight is stored, by initializer; None where nothing says.
+        target: The target that it was decided for; None where nothing says.
     """
 
     kept: Mapping[str, bool] = field(default_factory=dict)
@@ -38,21 +39,23 @@ class Decisions:
     plan: Mapping[str, int] | None = None
     schooling: Schooling | None = None
     storage: Mapping[str, str] | None = None
+    target: str | None = None
 
     @classmethod
     def open(cls, source: DecisionSource) -> Decisions:
         """Read the decisions out of ``source``; raises ``DataError`` for anything else."""
         document = source if isinstance(source, Mapping) else _read(source)
         try:
+            target = _target(document)
             if "steps" in document:
-                return cls._of_compress(document["steps"])
+                return replace(cls._of_compress(document["steps"]), target=target)
             if "operators" in document:
                 kept = {"quantize": bool(document.get("kept", True))}
-                return cls(kept, precisions=_precisions(document["operators"]))
+                return cls(kept, precisions=_precisions(document["operators"]), target=target)
             if "plan" in document:
                 kept = {"prune": bool(document.get("kept", True))}
                 schooling = _schooling(document.get("training"))
-                return cls(kept, plan=_plan(document["plan"]), schooling=schooling)
+                return cls(kept, plan=_plan(document["plan"]), schooling=schooling, target=target)
             if all(isinstance(one, bool) for one in document.values()):
                 return cls(dict(document))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -72,6 +75,11 @@ class Decisions:
             _schooling(pruned.get("training")),
             None if stored is None else {str(one["name"]): str(one["form"]) for one in stored},
         )
+
+
+def _target(document: Mapping[str, Any]) -> str | None:
+    found = document.get("target")
+    return None if found is None or isinstance(found, bool) else str(found)
 
 
 def _precisions(operators: Any) -> dict[str, str]:

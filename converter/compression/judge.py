@@ -35,6 +35,7 @@ class Judge:
     """Measures candidates against the fp32 reference: parity, metric, size and latency.
 
     ``costs``: the table that decides what is faster; without one (on other providers) the clock.
+    ``provider`` measures, and all of ``judged_in`` judge.
     ``device``: where candidates run and are timed, if not here.
     """
 
@@ -45,6 +46,7 @@ class Judge:
     run: RunOptions
     prefer: Prefer = "balanced"
     costs: Costs | None = None
+    judged_in: tuple[str, ...] = ("cpu",)
     device: Elsewhere | None = None
 
     def baseline(self, *, timed: bool = True) -> Measured:
@@ -73,7 +75,7 @@ class Judge:
             model,
             self.evaluation,
             budget=self.budget,
-            providers=(self.provider,),
+            providers=self.judged_in,
             stressed=self._stressed,
             device=self.device,
             run=self._quiet,

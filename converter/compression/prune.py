@@ -15,6 +15,7 @@ from converter.compression.device import costs_of, require_device
 from converter.compression.gain import Gain, lost_races
 from converter.compression.samples import open_judged, resolve_budget
 from converter.compression.simplify import simplified
+from converter.compression.targeted import fitted, open_target, refuse_wrong
 from converter.compression.users_errors import explained
 from converter.compression.work_plan import Effort, TimeBudget, planned
 from converter.pruning.exact.dead_channels import Removed, keep_outputs, remove_dead
@@ -30,6 +31,7 @@ from runtimes.data.dataset import Dataset
 from runtimes.data.timing_inputs import made_up_inputs
 from runtimes.defects import Defect, callers_own, contain
 from runtimes.engines.elsewhere import Elsewhere
+from runtimes.engines.of_target import judging_providers
 from runtimes.engines.timed_feeds import timed_feeds
 from runtimes.errors import DataError
 from runtimes.machine_load import noted
@@ -48,6 +50,7 @@ from runtimes.parity.check import check
 from runtimes.parity.report import ParityReport
 from runtimes.parity.stressed import Stressed
 from runtimes.profiling.profile import ProfileReport, profile
+from runtimes.targets import Target as ShippedOn
 
 # Random samples that the exact part is checked on where there are no data.
 _MADE_UP_SAMPLES = 4
@@ -70,6 +73,8 @@ class PruneFileOptions:
         time_budget: How long it may take: seconds, or text such as ``"5m"``. Work is planned by
             predicted cost, so that no clock decides; None plans for 3 minutes.
         effort: ``low`` tries few cuts, ``high`` more than by default.
+        target: The runtime that the model ships on, by name; None: ONNX Runtime, or that of the
+            decisions.
         device: Where to measure and judge in place of this machine: a ``runtimes.Device``.
     """
 
@@ -83,6 +88,7 @@ class PruneFileOptions:
     trust_costs: bool = False
     time_budget: str | float | None = None
     effort: Effort = "default"
+    target: ShippedOn | str | None = None
     device: Elsewhere | None = None
 
 
@@ -131,7 +137,9 @@ def prune(
     """
     time_budget = TimeBudget.of(options.time_budget, _DEFAULT_SECONDS, options.effort)
     target = _target(flops=options.flops, params=options.params, latency=options.latency)
-    plan = _plan(options.decisions)
+    decisions = None if options.decisions is None else Decisions.open(options.decisions)
+    plan = _plan(decisions)
+    ships_on = open_target(options.target, decisions)
     inputs = (model, data, evaluate_on, options.decisions)
     if output is not None:
         refuse_existing(output, force=options.force, inputs=inputs)
@@ -141,11 +149,13 @@ def prune(
     refuse_quantized(source)
     refuse_nan_weights(source, "the model" if isinstance(model, ir.Model) else str(model))
     reference, defects = simplified(source)
+    reference = fitted(reference, ships_on, int8=False)
     outputs = options.outputs
     removed = keep_outputs(reference, outputs) if outputs is not None else ()
     calibration, evaluation, notes, budget = _samples(
         reference, data, evaluate_on, budget, run.seed
     )
+    told = () if evaluation is None else refuse_wrong(reference, evaluation, ships_on, run.threads)
     search = budget
     if calibration is not None and evaluation is not None:
         search = without_labels(budget, model_outputs(reference), evaluation, calibration)
@@ -163,7 +173,7 @@ def prune(
         run.tell("judging the pruned model")
         if not pruned.report.kept or evaluation is None:
             return pruned
-        return _judge_all(reference, pruned, evaluation, budget, how, device=options.device)
+        return _judge_all(reference, pruned, evaluation, budget, how, ships_on, options.device)
 
     is_users = partial(explained, data=(calibration, evaluation))
     pruned = contain("pruning", attempt, is_users)
@@ -176,8 +186,9 @@ def prune(
     report = replace(
         report,
         exact=(*removed, *report.exact),
-        notes=(*map(str, defects), *notes, *costs.notes, *of_time, *report.notes),
+        notes=(*map(str, defects), *told, *notes, *costs.notes, *of_time, *report.notes),
         defects=(*defects, *report.defects),
+        ships_on=ships_on.name,
     )
     if output is not None:
         save_model(result, output, force=options.force, inputs=inputs)
@@ -221,18 +232,18 @@ def _sound_exact(
     return reference, replace(report, reason=reason, exact=(), defects=(*report.defects, found))
 
 
-def _judge_all(
+def _judge_all(  # noqa: PLR0917
     reference: ir.Model,
     pruned: Pruned,
     evaluation: Dataset,
     budget: Budget,
     options: PruneOptions,
-    *,
+    ships_on: ShippedOn,
     device: Elsewhere | None,
 ) -> Pruned:
     """Judge what was found, and where it is outside the budget, what spends less and less."""
     stressed = Stressed(reference, evaluation, budget, options.seed, options.threads)
-    first = judged = _judge(reference, pruned, stressed, options, device)
+    first = judged = _judge(reference, pruned, stressed, options, ships_on, device=device)
     while not judged.report.kept:
         parity = judged.report.parity or {}
         if parity.get("passed") or pruned.less_aggressive is None:
@@ -240,7 +251,7 @@ def _judge_all(
         pruned = pruned.less_aggressive()
         if not pruned.report.kept:
             return first
-        judged = _judge(reference, pruned, stressed, options, device)
+        judged = _judge(reference, pruned, stressed, options, ships_on, device=device)
     if judged is first:
         return first
     note = f"a plan that leaves less was judged first: {first.report.reason}"
@@ -252,6 +263,8 @@ def _judge(
     pruned: Pruned,
     stressed: Stressed,
     options: PruneOptions,
+    ships_on: ShippedOn,
+    *,
     device: Elsewhere | None,
 ) -> Pruned:
     """Whether the pruned model holds what it should, on data that it has not seen."""
@@ -262,21 +275,20 @@ def _judge(
         evaluation,
         budget=stressed.budget,
         stressed=stressed,
+        providers=judging_providers(ships_on),
         threads=threads,
         device=device,
     )
     speed = profile(
         pruned.model,
         against=reference,
+        provider=ships_on.clock,
         data=evaluation,
         threads=threads,
         seed=seed,
         device=device,
     )
-    feeds = timed_feeds(evaluation, model_inputs(reference))
-    share = model_bytes(pruned.model) / model_bytes(reference)
-    costs = options.costs or open_costs(threads=threads)
-    gain = Gain.predicted(pruned.model, reference, feeds, costs, share)
+    gain = _gain(reference, pruned.model, evaluation, options, speed)
     kept, reason = _decide(parity, gain, speed, pruned.report, options)
     report = replace(
         pruned.report,
@@ -291,6 +303,22 @@ def _judge(
         groups = tuple(replace(group, after=group.before) for group in report.groups)
         report = replace(report, groups=groups, after=report.before)
     return replace(pruned, report=report)
+
+
+def _gain(
+    reference: ir.Model,
+    pruned: ir.Model,
+    evaluation: Dataset,
+    options: PruneOptions,
+    race: ProfileReport,
+) -> Gain:
+    """What the pruned model is worth by the cost table, or by the race in another engine."""
+    if race.provider != "cpu":
+        return Gain.of(race)
+    feeds = timed_feeds(evaluation, model_inputs(reference))
+    share = model_bytes(pruned) / model_bytes(reference)
+    costs = options.costs or open_costs(threads=options.threads)
+    return Gain.predicted(pruned, reference, feeds, costs, share)
 
 
 def _decide(
@@ -354,11 +382,10 @@ def _target(*, flops: float | None, params: float | None, latency: float | None)
     return Target("latency")
 
 
-def _plan(source: DecisionSource | None) -> Plan | None:
+def _plan(decisions: Decisions | None) -> Plan | None:
     """How many channels of each group stay, out of an earlier report."""
-    if source is None:
+    if decisions is None:
         return None
-    plan = Decisions.open(source).plan
-    if plan is None:
+    if decisions.plan is None:
         raise DataError("the decisions hold no plan: give what prune printed with --json")
-    return dict(plan)
+    return dict(decisions.plan)

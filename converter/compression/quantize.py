@@ -15,6 +15,7 @@ from converter.compression.device import costs_of, require_device
 from converter.compression.gain import Gain, check_preference, lost_races
 from converter.compression.samples import Samples, open_judged
 from converter.compression.simplify import simplified
+from converter.compression.targeted import fitted, open_target, refuse_wrong
 from converter.compression.users_errors import explained
 from converter.compression.work_plan import Effort, TimeBudget, planned
 from quantizers.options import Prefer, QuantizeOptions, TargetCpu, with_effort
@@ -25,6 +26,7 @@ from runtimes.atomic_files import refuse_existing
 from runtimes.costs import Costs, CostsSource
 from runtimes.defects import Defect, callers_own, contain
 from runtimes.engines.elsewhere import Elsewhere
+from runtimes.engines.of_target import judging_providers
 from runtimes.engines.timed_feeds import timed_feeds
 from runtimes.errors import BudgetError
 from runtimes.machine_load import noted
@@ -44,6 +46,7 @@ from runtimes.parity.check import check
 from runtimes.parity.report import ParityReport
 from runtimes.parity.stressed import Stressed
 from runtimes.profiling.profile import ProfileReport, profile
+from runtimes.targets import Int8Form, Target
 
 # Mixtures that the evaluation data may refuse: with many, the least noisy by chance would be found.
 _MOST_REFUSALS = 3
@@ -68,6 +71,8 @@ class QuantizeFileOptions:
         trust_costs: Whether a table of another machine decides, so that it decides for that one.
         time_budget: How long it may take: seconds, or text such as ``"5m"``. Work is planned by
             predicted cost, so that no clock decides; None plans for 3 minutes.
+        target: The runtime that the model ships on, by name; None: ONNX Runtime, or that of the
+            decisions.
         device: Where to measure and judge in place of this machine: a ``runtimes.Device``.
     """
 
@@ -81,6 +86,7 @@ class QuantizeFileOptions:
     costs: CostsSource = None
     trust_costs: bool = False
     time_budget: str | float | None = None
+    target: Target | str | None = None
     device: Elsewhere | None = None
 
 
@@ -120,7 +126,8 @@ def quantize(
         What became of every operator, the parity and the latency.
 
     Raises:
-        ModelError: The file is not a float ONNX model.
+        ModelError: The file is not a float ONNX model, or the target does not run it.
+        RuntimeUnavailable: The target's engine is not installed.
         DataError: The data do not fit, ``output`` exists, or the time budget is too small.
         BudgetError: The decisions keep an INT8 model that is outside the budget here.
 
@@ -136,28 +143,37 @@ def quantize(
         refuse_existing(output, force=options.force, inputs=inputs)
     require_device(options)
     decisions = None if options.decisions is None else Decisions.open(options.decisions)
+    target = open_target(options.target, decisions)
     run = replace(run, progress=callers_own(run.progress))
     source = load_model(model)
     refuse_quantized(source)
     refuse_nan_weights(source, str(model) if source is not model else "the model")
     reference, defects = simplified(source)
+    reference = fitted(reference, target, int8=True)
     samples, resolved, _ = open_judged(reference, data, evaluate_on, budget, run.seed)
     costs = costs_of(options, run)
     pair = samples.calibration, samples.evaluation
     work, unplanned = planned(time_budget, reference, pair, costs, ("quantize",))
     defects = (*defects, *unplanned)
     options = replace(options, effort=work.effort)
-    judge = _Judge(reference, samples, resolved, run, costs, options.device)
-    found = contain(
-        "quantization",
-        lambda: _quantized(judge, options, decisions),
-        partial(explained, data=(samples.calibration, samples.evaluation)),
-    )
-    result, report = _float(reference, found) if isinstance(found, Defect) else found
+    told = refuse_wrong(reference, samples.evaluation, target, run.threads)
+    judge = _Judge(reference, samples, resolved, run, costs, target, options.device)
+    found: Defect | str | tuple[ir.Model, QuantizationReport] = target.no_int8
+    if target.int8 is not None:
+        found = contain(
+            "quantization",
+            lambda: _quantized(judge, options, decisions),
+            partial(explained, data=(samples.calibration, samples.evaluation)),
+        )
+    result, report = found if isinstance(found, tuple) else _float(reference, found)
     report = replace(
         report,
-        notes=(*map(str, defects), *samples.notes, *costs.notes, *work.notes, *report.notes),
+        notes=(
+            *(*map(str, defects), *told, *samples.notes),
+            *(*costs.notes, *work.notes, *report.notes),
+        ),
         defects=(*defects, *report.defects),
+        target=target.name,
     )
     if output is not None:
         save_model(result, output, force=options.force, inputs=inputs)
@@ -190,10 +206,11 @@ def _quantized(
     return quantized if report.kept else judge.reference, report
 
 
-def _float(reference: ir.Model, defect: Defect) -> tuple[ir.Model, QuantizationReport]:
-    """The float model, where quantizing it failed."""
+def _float(reference: ir.Model, why: Defect | str) -> tuple[ir.Model, QuantizationReport]:
+    """The float model, where quantizing it failed or the target reads no INT8."""
     size = weight_bytes(reference)
-    report = QuantizationReport(False, str(defect), (), 0, size, size, {}, {}, defects=(defect,))
+    defects = (why,) if isinstance(why, Defect) else ()
+    report = QuantizationReport(False, str(why), (), 0, size, size, {}, {}, defects=defects)
     return reference, report
 
 
@@ -206,6 +223,7 @@ class _Judge:
     budget: Budget
     run: RunOptions
     costs: Costs
+    target: Target
     device: Elsewhere | None = None
     refused: int = field(default=0, init=False)
 
@@ -224,6 +242,7 @@ class _Judge:
             self.samples.evaluation,
             budget=self.budget,
             stressed=self._stressed,
+            providers=judging_providers(self.target),
             threads=self.run.threads,
             device=self.device,
         )
@@ -235,7 +254,9 @@ class _Judge:
         return passed or self.refused > _MOST_REFUSALS
 
     def gain(self, candidate: ir.Model, batch: Sequence[int], prefer: Prefer) -> Gain:
-        """What ``candidate`` is worth by the cost table."""
+        """What ``candidate`` is worth by the cost table, or by the clock of another engine."""
+        if self.target.clock != "cpu":
+            return Gain.of(self.latency(candidate, batch), prefer)
         feeds = timed_feeds(self.samples.evaluation, model_inputs(self.reference), batch)
         share = model_bytes(candidate) / model_bytes(self.reference)
         return Gain.predicted(candidate, self.reference, feeds, self.costs, share, prefer)
@@ -245,6 +266,7 @@ class _Judge:
         return profile(
             candidate,
             against=self.reference,
+            provider=self.target.clock,
             data=self.samples.evaluation,
             batch=batch,
             threads=self.run.threads,
@@ -270,6 +292,7 @@ def _quantize_options(
         precisions=precisions,
         prefer=options.prefer,
         costs=judge.costs,
+        form=judge.target.int8 or Int8Form(),
     )
     return with_effort(plain, options.effort)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,8 @@ from runtimes.onnx_graph.fold_views import FoldViews
 from runtimes.options import RunOptions
 from runtimes.parity.budget import Budget
 from runtimes.parity.check import check
+from runtimes.targets import Int8Form, find_target
+from runtimes.targets import Target as ShippedOn
 
 if TYPE_CHECKING:
     from converter.compression.recovery import Training
@@ -47,7 +49,8 @@ class StepContext:
     is what kernels cost here (None: the table of this machine). ``effort`` of quantization and
     ``limits`` of the search for cuts are what the time allows; ``no_cuts`` says why it allows none.
     ``training`` recovers what pruning loses (None: nothing is trained). ``reference``: the file
-    that the budget is about (None: the model that a step gets).
+    that the budget is about (None: the model that a step gets). ``target``: the runtime that it is
+    for; ``left_out``: which steps that cannot take, and why.
     """
 
     calibration: Dataset
@@ -63,6 +66,8 @@ class StepContext:
     no_cuts: str = ""
     training: Training | None = None
     reference: Path | None = None
+    target: ShippedOn = field(default_factory=find_target)
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -181,6 +186,8 @@ def _pruned(pruned: Pruned, untrained: str | Defect = "") -> Outcome:
 
 
 def _quantize(model: ir.Model, context: StepContext) -> Outcome:
+    if "quantize" in context.left_out:
+        return Outcome(None, context.left_out["quantize"])
     return _quantized(model, context, *context.floors, tries=_MILDER_TRIES)
 
 
@@ -199,6 +206,7 @@ def _quantized(
         precisions=context.decisions.precisions or None,
         prefer=context.prefer,
         costs=context.costs,
+        form=context.target.int8 or Int8Form(),
     )
     candidate, found = quantize_model(
         model,
@@ -219,6 +227,8 @@ def _quantized(
 
 
 def _store_weights(model: ir.Model, context: StepContext) -> Outcome:
+    if "weights" in context.left_out:
+        return Outcome(None, context.left_out["weights"])
     if context.prefer == "speed":
         return Outcome(None, "weights in fewer bits are no faster, and speed is what counts")
     budget = replace(share_of(context.budget, _WEIGHTS_SHARE), stress="none")

@@ -21,6 +21,7 @@ from converter.export.proof.chunks import prove_chunks
 from converter.export.proof.expectations import Expectation, expectations
 from converter.export.proof.prove import OutputProof, prove
 from converter.export.sources import load_source
+from converter.export.target_proof import fitted, prove_in_engines
 from converter.export.tensorflow_process import in_tensorflow
 from converter.export.tracing.states import State, refuse_stateless, states_of
 from runtimes.atomic_files import atomic_file, refuse_existing
@@ -33,6 +34,7 @@ from runtimes.keras_models.signature import KerasSignature
 from runtimes.onnx_files.load_save import file_bytes, model_inputs, model_outputs, write_model
 from runtimes.options import KerasOptions, flat_options
 from runtimes.readable import ReadableReport
+from runtimes.targets import DEFAULT_TARGET, Target, find_target
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class ConversionReport(ReadableReport):
     proofs: tuple[OutputProof, ...]
     notes: tuple[str, ...] = ()
     defects: tuple[Defect, ...] = ()
+    target: str = DEFAULT_TARGET
 
     def to_dict(self) -> dict[str, Any]:
         """The report in plain JSON types."""
@@ -88,9 +91,10 @@ class ConvertOptions:
     """What ``convert`` writes.
 
     Attributes:
-        opset: The opset; None: 18, or 21 for int4 weights.
+        opset: The opset; None: 18, or 21 for int4 weights, or what the target needs.
         target_ort: The oldest ONNX Runtime release that must be able to open the file, such as
             ``1.16``.
+        target: The runtime that the file is for, by name; None: ONNX Runtime.
         layout: ``nchw`` makes image inputs channels first.
         data: What ``Dataset.open`` takes: samples for the comparison; None: random samples.
         stateful: Whether the states of stateful RNNs, and other variables that a call writes to,
@@ -105,6 +109,7 @@ class ConvertOptions:
     data: Any = None
     stateful: bool = False
     force: bool = False
+    target: Target | str | None = None
 
 
 @flat_options(options=ConvertOptions, keras=KerasOptions)
@@ -132,7 +137,8 @@ def convert(
 
     Raises:
         UnsupportedOperator: An operator has no ONNX form; the message names the layer.
-        ConversionError: The model cannot be traced, or the file does not match Keras.
+        ConversionError: The model cannot be traced, the file does not match Keras, or the target
+            does not run one of its operators; the message names the node.
         ModelError: The file cannot be read.
         DataError: ``data`` does not fit, or ``output`` exists.
 
@@ -142,7 +148,7 @@ def convert(
         (18, ('scores: float32[batch, 3]',))
     """
     opset, target_ort, layout = options.opset, options.target_ort, options.layout
-    choose_opset(opset, target_ort)  # report errors in these before a model is loaded
+    choose_opset(opset, target_ort, options.target)  # errors in these before a model is loaded
     if layout not in get_args(Layout):
         raise DataError(f"there is no layout {layout!r}; choose one of {get_args(Layout)}")
     place: dict[str, Any] = {
@@ -187,7 +193,8 @@ def convert_on_tensorflow(
         "inputs": (model, options.data, keras.weights),
     }
     live, keras_signature = load_source(model, **keras.to_dict())
-    version = choose_opset(opset, target_ort, default=preferred_opset(live))
+    target = find_target(options.target)
+    version = choose_opset(opset, target_ort, target, default=preferred_opset(live))
     with atomic_file(output, **place) as path:
         expected = expectations(live, keras_signature, options.data)
         moved = [variable for run in expected for variable in run.moved]
@@ -202,7 +209,9 @@ def convert_on_tensorflow(
             opset=version,
             layout=layout,
             states=states if options.stateful else (),
+            target=target,
         )
+        elsewhere = prove_in_engines(path, target, proven_on(expected, proofs, keras_signature))
         images = _moved_images(live, keras_signature, layout)
         notes, defects = _told(
             lambda: _notes(live, keras_signature, layout),
@@ -219,8 +228,9 @@ def convert_on_tensorflow(
             parameters=live.count_params(),
             size_bytes=file_bytes(path),
             proofs=proofs,
-            notes=notes,
+            notes=(*notes, *elsewhere),
             defects=defects,
+            target=target.name,
         )
     return report, proven_on(expected, proofs, keras_signature, images)
 
@@ -290,8 +300,11 @@ def _export_and_prove(
     opset: int,
     layout: Layout,
     states: Sequence[State] = (),
+    target: Target | None = None,
 ) -> tuple[ir.Model, tuple[OutputProof, ...]]:
     graph = export(model, signature, opset=opset, layout=layout, states=states)
+    if target is not None:
+        graph = fitted(graph, target)
     share_dimension_names(graph, signature, expected)
     write_model(graph, path)
     names = [str(value.name) for value in graph.graph.outputs[: len(expected[0].outputs)]]

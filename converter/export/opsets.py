@@ -6,6 +6,7 @@ import re
 
 from runtimes.errors import DataError
 from runtimes.onnx_graph.opset import newest_opset
+from runtimes.targets import Target, find_target
 
 OLDEST_OPSET = 13
 DEFAULT_OPSET = 18
@@ -37,16 +38,29 @@ _ORT_OPSETS = {
 }
 
 
-def choose_opset(opset: int | None, target_ort: str | None, *, default: int = DEFAULT_OPSET) -> int:
-    """The opset to write: ``opset`` if given, or else ``default`` if ``target_ort`` supports it.
+def choose_opset(
+    opset: int | None,
+    target_ort: str | None,
+    target: Target | str | None = None,
+    *,
+    default: int = DEFAULT_OPSET,
+) -> int:
+    """The opset to write: ``opset`` if given, or else ``default`` if the target supports it.
 
-    ``target_ort`` is a release such as ``1.16``. Raises ``DataError`` for an opset that is out
-    of range or too new for the target, and for a release that cannot be parsed.
+    ``target_ort`` is a release of ONNX Runtime such as ``1.16``, for targets that it runs. A target
+    that reads the INT8 of newer opsets only gets a file of such an opset. Raises ``DataError`` for
+    an opset that is out of range or too new for the target, and for a release that cannot be
+    parsed or that does not go with the target.
     """
-    newest = newest_opset()
+    target, newest = find_target(target), newest_opset()
+    if target_ort is not None and not target.is_onnxruntime:
+        raise DataError(
+            f"--target-ort {target_ort} is a release of ONNX Runtime, which does not run the "
+            f"target {target.name!r}; leave one of the two out"
+        )
     limit = newest if target_ort is None else _newest_of(target_ort, newest)
     if opset is None:
-        return min(default, limit)
+        return min(max(default, target.oldest_int8_opset), limit, target.opset)
     if not OLDEST_OPSET <= opset <= newest:
         raise DataError(
             f"--opset {opset} is out of range: opsets {OLDEST_OPSET} to {newest} can be written"
@@ -55,6 +69,11 @@ def choose_opset(opset: int | None, target_ort: str | None, *, default: int = DE
         raise DataError(
             f"ONNX Runtime {target_ort} opens opsets up to {limit}, but --opset asks for {opset}; "
             "leave one of the two out"
+        )
+    if opset > target.opset:
+        raise DataError(
+            f"the target {target.name!r} opens opsets up to {target.opset}, but --opset asks for "
+            f"{opset}; leave one of the two out"
         )
     return opset
 

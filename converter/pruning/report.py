@@ -13,6 +13,7 @@ from converter.pruning.groups.selection import Dependencies, Selection
 from converter.pruning.search.cost import Cost
 from runtimes.defects import Defect
 from runtimes.readable import ReadableReport
+from runtimes.targets import DEFAULT_TARGET
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class PruningReport(ReadableReport):
     ``runtimes.profile`` as dictionaries, ``None`` where the caller judges by itself.
     ``stopped``: what ended the search early, ``plans`` (as many as were allowed) or ``clock``.
     ``defects``: what failed by kilnx' own fault and was left out. ``training``: None where nothing
-    was trained.
+    was trained. ``ships_on``: the runtime that it is for, in JSON ``target``.
     """
 
     kept: bool
@@ -100,11 +101,15 @@ class PruningReport(ReadableReport):
     stopped: str = ""
     defects: tuple[Defect, ...] = ()
     training: TrainingReport | None = None
+    ships_on: str = DEFAULT_TARGET
 
     def to_dict(self) -> dict[str, Any]:
         """The report in plain JSON types."""
+        found = asdict(self)
+        target = found.pop("ships_on")
         return {
-            **asdict(self),
+            **found,
+            "target": target,
             "exact": [asdict(item) for item in self.exact],
             "groups": [asdict(group) for group in self.groups],
             "plan": dict(self.plan),

@@ -21,6 +21,7 @@ from runtimes.defects import Defect, contain
 from runtimes.json_values import plain
 from runtimes.parity.stress_report import StressReport
 from runtimes.readable import ReadableReport, times
+from runtimes.targets import DEFAULT_TARGET
 from runtimes.version import own_version
 
 REPORT_NAME = "report.json"
@@ -123,7 +124,7 @@ class Report(ReadableReport):
     cost table that decided, with a digest of all of it that was asked. ``stress``: the result next
     to fp32 on perturbed samples, None where it is fp32 or where they were not asked for. ``work``:
     what effort and time budget allowed. ``judged``: what the result spends of the budget, by
-    metric; ``higher_is_better``: of the first one.
+    metric; ``higher_is_better``: of the first one. ``target``: the runtime that it is for.
     """
 
     source: str
@@ -145,6 +146,7 @@ class Report(ReadableReport):
     judged: tuple[Judged, ...] = ()
     higher_is_better: bool = True
     seed: int = 0
+    target: str = DEFAULT_TARGET
     command: str = field(default_factory=described_command)
     machine: dict[str, Any] = field(default_factory=describe_machine)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -157,6 +159,7 @@ class Report(ReadableReport):
             "source": self.source,
             "command": self.command,
             "seed": self.seed,
+            "target": self.target,
             "machine": self.machine,
             "threads": self.threads,
             "metric": {

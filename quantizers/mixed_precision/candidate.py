@@ -109,7 +109,7 @@ def build_candidate(
     while True:
         model = basis.source.clone()
         plan = make_plan(model.graph, kept)
-        single = find_weights_only(model.graph, kept)
+        single = find_weights_only(model.graph, kept, options.form)
         if not single and not any(unit.operator.kind == "compute" for unit in plan.units):
             return None
         watched = [str(value.name) for value in observed_values(plan)]

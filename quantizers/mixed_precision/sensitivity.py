@@ -42,7 +42,7 @@ def measure_sensitivities(
         progress("measuring the noise of operators", number, len(names))
         model = basis.source.clone()
         plan = make_plan(model.graph, everything - _whole(basis, name))
-        single = find_weights_only(model.graph, everything - _whole(basis, name))
+        single = find_weights_only(model.graph, everything - _whole(basis, name), options.form)
         if not plan.units and not single:
             continue
         ranges = {str(v.name): basis.ranges[str(v.name)] for v in observed_values(plan)}

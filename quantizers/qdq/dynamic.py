@@ -17,7 +17,6 @@ import numpy as np
 import onnx_ir as ir
 
 from quantizers.options import TargetCpu
-from quantizers.policy.operators.base import Storage
 from quantizers.policy.operators.table import operator_of
 from quantizers.weights.int8 import WEIGHT_LEVELS, quantize_weight, weight_scale
 from quantizers.weights.saturation import CodeRange, largest_pair_sum
@@ -30,6 +29,7 @@ from runtimes.onnx_graph.values import (
     take_place,
     unused_name,
 )
+from runtimes.targets import Int8Form, Storage
 
 Form = Literal["int8 dynamic", "int8 weights"]
 """How reports call what ONNX Runtime does with the weights."""
@@ -65,18 +65,27 @@ class WeightsOnly:
         return "int8 dynamic" if self.storage == "dynamic" else "int8 weights"
 
 
-def find_weights_only(graph: ir.Graph, keep_float: Container[str] = ()) -> list[WeightsOnly]:
-    """The recurrent layers and embeddings of ``graph`` whose weights can be bytes."""
+def find_weights_only(
+    graph: ir.Graph, keep_float: Container[str] = (), form: Int8Form = Int8Form()
+) -> list[WeightsOnly]:
+    """The recurrent layers and embeddings of ``graph`` whose weights can be bytes in ``form``."""
     found = []
     for node in graph:
         operator = operator_of(node)
-        storage = None if operator is None else operator.storage(node)
+        storage = None if operator is None else _taken(operator.storage(node), form)
         if storage is None:
             continue
         together = _together(node, storage)
         if not any(name in keep_float for name in together):
             found.append(WeightsOnly(str(node.name), node.op_type, storage, together))
     return found
+
+
+def _taken(storage: Storage | None, form: Int8Form) -> Storage | None:
+    """The way to store weights that ``form`` has, in place of one that it may not have."""
+    if storage == "dynamic" and storage not in form.storage:
+        storage = "rows"
+    return storage if storage in form.storage else None
 
 
 def _together(node: ir.Node, storage: Storage) -> frozenset[str]:

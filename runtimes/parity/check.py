@@ -16,6 +16,12 @@ from runtimes.data.dataset import Dataset
 from runtimes.defects import Defect, contain
 from runtimes.engines.batching import refuse_other_axes, run_padded
 from runtimes.engines.elsewhere import Elsewhere, checked_device
+from runtimes.engines.of_target import (
+    check_file,
+    chosen_target,
+    judging_providers,
+    notes_of,
+)
 from runtimes.engines.open_runtime import borrow, is_keras, is_runtime
 from runtimes.engines.ort import NO_SPINNING, Optimization
 from runtimes.engines.providers import require_providers
@@ -46,6 +52,7 @@ from runtimes.parity.verdict import (
     judge,
     too_few_samples,
 )
+from runtimes.targets import Target
 
 __all__ = ["MetricParity", "OutputParity", "ParityReport", "check", "evaluate"]
 
@@ -64,6 +71,7 @@ class CheckOptions:
         batch_size: Samples that are run at a time, or as many as hold 4 MB of inputs.
         layers: Whether the models are also walked in step, to name the layer that departs.
         stressed: What the reference does on perturbed samples, where an earlier check found out.
+        target: The runtime that the candidate ships on, by name, in place of ``providers``.
         device: Where the candidate runs in place of this machine: a ``runtimes.Device``.
     """
 
@@ -75,6 +83,7 @@ class CheckOptions:
     batch_size: int = 32
     layers: bool = False
     stressed: Stressed | None = None
+    target: Target | str | None = None
     device: Elsewhere | None = None
 
 
@@ -119,7 +128,9 @@ def check(
     Raises:
         DataError: The data do not fit, ``max_drop`` stands without labels, or no metric follows
             from the labels.
-        ModelError: The models have other inputs or outputs, or the reference gives NaN.
+        ModelError: The models have other inputs or outputs, the reference gives NaN, or the target
+            does not run the candidate.
+        RuntimeUnavailable: An engine is not installed.
 
     Example:
         >>> report = check("model.onnx", "model.onnx", "samples.npz", metric="top1")
@@ -128,6 +139,7 @@ def check(
     """
     if not options.providers:
         raise ValueError("providers must name at least one provider")
+    options, told = _on_target(options, candidate)
     places = places_of(options.providers, options.optimizations)
     if (device := checked_device(options.device)) is not None:
         device.require(options.providers)
@@ -152,7 +164,8 @@ def check(
             rules = meant.rules(rtol=options.rtol, atol=options.atol)
             report = stressed.added(report, others[0].runtime, rules, quantized=quantized)
             causes = likely_causes(report, others, samples, rules, quantized=quantized)
-        report = replace(report, notes=(*report.notes, *chosen, *dict.fromkeys(matched)))
+        notes = (*report.notes, *told, *chosen, *dict.fromkeys(matched))
+        report = replace(report, notes=notes)
         if options.layers:  # the walk has sessions of its own; a Keras model is loaded once
             gc.collect()
             walked = contain(
@@ -162,6 +175,16 @@ def check(
             )
             report = _with_layers(report, walked)
     return with_causes(report, causes)
+
+
+def _on_target(options: CheckOptions, candidate: Any) -> tuple[CheckOptions, tuple[str, ...]]:
+    """The options with the providers of their target, and what to say of it."""
+    elsewhere = "" if tuple(options.providers) == ("cpu",) else options.providers[0]
+    target = chosen_target(options.target, elsewhere=elsewhere)
+    check_file(candidate, target)
+    if target.is_default:
+        return options, ()
+    return replace(options, providers=judging_providers(target)), notes_of(target)
 
 
 def _with_layers(report: ParityReport, walked: LayersReport | Defect) -> ParityReport:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runtimes.engines.elsewhere import Elsewhere
+from runtimes.engines.of_target import check_file, chosen_target
+from runtimes.options import RunOptions
+from runtimes.targets import Target
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class ProfileOptions:
         allow_fallback: Whether nodes may run on a provider other than ``provider``.
         min_time: Seconds for which each batch size is timed.
         max_time: Most seconds per batch size, for slow models or a busy machine.
+        target: The runtime that the model ships on, by name, in place of ``provider``.
         device: Where to measure in place of this machine: a ``runtimes.Device``.
     """
 
@@ -33,4 +37,22 @@ class ProfileOptions:
     allow_fallback: bool = False
     min_time: float = 1.0
     max_time: float = 10.0
+    target: Target | str | None = None
     device: Elsewhere | None = None
+
+
+def on_target(options: ProfileOptions, model: Any) -> tuple[ProfileOptions, tuple[str, ...]]:
+    """The options with the provider that measures for their target, and what to say of it."""
+    elsewhere = "" if options.provider == "cpu" else options.provider
+    target = chosen_target(options.target, elsewhere=elsewhere)
+    check_file(model, target)
+    if target.is_default:
+        return options, ()
+    return replace(options, provider=target.clock), (target.note,) if target.note else ()
+
+
+def thread_counts(threads: int | Sequence[int], run: RunOptions) -> list[int]:
+    """Each number of threads that is asked for; ``run``'s where none was."""
+    if isinstance(threads, Sequence):
+        return list(threads)
+    return [run.threads if threads == 1 else threads]

@@ -26,7 +26,7 @@ from runtimes.onnx_files.load_save import file_bytes, model_bytes
 from runtimes.options import RunOptions, flat_options
 from runtimes.profiling.memory import peak_memory
 from runtimes.profiling.operators import profile_operators
-from runtimes.profiling.options import ProfileOptions
+from runtimes.profiling.options import ProfileOptions, on_target, thread_counts
 from runtimes.profiling.report import BatchProfile, Latency, ProfileReport
 from runtimes.profiling.timing import Interval, interleave, overhead, ratio_of_medians
 from runtimes.profiling.workload import Workload, renamed, workload_of
@@ -76,7 +76,8 @@ def profile(
         Latency, throughput and size, and the speed-up with its 95% interval.
 
     Raises:
-        ModelError: The two models take different inputs.
+        ModelError: The two models take different inputs, or the target does not run one.
+        RuntimeUnavailable: The target's engine is not installed.
         ValueError: There is no batch size, or one below 1.
 
     Example:
@@ -84,9 +85,10 @@ def profile(
         >>> [found.batch for found in report.batches]
         [1, 8]
     """
-    batch, counts = options.batch, _thread_counts(threads, run)
+    batch, counts = options.batch, thread_counts(threads, run)
     if not batch or any(size < 1 for size in batch):
         raise ValueError(f"batch must hold sizes of at least 1, not {list(batch)}")
+    options, told = on_target(options, model)
     if (device := checked_device(options.device)) is not None:
         there: ProfileReport = device.profile(
             model, against=against, threads=counts, options=options, run=run
@@ -105,17 +107,17 @@ def profile(
             for one in models
         ]
         for count in counts:
-            target = _Target(options.provider, count, options.allow_fallback)
-            with _opened(held, target) as runtimes:
+            place = _Target(options.provider, count, options.allow_fallback)
+            with _opened(held, place) as runtimes:
                 names = [runtime.name for runtime in runtimes]
                 placement = runtimes[0].placement
                 workload = workload_of(runtimes, batch, options.data, run.seed)
-            seconds, found = _launches(held, target, workload, plan)
+            seconds, found = _launches(held, place, workload, plan)
             openings += found
             for size, launches in seconds.items():
                 one = replace(_summary(size, launches), threads=count)
                 if options.memory:
-                    one = _with_memory(one, models, workload.feeds[size], target)
+                    one = _with_memory(one, models, workload.feeds[size], place)
                 batches.append(one)
     own, other = _opening_times(openings, models)
     table, notes = None, workload.notes
@@ -138,7 +140,7 @@ def profile(
         size_bytes=_size(model),
         against_size_bytes=None if against is None else _size(against),
         batches=tuple(batches),
-        notes=(*notes, *plan.watch.notes),
+        notes=(*told, *notes, *plan.watch.notes),
         load_ms=own[0],
         first_run_ms=own[1],
         against_load_ms=other[0],
@@ -148,12 +150,6 @@ def profile(
         load=plan.watch.worst,
         placement=placement,
     )
-
-
-def _thread_counts(threads: int | Sequence[int], run: RunOptions) -> list[int]:
-    if isinstance(threads, Sequence):
-        return list(threads)
-    return [run.threads if threads == 1 else threads]
 
 
 @dataclass(frozen=True)

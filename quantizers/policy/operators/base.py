@@ -22,12 +22,9 @@ import onnx_ir as ir
 
 from runtimes.base import Array
 from runtimes.onnx_graph.values import is_constant
+from runtimes.targets import Storage
 
 Kind = Literal["compute", "arithmetic", "movement", "activation", "float"]
-
-Storage = Literal["dynamic", "rows", "table"]
-"""How weights become bytes without INT8 activations: ``dynamic``, inputs are rounded as they come;
-``rows``, widened when the model runs; ``table``, widened behind the lookup."""
 
 Factors = Literal["elementwise", "images", "sum", "flatten", "normalization"]
 """How a positive factor a channel gets through an operator in float; ``channel_groups.py``."""

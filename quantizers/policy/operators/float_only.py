@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from quantizers.policy.operators.base import Factors, Operator, Storage
+from quantizers.policy.operators.base import Factors, Operator
 from runtimes.onnx_graph.values import constant, is_constant
+from runtimes.targets import Storage
 
 
 class _Float(Operator):

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import onnx_ir as ir
 
-from quantizers.policy.operators.base import Factors, Operator, Storage
+from quantizers.policy.operators.base import Factors, Operator
 from runtimes.onnx_graph.values import constant, is_constant, is_op
+from runtimes.targets import Storage
 
 # Bytes saved on a smaller table do not make up for the node that widens the rows.
 _SMALLEST_TABLE = 2048

@@ -15,7 +15,7 @@ import onnxruntime
 import pytest
 
 from converter import compress
-from converter.compression import attempts, judge, steps
+from converter.compression import attempts, judge, output_folder, steps
 from converter.compression import compress as pipeline
 from converter.compression.attempts import Candidate, run_steps
 from converter.compression.decisions import Decisions
@@ -293,7 +293,7 @@ _PARTS = {
     "the histogram of errors": (analysis, "_errors"),
     "the comparison of layers": (analysis, "compare_layers"),
     "the analysis": (pipeline, "analyze"),
-    "report.html": (pipeline, "to_html"),
+    "report.html": (output_folder, "to_html"),
     "the chart of sizes": (html, "bars"),
     "the page": (html, "models"),
     "the error by layer": (html_analysis, "lines"),

@@ -115,3 +115,29 @@ def test_a_subclassed_model_of_channels_first_stays(keras: Any, tmp_path: Path) 
 def test_an_unknown_layout_is_refused(digits_model: Any, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no layout 'hwcn'"):
         convert(digits_model, tmp_path / "m.onnx", layout="hwcn")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("opset", "release", "target", "expected"),
+    [
+        (None, None, "onnxruntime", 18),
+        (None, None, "mnn", 18),
+        (None, None, "reference", 19),
+        (17, None, "reference", 17),
+        (None, "1.12", "onnxruntime-web", 17),
+    ],
+)
+def test_the_opset_suits_the_runtime(
+    opset: int | None, release: str | None, target: str, expected: int
+) -> None:
+    assert choose_opset(opset, release, target) == expected
+
+
+def test_an_opset_that_the_target_does_not_open_is_refused() -> None:
+    with pytest.raises(DataError, match="the target 'mnn' opens opsets up to 18, but --opset asks"):
+        choose_opset(19, None, "mnn")
+
+
+def test_a_release_of_onnx_runtime_binds_no_other_runtime() -> None:
+    with pytest.raises(DataError, match=r"--target-ort 1\.16 is a release of ONNX Runtime"):
+        choose_opset(None, "1.16", "tract")

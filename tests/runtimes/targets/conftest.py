@@ -1,0 +1,3 @@
+"""Graphs from text."""
+
+from graph_fixtures import graph  # noqa: F401
