@@ -41,8 +41,10 @@ def race(
         str | None,
         typer.Option(help="Threads of a run, such as 1 or 1,4.", show_default="1 and all cores"),
     ] = None,
-    batch: Annotated[int, typer.Option(help="Batch size of the throughput.", min=1)] = 32,
-    prefer: Annotated[
+    large_batch: Annotated[
+        int, typer.Option(help="Batch size at which throughput is measured.", min=1)
+    ] = 32,
+    rank_by: Annotated[
         Literal["latency", "throughput", "memory", "disk"],
         typer.Option(help="What decides inside the budget; disk is file and engine together."),
     ] = "latency",
@@ -65,7 +67,7 @@ def race(
     from runtimes.parity.budget import Budget
     from runtimes.racing import race as command
 
-    options = command.RaceOptions(_names(engines), batch, prefer, allow_fallback)
+    options = command.RaceOptions(_names(engines), counts, large_batch, rank_by, allow_fallback)
     metrics = ",".join(metric) if metric else None
     if html is not None:
         from converter.report.race_page import refuse_page
@@ -75,7 +77,6 @@ def race(
         report = command.race(
             models,
             images.open(data),
-            threads=counts,
             options=options,
             budget=Budget(metrics, max_drop, min_agreement, min_sqnr, strict),
             run=RunOptions(seed=seed, progress=say),

@@ -49,16 +49,11 @@ def absent_engines() -> tuple[str, ...]:
     return tuple(name for name in TABLE if not is_available(name))
 
 
-def thread_counts(engine: Engine, asked: Sequence[int] | None) -> tuple[int | None, ...]:
-    """How many threads an engine is tried with: those asked for, else one and all cores.
-
-    An engine that takes no number runs once, as it likes.
-    """
+def thread_counts(engine: Engine, asked: Sequence[int]) -> tuple[int | None, ...]:
+    """How many threads an engine is tried with; one that takes no number runs once, as it likes."""
     if not engine.takes_threads:
         return (None,)
-    if asked:
-        return tuple(dict.fromkeys(asked))
-    return tuple(dict.fromkeys((1, usable_cores())))
+    return tuple(dict.fromkeys(asked))
 
 
 def usable_cores() -> int:

@@ -18,8 +18,10 @@ class RaceOptions:
 
     Attributes:
         engines: Providers that race; None: every engine that is installed.
-        batch: The larger batch size, at which throughput is measured; latency is at batch 1.
-        prefer: What decides among the entries inside the budget.
+        thread_counts: Numbers of threads that each engine is tried with; None: ``threads`` of the
+            run options (1), and all cores.
+        large_batch: The batch size at which throughput is measured; latency is at batch 1.
+        rank_by: What decides among the entries inside the budget.
         allow_fallback: Whether nodes may run on a provider other than the entry's own.
         launches: How often every entry is started anew.
         min_time: Seconds for which each entry is timed at each batch size.
@@ -28,8 +30,9 @@ class RaceOptions:
     """
 
     engines: Sequence[str] | None = None
-    batch: int = 32
-    prefer: Criterion = "latency"
+    thread_counts: Sequence[int] | None = None
+    large_batch: int = 32
+    rank_by: Criterion = "latency"
     allow_fallback: bool = False
     launches: int = 3
     min_time: float = 1.0
@@ -37,11 +40,11 @@ class RaceOptions:
     patience: float = 600.0
 
     def __post_init__(self) -> None:
-        if self.batch < 1 or self.launches < 1:
-            raise ValueError("batch and launches must be at least 1")
+        if self.large_batch < 1 or self.launches < 1:
+            raise ValueError("large_batch and launches must be at least 1")
         known = get_args(Criterion)
-        if self.prefer not in known:
+        if self.rank_by not in known:
             raise DataError(
-                f"prefer={self.prefer!r}{did_you_mean(self.prefer, known)}: there are "
+                f"rank_by={self.rank_by!r}{did_you_mean(self.rank_by, known)}: there are "
                 f"{', '.join(known)}"
             )

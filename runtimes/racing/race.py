@@ -45,7 +45,6 @@ def race(
     models: Any,
     data: Any,
     *,
-    threads: int | Sequence[int] | None = None,
     options: RaceOptions = RaceOptions(),
     budget: Budget = Budget(),
     run: RunOptions = RunOptions(),
@@ -57,16 +56,15 @@ def race(
     parity judges each file in each engine against the first file in ONNX Runtime on the CPU: by the
     metric of the labels, or else by agreement and SQNR, on clean samples. Then all entries are
     timed, interleaved, in several launches. Among those inside the budget the fastest is
-    recommended, or what ``prefer`` says. The fields of the dataclasses can also be given as
+    recommended, or what ``rank_by`` says. The fields of the dataclasses can also be given as
     keywords.
 
     Args:
         models: The path of an ONNX file, or several; the first one is the reference.
         data: What ``Dataset.open`` takes, on the reference's inputs.
-        threads: Number of threads per run, or several; None: 1 and all cores.
         options: Which engines race, the larger batch, what is preferred, and how long it takes.
         budget: What loss is acceptable; ``stress`` is not looked at.
-        run: Seed and progress (in entries).
+        run: Seed, progress (in entries), and the smaller number of threads.
 
     Returns:
         All entries, and the one that is recommended.
@@ -77,13 +75,13 @@ def race(
         DataError: The data do not fit, or no metric follows from their labels.
 
     Example:
-        >>> report = race("model.onnx", "samples.npz", engines=["cpu"], threads=1, min_time=0.01)
+        >>> report = race("model.onnx", "samples.npz", engines=["cpu"], min_time=0.01)
         >>> report.winner.provider
         'cpu'
     """
     files = files_to_race(models)
     engines = find_engines(options.engines)
-    counts = [threads] if isinstance(threads, int) else threads
+    counts = options.thread_counts or (run.threads, usable_cores())
     with RememberingRuntime(os.fspath(files[0]), threads=1, config=NO_SPINNING) as reference:
         field = Field.of(reference, data, budget, RunOptions(seed=run.seed))
         pairs = {file: field.names(file) for file in files}
@@ -100,7 +98,7 @@ def race(
         one.entry if one.starter is None else with_times(one.entry, next(results)) for one in drafts
     ]
     entries = sorted(entries, key=_rank)
-    recommended, sentence = recommend(entries, options.prefer)
+    recommended, sentence = recommend(entries, options.rank_by)
     return RaceReport(
         reference=short_names(files)[files[0]],
         entries=tuple(entries),
@@ -118,7 +116,7 @@ def race(
 class _Entrants:
     files: Sequence[Path]
     engines: Sequence[Engine]
-    threads: Sequence[int] | None
+    threads: Sequence[int]
     pairs: Mapping[Path, Mapping[str, str]]
 
 
@@ -179,7 +177,7 @@ def _judge(
     try:
         with start() as runtime:
             judged = field.judge(entry, runtime)
-            return judged, field.feeds(names, runtime.inputs, options.batch)
+            return judged, field.feeds(names, runtime.inputs, options.large_batch)
     except KilnxError as error:
         return replace(entry, refused=str(error)), {}
 
@@ -201,7 +199,7 @@ def _notes(field: Field, drafts: Sequence[_Draft], options: RaceOptions) -> tupl
             if one.entry.file == name and one.starter is not None
             for size in one.starter.feeds
         }
-        if len(sizes) == 1 and options.batch > 1:
+        if len(sizes) == 1 and options.large_batch > 1:
             notes.append(f"{name} has a fixed batch size of {sizes.pop()}: timed at that size only")
     absent = absent_engines()
     if options.engines is None and absent:
@@ -222,8 +220,8 @@ def _settings(engines: Sequence[Engine], options: RaceOptions) -> dict[str, Any]
         "cores": usable_cores(),
         "cpu": cpu_info().get("model name", platform.machine()),
         "launches": options.launches,
-        "batch": options.batch,
-        "prefer": options.prefer,
+        "large_batch": options.large_batch,
+        "rank_by": options.rank_by,
         "engines": {one.provider: one.version for one in engines},
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
     }

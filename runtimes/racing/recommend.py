@@ -19,22 +19,22 @@ _BEST = {
 }
 
 
-def recommend(entries: Sequence[Entry], prefer: Criterion) -> tuple[int | None, str]:
+def recommend(entries: Sequence[Entry], rank_by: Criterion) -> tuple[int | None, str]:
     """The place of the entry to ship among ``entries``, and a sentence with the reason.
 
-    Among those inside the budget the best by ``prefer``. Where others are within 5% of it, or their
-    launches overlap with its, the one of them that takes fewer threads, then less disk.
+    Among those inside the budget the best by ``rank_by``. Where others are within 5% of it, or
+    their launches overlap with its, the one of them that takes fewer threads, then less disk.
     """
     able = [place for place, one in enumerate(entries) if is_able(one)]
     if not able:
         return None, _nothing(entries)
-    best = min(able, key=lambda place: _cost(entries[place], prefer))
-    close = [place for place in able if _is_close(entries[place], entries[best], prefer)]
+    best = min(able, key=lambda place: _cost(entries[place], rank_by))
+    close = [place for place in able if _is_close(entries[place], entries[best], rank_by)]
     chosen = min(
         close,
-        key=lambda p: (entries[p].threads or 1, entries[p].disk_bytes, _cost(entries[p], prefer)),
+        key=lambda p: (entries[p].threads or 1, entries[p].disk_bytes, _cost(entries[p], rank_by)),
     )
-    why = _why(len(able), [entries[place] for place in close if place != chosen], prefer)
+    why = _why(len(able), [entries[place] for place in close if place != chosen], rank_by)
     return chosen, f"ship {entries[chosen]}: {why}; {_figures(entries[chosen], entries)}"
 
 
@@ -43,42 +43,42 @@ def is_able(entry: Entry) -> bool:
     return entry.in_budget and entry.failed is None and entry.latency is not None
 
 
-def _cost(entry: Entry, prefer: Criterion) -> float:
-    """What is to be small, in the unit of ``prefer``."""
-    if prefer == "memory":
+def _cost(entry: Entry, rank_by: Criterion) -> float:
+    """What is to be small, in the unit of ``rank_by``."""
+    if rank_by == "memory":
         return math.inf if entry.memory_bytes is None else float(entry.memory_bytes)
-    if prefer == "disk":
+    if rank_by == "disk":
         return math.inf if entry.install_bytes is None else float(entry.disk_bytes)
-    speed = _speed(entry, prefer)
+    speed = _speed(entry, rank_by)
     return math.inf if speed is None else speed.p50_ms / speed.batch
 
 
-def _speed(entry: Entry, prefer: Criterion) -> Speed | None:
-    return entry.at_batch or entry.latency if prefer == "throughput" else entry.latency
+def _speed(entry: Entry, rank_by: Criterion) -> Speed | None:
+    return entry.at_batch or entry.latency if rank_by == "throughput" else entry.latency
 
 
-def _is_close(entry: Entry, best: Entry, prefer: Criterion) -> bool:
-    cost, least = _cost(entry, prefer), _cost(best, prefer)
+def _is_close(entry: Entry, best: Entry, rank_by: Criterion) -> bool:
+    cost, least = _cost(entry, rank_by), _cost(best, rank_by)
     if entry is best or cost <= least * (1 + _CLOSE):
         return True
-    if prefer in ("memory", "disk"):
+    if rank_by in ("memory", "disk"):
         return False
-    return cost * (1 - _spread(entry, prefer)) <= least * (1 + _spread(best, prefer))
+    return cost * (1 - _spread(entry, rank_by)) <= least * (1 + _spread(best, rank_by))
 
 
-def _spread(entry: Entry, prefer: Criterion) -> float:
-    speed = _speed(entry, prefer)
+def _spread(entry: Entry, rank_by: Criterion) -> float:
+    speed = _speed(entry, rank_by)
     return 0.0 if speed is None else speed.spread or 0.0
 
 
-def _why(able: int, close: Sequence[Entry], prefer: Criterion) -> str:
+def _why(able: int, close: Sequence[Entry], rank_by: Criterion) -> str:
     if able == 1:
         return "nothing else stays inside the budget"
     if not close:
-        return f"{_BEST[prefer]} of the {able} inside the budget"
+        return f"{_BEST[rank_by]} of the {able} inside the budget"
     others = ", ".join(str(one) for one in close[:2]) + (", …" if len(close) > 2 else "")
     return (
-        f"{_BEST[prefer]} of the {able} inside the budget, or too near it to tell "
+        f"{_BEST[rank_by]} of the {able} inside the budget, or too near it to tell "
         f"({others}), and of these the one with the fewest threads and the least disk"
     )
 

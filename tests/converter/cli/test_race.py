@@ -13,7 +13,7 @@ import pytest
 
 Kilnx = Callable[..., tuple[int, str, str]]
 
-FAST = ("--engines", "cpu", "--threads", "1", "--batch", "2")
+FAST = ("--engines", "cpu", "--threads", "1", "--large-batch", "2")
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_json_and_nothing_inside_the_budget(kilnx: Kilnx, model: Path, data: Pat
     [
         (("--engines", "cpuu"), 3, "did you mean 'cpu'"),
         (("--threads", "none"), 2, "--threads 'none'"),
-        (("--prefer", "latncy"), 2, "did you mean 'latency'"),
+        (("--rank-by", "latncy"), 2, "did you mean 'latency'"),
         (("--metric", "top11"), 2, "top1"),
     ],
 )

@@ -20,12 +20,11 @@ from runtimes.racing.entrants import (
     find_engines,
     short_names,
     thread_counts,
-    usable_cores,
 )
 from runtimes.racing.install_size import install_bytes, installed_version
 from runtimes.racing.remote import RemoteRuntime
 
-QUICK = {"threads": 1, "launches": 1, "min_time": 0.001, "batch": 4}
+QUICK = {"thread_counts": [1], "launches": 1, "min_time": 0.001, "large_batch": 4}
 
 # The reference evaluator crashes on one of the files.
 FAULTY = """
@@ -168,7 +167,6 @@ def test_files_and_threads(files: list[Path]) -> None:
     assert list(names.values()) == ["a/m.onnx", "b/m.onnx", "n.onnx"]
     cpu, tract = Engine("cpu", "1", 1, True), Engine("tract", "1", 1, False)
     assert thread_counts(cpu, [1, 4, 1]) == (1, 4)
-    assert thread_counts(cpu, None)[-1] == usable_cores()
     assert thread_counts(tract, [1, 4]) == (None,)
 
 
@@ -189,7 +187,7 @@ def test_a_busy_machine_is_told_of(
 
 def test_options_are_checked() -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        race("m.onnx", "d.npz", batch=0)
+        race("m.onnx", "d.npz", large_batch=0)
 
 
 def test_keywords_are_checked() -> None:

@@ -34,8 +34,8 @@ def entry(file: str, provider: str, ms: float, threads: int | None = 1, **more: 
     return Entry(file, provider, threads, **{**known, **more})
 
 
-def chosen(*entries: Entry, prefer: Any = "latency") -> Entry | None:
-    place, _ = recommend(entries, prefer)
+def chosen(*entries: Entry, rank_by: Any = "latency") -> Entry | None:
+    place, _ = recommend(entries, rank_by)
     return None if place is None else entries[place]
 
 
@@ -68,16 +68,16 @@ def test_fewer_threads_win_before_less_disk() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prefer", "wins"),
+    ("rank_by", "wins"),
     [("latency", "openvino"), ("throughput", "tract"), ("memory", "opencv"), ("disk", "cpu")],
 )
-def test_what_is_preferred_decides(prefer: Any, wins: str) -> None:
+def test_what_is_preferred_decides(rank_by: Any, wins: str) -> None:
     found = chosen(
         FAST,
         entry("b.onnx", "tract", 2.0, at_batch=speed(1.0, 32)),
         entry("b.onnx", "opencv", 2.0, memory_bytes=1_000),
         entry("b.onnx", "cpu", 2.0, install_bytes=1_000),
-        prefer=prefer,
+        rank_by=rank_by,
     )
     assert found is not None
     assert found.provider == wins
@@ -95,7 +95,7 @@ def test_nothing_to_ship() -> None:
 
 def test_an_unknown_preference_is_told_the_nearest() -> None:
     with pytest.raises(DataError, match="did you mean 'latency'"):
-        RaceOptions(prefer="latencies")  # type: ignore[arg-type]
+        RaceOptions(rank_by="latencies")  # type: ignore[arg-type]
 
 
 def test_the_table_fits_80_columns() -> None:
