@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 
@@ -72,6 +74,21 @@ def pytest_configure() -> None:
             if signal.getsignal(number) is signal.SIG_IGN:
                 usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
                 signal.signal(number, usual)
+
+
+_frozen = False
+
+
+def pytest_runtest_teardown() -> None:
+    """Leave what TensorFlow consists of out of garbage collections from the first test with it on.
+
+    Keras collects whenever a session is cleared, which took as long as the exports that are tested.
+    """
+    global _frozen  # noqa: PLW0603
+    if not _frozen and "tensorflow" in sys.modules:
+        gc.collect()
+        gc.freeze()
+        _frozen = True
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
