@@ -28,6 +28,8 @@ from runtimes.costs import CostsSource, open_costs
 from runtimes.data.dataset import Dataset
 from runtimes.data.timing_inputs import made_up_inputs
 from runtimes.defects import Defect, callers_own, contain
+from runtimes.engines.ort import NO_SPINNING
+from runtimes.engines.remembering import RememberingRuntime
 from runtimes.engines.timed_feeds import timed_feeds
 from runtimes.errors import DataError
 from runtimes.machine_load import noted
@@ -226,7 +228,8 @@ def _judge_all(
     options: PruneOptions,
 ) -> Pruned:
     """Judge what was found, and where it is outside the budget, what spends less and less."""
-    stressed = Stressed(reference, evaluation, budget, options.seed, options.threads)
+    whole = RememberingRuntime(reference, threads=options.threads, config=NO_SPINNING)
+    stressed = Stressed(whole, evaluation, budget, options.seed, options.threads)
     first = judged = _judge(reference, pruned, stressed, options)
     while not judged.report.kept:
         parity = judged.report.parity or {}
@@ -251,7 +254,7 @@ def _judge(
     """Whether the pruned model holds what it should, on data that it has not seen."""
     threads, seed, evaluation = options.threads, options.seed, stressed.data
     parity = check(
-        reference,
+        stressed.reference,
         pruned.model,
         evaluation,
         budget=stressed.budget,

@@ -23,6 +23,8 @@ from quantizers.static import quantize_model
 from runtimes.atomic_files import refuse_existing
 from runtimes.costs import Costs, CostsSource, open_costs
 from runtimes.defects import Defect, callers_own, contain
+from runtimes.engines.ort import NO_SPINNING
+from runtimes.engines.remembering import RememberingRuntime
 from runtimes.engines.timed_feeds import timed_feeds
 from runtimes.errors import BudgetError
 from runtimes.machine_load import noted
@@ -204,24 +206,37 @@ class _Judge:
     run: RunOptions
     costs: Costs
     refused: int = field(default=0, init=False)
+    _last: tuple[ir.Model, int, ParityReport] | None = field(default=None, init=False)
+
+    @cached_property
+    def _whole(self) -> RememberingRuntime:
+        """The float model, which runs once for all candidates."""
+        return RememberingRuntime(self.reference, threads=self.run.threads, config=NO_SPINNING)
 
     @cached_property
     def _stressed(self) -> Stressed:
         """What the float model does on perturbed samples: once for all candidates."""
         run = self.run
         data, budget = self.samples.evaluation, self.budget
-        return Stressed(self.reference, data, budget, run.seed, run.threads, progress=run.tell)
+        return Stressed(self._whole, data, budget, run.seed, run.threads, progress=run.tell)
 
     def parity(self, candidate: ir.Model) -> ParityReport:
-        """Whether ``candidate`` is inside the budget on the data that judge."""
-        return check(
-            self.reference,
-            candidate,
-            self.samples.evaluation,
-            budget=self.budget,
-            stressed=self._stressed,
-            threads=self.run.threads,
-        )
+        """Whether ``candidate`` is inside the budget on the data that judge.
+
+        What the search accepted last is often the result, and is not judged again.
+        """
+        size = weight_bytes(candidate)  # weights that are stored otherwise are another model
+        if self._last is None or self._last[0] is not candidate or self._last[1] != size:
+            found = check(
+                self._whole,
+                candidate,
+                self.samples.evaluation,
+                budget=self.budget,
+                stressed=self._stressed,
+                threads=self.run.threads,
+            )
+            self._last = candidate, size, found
+        return self._last[2]
 
     def accept(self, candidate: ir.Model) -> bool:
         """Whether the search may go on with ``candidate``; after a few refusals always."""
