@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 
@@ -19,6 +21,7 @@ if "KILNX_TEST_CACHE" not in os.environ:  # else another process made it, and re
 os.environ["XDG_CACHE_HOME"] = os.environ["KILNX_TEST_CACHE"]
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +37,8 @@ pytest.register_assert_rewrite("pruning_checks", "layer_cases.table")
 # The same examples each time: whoever looks for new ones says `--hypothesis-profile search`.
 usual = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("kilnx", usual, derandomize=True)
-settings.register_profile("search", usual)
+settings.register_profile("thorough", usual, derandomize=True, max_examples=300)
+settings.register_profile("search", usual, max_examples=300)
 settings.load_profile("kilnx")
 
 
@@ -74,6 +78,21 @@ def pytest_configure() -> None:
                 signal.signal(number, usual)
 
 
+_frozen = False
+
+
+def pytest_runtest_teardown() -> None:
+    """Leave what TensorFlow consists of out of garbage collections from the first test with it on.
+
+    Keras collects whenever a session is cleared, which took as long as the exports that are tested.
+    """
+    global _frozen  # noqa: PLW0603
+    if not _frozen and "tensorflow" in sys.modules:
+        gc.collect()
+        gc.freeze()
+        _frozen = True
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as ``fast`` what the fast loop runs."""
     root = Path(__file__).parent
@@ -94,6 +113,22 @@ def idle_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
     moment = machine_load.Moment(0.0, 0.0, 0.0, 0.0, 0.0, 1)
     monkeypatch.setattr(machine_load, "now", lambda: moment)
+
+
+# Of what a launch is timed for by default, a tenth.
+_SECONDS_A_LAUNCH = 0.02
+
+
+@pytest.fixture(autouse=True)
+def short_races(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands time models for moments only: no test depends on who wins a race."""
+    module = import_module("runtimes.profiling.profile")
+    interleave = module.interleave
+
+    def briefly(calls: Any, *, min_time: float, **options: Any) -> Any:
+        return interleave(calls, min_time=min(min_time, _SECONDS_A_LAUNCH), **options)
+
+    monkeypatch.setattr(module, "interleave", briefly)
 
 
 @pytest.fixture(scope="session")

@@ -119,7 +119,7 @@ class Judge:
     def _stressed(self) -> Stressed:
         """What the reference does on perturbed samples: once for all candidates."""
         return Stressed(
-            self.reference,
+            self.whole,
             self.evaluation,
             self.budget,
             self.run.seed,

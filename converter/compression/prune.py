@@ -32,6 +32,8 @@ from runtimes.data.timing_inputs import made_up_inputs
 from runtimes.defects import Defect, callers_own, contain
 from runtimes.engines.elsewhere import Elsewhere
 from runtimes.engines.of_target import judging_providers
+from runtimes.engines.ort import NO_SPINNING
+from runtimes.engines.remembering import RememberingRuntime
 from runtimes.engines.timed_feeds import timed_feeds
 from runtimes.errors import DataError
 from runtimes.machine_load import noted
@@ -242,7 +244,8 @@ def _judge_all(  # noqa: PLR0917
     device: Elsewhere | None,
 ) -> Pruned:
     """Judge what was found, and where it is outside the budget, what spends less and less."""
-    stressed = Stressed(reference, evaluation, budget, options.seed, options.threads)
+    whole = RememberingRuntime(reference, threads=options.threads, config=NO_SPINNING)
+    stressed = Stressed(whole, evaluation, budget, options.seed, options.threads)
     first = judged = _judge(reference, pruned, stressed, options, ships_on, device=device)
     while not judged.report.kept:
         parity = judged.report.parity or {}
@@ -270,7 +273,7 @@ def _judge(
     """Whether the pruned model holds what it should, on data that it has not seen."""
     threads, seed, evaluation = options.threads, options.seed, stressed.data
     parity = check(
-        reference,
+        stressed.reference,
         pruned.model,
         evaluation,
         budget=stressed.budget,

@@ -27,6 +27,8 @@ from runtimes.costs import Costs, CostsSource
 from runtimes.defects import Defect, callers_own, contain
 from runtimes.engines.elsewhere import Elsewhere
 from runtimes.engines.of_target import judging_providers
+from runtimes.engines.ort import NO_SPINNING
+from runtimes.engines.remembering import RememberingRuntime
 from runtimes.engines.timed_feeds import timed_feeds
 from runtimes.errors import BudgetError
 from runtimes.machine_load import noted
@@ -228,16 +230,21 @@ class _Judge:
     refused: int = field(default=0, init=False)
 
     @cached_property
+    def _whole(self) -> RememberingRuntime:
+        """The float model, which runs once for all candidates."""
+        return RememberingRuntime(self.reference, threads=self.run.threads, config=NO_SPINNING)
+
+    @cached_property
     def _stressed(self) -> Stressed:
         """What the float model does on perturbed samples: once for all candidates."""
         run = self.run
         data, budget = self.samples.evaluation, self.budget
-        return Stressed(self.reference, data, budget, run.seed, run.threads, progress=run.tell)
+        return Stressed(self._whole, data, budget, run.seed, run.threads, progress=run.tell)
 
     def parity(self, candidate: ir.Model) -> ParityReport:
         """Whether ``candidate`` is inside the budget on the data that judge."""
         return check(
-            self.reference,
+            self._whole,
             candidate,
             self.samples.evaluation,
             budget=self.budget,

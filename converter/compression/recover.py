@@ -16,6 +16,8 @@ from quantizers.training.distill import distill
 from quantizers.training.options import DistillOptions
 from runtimes.atomic_files import refuse_existing
 from runtimes.defects import callers_own
+from runtimes.engines.ort import NO_SPINNING
+from runtimes.engines.remembering import RememberingRuntime
 from runtimes.errors import DataError, ModelError
 from runtimes.onnx_files.load_save import (
     ModelSource,
@@ -137,10 +139,11 @@ def recover(
     reference = graph_of(teacher)
     _refuse_other_inputs(student, reference)
     samples, budget, _ = open_judged(reference, data, evaluate_on, budget, run.seed)
-    stressed = Stressed(reference, samples.evaluation, budget, run.seed, run.threads)
+    whole = RememberingRuntime(reference, threads=run.threads, config=NO_SPINNING)
+    stressed = Stressed(whole, samples.evaluation, budget, run.seed, run.threads)
     rungs = () if budget.stress == "none" else stressed.ladder.rungs
     run.tell("judging the model as it is")
-    before = _judge(student, reference, stressed)
+    before = _judge(student, stressed)
     found = distill(
         student,
         reference,
@@ -156,7 +159,7 @@ def recover(
         progress=run.tell,
     )
     run.tell("judging the trained model")
-    after = _judge(found.model, reference, stressed)
+    after = _judge(found.model, stressed)
     kept = bool(found.steps) and not (before.passed and not after.passed)
     report = RecoveryReport(
         kept,
@@ -184,9 +187,9 @@ def _refuse_other_inputs(student: ir.Model, teacher: ir.Model) -> None:
         )
 
 
-def _judge(model: ir.Model, reference: ir.Model, stressed: Stressed) -> ParityReport:
+def _judge(model: ir.Model, stressed: Stressed) -> ParityReport:
     return check(
-        reference,
+        stressed.reference,
         model,
         stressed.data,
         budget=stressed.budget,

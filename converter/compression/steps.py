@@ -26,6 +26,8 @@ from quantizers.options import Prefer, with_effort
 from runtimes.costs import Costs
 from runtimes.data.dataset import Dataset
 from runtimes.defects import Defect, contain
+from runtimes.engines.ort import NO_SPINNING
+from runtimes.engines.remembering import RememberingRuntime
 from runtimes.errors import KilnxError
 from runtimes.onnx_files.load_save import model_bytes
 from runtimes.onnx_graph.fold_views import FoldViews
@@ -235,10 +237,10 @@ def _store_weights(model: ir.Model, context: StepContext) -> Outcome:
     if budget.metric is None:
         budget = replace(budget, max_drop=None)
     judging = spread(context.calibration, _WEIGHTS_SAMPLES, seed=1)
-    reference = context.reference or model
+    threads = context.run.threads
+    reference = RememberingRuntime(context.reference or model, threads=threads, config=NO_SPINNING)
 
     def accept(candidate: ir.Model) -> bool:
-        threads = context.run.threads
         return check(reference, candidate, judging, budget=budget, threads=threads).passed
 
     found = store_weights(

@@ -64,13 +64,13 @@ def network(graph: Any) -> Any:
 def test_one_table_gives_one_file(
     network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reckless: None
 ) -> None:
-    """The first run measures the kernels, the others find them in the cache."""
+    """The first run measures the kernels, the other finds them in the cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     data = np.random.default_rng(1).standard_normal((160, 3, 16, 16)).astype(np.float32)
     # What pruning leaves of random weights holds on these samples only.
     floors = {"min_agreement": 0.5, "min_sqnr": 8.0, "stress": "none", "recover": False}
-    reports = [compress(network, tmp_path / name, data, **floors) for name in ("a", "b", "c")]
-    assert len({digest(tmp_path / name / "model.onnx") for name in ("a", "b", "c")}) == 1
+    reports = [compress(network, tmp_path / name, data, **floors) for name in ("a", "b")]
+    assert len({digest(tmp_path / name / "model.onnx") for name in ("a", "b")}) == 1
     assert len({report.costs["digest"] for report in reports}) == 1  # type: ignore[index]
     assert len({tuple(step.kept for step in report.steps) for report in reports}) == 1
     kept = [step.name for step in reports[0].steps if step.kept]

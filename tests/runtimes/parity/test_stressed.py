@@ -209,12 +209,27 @@ def test_the_reference_runs_once_for_all_candidates(
     assert dict(stressed.ladder.outputs) == known
 
 
-def test_outputs_too_large_to_keep_are_computed_again(
-    robust: ir.Model, brittle: ir.Model, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("what", ["BATCHES", "OUTPUTS"])
+def test_what_is_too_large_to_keep_is_made_again(
+    what: str, robust: ir.Model, brittle: ir.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = check(robust, brittle, DATA, metric="top1").stress
-    monkeypatch.setattr("runtimes.parity.kept_outputs._MOST_KEPT_BYTES", 1000)
-    assert check(robust, brittle, DATA, metric="top1").stress == kept
+    monkeypatch.setattr(f"runtimes.parity.kept_outputs._MOST_BYTES_OF_{what}", 1000)
+    stressed = Stressed(robust, Dataset.open(DATA), Budget("top1", 0.01))
+    for _ in range(2):
+        options = {"metric": "top1", "stressed": stressed}
+        assert check(robust, brittle, DATA, **options).stress == kept
+
+
+def test_large_inputs_do_not_make_the_reference_run_again(
+    robust: ir.Model, graph: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtimes.parity.kept_outputs._MOST_BYTES_OF_BATCHES", 1000)
+    stressed = Stressed(robust, Dataset.open(DATA), Budget("top1", 0.01))
+    assert stressed.ladder.rungs
+    monkeypatch.setattr("runtimes.parity.kept_outputs.run_padded", None)  # it would have to run
+    with OrtRuntime(linear(graph, 0.0078125)) as runtime:
+        assert stressed.judge(runtime).passed
 
 
 def test_a_candidate_that_breaks_on_a_rung_is_refused(graph: Make, robust: ir.Model) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pruning_checks import run_model
 from random_graphs import image_network
@@ -17,6 +17,7 @@ from converter.passes import optimize
 from converter.passes.cleanup.clean import Clean
 from converter.passes.shapes.infer_shapes import InferShapes
 from converter.pruning.exact.dead_channels import Removed, keep_outputs, remove_dead
+from examples import examples
 from runtimes.errors import ModelError
 from runtimes.onnx_files.load_save import weight_bytes
 
@@ -269,7 +270,7 @@ def test_equal_filters_of_different_biases_are_no_duplicates(graph: Any) -> None
     assert remove_dead(model) == ()
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(seed=st.integers(0, 2**32 - 1), length=st.integers(1, 7))
 def test_whatever_goes_the_results_stay(seed: int, length: int) -> None:
     model = image_network(seed, length)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pruning_checks import run_model, zero_operand
 from random_graphs import Builder
@@ -25,6 +25,7 @@ from converter.pruning.search.cost import CostModel
 from converter.pruning.search.offers import offered_cuts
 from converter.pruning.search.plan import cut, cut_and_repair, select
 from converter.pruning.search.sensitivity import measure_influence
+from examples import examples
 from runtimes.data.dataset import Dataset
 from runtimes.parity.budget import Budget
 
@@ -159,7 +160,7 @@ def block(build: Builder, x: ir.Value, depth: int) -> ir.Value:
     return build.op("Relu", total) if build.rng.random() < 0.5 else total
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(seed=st.integers(0, 2**32 - 1), length=st.integers(1, 4))
 def test_any_branches_of_any_network_go_without_a_trace(seed: int, length: int) -> None:
     problem = problem_of(stack(seed, length))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pruning_checks import random_selection, run_model
 from random_graphs import image_network, sequence_network
@@ -19,6 +19,7 @@ from converter.passes.shapes.infer_shapes import InferShapes
 from converter.pruning.groups.dependencies import find_dependencies
 from converter.pruning.groups.removal import remove_channels
 from converter.pruning.groups.selection import Dependencies, Selection
+from examples import examples
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -51,7 +52,7 @@ def tokens(seed: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("network", "feed"), [(image_network, images), (sequence_network, tokens)])
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(seed=SEEDS, length=st.integers(1, 9))
 def test_removed_at_random_equals_zeroed(network: Any, feed: Any, seed: int, length: int) -> None:
     model = network(seed, length)
@@ -60,7 +61,7 @@ def test_removed_at_random_equals_zeroed(network: Any, feed: Any, seed: int, len
     check_removal(model, dependencies, random_selection(dependencies, seed), feed(seed))
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(seed=SEEDS, length=st.integers(1, 14), optimized=st.booleans())
 def test_channels_that_land_on_any_axis_keep_every_shape(
     seed: int, length: int, optimized: bool

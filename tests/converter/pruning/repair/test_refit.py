@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pruning_checks import random_selection, run_model
 from random_graphs import Builder, image_network, sequence_network
@@ -20,6 +20,7 @@ from converter.pruning.repair.sums import Problem
 from converter.pruning.repair.walk import Walk, WalkOptions
 from converter.pruning.search.cost import CostModel
 from converter.pruning.search.plan import cut, cut_and_repair, select
+from examples import examples
 from runtimes.data.dataset import Dataset
 
 RNG = np.random.default_rng(0)
@@ -41,7 +42,7 @@ def error(model: ir.Model, other: ir.Model, samples: Any) -> float:
 @pytest.mark.parametrize(
     ("network", "samples"), [(image_network, IMAGES), (sequence_network, TOKENS)]
 )
-@settings(max_examples=12, deadline=None)
+@examples(15)
 @given(seed=st.integers(0, 2**32 - 1), length=st.integers(2, 6))
 def test_any_network_can_be_repaired(network: Any, samples: Any, seed: int, length: int) -> None:
     problem = problem_of(network(seed, length), samples)
@@ -155,7 +156,7 @@ def test_cost_of_attention_and_recurrence() -> None:
 @pytest.mark.parametrize(
     ("network", "samples"), [(image_network, IMAGES), (sequence_network, TOKENS)]
 )
-@settings(max_examples=8, deadline=None)
+@examples(9)
 @given(seed=st.integers(0, 2**32 - 1), length=st.integers(2, 6))
 def test_what_plans_share_changes_nothing(
     network: Any, samples: Any, seed: int, length: int

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from trainable_cases.case import case, distinct, floats
 from trainable_checks import check_values
+
+from examples import examples
 
 AXIS = st.fixed_dictionaries(
     {
@@ -22,7 +24,6 @@ AXIS = st.fixed_dictionaries(
 )
 AXES = st.lists(AXIS, min_size=1, max_size=3)
 AUTO = st.sampled_from(["NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"])
-EXAMPLES = 20
 
 
 def window(axes: list[dict[str, int]], auto: str, *, dilated: bool = True) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def fits(axis: dict[str, int], auto: str, *, dilated: bool = True) -> bool:
 
 
 @given(axes=AXES, auto=AUTO, group=st.sampled_from([1, 2, 4]))
-@settings(max_examples=EXAMPLES)
+@examples(24)
 def test_convolutions(axes: list[dict[str, int]], auto: str, group: int) -> None:
     assume(all(fits(axis, auto) for axis in axes))
     # ONNX Runtime refuses dilations where it is to find the padding itself.
@@ -57,7 +58,7 @@ def test_convolutions(axes: list[dict[str, int]], auto: str, group: int) -> None
 
 
 @given(axes=AXES, auto=AUTO)
-@settings(max_examples=EXAMPLES)
+@examples(24)
 def test_transposed_convolutions(axes: list[dict[str, int]], auto: str) -> None:
     attributes = window(axes, auto, dilated=auto == "NOTSET")
     for axis in axes:
@@ -72,7 +73,7 @@ def test_transposed_convolutions(axes: list[dict[str, int]], auto: str) -> None:
 
 @pytest.mark.parametrize("name", ["MaxPool", "AveragePool"])
 @given(axes=AXES, auto=AUTO, ceil=st.booleans(), counted=st.booleans())
-@settings(max_examples=EXAMPLES)
+@examples(24)
 def test_pools(name: str, axes: list[dict[str, int]], auto: str, ceil: bool, counted: bool) -> None:
     for axis in axes:
         assume(fits(axis, auto))
