@@ -268,7 +268,7 @@ def test_tls_is_verified(
     tmp_path: Path,
 ) -> None:
     cert, key = certificate
-    agent = start(cert=cert, key=key, limits={"head_seconds": 1.0})
+    agent = start(cert=cert, key=key, limits={"head_seconds": 2.0})
     with open_runtime(files["linear"], device=Device(agent.address, TOKEN, cert)) as there:
         assert there.run({"x": X})["y"].shape == (1, 3)
     with pytest.raises(RuntimeUnavailable, match=r"is not trusted .*--device-ca"):
