@@ -286,9 +286,11 @@ def test_a_process_that_dies_is_an_error_of_its_model(
 def test_memory_has_an_end(start: Start, graph: Callable[[str], ir.Model]) -> None:
     agent = start(limits={"memory_bytes": 8 * 2**30})
     model = graph("g (int64[n] x) => (float[m] y) { y = ConstantOfShape(x) }")
-    with open_runtime(model, device=Device(agent.address, agent.token)) as there:
-        with pytest.raises(ModelError, match="memory"):
-            there.run({"x": np.array([2**32])})
+    with (
+        open_runtime(model, device=Device(agent.address, agent.token)) as there,
+        pytest.raises(ModelError, match="memory"),
+    ):
+        there.run({"x": np.array([2**32])})
     with open_runtime(model, device=Device(agent.address, agent.token)) as there:
         assert there.run({"x": np.array([2])})["y"].shape == (2,)
 
