@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import os
 import re
 import shlex
@@ -238,3 +239,14 @@ def apply(diff: str, folder: Path, *options: str) -> subprocess.CompletedProcess
         cwd=folder,
         check=False,
     )
+
+
+def test_the_tables_of_targets_are_what_their_files_say() -> None:
+    path = ROOT / "docs/hooks/target_table.py"
+    spec = importlib.util.spec_from_file_location("target_table", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    text = module.PAGE.read_text(encoding="utf-8")
+    assert text == module.page(text), "run python docs/hooks/target_table.py"

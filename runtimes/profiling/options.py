@@ -52,7 +52,7 @@ def on_target(options: ProfileOptions, model: Any) -> tuple[ProfileOptions, tupl
 
 
 def thread_counts(threads: int | Sequence[int], run: RunOptions) -> list[int]:
-    """Each number of threads that is asked for; ``run``'s where none was."""
+    """The numbers of threads to time at: those given, or else that of the run."""
     if isinstance(threads, Sequence):
         return list(threads)
     return [run.threads if threads == 1 else threads]

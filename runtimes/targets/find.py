@@ -71,6 +71,8 @@ def target_of(name: str, document: Mapping[str, Any]) -> Target:
     if form is not None:
         storage = frozenset(form.pop("storage", ()))
         keep_float = _by_operator(form.pop("keep_float", []))
+        for member in members:
+            keep_float |= {} if member.int8 is None else dict(member.int8.keep_float)
         int8 = Int8Form(storage=storage, keep_float=keep_float, **form)
     also = dict.fromkeys((*facts.pop("also", ()), *(member.engine for member in members)))
     engine = facts.pop("engine")
