@@ -61,9 +61,8 @@ def profile(
     ``runtimes.profiling.timing`` explains why. If the interval of the ratio stays wider than 10%,
     up to eleven launches are made; likewise where the machine is busy with other work, which the
     report says. Dynamic dimensions other than the batch come from ``data`` or
-    are set to 1. A model with a fixed batch size is timed at that size only. Both are mentioned in
-    the report's notes. Keras models and open runtimes are not loaded again. The fields of both
-    dataclasses can also be given as keywords.
+    are set to 1. A model with a fixed batch size is timed at that size only. The report's notes say
+    both. Keras models and open runtimes are not loaded again. All fields are taken as keywords, too.
 
     Args:
         model: What ``open_runtime`` takes, or an open runtime.
@@ -109,8 +108,7 @@ def profile(
         for count in counts:
             place = _Target(options.provider, count, options.allow_fallback)
             with _opened(held, place) as runtimes:
-                names = [runtime.name for runtime in runtimes]
-                placement = runtimes[0].placement
+                names, placement = [one.name for one in runtimes], runtimes[0].placement
                 workload = workload_of(runtimes, batch, options.data, run.seed)
             seconds, found = _launches(held, place, workload, plan)
             openings += found
@@ -124,10 +122,9 @@ def profile(
     if options.operators and options.provider not in WITH_OPERATORS:
         notes = (*notes, "single operators are timed on cpu and cuda only")
     elif options.operators and not is_keras(model) and not is_runtime(model):
-        feed = next(iter(workload.feeds.values()))
         table = profile_operators(
             model,
-            feed,
+            next(iter(workload.feeds.values())),
             provider=options.provider,
             threads=counts[0],
             allow_fallback=options.allow_fallback,
