@@ -62,7 +62,7 @@ def profile(
     up to eleven launches are made; likewise where the machine is busy with other work, which the
     report says. Dynamic dimensions other than the batch come from ``data`` or
     are set to 1. A model with a fixed batch size is timed at that size only. The report's notes say
-    both. Keras models and open runtimes are not loaded again. All fields are taken as keywords, too.
+    both. Keras models and open runtimes are not loaded again. Fields are taken as keywords, too.
 
     Args:
         model: What ``open_runtime`` takes, or an open runtime.
