@@ -32,7 +32,11 @@ def recommend(entries: Sequence[Entry], rank_by: Criterion) -> tuple[int | None,
     close = [place for place in able if _is_close(entries[place], entries[best], rank_by)]
     chosen = min(
         close,
-        key=lambda p: (entries[p].threads or 1, entries[p].disk_bytes, _cost(entries[p], rank_by)),
+        key=lambda p: (
+            entries[p].threads or 1,
+            _cost(entries[p], "disk"),
+            _cost(entries[p], rank_by),
+        ),
     )
     why = _why(len(able), [entries[place] for place in close if place != chosen], rank_by)
     return chosen, f"ship {entries[chosen]}: {why}; {_figures(entries[chosen], entries)}"

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import onnx_ir as ir
 import pytest
 
 from runtimes import DataError, ModelError, open_runtime
+from runtimes.base import SelfTimed
 from runtimes.racing import process
 from runtimes.racing.process_memory import peak_bytes
 from runtimes.racing.remote import RemoteRuntime
@@ -69,6 +71,15 @@ def test_it_tells_times_and_memory(model: Path) -> None:
         assert 0 <= there.disturbed() <= 1
         memory = there.memory()
     assert memory is None or memory > 1_000_000  # ONNX Runtime itself is more than that
+
+
+def test_it_is_timed_there_and_not_on_the_way(model: Path) -> None:
+    with RemoteRuntime(model, "cpu") as there:
+        call = there.prepare(FEED)
+        assert isinstance(call, SelfTimed)
+        begin = time.perf_counter()
+        own = call()
+        assert 0 < own < time.perf_counter() - begin
 
 
 def test_errors_cross_over_as_what_they_are(model: Path) -> None:

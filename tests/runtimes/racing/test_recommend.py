@@ -67,6 +67,11 @@ def test_fewer_threads_win_before_less_disk() -> None:
     assert chosen(FAST, more) is FAST
 
 
+def test_an_engine_of_unknown_size_does_not_win_by_it() -> None:
+    unknown = entry("b.onnx", "onnxruntime-node", 1.0, install_bytes=None)
+    assert chosen(unknown, FAST) is FAST
+
+
 @pytest.mark.parametrize(
     ("rank_by", "wins"),
     [("latency", "openvino"), ("throughput", "tract"), ("memory", "opencv"), ("disk", "cpu")],
