@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--runs", type=int, default=60, help="the median of the second half counts")
+    parser.add_argument("--nodes", action="store_true", help="also each node, slowest first")
     options = parser.parse_args()
     nodes: dict[tuple[str, str], list[float]] = defaultdict(list)
     for event in events(options.model, options.batch, options.runs):
@@ -79,10 +80,14 @@ def main() -> None:
         if event.get("cat") == "Node" and isinstance(told, dict) and name.endswith("_kernel_time"):
             nodes[str(told["op_name"]), name].append(float(str(event["dur"])))
     operators: dict[str, list[float]] = defaultdict(list)
-    for (operator, _), times in nodes.items():
-        operators[operator].append(float(np.median(times[len(times) // 2 :])) / 1e3)
+    median = {key: float(np.median(times[len(times) // 2 :])) / 1e3 for key, times in nodes.items()}
+    for (operator, _), milliseconds in median.items():
+        operators[operator].append(milliseconds)
     for operator, one in sorted(operators.items(), key=lambda item: -sum(item[1])):
         print(f"{operator:28} {len(one):4} nodes {sum(one):9.3f} ms")
+    if options.nodes:
+        for (operator, name), one_node in sorted(median.items(), key=lambda item: -item[1]):
+            print(f"{one_node:9.3f} ms {operator:18} {name.removesuffix('_kernel_time')}")
 
 
 if __name__ == "__main__":

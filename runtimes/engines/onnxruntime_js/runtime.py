@@ -68,6 +68,10 @@ class JavaScriptRuntime(Runtime):
     def __init__(self, model: ModelSource, *, threads: int | None = None) -> None:
         super().__init__(model, name=name_of(model), threads=threads)
 
+    def peak_bytes(self) -> int:
+        """What the model has added to the peak memory of its process, bytes."""
+        return self._worker.peak_bytes() - self._idle_bytes
+
     def _load(self, source: ModelSource) -> Loaded:
         require_onnxruntime_js(self.package)
         graph = self._graph = load_model(source)
@@ -77,6 +81,7 @@ class JavaScriptRuntime(Runtime):
         self._numbers = itertools.count()
         self._worker, told = _start(self.package)
         try:
+            self._idle_bytes = self._worker.peak_bytes()
             answer = self._worker.ask({"do": "load", "threads": self.threads}, data).header
         except BaseException:
             self._worker.close()

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 from runtimes.engines.onnxruntime_js.channel import Channel, ChannelClosed, ChannelTimeout
@@ -78,6 +79,11 @@ class Worker:
     def pid(self) -> int:
         """The process's number."""
         return self._process.pid
+
+    def peak_bytes(self) -> int:
+        """The most memory that the process has had so far."""
+        lines = Path(f"/proc/{self.pid}/status").read_text("ascii", "replace").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
     def ask(self, header: Mapping[str, Any], body: bytes | bytearray = b"") -> Frame:
         """Send a frame and wait for the answer.

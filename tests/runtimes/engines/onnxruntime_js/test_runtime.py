@@ -19,6 +19,7 @@ from node_packages import JAVASCRIPT, skip_without
 from runtimes import ModelError, RuntimeUnavailable, open_runtime
 from runtimes.base import SelfTimed
 from runtimes.engines.onnxruntime_js.runtime import JavaScriptRuntime
+from runtimes.profiling.memory import peak_memory
 from runtimes.profiling.profile import profile
 
 Graph = Callable[[str], ir.Model]
@@ -117,6 +118,21 @@ def test_profile_uses_that_clock(provider: str, graph: Graph) -> None:
     report = profile(graph(SUM), provider=provider, min_time=0.01, max_time=0.1)
     assert report.provider == provider
     assert report.batches[0].model.p50_ms > 0
+
+
+def test_memory_is_that_of_the_process_that_has_the_model(
+    provider: str, graph: Graph, tmp_path: Path
+) -> None:
+    model = graph("g (float[n, 2] x) => (float[n, m] y) { y = MatMul(x, w) }")
+    weights = ir.tensor(np.ones((2, 4_000_000), np.float32), name="w")
+    value = next(iter(model.graph)).inputs[1]
+    assert value is not None
+    value.name, value.const_value = "w", weights
+    model.graph.register_initializer(value)
+    path = tmp_path / "large.onnx"
+    ir.save(model, path)
+    feed = {"x": np.ones((1, 2), np.float32)}
+    assert peak_memory(path, feed, provider=provider, threads=1) > weights.nbytes
 
 
 def test_models_do_not_share_a_process(provider: str, graph: Graph) -> None:
