@@ -26,7 +26,7 @@ from converter.compression.steps import Outcome, Step, StepContext
 from converter.compression.users_errors import refused_by_machine_or_data
 from converter.report.report import Measured, StepReport
 from runtimes.defects import Defect, contain
-from runtimes.errors import BudgetError, KilnxError, RuntimeUnavailable
+from runtimes.errors import BudgetError, KilnxError, ModelError, RuntimeUnavailable
 from runtimes.onnx_files.load_save import load_model, write_model
 from runtimes.parity.report import ParityReport
 from runtimes.progress import within
@@ -201,7 +201,11 @@ def _attempt(
         return _Attempt(best, report, False, outcome.less_aggressive)
     path = _free_path(best.path.parent, f"{name}{suffix}")
     write_model(outcome.model, path)
-    parity = judge.parity(path)
+    parity = _judged(path, judge)
+    if isinstance(parity, str):
+        path.unlink()
+        report = StepReport(name, False, parity, best.measured, False, outcome.details)
+        return _Attempt(best, report, False, outcome.less_aggressive)
     measured = judge.measure(path, parity, best.measured)
     pruned = path if name == "prune" else best.pruned
     challenger = Candidate(outcome.model, path, measured, pruned, parity)
@@ -220,6 +224,16 @@ def _attempt(
         path.unlink()
         return _Attempt(best, report, not parity.passed, outcome.less_aggressive)
     return _Attempt(challenger, report, False, outcome.less_aggressive)
+
+
+def _judged(path: Path, judge: Judge) -> ParityReport | str:
+    """What the judge finds, or why an engine of the target does not run the candidate at all."""
+    try:
+        return judge.parity(path)
+    except ModelError as error:
+        if judge.judged_in == ("cpu",):
+            raise
+        return f"it does not run on the target: {error}"
 
 
 def _free_path(folder: Path, stem: str) -> Path:

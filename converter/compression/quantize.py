@@ -30,7 +30,7 @@ from runtimes.engines.of_target import judging_providers
 from runtimes.engines.ort import NO_SPINNING
 from runtimes.engines.remembering import RememberingRuntime
 from runtimes.engines.timed_feeds import timed_feeds
-from runtimes.errors import BudgetError
+from runtimes.errors import BudgetError, ModelError
 from runtimes.machine_load import noted
 from runtimes.onnx_files.load_save import (
     ModelSource,
@@ -164,7 +164,7 @@ def quantize(
     if target.int8 is not None:
         found = contain(
             "quantization",
-            lambda: _quantized(judge, options, decisions),
+            lambda: _on_target(judge, options, decisions),
             partial(explained, data=(samples.calibration, samples.evaluation)),
         )
     result, report = found if isinstance(found, tuple) else _float(reference, found)
@@ -180,6 +180,18 @@ def quantize(
     if output is not None:
         save_model(result, output, force=options.force, inputs=inputs)
     return report
+
+
+def _on_target(
+    judge: _Judge, options: QuantizeFileOptions, decisions: Decisions | None
+) -> tuple[ir.Model, QuantizationReport]:
+    """The better of INT8 and float; float where an engine of the target does not run INT8 of it."""
+    try:
+        return _quantized(judge, options, decisions)
+    except ModelError as error:
+        if judge.target.is_default:
+            raise
+        return _float(judge.reference, f"{judge.target.title} does not run its INT8: {error}")
 
 
 def _quantized(

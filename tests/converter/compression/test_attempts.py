@@ -16,7 +16,7 @@ from converter.compression.attempts import Candidate, run_steps
 from converter.compression.gain import Gain
 from converter.compression.steps import Outcome
 from converter.report.report import Measured
-from runtimes.errors import BudgetError
+from runtimes.errors import BudgetError, ModelError
 from runtimes.onnx_files.load_save import write_model
 from runtimes.options import RunOptions
 
@@ -183,3 +183,22 @@ def test_going_back_overwrites_no_file_that_was_kept(
     best, reports = run(tmp_path, prune=spends(0.8, 4, MILD), quantize=quantize)
     assert all(one.kept for one in reports)
     assert says(best, "time") == kept
+
+
+@pytest.mark.parametrize("judged_in", [("cpu",), ("opencv",)])
+def test_what_an_engine_of_the_target_does_not_run_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, judged_in: tuple[str, ...]
+) -> None:
+    def parity(*_: Any) -> Any:
+        raise ModelError("no maximum of bytes")
+
+    monkeypatch.setattr(JudgeOfWhatModelsSay, "judged_in", judged_in, raising=False)
+    monkeypatch.setattr(JudgeOfWhatModelsSay, "parity", parity)
+    if judged_in == ("cpu",):  # a defect: ONNX Runtime runs what kilnx makes
+        with pytest.raises(ModelError):
+            run_all(tmp_path, quantize=spends(0.1, 2.0))
+        return
+    best, (report,) = run_all(tmp_path, quantize=spends(0.1, 2.0))
+    assert says(best.model, "spent") == 0.0
+    assert not report.kept
+    assert report.reason == "it does not run on the target: no maximum of bytes"

@@ -13,6 +13,7 @@ import onnx_ir as ir
 import pytest
 
 from converter import compress, prune
+from converter.compression import quantize as command
 from converter.compression.targeted import fitted
 from quantizers import quantize
 from runtimes import DataError, ModelError, check, load_model, profile
@@ -233,3 +234,18 @@ def test_outputs_that_are_left_out_get_names_where_the_target_needs_them(
 def test_a_newer_opset_is_brought_down_to_what_the_target_opens(graph: Graph) -> None:
     model = graph("g (float[batch, 4] x) => (float[batch, 4] y) { y = Relu (x) }", opset=21)
     assert fitted(model, find_target("mnn"), int8=True).opset_imports[""] == 18
+
+
+def test_int8_that_the_engine_of_the_target_does_not_run_is_given_up(
+    residual_model: ir.Model, images: Array, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def parity(*_: Any) -> Any:
+        raise ModelError("no addition of bytes")
+
+    monkeypatch.setattr(command._Judge, "parity", parity)
+    data = {"image": images}
+    report = quantize(residual_model, tmp_path / "m.onnx", data, target="reference", **QUICK)
+    assert not report.kept
+    assert report.reason.endswith("does not run its INT8: no addition of bytes")
+    with pytest.raises(ModelError):
+        quantize(residual_model, None, data, **QUICK)
