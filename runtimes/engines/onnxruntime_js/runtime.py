@@ -90,7 +90,8 @@ class JavaScriptRuntime(Runtime):
         where = f"{told}, {self.build}, threads: {answer.get('threads') or 'as it chooses'}"
         count = sum(1 for _ in ir.traversal.RecursiveGraphIterator(graph.graph))
         placement = Placement(self.package, {where: count}, ())
-        return Loaded(inputs, outputs, placement, is_quantized(graph))
+        version = str(self._worker.greeting.get("version"))
+        return Loaded(inputs, outputs, placement, is_quantized(graph), version=version)
 
     def _run(self, feed: Feed, names: Sequence[str]) -> Sequence[Array]:
         answer = self._ask("run", feed, names)
