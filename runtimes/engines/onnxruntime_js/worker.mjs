@@ -161,6 +161,9 @@ const DO = {
   },
 };
 
+// onnxruntime-node 1.30 cannot read the Float16Array of Node 24 and later; without one, float16 is
+// held in a Uint16Array everywhere.
+delete globalThis.Float16Array;
 const ort = createRequire(join(folder, 'package.json'))(folder);
 const { version } = JSON.parse(readFileSync(join(folder, 'package.json')));
 send({ version, node: process.versions.node });
