@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtimes.base import SelfTimed
 from runtimes.profiling.timing import interleave, ratio_of_medians
 
 
@@ -39,6 +40,24 @@ def test_each_call_is_timed_by_itself() -> None:
     assert seconds.shape == (2, 25)
     np.testing.assert_allclose(seconds[0], 0.01)
     np.testing.assert_allclose(seconds[1], 0.03)
+
+
+def test_a_function_that_times_itself_is_believed() -> None:
+    machine = Machine()
+    elsewhere = machine.function("through a pipe", 0.05)
+
+    def run() -> float:
+        elsewhere()
+        return 0.002
+
+    seconds = interleave(
+        [SelfTimed(run), machine.function("here", 0.01)],
+        min_time=1,
+        max_time=10,
+        clock=machine.clock,
+    )
+    np.testing.assert_array_equal(seconds[0], 0.002)
+    np.testing.assert_allclose(seconds[1], 0.01)
 
 
 def test_calls_are_paired_in_both_orders_after_a_warm_up() -> None:
