@@ -33,7 +33,7 @@ HOW_TO = sorted((ROOT / "docs/contributing").glob("*-*.md")) + [
 # Options of other programs that the pages mention, and those that are no command's own.
 OTHER_OPTIONS = {
     *("--version", "--help", "--debug", "--install-completion", "--show-completion"),
-    *("--cpus", "--gpus", "--strict"),
+    *("--cpus", "--gpus", "--strict", "--ignore-scripts", "--hypothesis-profile"),
 }
 
 FENCE = re.compile(r"^( *)(`{3,})(\w*)[^\n]*\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)

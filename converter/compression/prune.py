@@ -23,7 +23,7 @@ from converter.pruning.model import Pruned, prune_model
 from converter.pruning.prepare import PruneOptions
 from converter.pruning.report import PruningReport, describe_exact
 from converter.pruning.search.plan import Plan
-from converter.pruning.search.savings import Target
+from converter.pruning.search.savings import Target as Wanted
 from quantizers.rewrites.prepare import refuse_quantized
 from runtimes.atomic_files import refuse_existing
 from runtimes.costs import CostsSource, open_costs
@@ -52,7 +52,7 @@ from runtimes.parity.check import check
 from runtimes.parity.report import ParityReport
 from runtimes.parity.stressed import Stressed
 from runtimes.profiling.profile import ProfileReport, profile
-from runtimes.targets import Target as ShippedOn
+from runtimes.targets import Target
 
 # Random samples that the exact part is checked on where there are no data.
 _MADE_UP_SAMPLES = 4
@@ -90,7 +90,7 @@ class PruneFileOptions:
     trust_costs: bool = False
     time_budget: str | float | None = None
     effort: Effort = "default"
-    target: ShippedOn | str | None = None
+    target: Target | str | None = None
     device: Elsewhere | None = None
 
 
@@ -200,7 +200,7 @@ def prune(
 _IsUsers = Callable[[Exception], bool]
 
 
-def _exact_only(reference: ir.Model, defect: Defect, target: Target, is_users: _IsUsers) -> Pruned:
+def _exact_only(reference: ir.Model, defect: Defect, target: Wanted, is_users: _IsUsers) -> Pruned:
     """What goes without changing anything, or nothing, where more failed."""
     exact = reference.clone()
     removed: tuple[Removed, ...] = ()
@@ -240,7 +240,7 @@ def _judge_all(  # noqa: PLR0917
     evaluation: Dataset,
     budget: Budget,
     options: PruneOptions,
-    ships_on: ShippedOn,
+    ships_on: Target,
     device: Elsewhere | None,
 ) -> Pruned:
     """Judge what was found, and where it is outside the budget, what spends less and less."""
@@ -266,7 +266,7 @@ def _judge(
     pruned: Pruned,
     stressed: Stressed,
     options: PruneOptions,
-    ships_on: ShippedOn,
+    ships_on: Target,
     *,
     device: Elsewhere | None,
 ) -> Pruned:
@@ -373,7 +373,7 @@ def _samples(
     return None, evaluation, notes, budget
 
 
-def _target(*, flops: float | None, params: float | None, latency: float | None) -> Target:
+def _target(*, flops: float | None, params: float | None, latency: float | None) -> Wanted:
     given = {"macs": flops, "parameters": params, "latency": latency}
     asked = {name: share for name, share in given.items() if share is not None}
     if len(asked) > 1:
@@ -381,8 +381,8 @@ def _target(*, flops: float | None, params: float | None, latency: float | None)
     for name, share in asked.items():
         if not 0 < share < 1:
             raise DataError(f"a target is a share of what there is, between 0 and 1, not {share:g}")
-        return Target(name, share)  # type: ignore[arg-type]
-    return Target("latency")
+        return Wanted(name, share)  # type: ignore[arg-type]
+    return Wanted("latency")
 
 
 def _plan(decisions: Decisions | None) -> Plan | None:
