@@ -20,7 +20,7 @@ from converter.pruning.model import Pruned, known_plan, nothing_pruned, selected
 from converter.pruning.prepare import Nothing, Prepared, PruneOptions
 from converter.pruning.repair.refit import FULL, JUDGED
 from converter.pruning.report import Schooling, TrainingReport, TriedReport
-from converter.pruning.search.chain import Link
+from converter.pruning.search.chain import SMALLEST_STEP, Link
 from converter.pruning.search.plan import Plan, cut_and_repair
 from converter.pruning.search.savings import Target
 from quantizers.training.distill import Distilled, TrainingStopped
@@ -184,16 +184,20 @@ class _Search:
     def _to_the_end(self, link: Link) -> None:
         """Train for long: plans behind ``link``, or else that one."""
         final = Schooling(self._recovery.final_steps)
-        share, passed = _FURTHER, False
-        for _ in range(_MOST_FURTHER):
+        share, refused, passed, tries = _FURTHER, 0.0, False, 0
+        while tries < _MOST_FURTHER and share <= SMALLEST_STEP:
             found = self._cuts.behind(link.plan, share, self._resource)
             if found is None:
                 break
             further = Link(found[0], link.share * found[1])
+            if further.share <= refused:  # channels go in blocks: that is as far as what failed
+                share = math.sqrt(share)
+                continue
+            tries += 1
             if self._try(further, final):
                 link, passed = further, True
             else:
-                share = math.sqrt(share)
+                share, refused = math.sqrt(share), further.share
         if not passed:
             self._try(link, final)
 

@@ -128,7 +128,8 @@ def test_a_long_training_goes_further_than_short_ones_did(prepared: Prepared) ->
     assert whole // 6 <= parameters(found.model) < 0.75 * whole // 2
     refused = [size for size in trainer.long if size < whole // 6]
     assert min(trainer.long) == min([parameters(found.model), *refused])
-    # Behind a plan that fails comes one that leaves more.
+    assert all(size > max(refused, default=0) for size in trainer.long if size not in refused)
+    # Behind a plan that fails comes one that leaves more, and none that failed comes again.
     for size, following in zip(trainer.long, trainer.long[1:], strict=False):
         assert (following > size) == (size < whole // 6)
 
