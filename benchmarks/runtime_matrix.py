@@ -149,7 +149,10 @@ def main() -> int:
         for form in FORMS:
             found = {target: isolated(case, target, form, options.seconds) for target in targets}
             matrix[f"{name}, {form}"] = found
-            print(f"{name}, {form}: " + " | ".join(f"{t} {shown(c)}" for t, c in found.items()))
+            print(
+                f"{name}, {form}: " + " | ".join(f"{t} {shown(c)}" for t, c in found.items()),
+                flush=True,
+            )
             for target, one in found.items():
                 if one.get("why"):
                     print(f"    {target}: {one['why'][:200]}", flush=True)
