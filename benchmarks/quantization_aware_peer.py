@@ -24,7 +24,12 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("tensorflow-cpu==2.15.1", "tensorflow-model-optimization==0.8.*", "numpy<2")
+PACKAGES = (
+    "tensorflow-cpu==2.15.1",
+    "tf_keras==2.15.*",
+    "tensorflow-model-optimization==0.8.*",
+    "numpy<2",
+)
 
 
 def main() -> int:
@@ -39,6 +44,8 @@ def main() -> int:
     if options.worker:
         return work(options.worker, widths, options.epochs)
     python = interpreter(options.cache)
+    # Both import one Keras 2 only where this says so.
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "1"}
     print("seed bits    fp32  quantized  trained  seconds")
     for seed in range(options.seeds):
         with tempfile.TemporaryDirectory() as folder:
@@ -46,7 +53,7 @@ def main() -> int:
             save_data(seed, data)
             command = [python, __file__, "--worker", str(data), "--bits", options.bits]
             command += ["--epochs", str(options.epochs)]
-            subprocess.run(command, check=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
+            subprocess.run(command, check=True, env=environment)
     return 0
 
 
@@ -70,20 +77,20 @@ def save_data(seed: int, path: Path) -> None:
 
 def work(path: Path, widths: list[int], epochs: int) -> int:
     """In the peer's environment: a line for each width."""
-    import tensorflow as tf
+    import tf_keras as keras
 
     data = np.load(path)
     seed = int(path.stem)
-    tf.keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(seed)
     model = trained_network(data)
     fp32 = top1(model, data)
     for bits in widths:
         start = time.monotonic()
         aware = quantized(model, bits)
-        aware.compile(tf.keras.optimizers.Adam(0.0), loss())
+        aware.compile(keras.optimizers.Adam(0.0), loss())
         aware.fit(data["x"], data["y"], batch_size=32, epochs=1, verbose=0)
         before = top1(aware, data)
-        aware.compile(tf.keras.optimizers.Adam(1e-3), loss())
+        aware.compile(keras.optimizers.Adam(1e-3), loss())
         aware.fit(data["x"], data["y"], batch_size=32, epochs=epochs, verbose=0)
         seconds = time.monotonic() - start
         print(
@@ -132,11 +139,9 @@ def quantized(model: Any, bits: int) -> Any:
             return layer
         return tools.quantize_annotate_layer(layer, FewBits())
 
-    import tensorflow as tf
+    import tf_keras as keras
 
-    whole = tools.quantize_annotate_model(
-        tf.keras.models.clone_model(model, clone_function=annotated)
-    )
+    whole = tools.quantize_annotate_model(keras.models.clone_model(model, clone_function=annotated))
     with tools.quantize_scope({"FewBits": FewBits}):
         aware = tools.quantize_apply(whole)
     copy_weights(model, aware)
@@ -158,10 +163,10 @@ def copy_weights(model: Any, aware: Any) -> None:
 
 def trained_network(data: Any) -> Any:
     """The network of ``quantization_aware.py`` in Keras 2."""
-    import tensorflow as tf
+    import tf_keras as keras
 
-    layers = tf.keras.layers
-    inputs = tf.keras.Input((16, 16, 1), name="image")
+    layers = keras.layers
+    inputs = keras.Input((16, 16, 1), name="image")
     x = layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False)(inputs)
     x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
     y = layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
@@ -170,16 +175,16 @@ def trained_network(data: Any) -> Any:
     x = layers.Add()([x, layers.BatchNormalization(momentum=0.9)(y)])
     x = layers.ReLU()(layers.Conv2D(32, 3, strides=2)(x))
     x = layers.GlobalAveragePooling2D()(x)
-    model = tf.keras.Model(inputs, layers.Dense(10, name="digit")(x), name="digits")
-    model.compile(tf.keras.optimizers.Adam(5e-3), loss())
+    model = keras.Model(inputs, layers.Dense(10, name="digit")(x), name="digits")
+    model.compile(keras.optimizers.Adam(5e-3), loss())
     model.fit(data["x"], data["y"], batch_size=64, epochs=20, verbose=0)
     return model
 
 
 def loss() -> Any:
-    import tensorflow as tf
+    import tf_keras as keras
 
-    return tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def top1(model: Any, data: Any) -> float:
