@@ -11,6 +11,7 @@ import onnx_ir as ir
 from runtimes.atomic_files import scratch_folder
 from runtimes.base import Feed, TensorSpec
 from runtimes.onnx_files.load_save import weight_bytes
+from runtimes.onnx_graph.subgraphs import needs
 
 Sizes = tuple[tuple[int, ...], ...]
 """The shape of each input, in the model's order."""
@@ -61,15 +62,20 @@ def with_sizes(model: ir.Model, sizes: Sizes) -> ir.Model:
 
 def first_nodes(model: ir.Model, count: int) -> ir.Model:
     """A model of the first ``count`` nodes of ``model``, whose outputs nobody of them reads."""
-    copy = model.clone()
-    graph = copy.graph
-    kept, gone = list(graph)[:count], list(graph)[count:]
-    graph.outputs.clear()
-    for node in reversed(gone):
-        graph.remove(node, safe=True)
-    graph.outputs.extend(
-        value for node in kept for value in node.outputs if value.name and not value.uses()
+    graph = model.graph
+    kept = list(graph)[:count]
+    read = {id(value): value for node in kept for value in needs(node)}
+    outputs = [v for node in kept for v in node.outputs if v.name and id(v) not in read]
+    view = ir.GraphView(
+        list(graph.inputs),
+        outputs,
+        nodes=kept,
+        initializers=[value for value in read.values() if value.is_initializer()],
+        opset_imports=graph.opset_imports,
+        name=graph.name,
     )
+    functions = [function.clone() for function in model.functions.values()]
+    copy = ir.Model(view.clone(), ir_version=model.ir_version, functions=functions)
     give_outputs_a_type(copy)
     return copy
 

@@ -138,14 +138,17 @@ class ShapedRuntime(Runtime):
         return model
 
     def _first_look(self) -> Sequence[LayerPrecision]:
-        """Run the model on zeros at its smallest sizes: what does not run is refused at once.
+        """Run the model on ones at its smallest sizes: what does not run is refused at once.
+
+        Not on zeros: OpenCV divides integers, and sizes, by them, which ends the process. And it
+        goes on with the axes and sizes of its first run: what was tried here is opened again.
 
         Sizes other than the batch that the file leaves open may not go together when all are 1:
         what fails then is said by the first run, and its layers stay unknown.
         """
         sizes = smallest_sizes(self._fed)
         feed = {
-            spec.name: np.zeros(shape, spec.dtype)
+            spec.name: np.ones(shape, spec.dtype)
             for spec, shape in zip(self._fed, sizes, strict=True)
         }
         try:
@@ -156,6 +159,8 @@ class ShapedRuntime(Runtime):
             if only_batch_is_free(self._fed):
                 raise
             return ()
+        finally:
+            self._opened.clear()
 
     def _at(self, sizes: Sizes) -> Opened:
         if sizes in self._opened:

@@ -22,7 +22,7 @@ import tract
 path, inputs = sys.argv[1], json.loads(sys.argv[2])
 try:
     model = tract.onnx().load(path).into_model().into_runnable()
-    model.run([np.zeros(shape, dtype) for shape, dtype in inputs][:model.input_count()])
+    model.run([np.ones(shape, dtype) for shape, dtype in inputs][:model.input_count()])
 except tract.TractError:
     pass
 """
@@ -35,7 +35,7 @@ class TractPanicked(Exception):
 
 
 def try_in_a_process(path: Path, sizes: Sizes, dtypes: Sequence[str]) -> None:
-    """Raise ``TractPanicked`` if tract ends a process that loads and runs the model on zeros.
+    """Raise ``TractPanicked`` if tract ends a process that loads and runs the model on ones.
 
     What tract refuses in good order is left to the caller, who meets the same error.
     """

@@ -108,6 +108,25 @@ def test_sizes_that_do_not_go_together_name_the_node(graph: Graph, provider: str
             runtime.run(feed)
 
 
+def test_what_is_tried_at_first_neither_divides_by_zero_nor_stays(
+    graph: Graph, provider: str
+) -> None:
+    model = graph("g (int32[N] a, int32[N] b) => (int32[N] y) { y = Div(a, b) }")
+    with open_runtime(model, provider) as runtime:
+        feed = {"a": np.int32([6]), "b": np.int32([3])}
+        assert runtime.run(feed)["y"].tolist() == [2]
+    reduced = graph(
+        "g (float[2, 3] x, int64[1] axes) => (float[K] y) { y = ReduceSum<keepdims = 0>(x, axes) }"
+    )
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    try:
+        runtime = open_runtime(reduced, provider)
+    except ModelError:
+        return  # it insists on constant axes, and says so
+    with runtime:
+        assert runtime.run({"x": x, "axes": np.int64([0])})["y"].tolist() == [3, 5, 7]
+
+
 def test_what_is_not_installed_is_said_with_its_extra(
     graph: Graph, provider: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +181,17 @@ def test_a_process_that_ends_is_told_from_a_refusal(
     with pytest.raises(TractPanicked, match="it ends with code -9"):
         try_in_a_process(tmp_path, ((1, 2),), ["<f4"])
     try_in_a_process(tmp_path, ((1, 2),), ["<f4"])
+
+
+def test_a_failing_node_before_a_branch_is_found(graph: Graph) -> None:
+    """What a branch of an If reads from outside belongs to the If."""
+    model = graph(
+        "g (float[2] x, bool p) => (float[2] y) { [odd] a = Abs(x)\n b = Neg(a)\n"
+        "y = If(p)<then_branch = t () => (float[2] c) { c = Neg(b) },"
+        "else_branch = e () => (float[2] d) { d = Abs(a) }> }"
+    )
+    found = first_failing_node(model, lambda part: any(node.name == "odd" for node in part.graph))
+    assert found is model.graph[0]
 
 
 @pytest.mark.parametrize("bad", ["a", "b", "c"])
