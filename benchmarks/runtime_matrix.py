@@ -24,6 +24,7 @@ from quantize_cases import cases
 from runtimes.targets import target_names
 
 FORMS = ("float", "INT8")
+SAMPLES = 64  # the reference evaluator is slow
 BUDGET: dict[str, Any] = {"min_sqnr": 20.0, "min_agreement": 0.97, "stress": "none"}
 QUICK: dict[str, Any] = {"effort": "low", "prefer": "size", "force": True}
 
@@ -35,24 +36,27 @@ def write(case: Path, target: str, form: str, output: Path) -> str:
     from runtimes import Dataset, load_model
     from runtimes.onnx_files.load_save import model_inputs, save_model
 
-    model, data = load_model(case / "model.onnx"), case / "calibration.npz"
+    model = load_model(case / "model.onnx")
+    samples = Dataset.open(case / "calibration.npz", inputs=model_inputs(model))
+    data = samples.without_labels().take(2 * SAMPLES)
     if form == "INT8":
         report = quantize(model, output, data, target=target, **BUDGET, **QUICK)
         return "" if report.kept else report.reason
     place = open_target(target)
     found = fitted(model, place, int8=False)
-    samples = Dataset.open(data, inputs=model_inputs(found))
-    refuse_wrong(found, samples, place, 1)
+    refuse_wrong(found, data, place, 1)
     save_model(found, output, force=True)
     return ""
 
 
 def judge(case: Path, target: str, output: Path) -> dict[str, Any]:
     """The file of a cell in the engines of its target, next to the float model."""
-    from runtimes import check
+    from runtimes import Dataset, check, load_model
+    from runtimes.onnx_files.load_save import model_inputs
     from runtimes.targets import find_target
 
-    data = case / "test.npz"
+    inputs = model_inputs(load_model(case / "model.onnx"))
+    data = Dataset.open(case / "test.npz", inputs=inputs).without_labels().take(SAMPLES)
     report = check(
         case / "model.onnx",
         output,
