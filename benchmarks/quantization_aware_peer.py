@@ -77,7 +77,7 @@ def save_data(seed: int, path: Path) -> None:
 
 def work(path: Path, widths: list[int], epochs: int) -> int:
     """In the peer's environment: a line for each width."""
-    import tf_keras as keras
+    from tensorflow_model_optimization.python.core.keras.compat import keras
 
     data = np.load(path)
     seed = int(path.stem)
@@ -139,7 +139,7 @@ def quantized(model: Any, bits: int) -> Any:
             return layer
         return tools.quantize_annotate_layer(layer, FewBits())
 
-    import tf_keras as keras
+    from tensorflow_model_optimization.python.core.keras.compat import keras
 
     whole = tools.quantize_annotate_model(keras.models.clone_model(model, clone_function=annotated))
     with tools.quantize_scope({"FewBits": FewBits}):
@@ -163,7 +163,7 @@ def copy_weights(model: Any, aware: Any) -> None:
 
 def trained_network(data: Any) -> Any:
     """The network of ``quantization_aware.py`` in Keras 2."""
-    import tf_keras as keras
+    from tensorflow_model_optimization.python.core.keras.compat import keras
 
     layers = keras.layers
     inputs = keras.Input((16, 16, 1), name="image")
@@ -182,7 +182,7 @@ def trained_network(data: Any) -> Any:
 
 
 def loss() -> Any:
-    import tf_keras as keras
+    from tensorflow_model_optimization.python.core.keras.compat import keras
 
     return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
