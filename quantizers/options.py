@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from quantizers.policy.form import FORMS, QdqForm
 from runtimes.targets import Int8Form
 
 if TYPE_CHECKING:
@@ -58,6 +59,11 @@ class QuantizeOptions:
     noise_counts: bool = True
     form: Int8Form = field(default_factory=Int8Form)
     costs: Costs | None = field(default=None, compare=False)
+
+    @property
+    def qdq(self) -> QdqForm:
+        """What the engine that the file is for makes of Q/DQ; where it stands follows from that."""
+        return FORMS[self.form.engine]
 
 
 def with_effort(options: QuantizeOptions, effort: str) -> QuantizeOptions:

@@ -108,7 +108,7 @@ def quantize_model(
         **_requested(source.graph, options.keep_float),
     }
     replayed = _replayed(source.graph, options.precisions)
-    plan = make_plan(source.graph, keep_float)
+    plan = make_plan(source.graph, keep_float, options.qdq)
     weights_only = find_weights_only(source.graph, keep_float, options.form)
     if not weights_only and not any(unit.operator.kind == "compute" for unit in plan.units):
         return _unquantized(source, plan, samples=0)
@@ -242,7 +242,7 @@ def _hold_apart(best: QuantizedCandidate, attempt: Attempt) -> None:
     ranges = {**best.basis.ranges, **narrow}
     attempt(replace(best.basis, ranges=ranges, methods=methods), _LEAST_GAIN_OF_CUTS_DB)
     kept = dict(best.kept)
-    plan = make_plan(best.basis.source.graph, kept)  # that of ``best`` is of the rewritten graph
+    plan = make_plan(best.basis.source.graph, kept, best.plan.form)  # that of ``best`` is of the rewritten graph
     for value in plan.quantized_values():
         name = str(plan.source(value).name)
         for unit in plan.readers(value):
@@ -262,7 +262,7 @@ def _absorb(
     absorbed = basis.source.clone()
     moved = absorb_biases(absorbed, bounds)
     if moved:
-        statistics = observe(absorbed, make_plan(absorbed.graph), data, options)
+        statistics = observe(absorbed, make_plan(absorbed.graph, form=options.qdq), data, options)
         found = _basis(absorbed, statistics, data, options)
         attempt(replace(found, equalized=basis.equalized, absorbed=len(moved)), _LEAST_GAIN_DB)
 
@@ -273,7 +273,7 @@ def _basis(
     """What is known of ``source``, with all of every range covered but for rare constants."""
     covariances = {}
     if options.rounding != "nearest":
-        covariances = observe_covariances(source, make_plan(source.graph), data, options)
+        covariances = observe_covariances(source, make_plan(source.graph, form=options.qdq), data, options)
     distributions, constants = observe_distributions(source, statistics, data, options)
     rest = {name: one.rest for name, one in constants.items() if one.rare}
     ranges = {name: statistics.range(name) for name in statistics.observers} | rest

@@ -109,7 +109,7 @@ def collect_statistics(
         64
     """
     source = prepare(model)
-    plan = make_plan(source.graph)
+    plan = make_plan(source.graph, form=options.qdq)
     return observe(source, plan, data.bind(model_inputs(source)), options, progress)
 
 
@@ -123,7 +123,7 @@ def observe(
     """``collect_statistics`` of a prepared model and a plan for it."""
     observers = {
         str(value.name): MinMaxObserver(_channel_axis(value, plan))
-        for value in plan.quantized_values()
+        for value in plan.possible_values()
     }
     samples = calibrate(source, data, observers, options=options, progress=progress)
     return Statistics(observers, samples)

@@ -108,7 +108,7 @@ def build_candidate(
     codes: WeightCodes | None = None
     while True:
         model = basis.source.clone()
-        plan = make_plan(model.graph, kept)
+        plan = make_plan(model.graph, kept, options.qdq)
         single = find_weights_only(model.graph, kept, options.form)
         if not single and not any(unit.operator.kind == "compute" for unit in plan.units):
             return None

@@ -187,7 +187,7 @@ def _measure(
     progress: Progress,
 ) -> _Measured:
     progress("measuring what operators cost")
-    table = options.costs or open_costs(threads=options.threads or 1)
+    table = options.costs or open_costs(threads=options.threads or 1, engine=options.qdq.provider)
     feeds = timed_feeds(data, model_inputs(source), options.batches)
     costs = operator_costs(source, full, feeds, table)
     names = [unit.name for unit in full.plan.units if unit.operator.kind == "compute"]
@@ -198,7 +198,7 @@ def _measure(
             source, full.basis, names, data, options, progress=progress
         )
     # The plan of the INT8 graph has Q/DQ between; the search needs the float graph's.
-    plan = make_plan(full.basis.source.graph, full.kept)
+    plan = make_plan(full.basis.source.graph, full.kept, options.qdq)
     sizes = _elements(source, data, [str(v.name) for v in plan.quantized_values()])
     boundaries = boundary_costs(source, plan, sizes, feeds, table)
     saved = {name: _worth_of_bytes(source, name) for name in names}

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from quantizers.mixed_precision.candidate import CalibratedModel, score
 from quantizers.options import QuantizeOptions
+from quantizers.policy.form import QdqForm
 from quantizers.policy.plan import make_plan
 from quantizers.qdq.dynamic import find_weights_only, place_weights_only
 from quantizers.qdq.grids import assign_grids, observed_values
@@ -40,9 +41,9 @@ def measure_sensitivities(
     found = {}
     for number, name in enumerate(names, 1):
         progress("measuring the noise of operators", number, len(names))
-        model = basis.source.clone()
-        plan = make_plan(model.graph, everything - _whole(basis, name))
-        single = find_weights_only(model.graph, everything - _whole(basis, name), options.form)
+        model, whole = basis.source.clone(), _whole(basis, name, options.qdq)
+        plan = make_plan(model.graph, everything - whole, options.qdq)
+        single = find_weights_only(model.graph, everything - whole, options.form)
         if not plan.units and not single:
             continue
         ranges = {str(v.name): basis.ranges[str(v.name)] for v in observed_values(plan)}
@@ -57,9 +58,9 @@ def measure_sensitivities(
     return found
 
 
-def _whole(basis: CalibratedModel, name: str) -> set[str]:
+def _whole(basis: CalibratedModel, name: str, form: QdqForm) -> set[str]:
     """The operator called ``name`` with what it absorbs, or what shares its table."""
-    for unit in make_plan(basis.source.graph).units:
+    for unit in make_plan(basis.source.graph, form=form).units:
         if unit.name == name:
             return {name, *(str(node.name) for node in unit.absorbed)}
     for one in find_weights_only(basis.source.graph):

@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import partial
 
 import onnx_ir as ir
 
+from quantizers.policy.form import ONNX_RUNTIME, QdqForm
 from quantizers.policy.operators.base import Operator
 from quantizers.policy.operators.table import operator_of
 from runtimes.base import Array
@@ -87,6 +89,7 @@ class Plan:
     float_reasons: Mapping[str, str]
     _by_output: Mapping[ir.Value, Unit] = field(repr=False)
     _by_node: Mapping[ir.Node, Unit] = field(repr=False)
+    form: QdqForm = ONNX_RUNTIME
 
     def producer(self, value: ir.Value) -> Unit | None:
         """The INT8 unit whose result ``value`` is."""
@@ -106,14 +109,48 @@ class Plan:
             if unit is not None and unit.reads(use.node, use.idx):
                 yield unit
 
-    def quantized_values(self) -> tuple[ir.Value, ...]:
-        """Every activation that lies on a grid, in graph order."""
+    def possible_values(self) -> tuple[ir.Value, ...]:
+        """Every activation that lies on a grid, or would if what reads it were in float."""
         values: dict[ir.Value, None] = {}
         for unit in self.units:
             values.update(dict.fromkeys(unit.data))
             if unit.operator.int8_output:
                 values[unit.output] = None
         return tuple(values)
+
+    def quantized_values(self) -> tuple[ir.Value, ...]:
+        """Every activation that lies on a grid, in graph order."""
+        values = self.possible_values()
+        if not self.form.rounds_last:
+            return values
+        floats = self._added_in_kernels()
+        return tuple(v for v in values if v not in floats and self._is_read_as_bytes(v))
+
+    def placed_values(self) -> tuple[ir.Value, ...]:
+        """Those of ``quantized_values`` that are rounded where they stand.
+
+        Where kernels round last, what was only moved is on its grid already.
+        """
+        values = self.quantized_values()
+        if not self.form.rounds_last:
+            return values
+        return tuple(value for value in values if self.source(value) is value)
+
+    def _is_read_as_bytes(self, value: ir.Value) -> bool:
+        return next(self.readers(value), None) is not None
+
+    def _added_in_kernels(self) -> set[ir.Value]:
+        """Results of kernels that go on to add the other operand of a sum, one a sum."""
+        sums = (unit for unit in self.units if unit.operator.sums)
+        found = (next(filter(partial(self._adds_up, unit), unit.data), None) for unit in sums)
+        return {value for value in found if value is not None}
+
+    def _adds_up(self, sum_: Unit, value: ir.Value) -> bool:
+        """Whether the kernel that computes ``value`` can add the other operand of ``sum_``."""
+        maker = self._by_output.get(value)
+        if maker is None or maker.operator.kind != "compute" or not maker.operator.int8_output:
+            return False
+        return only_user(value) is sum_.node and not maker.absorbed
 
     def weight_groups(self) -> list[tuple[Unit, ...]]:
         """The units that have a weight, those together that read the same one alike."""
@@ -132,10 +169,15 @@ class Plan:
         return value
 
 
-def make_plan(graph: ir.Graph, keep_float: Mapping[str, str] | Set[str] = frozenset()) -> Plan:
+def make_plan(
+    graph: ir.Graph,
+    keep_float: Mapping[str, str] | Set[str] = frozenset(),
+    form: QdqForm = ONNX_RUNTIME,
+) -> Plan:
     """Plan the INT8 operators of ``graph`` (typed, with unique node names).
 
     ``keep_float``: names of nodes that stay in float, with the reason where it is a mapping.
+    ``form``: of the engine that the plan is for.
     """
     reasons: dict[str, str] = {}
     units: list[Unit] = []
@@ -152,10 +194,10 @@ def make_plan(graph: ir.Graph, keep_float: Mapping[str, str] | Set[str] = frozen
         if reason is not None:
             reasons[name] = reason
             continue
-        unit = _make_unit(node, keep_float)
+        unit = _make_unit(node, keep_float, form)
         taken.update(unit.absorbed)
         units.append(unit)
-    return _drop_pointless(units, reasons)
+    return _drop_pointless(units, reasons, form)
 
 
 def is_float(value: ir.Value | None) -> bool:
@@ -183,7 +225,7 @@ def _constant_data(data: Sequence[ir.Value | None]) -> str | None:
     return None
 
 
-def _make_unit(node: ir.Node, keep_float: Mapping[str, str] | Set[str]) -> Unit:
+def _make_unit(node: ir.Node, keep_float: Mapping[str, str] | Set[str], form: QdqForm) -> Unit:
     operator = operator_of(node)
     assert operator is not None
     indices = range(len(node.inputs)) if operator.data is None else operator.data
@@ -198,7 +240,7 @@ def _make_unit(node: ir.Node, keep_float: Mapping[str, str] | Set[str]) -> Unit:
     accumulated = output
     follower = only_user(output) if operator.fuses_activation else None
     ceiling = _ceiling(follower)
-    if follower is not None and ceiling is not None:
+    if follower is not None and (ceiling is not None or form.computes_in_kernel(follower)):
         output = follower.outputs[0]
         absorbed.append(follower)
     return Unit(
@@ -232,13 +274,14 @@ def _ceiling(activation: ir.Node | None) -> float | None:
     return bounds[1] if bounds is not None and bounds[0] == 0.0 and bounds[1] > 0.0 else None
 
 
-def _drop_pointless(units: list[Unit], reasons: dict[str, str]) -> Plan:
+def _drop_pointless(units: list[Unit], reasons: dict[str, str], form: QdqForm) -> Plan:
     while True:
         plan = Plan(
             tuple(units),
             reasons,
             {unit.output: unit for unit in units},
             {unit.node: unit for unit in units},
+            form,
         )
         dropped = {unit: reason for unit in units if (reason := _pointless(unit, plan))}
         if not dropped:

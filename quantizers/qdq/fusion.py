@@ -1,7 +1,8 @@
-"""What ONNX Runtime makes of a Q/DQ graph: which operators it really runs in INT8.
+"""What an engine makes of a Q/DQ graph: which operators it really runs in INT8.
 
-A Q/DQ pair that ONNX Runtime cannot fuse is slower than float and no more accurate, and
-nothing tells the user. So the graph that it optimized is written out and read back.
+A Q/DQ pair that an engine cannot fuse is slower than float and no more accurate, and
+nothing tells the user. So the graph that ONNX Runtime optimized is written out and read back, and
+OpenVINO is asked for the graph that it runs.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import onnx_ir as ir
 
 from quantizers.policy.plan import Plan, Unit
 from runtimes.atomic_files import scratch_folder
+from runtimes.engines.openvino_nodes import RuntimeNode, compile_model, runtime_nodes
 from runtimes.engines.ort import OrtRuntime
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """``unfused``: names of units that stayed in float, with what ONNX Runtime runs instead.
+    """``unfused``: names of units that stayed in float, with what the engine runs instead.
 
     ``operators``: how many nodes of each type the optimized graph has.
     """
@@ -29,7 +31,30 @@ class Fusion:
 
 
 def examine_fusion(model: ir.Model, plan: Plan) -> Fusion:
-    """Open the graph that ONNX Runtime optimized from ``model`` and look up each unit of ``plan``.
+    """Open ``model`` in the engine that ``plan`` is for, and look up what became of each unit."""
+    if plan.form.engine == "openvino":
+        return _in_openvino(model, plan)
+    return _in_onnx_runtime(model, plan)
+
+
+def _in_openvino(model: ir.Model, plan: Plan) -> Fusion:
+    """By the nodes of OpenVINO's runtime model."""
+    nodes = list(runtime_nodes(compile_model(model, threads=1)))
+    unfused = {}
+    for unit in plan.units:
+        found = [node for node in nodes if _became(unit.name, node)]
+        if unit.operator.kind == "compute" and found and not any(one.on_bytes for one in found):
+            unfused[unit.name] = f"OpenVINO runs it as {found[-1].kind} in {found[-1].precision}"
+    return Fusion(unfused, Counter(node.kind for node in nodes))
+
+
+def _became(name: str, node: RuntimeNode) -> bool:
+    """Whether the node called ``name`` went into ``node``; steps of it follow a slash."""
+    return any(one == name or one.startswith(f"{name}/") for one in node.origins)
+
+
+def _in_onnx_runtime(model: ir.Model, plan: Plan) -> Fusion:
+    """By the graph that ONNX Runtime optimized.
 
     Level "extended" is where the INT8 kernels are chosen; the layout level behind it only
     renames them.

@@ -46,7 +46,7 @@ def insert_qdq(
     reader does.
     """
     writer = _Writer(graph)
-    for value in plan.quantized_values():
+    for value in plan.placed_values():
         uses = None
         if not plan.rounds(value):  # the float result exists, and stays with its float readers
             uses = [
@@ -62,7 +62,7 @@ def insert_qdq(
             _quantize_constants(writer, unit, grids[unit.data[0]], biases[unit], codes[unit])
         if unit.has_activation:
             _remove_clipped_activation(unit)
-        if unit.operator.on_bytes:
+        if unit.operator.on_bytes and not plan.form.rounds_last:
             _put_on_bytes(writer, unit, grids[unit.output])
     settle_before_subgraphs(graph, writer.node)
 

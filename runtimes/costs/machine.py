@@ -32,28 +32,33 @@ _FEATURES = (
 
 @dataclass(frozen=True)
 class Machine:
-    """A CPU, the features that kernels are chosen by, ONNX Runtime's version and the threads."""
+    """A CPU, the features that kernels are chosen by, ONNX Runtime's version and the threads.
+
+    ``engine``: the name and version of another engine, where it is that one's clock that tells.
+    """
 
     cpu: str
     features: tuple[str, ...]
     onnxruntime: str
     threads: int
+    engine: str = ""
 
     def __str__(self) -> str:
         return (
             f"{self.cpu} ({', '.join(self.features) or 'no vector features known'}), "
-            f"ONNX Runtime {self.onnxruntime}, {self.threads} "
+            f"{self.engine or f'ONNX Runtime {self.onnxruntime}'}, {self.threads} "
             f"thread{'s' if self.threads != 1 else ''}"
         )
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
-        return {
+        told = {
             "cpu": self.cpu,
             "features": list(self.features),
             "onnxruntime": self.onnxruntime,
             "threads": self.threads,
         }
+        return {**told, "engine": self.engine} if self.engine else told
 
     @classmethod
     def from_dict(cls, document: Any) -> Machine:
@@ -61,16 +66,17 @@ class Machine:
         try:
             features = tuple(str(one)[:40] for one in document["features"][:100])
             cpu, version = str(document["cpu"])[:200], str(document["onnxruntime"])[:40]
-            return cls(cpu, features, version, int(document["threads"]))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+            engine = str(document.get("engine", ""))[:80]
+            return cls(cpu, features, version, int(document["threads"]), engine)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise DataError("it does not say which machine was measured") from error
 
 
-def this_machine(threads: int | None) -> Machine:
+def this_machine(threads: int | None, engine: str = "") -> Machine:
     """The machine that runs this, with so many ``threads`` a run (None: ONNX Runtime's choice)."""
     cpu, flags = _cpu()
     features = tuple(one for one in _FEATURES if one in flags)
-    return Machine(cpu, features, _onnxruntime(), threads or 0)
+    return Machine(cpu, features, _onnxruntime(), threads or 0, engine)
 
 
 def _onnxruntime() -> str:

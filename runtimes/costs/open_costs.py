@@ -149,6 +149,7 @@ def open_costs(
     trust: bool = False,
     progress: Progress = silent,
     bench: Workbench | None = None,
+    engine: str = "cpu",
 ) -> Costs:
     """The costs to decide by.
 
@@ -159,11 +160,13 @@ def open_costs(
         trust: Whether a table of another machine is used, which it takes to decide for that one.
         progress: Called before kernels are measured.
         bench: The machine that measures, which decides whose table is meant; None: this one.
+        engine: The provider by whose clock is decided here: ``openvino``, or else ONNX Runtime's.
 
     Raises:
         DataError: The file cannot be read, is damaged, or is no cost table.
+        RuntimeUnavailable: The engine is not installed.
     """
-    bench = bench or LocalWorkbench()
+    bench = bench or _workbench(engine)
     machine = bench.machine(threads)
     measured = partial(Costs, progress=progress, bench=bench)
     if source is None and bench.keeps:
@@ -186,6 +189,15 @@ def open_costs(
     )
     here.notes = (note,)
     return here
+
+
+def _workbench(engine: str) -> Workbench:
+    """This machine, with the clock of ``engine``."""
+    if engine != "openvino":
+        return LocalWorkbench()
+    from runtimes.costs.openvino_bench import OpenVinoWorkbench
+
+    return OpenVinoWorkbench()
 
 
 def cache_file(machine: Machine) -> Path:

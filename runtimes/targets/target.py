@@ -42,11 +42,14 @@ class Int8Form:
     all targets.
 
     Attributes:
+        engine: By whose kernels is decided where QuantizeLinear and DequantizeLinear stand, and
+            whose clock tells what they cost.
         opset: The oldest opset whose QuantizeLinear and DequantizeLinear the target runs.
         storage: Which forms weights under float activations may have.
         keep_float: Operators that stay in float, with the reason.
     """
 
+    engine: Literal["onnxruntime", "openvino"] = "onnxruntime"
     opset: int = 13
     storage: frozenset[Storage] = frozenset({"dynamic", "rows", "table"})
     keep_float: Mapping[str, str] = field(default_factory=dict, hash=False)

@@ -16,6 +16,7 @@ class Add(_Arithmetic):
     """A residual sum, say."""
 
     data = None
+    sums = True
     kernels = frozenset({"QLinearAdd"})
 
     def refuse(self, node: ir.Node) -> str | None:

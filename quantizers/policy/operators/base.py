@@ -48,6 +48,7 @@ class Operator:
             Q/DQ nodes.
         picks: A movement whose result is smaller than what it reads: in float, what is left is
             better rounded behind it.
+        sums: Adds its operands up, which the kernel that computes one of them may do as well.
         channel_axis: Of an operator with a weight: the axis of what it reads and writes that its
             channels lie along.
         ends_preactivation: Runs in INT8 on images, so that an affine map in front of it is worth
@@ -65,6 +66,7 @@ class Operator:
     shared_grid: ClassVar[bool] = False
     on_bytes: ClassVar[bool] = False
     picks: ClassVar[bool] = False
+    sums: ClassVar[bool] = False
     channel_axis: ClassVar[int] = -1
     ends_preactivation: ClassVar[bool] = False
 
