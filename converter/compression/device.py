@@ -39,8 +39,8 @@ def require_device(options: OnDevice, providers: Sequence[str] = ("cpu",)) -> No
         require_providers(providers)
 
 
-def costs_of(options: OnDevice, run: RunOptions) -> Costs:
-    """The costs to decide by: those of the device, where there is one."""
+def costs_of(options: OnDevice, run: RunOptions, engine: str = "cpu") -> Costs:
+    """The costs to decide by: those of the device, where there is one, or by ``engine``'s clock."""
     device = options.device
     keep = not (isinstance(options.costs, str) and options.costs == "none")
     return open_costs(
@@ -49,6 +49,7 @@ def costs_of(options: OnDevice, run: RunOptions) -> Costs:
         trust=options.trust_costs,
         progress=run.tell,
         bench=None if device is None else device.workbench(keep=keep),
+        engine=engine,
     )
 
 

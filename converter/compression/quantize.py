@@ -153,7 +153,7 @@ def quantize(
     reference, defects = simplified(source)
     reference = fitted(reference, target, int8=True)
     samples, resolved, _ = open_judged(reference, data, evaluate_on, budget, run.seed)
-    costs = costs_of(options, run)
+    costs = costs_of(options, run, target.clock)
     pair = samples.calibration, samples.evaluation
     work, unplanned = planned(time_budget, reference, pair, costs, ("quantize",))
     defects = (*defects, *unplanned)

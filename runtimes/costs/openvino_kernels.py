@@ -39,19 +39,22 @@ class Timed:
         return max(self.whole - spent, 0.0)
 
 
-def time_kernels(models: Sequence[ModelSource], feed: Feed, *, threads: int | None) -> list[Timed]:
-    """The kernels of each of ``models`` on ``feed``; the models are run in turns."""
-    loaded = [_Loaded.open(load_model(model), feed, threads) for model in models]
+def time_kernels(
+    model: ModelSource, feed: Feed, *, threads: int | None, known: Container[str]
+) -> Timed:
+    """The kernels of ``model`` on ``feed``; it is run unless all are ``known``, by signature."""
+    loaded = _Loaded.open(load_model(model), feed, threads)
+    if all(kernel.signature in known for kernel in loaded.kernels):
+        return loaded.timed()
     end, rounds = np.inf, 0
     while rounds < _FEWEST_RUNS + _WARM_UP or (
         rounds < _MOST_RUNS + _WARM_UP and time.perf_counter() < end
     ):
-        for one in loaded:
-            one.run(keep=rounds >= _WARM_UP)
+        loaded.run(keep=rounds >= _WARM_UP)
         rounds += 1
         if rounds == _WARM_UP:
             end = time.perf_counter() + _SECONDS
-    return [one.timed(feed) for one in loaded]
+    return loaded.timed()
 
 
 def faster_half(durations: Sequence[float]) -> float:
@@ -64,8 +67,9 @@ def faster_half(durations: Sequence[float]) -> float:
 class _Loaded:
     """A model compiled twice: with counters, and without for the time of the whole."""
 
-    model: ir.Model
     nodes: tuple[RuntimeNode, ...]
+    kernels: tuple[Kernel, ...]
+    origins: tuple[tuple[str, ...], ...]
     counted: Any
     plain: Any
     arrays: Mapping[int, Any]
@@ -76,10 +80,17 @@ class _Loaded:
     def open(cls, model: ir.Model, feed: Feed, threads: int | None) -> _Loaded:
         compiled = compile_model(model, threads=threads, counts=True)
         plain = compile_model(model, threads=threads)
-        nodes = tuple(runtime_nodes(compiled))
-        arrays = {place: feed[spec.name] for place, spec in enumerate(model_inputs(model))}
-        requests = compiled.create_infer_request(), plain.create_infer_request()
-        return cls(model, nodes, *requests, arrays, {}, [])
+        nodes, names = tuple(runtime_nodes(compiled)), _Names(model)
+        return cls(
+            nodes,
+            tuple(_kernel(node, names, feed) for node in nodes),
+            tuple(names.of(node) for node in nodes),
+            compiled.create_infer_request(),
+            plain.create_infer_request(),
+            {place: feed[spec.name] for place, spec in enumerate(model_inputs(model))},
+            {},
+            [],
+        )
 
     def run(self, *, keep: bool) -> None:
         """One run each, and what they took if it is to be kept."""
@@ -91,18 +102,17 @@ class _Loaded:
             return
         self.wholes.append(whole * 1e6)
         for one in self.counted.profiling_info:
-            if "EXECUTED" in str(one.status):
-                spent = one.real_time.total_seconds() * 1e6
-                self.durations.setdefault(one.node_name, []).append(spent)
+            spent = one.real_time.total_seconds() * 1e6
+            self.durations.setdefault(one.node_name, []).append(spent)
 
-    def timed(self, feed: Feed) -> Timed:
-        names = _Names(self.model)
-        found = [
-            Executed(_kernel(node, names, feed), node.name, names.of(node), tuple(durations))
-            for node in self.nodes
-            if (durations := self.durations.get(node.name))
-        ]
-        return Timed(tuple(found), min(self.wholes))
+    def timed(self) -> Timed:
+        """What became of the runs; what was optimized away takes no time."""
+        triples = zip(self.nodes, self.kernels, self.origins, strict=True)
+        found = (
+            Executed(kernel, node.name, origins, tuple(self.durations.get(node.name, (0.0,))))
+            for node, kernel, origins in triples
+        )
+        return Timed(tuple(found), min(self.wholes, default=0.0))
 
 
 class _Names:
@@ -146,8 +156,3 @@ def _read(told: str) -> Tensor:
     sizes = [axis for axis in axes.split(",") if axis]
     known = all(size.isdigit() for size in sizes)
     return Tensor(kind, tuple(map(int, sizes)) if known else ())
-
-
-def unknown(executed: Sequence[Executed], known: Container[str]) -> list[Executed]:
-    """Those whose cost is not in ``known``."""
-    return [one for one in executed if one.kernel.signature not in known]
