@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from quantizers.policy.form import FORMS, QdqForm
+from quantizers.qdq_form import FORMS, QdqForm
 from runtimes.targets import Int8Form
 
 if TYPE_CHECKING:

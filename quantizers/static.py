@@ -242,7 +242,9 @@ def _hold_apart(best: QuantizedCandidate, attempt: Attempt) -> None:
     ranges = {**best.basis.ranges, **narrow}
     attempt(replace(best.basis, ranges=ranges, methods=methods), _LEAST_GAIN_OF_CUTS_DB)
     kept = dict(best.kept)
-    plan = make_plan(best.basis.source.graph, kept, best.plan.form)  # that of ``best`` is of the rewritten graph
+    plan = make_plan(
+        best.basis.source.graph, kept, best.plan.form
+    )  # that of ``best`` is of the rewritten graph
     for value in plan.quantized_values():
         name = str(plan.source(value).name)
         for unit in plan.readers(value):
@@ -273,7 +275,9 @@ def _basis(
     """What is known of ``source``, with all of every range covered but for rare constants."""
     covariances = {}
     if options.rounding != "nearest":
-        covariances = observe_covariances(source, make_plan(source.graph, form=options.qdq), data, options)
+        covariances = observe_covariances(
+            source, make_plan(source.graph, form=options.qdq), data, options
+        )
     distributions, constants = observe_distributions(source, statistics, data, options)
     rest = {name: one.rest for name, one in constants.items() if one.rare}
     ranges = {name: statistics.range(name) for name in statistics.observers} | rest

@@ -8,11 +8,11 @@ import onnx_ir as ir
 
 from quantizers.mixed_precision.candidate import CalibratedModel, score
 from quantizers.options import QuantizeOptions
-from quantizers.policy.form import QdqForm
 from quantizers.policy.plan import make_plan
 from quantizers.qdq.dynamic import find_weights_only, place_weights_only
 from quantizers.qdq.grids import assign_grids, observed_values
 from quantizers.qdq.place import insert_qdq
+from quantizers.qdq_form import QdqForm
 from quantizers.weights.codes import quantize_weights
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_files.load_save import weight_bytes

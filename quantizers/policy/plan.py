@@ -13,9 +13,9 @@ from functools import partial
 
 import onnx_ir as ir
 
-from quantizers.policy.form import ONNX_RUNTIME, QdqForm
 from quantizers.policy.operators.base import Operator
 from quantizers.policy.operators.table import operator_of
+from quantizers.qdq_form import ONNX_RUNTIME, QdqForm
 from runtimes.base import Array
 from runtimes.onnx_graph.values import constant, is_constant, only_user
 
