@@ -207,7 +207,7 @@ def _quantized(
         min_sqnr=sqnr_db,
         precisions=context.decisions.precisions or None,
         prefer=context.prefer,
-        costs=None if context.target.clock == "openvino" else context.costs,
+        costs=context.costs,
         form=context.target.int8 or Int8Form(),
     )
     candidate, found = quantize_model(

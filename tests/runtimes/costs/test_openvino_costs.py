@@ -8,7 +8,7 @@ import onnx_ir as ir
 import pytest
 
 from runtimes.costs import CostTable, open_costs
-from runtimes.costs import openvino_costs as module
+from runtimes.costs import openvino_bench as module
 
 pytest.importorskip("openvino")
 
