@@ -288,9 +288,9 @@ def _basis(
 
 
 def _float_in(graph: ir.Graph, form: Int8Form) -> dict[str, str]:
-    """The nodes of operators that ``form`` leaves in float, with the reason."""
-    kept = form.keep_float
-    return {str(node.name): kept[node.op_type] for node in graph if node.op_type in kept}
+    """The nodes that ``form`` leaves in float, with the reason."""
+    found = ((str(node.name), form.float_reason(node)) for node in graph)
+    return {name: reason for name, reason in found if reason is not None}
 
 
 def _requested(graph: ir.Graph, names: frozenset[str]) -> dict[str, str]:

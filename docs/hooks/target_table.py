@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runtimes.targets import Target, find_target, target_names
+from runtimes.targets import Refusal, Target, find_target, target_names
 
 PAGE = Path(__file__).resolve().parents[1] / "targets.md"
 BEGIN, END = "<!-- targets: begin -->", "<!-- targets: end -->"
@@ -44,20 +44,25 @@ def _int8(target: Target) -> str:
     if target.int8 is None:
         return target.no_int8
     lstm = "`DynamicQuantizeLSTM`" if "dynamic" in target.int8.storage else "byte weights"
-    floats = "".join(f", {operator} in float" for operator in target.int8.keep_float)
+    floats = "".join(
+        f", {operator}{_where(one)} in float"
+        for operator, reasons in target.int8.keep_float.items()
+        for one in reasons
+    )
     return f"Q/DQ of opset {target.int8.opset} or later, LSTM with {lstm}{floats}"
+
+
+def _where(one: Refusal) -> str:
+    parts = [f"{name} {' or '.join(map(str, values))}" for name, values in one.where.items()]
+    parts += [f"{name} above {least}" for name, least in one.above.items()]
+    return f" of {' and '.join(parts)}" if parts else ""
 
 
 def _refusals(target: Target) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for operator, refusals in target.refused.items():
         for one in refusals:
-            where = " and ".join(
-                f"{name} {' or '.join(map(str, values))}" for name, values in one.where.items()
-            )
-            reasons.setdefault(one.reason, []).append(
-                f"{operator} of {where}" if where else operator
-            )
+            reasons.setdefault(one.reason, []).append(f"{operator}{_where(one)}")
     return [
         f"| `{target.name}` | {', '.join(operators)} | {reason} |"
         for reason, operators in reasons.items()

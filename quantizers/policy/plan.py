@@ -210,7 +210,7 @@ def _refusal(node: ir.Node) -> str | None:
     if not any(is_float(output) for output in node.outputs):
         return "it computes no float32 values"
     if operator is None or operator.kind == "float":
-        return f"ONNX Runtime has no INT8 kernel for {node.op_type} that pays"
+        return f"no INT8 kernel for {node.op_type} pays"
     if operator.kind == "activation":
         return "it does not directly follow an operator that could absorb it"
     data = node.inputs if operator.data is None else [node.inputs[i] for i in operator.data]

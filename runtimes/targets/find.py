@@ -70,9 +70,10 @@ def target_of(name: str, document: Mapping[str, Any]) -> Target:
     int8 = None
     if form is not None:
         storage = frozenset(form.pop("storage", ()))
-        keep_float = _by_operator(form.pop("keep_float", []))
+        keep_float = _refusals(form.pop("keep_float", []))
         for member in members:
-            keep_float |= {} if member.int8 is None else dict(member.int8.keep_float)
+            for operator, reasons in _kept_by(member).items():
+                keep_float[operator] = keep_float.get(operator, ()) + reasons
         int8 = Int8Form(storage=storage, keep_float=keep_float, **form)
     also = dict.fromkeys((*facts.pop("also", ()), *(member.engine for member in members)))
     engine = facts.pop("engine")
@@ -96,14 +97,15 @@ def _refusals(groups: list[Mapping[str, Any]]) -> dict[str, tuple[Refusal, ...]]
     for group in groups:
         where = {name: tuple(values) for name, values in group.get("where", {}).items()}
         for operator in sorted(group["operators"]):
-            found[operator] = (*found.get(operator, ()), Refusal(str(group["reason"]), where))
+            one = Refusal(
+                str(group["reason"]), where, group.get("above", {}), group.get("slow", False)
+            )
+            found[operator] = (*found.get(operator, ()), one)
     return found
 
 
-def _by_operator(groups: list[Mapping[str, Any]]) -> dict[str, str]:
-    """The reason by operator, of groups of operators that share one."""
-    return {
-        operator: str(group["reason"])
-        for group in groups
-        for operator in sorted(group["operators"])
-    }
+def _kept_by(member: Target) -> dict[str, tuple[Refusal, ...]]:
+    """What ``member`` has to keep in float; what is only slow in it does not bind others."""
+    kept = {} if member.int8 is None else member.int8.keep_float
+    needed = {name: tuple(one for one in all_ if not one.slow) for name, all_ in kept.items()}
+    return {name: reasons for name, reasons in needed.items() if reasons}

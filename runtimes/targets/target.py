@@ -20,18 +20,26 @@ _MOST_NAMED = 3
 
 @dataclass(frozen=True)
 class Refusal:
-    """What a target cannot run, and why.
+    """What a target cannot run, or better does not, and why.
 
-    ``where``: attributes that a node has to have for it, any of the values of each; nothing: all
-    nodes of the operator.
+    Attributes:
+        reason: Why not.
+        where: Attributes that a node has to have for it, any of the values of each.
+        above: Attributes that have to be larger than this. With neither, it is about all nodes of
+            the operator.
+        slow: It is right, but slower than in float.
     """
 
     reason: str
     where: Mapping[str, tuple[Any, ...]] = field(default_factory=dict, hash=False)
+    above: Mapping[str, float] = field(default_factory=dict, hash=False)
+    slow: bool = False
 
     def applies_to(self, node: ir.Node) -> bool:
         """Whether it is about ``node``, whose operator it is about."""
-        return all(_attribute(node, name) in values for name, values in self.where.items())
+        return all(_attribute(node, name) in values for name, values in self.where.items()) and all(
+            (_attribute(node, name) or 0) > least for name, least in self.above.items()
+        )
 
 
 @dataclass(frozen=True)
@@ -46,13 +54,18 @@ class Int8Form:
             whose clock tells what they cost.
         opset: The oldest opset whose QuantizeLinear and DequantizeLinear the target runs.
         storage: Which forms weights under float activations may have.
-        keep_float: Operators that stay in float, with the reason.
+        keep_float: What stays in float, by operator, with the reason.
     """
 
     engine: Literal["onnxruntime", "openvino"] = "onnxruntime"
     opset: int = 13
     storage: frozenset[Storage] = frozenset({"dynamic", "rows", "table"})
-    keep_float: Mapping[str, str] = field(default_factory=dict, hash=False)
+    keep_float: Mapping[str, tuple[Refusal, ...]] = field(default_factory=dict, hash=False)
+
+    def float_reason(self, node: ir.Node) -> str | None:
+        """Why ``node`` stays in float; None where it need not."""
+        kept = self.keep_float.get(node.op_type, ())
+        return next((one.reason for one in kept if one.applies_to(node)), None)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import onnx.defs
+import onnx_ir as ir
 import pytest
 
 from runtimes.engines.provider_names import PROVIDER_NAMES
@@ -51,6 +52,19 @@ def test_a_target_takes_int8_or_says_why_not(name: str) -> None:
     assert (target.int8 is None) == bool(target.no_int8)
     assert target.few_bits == (not target.no_few_bits)
     assert target.oldest_int8_opset <= target.opset
+
+
+def test_what_is_only_slow_in_one_engine_does_not_bind_the_portable_target() -> None:
+    web, portable = find_target("onnxruntime-web").int8, find_target("portable").int8
+    assert web is not None
+    assert portable is not None
+    depthwise, whole = (
+        ir.Node("", "Conv", [], attributes=[ir.AttrInt64("group", group)]) for group in (8, 1)
+    )
+    assert "grouped convolution" in str(web.float_reason(depthwise))
+    assert web.float_reason(whole) is None
+    assert portable.float_reason(depthwise) is None
+    assert portable.float_reason(ir.Node("", "MaxPool", [])) is not None  # OpenCV has none
 
 
 def test_the_portable_target_refuses_what_any_engine_refuses() -> None:
