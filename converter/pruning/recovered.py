@@ -30,6 +30,9 @@ from runtimes.progress import Progress, silent
 # to be tried behind it, and how many are; where one fails, the next leaves more.
 _FURTHER = 0.6
 _MOST_FURTHER = 3
+# Likewise where a short training saved none, so that there is less hope.
+_MOST_WITHOUT = 2
+_WHOLE = Link({}, 1.0)
 _NO_PLAN = "no plan passes after training"
 
 
@@ -173,7 +176,9 @@ class _Search:
             passed = self._try(links[middle], Schooling(self._recovery.trial_steps, False))
             low, high = (middle, high) if passed else (low, middle)
         if low >= 0:
-            self._to_the_end(links[low])
+            self._to_the_end(links[low], _MOST_FURTHER)
+        elif links:
+            self._to_the_end(_WHOLE, _MOST_WITHOUT)
 
     def _towards(self, links: list[Link]) -> None:
         """What is asked for, and ever less where that does not pass."""
@@ -181,11 +186,11 @@ class _Search:
             if self._try(link, Schooling(self._recovery.final_steps)):
                 break
 
-    def _to_the_end(self, link: Link) -> None:
-        """Train for long: plans behind ``link``, or else that one."""
+    def _to_the_end(self, link: Link, most: int) -> None:
+        """Train for long: at ``most`` so many plans behind ``link``, or else that one."""
         final = Schooling(self._recovery.final_steps)
         share, refused, passed, tries = _FURTHER, 0.0, False, 0
-        while tries < _MOST_FURTHER and share <= SMALLEST_STEP:
+        while tries < most and share <= SMALLEST_STEP:
             found = self._cuts.behind(link.plan, share, self._resource)
             if found is None:
                 break
@@ -198,7 +203,7 @@ class _Search:
                 link, passed = further, True
             else:
                 share, refused = math.sqrt(share), further.share
-        if not passed:
+        if not passed and link.plan:
             self._try(link, final)
 
     def _try(self, link: Link, schooling: Schooling) -> bool:

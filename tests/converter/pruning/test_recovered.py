@@ -134,6 +134,19 @@ def test_a_long_training_goes_further_than_short_ones_did(prepared: Prepared) ->
         assert (following > size) == (size < whole // 6)
 
 
+def test_what_a_short_training_cannot_save_a_long_one_may(prepared: Prepared) -> None:
+    trainer = Slow()
+    least = parameters(prepared.exact) // 3
+
+    def judge(model: ir.Model) -> Judged:
+        return Judged(trainer.asked[-1] == 7 and parameters(model) >= least, "too small")
+
+    found = prune_and_recover(prepared, Recovery(trainer, judge, 3, 7), options=MACS)
+    assert found.report.kept
+    assert parameters(found.model) < parameters(prepared.exact)
+    assert 1 <= len(trainer.long) <= 2
+
+
 def test_what_spends_less_comes_next(prepared: Prepared) -> None:
     found = prune_and_recover(
         prepared, recovery(Trainer(), parameters(prepared.exact) // 4), options=MACS
