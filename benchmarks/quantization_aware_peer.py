@@ -2,9 +2,10 @@
 
     python benchmarks/quantization_aware_peer.py [--bits 4,3] [--seeds 3] [--cache FOLDER]
 
-It needs Keras 2 (TensorFlow 2.15), so the network is trained there anew, with the same data,
+It needs Keras 2 (TensorFlow 2.14), so the network is trained there anew, with the same data,
 layers, epochs and rates. Weights have few bits and one scale a tensor, activations 8 bits, as
-there; its figures are those of its own emulation of them in Keras. "quantized" is what it answers
+there (its own scheme refuses a normalization behind a layer of few bits, so these stay in float);
+its figures are those of its own emulation of them in Keras. "quantized" is what it answers
 once its ranges have seen the training data and before a weight moves. Started with ``--worker`` in
 the peer's environment, which the first run makes.
 """
@@ -24,12 +25,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = (
-    "tensorflow-cpu==2.15.1",
-    "tf_keras==2.15.*",
-    "tensorflow-model-optimization==0.8.*",
-    "numpy<2",
-)
+PACKAGES = ("tensorflow-cpu==2.14.1", "tensorflow-model-optimization==0.8.*", "numpy<2")
 
 
 def main() -> int:
@@ -44,8 +40,7 @@ def main() -> int:
     if options.worker:
         return work(options.worker, widths, options.epochs)
     python = interpreter(options.cache)
-    # Both import one Keras 2 only where this says so.
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "1"}
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     print("seed bits    fp32  quantized  trained  seconds")
     for seed in range(options.seeds):
         with tempfile.TemporaryDirectory() as folder:
@@ -141,7 +136,7 @@ def quantized(model: Any, bits: int) -> Any:
 
     from tensorflow_model_optimization.python.core.keras.compat import keras
 
-    whole = tools.quantize_annotate_model(keras.models.clone_model(model, clone_function=annotated))
+    whole = keras.models.clone_model(model, clone_function=annotated)
     with tools.quantize_scope({"FewBits": FewBits}):
         aware = tools.quantize_apply(whole)
     copy_weights(model, aware)
