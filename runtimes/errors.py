@@ -39,6 +39,12 @@ class BudgetError(KilnxError):
     exit_code = 1
 
 
+def error_class(name: str) -> type[KilnxError] | None:
+    """The class of this name, for errors that come from another process; None for no such class."""
+    found = globals().get(name)
+    return found if isinstance(found, type) and issubclass(found, KilnxError) else None
+
+
 _LONGEST_LINE = 300
 """Characters of a library's message that are quoted in one of ours."""
 

@@ -15,9 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from runtimes import errors
 from runtimes.atomic_files import scratch_folder
-from runtimes.errors import DataError, KilnxError, ModelError
+from runtimes.errors import DataError, KilnxError, ModelError, error_class
 from runtimes.keras_models.backend import TENSORFLOW
 
 R = TypeVar("R")
@@ -77,8 +76,8 @@ def answer(question: str, answered: str) -> None:
 
 
 def _raised(kind: str, text: str) -> Exception:
-    known = getattr(errors, kind, None)
-    if isinstance(known, type) and issubclass(known, KilnxError):
+    known = error_class(kind)
+    if known is not None:
         return known(text)
     return RuntimeError(f"in the process that has TensorFlow:\n{text}")
 

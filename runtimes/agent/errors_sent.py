@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-from runtimes import errors
 from runtimes.agent.messages import Told
-from runtimes.errors import KilnxError, ModelError, first_line
+from runtimes.errors import KilnxError, ModelError, error_class, first_line
 
-_KINDS: dict[str, type[KilnxError]] = {
-    kind.__name__: kind
-    for kind in (
-        errors.BudgetError,
-        errors.ConversionError,
-        errors.DataError,
-        errors.ModelError,
-        errors.RuntimeUnavailable,
-        errors.UnsupportedOperator,
-    )
-}
 _LONGEST = 2000
 
 
@@ -34,6 +22,6 @@ def told_of_error(error: BaseException, inside: str = "") -> Told:
 
 def error_of(told: Told, device: str) -> KilnxError:
     """The error that was told; what is no class of kilnx is a ``ModelError``."""
-    kind = _KINDS.get(told.kind, ModelError)
+    kind = error_class(told.kind) or ModelError
     plain = "".join(one if one.isprintable() else " " for one in told.message[:_LONGEST])
     return kind(f"on {device}: {plain}")

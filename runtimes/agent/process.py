@@ -14,10 +14,9 @@ from pathlib import Path
 
 from runtimes.agent.channel import ChannelError, receive, send
 from runtimes.agent.limits import Limits
+from runtimes.child_process import last_line, python_path, signal_name
 
-_ROOT = Path(__file__).resolve().parents[2]
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "XDG_CACHE_HOME", "OMP_NUM_THREADS")
-_LONGEST_LINE = 200
 
 
 class JobDied(Exception):
@@ -86,24 +85,19 @@ class JobProcess:
             return f"it took more than {self._limits.cpu_seconds} s of CPU"
         if code < 0:
             return (
-                f"the process that ran it was ended by {signal.Signals(-code).name}; the model "
+                f"the process that ran it was ended by {signal_name(code)}; the model "
                 "breaks the engine, or needs more memory than the "
                 f"{self._limits.memory_bytes >> 20} MiB that a job may use"
             )
         return f"the process that ran it ended (exit code {code}): {self._last_words()}"
 
     def _last_words(self) -> str:
-        with suppress(OSError):
-            with self._complaints.open("rb") as file:
-                file.seek(max(0, self._complaints.stat().st_size - 4096))
-                lines = file.read().decode(errors="replace").strip().splitlines()
-            return lines[-1][:_LONGEST_LINE] if lines else "it said nothing"
+        with suppress(OSError), self._complaints.open("rb") as file:
+            return last_line(file) or "it said nothing"
         return "it said nothing"
 
 
 def _environment(folder: Path) -> dict[str, str]:
     """What a job sees of the agent's environment: no token, and no other place for its files."""
-    given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    path = os.pathsep.join([str(_ROOT), *(str(Path(one).resolve()) for one in given)])
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    return {**kept, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", "TMPDIR": str(folder)}
+    return {**kept, "PYTHONPATH": python_path(), "PYTHONSAFEPATH": "1", "TMPDIR": str(folder)}

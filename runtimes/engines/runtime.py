@@ -47,6 +47,7 @@ class Runtime(Closable):
         quantized: Whether some operator works on, or stores weights as, quantized integers.
         threads: The requested number of threads, None if the engine chooses.
         version: The engine's version, as it tells it itself.
+        loaded: All that loading told, in one piece.
 
     Raises:
         ModelError: The engine cannot load the model.
@@ -64,6 +65,7 @@ class Runtime(Closable):
     quantized: bool
     threads: int | None
     version: str
+    loaded: Loaded
 
     def __init__(
         self, source: ModelSource | LiveModel, *, name: str, threads: int | None = None
@@ -77,6 +79,7 @@ class Runtime(Closable):
         self.optional_inputs = found.optional_inputs
         self.placement, self.quantized = found.placement, found.quantized
         self.version = found.version
+        self.loaded = found
         self._output_names = [spec.name for spec in found.outputs]
 
     @property
@@ -114,6 +117,10 @@ class Runtime(Closable):
         """Check ``feed`` once and return a function that only runs it, for timing."""
         self.run(feed)
         return self._prepare(feed)
+
+    def peak_bytes_elsewhere(self) -> int:
+        """Bytes that the model added to the peak memory of a process of the engine's own."""
+        return 0
 
     def close(self) -> None:
         """Free the model; ``run`` must not be called afterwards. Closing again does nothing."""

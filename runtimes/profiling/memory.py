@@ -12,29 +12,26 @@ import numpy as np
 
 from runtimes.atomic_files import scratch_folder
 from runtimes.base import Feed
+from runtimes.child_process import python_path
 from runtimes.errors import ModelError, RuntimeUnavailable
 
-# Not getrusage: its peak includes the process before exec, and so the parent's memory.
 _CHILD = """
 import json, sys
 import numpy as np
 from runtimes.engines.open_runtime import open_runtime
 from runtimes.engines.ort import require_onnxruntime
+from runtimes.process_memory import own_peak_bytes
 
 require_onnxruntime()
 model, feed, provider, threads = sys.argv[1:5]
 with np.load(feed) as arrays:
     inputs = {name: arrays[name] for name in arrays.files}
-def peak():
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
-before = peak()
+before = own_peak_bytes()
 with open_runtime(model, provider, threads=int(threads) or None) as runtime:
-    loaded = peak()
     for _ in range(3):
         runtime.run(inputs)
-    elsewhere = runtime.peak_bytes() if hasattr(runtime, "peak_bytes") else 0
-print(json.dumps([before, loaded, peak() + elsewhere]))
+    elsewhere = runtime.peak_bytes_elsewhere()
+print(json.dumps(own_peak_bytes() + elsewhere - before))
 """
 
 
@@ -49,15 +46,13 @@ def peak_memory(
     with scratch_folder() as folder:
         arrays = folder / "feed.npz"
         np.savez(arrays, **dict(feed))  # type: ignore[arg-type]
-        root = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         command = [sys.executable, "-c", _CHILD, os.fspath(model), str(arrays), provider]
         done = subprocess.run(
             [*command, str(threads or 0)],
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": python_path()},
         )
     if done.returncode:
         lines = done.stderr.strip().splitlines()
@@ -66,8 +61,7 @@ def peak_memory(
             f"{model} could not be run in a separate process{killed}: "
             f"{lines[-1] if lines else f'exit code {done.returncode}'}"
         )
-    before, _, peak = json.loads(done.stdout.strip().splitlines()[-1])
-    return int(peak - before)
+    return int(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
 def proportional_bytes(pid: int | str = "self", kind: str = "Pss") -> int:

@@ -10,21 +10,18 @@ import sys
 import tempfile
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
-from runtimes import errors
 from runtimes.base import Closable
-from runtimes.errors import KilnxError, ModelError
+from runtimes.child_process import last_line, python_path, signal_name
+from runtimes.errors import ModelError, error_class
 from runtimes.racing.messages import Failure
 
 # By name and not with -m: what the worker sends must have the same classes here.
 COMMAND = (sys.executable, "-P", "-c", "from runtimes.racing.worker import main; main()")
 """What is started; the number of a socket is its last argument."""
 
-_ROOT = str(Path(__file__).resolve().parents[2])
 _SECONDS_TO_CLOSE = 5.0
-_LONGEST_LINE = 200
 
 
 class EngineProcess(Closable):
@@ -46,7 +43,7 @@ class EngineProcess(Closable):
                 stdout=self._log,
                 stderr=self._log,
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, "PYTHONPATH": _python_path()},
+                env={**os.environ, "PYTHONPATH": python_path()},
                 start_new_session=True,  # so that Ctrl-C reaches it through us, and all below it
             )
         self._connection: Connection | None = Connection(ours.detach())
@@ -72,7 +69,7 @@ class EngineProcess(Closable):
                 f"{self._name} did not answer within {self._patience:g} s and was given up"
             )
         if isinstance(found, Failure):
-            raise _known(found.kind)(found.message)
+            raise (error_class(found.kind) or ModelError)(found.message)
         return found
 
     def close(self) -> None:
@@ -99,7 +96,7 @@ class EngineProcess(Closable):
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_SECONDS_TO_CLOSE)
         code = self._process.poll()
-        said = _last_line(self._log)
+        said = last_line(self._log)
         self.close()
         return f"{self._name} {_ending(code)}{f': {said}' if said else ''}"
 
@@ -107,24 +104,5 @@ class EngineProcess(Closable):
 def _ending(code: int | None) -> str:
     if code is None or code >= 0:
         return f"ended its process (exit code {code})"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
     hint = " (out of memory?)" if -code == signal.SIGKILL else ""
-    return f"crashed with {name}{hint}"
-
-
-def _last_line(log: Any) -> str:
-    log.seek(0)
-    lines = log.read()[-4096:].decode(errors="replace").strip().splitlines()
-    return str(lines[-1])[:_LONGEST_LINE] if lines else ""
-
-
-def _known(kind: str) -> type[KilnxError]:
-    found = getattr(errors, kind, ModelError)
-    return found if isinstance(found, type) and issubclass(found, KilnxError) else ModelError
-
-
-def _python_path() -> str:
-    return os.pathsep.join([_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return f"crashed with {signal_name(code)}{hint}"

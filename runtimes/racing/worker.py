@@ -21,12 +21,12 @@ import onnx  # noqa: F401
 from runtimes.base import Array, Feed
 from runtimes.engines.open_runtime import open_runtime
 from runtimes.engines.ort import NO_SPINNING
-from runtimes.engines.runtime import Loaded, Runtime
+from runtimes.engines.runtime import Runtime
 from runtimes.errors import KilnxError, first_line
 from runtimes.machine_load import now
+from runtimes.process_memory import peak_bytes
 from runtimes.profiling.timing import seconds_of
 from runtimes.racing.messages import Failure, Opened
-from runtimes.racing.process_memory import peak_bytes
 
 
 class Worker:
@@ -45,14 +45,7 @@ class Worker:
             model, provider, threads=threads, config=NO_SPINNING, allow_fallback=fallback
         )
         seconds = time.perf_counter() - begin
-        loaded = Loaded(
-            runtime.inputs,
-            runtime.outputs,
-            runtime.placement,
-            runtime.quantized,
-            runtime.optional_inputs,
-        )
-        return Opened(loaded, seconds)
+        return Opened(runtime.loaded, seconds)
 
     def run(self, feed: Feed, names: Sequence[str]) -> list[Array]:
         """The outputs called ``names``."""

@@ -33,6 +33,7 @@ from runtimes.errors import ModelError, RuntimeUnavailable
 from runtimes.onnx_files.external_data import external_tensors
 from runtimes.onnx_files.load_save import ModelSource, load_model, model_inputs, model_outputs
 from runtimes.onnx_graph.quantized import is_quantized
+from runtimes.process_memory import own_peak_bytes
 
 TIMEOUT = "KILNX_NODE_TIMEOUT"
 """The environment variable that says how many seconds an answer may take."""
@@ -68,9 +69,9 @@ class JavaScriptRuntime(Runtime):
     def __init__(self, model: ModelSource, *, threads: int | None = None) -> None:
         super().__init__(model, name=name_of(model), threads=threads)
 
-    def peak_bytes(self) -> int:
-        """What the model has added to the peak memory of its process, bytes."""
-        return self._worker.peak_bytes() - self._idle_bytes
+    def peak_bytes_elsewhere(self) -> int:
+        """Bytes that the model added to the peak memory of its Node process."""
+        return (own_peak_bytes(self._worker.pid) or 0) - self._idle_bytes
 
     def _load(self, source: ModelSource) -> Loaded:
         require_onnxruntime_js(self.package)
@@ -81,7 +82,7 @@ class JavaScriptRuntime(Runtime):
         self._numbers = itertools.count()
         self._worker, told = _start(self.package)
         try:
-            self._idle_bytes = self._worker.peak_bytes()
+            self._idle_bytes = own_peak_bytes(self._worker.pid) or 0
             answer = self._worker.ask({"do": "load", "threads": self.threads}, data).header
         except BaseException:
             self._worker.close()

@@ -9,9 +9,9 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import IO, Any
 
+from runtimes.child_process import signal_name
 from runtimes.engines.onnxruntime_js.channel import Channel, ChannelClosed, ChannelTimeout
 from runtimes.engines.onnxruntime_js.frames import Frame, FrameError
 
@@ -79,11 +79,6 @@ class Worker:
     def pid(self) -> int:
         """The process's number."""
         return self._process.pid
-
-    def peak_bytes(self) -> int:
-        """The most memory that the process has had so far."""
-        lines = Path(f"/proc/{self.pid}/status").read_text("ascii", "replace").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
     def ask(self, header: Mapping[str, Any], body: bytes | bytearray = b"") -> Frame:
         """Send a frame and wait for the answer.
@@ -156,8 +151,8 @@ def _how_it_ended(code: int | None) -> str:
     if code is None:
         return "closed its pipe"
     if code < 0:
-        name = signal.Signals(-code).name
-        return f"was killed ({name}{': out of memory?' if -code == signal.SIGKILL else ''})"
+        hint = ": out of memory?" if -code == signal.SIGKILL else ""
+        return f"was killed ({signal_name(code)}{hint})"
     return f"ended with exit code {code}"
 
 

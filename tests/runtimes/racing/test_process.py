@@ -16,8 +16,8 @@ import pytest
 
 from runtimes import DataError, ModelError, open_runtime
 from runtimes.base import SelfTimed
+from runtimes.process_memory import peak_bytes
 from runtimes.racing import process
-from runtimes.racing.process_memory import peak_bytes
 from runtimes.racing.remote import RemoteRuntime
 
 FEED = {"x": np.float32([[1, 2, 3, 4], [5, 6, 7, 8]])}

@@ -15,15 +15,18 @@ def peak_bytes(pid: int | None = None) -> int | None:
     An engine may run in a process of its own below, as those of Node do. Pages that both have are
     counted twice, which is little.
     """
-    found = [peak for one in _family(pid or os.getpid()) if (peak := _peak(one)) is not None]
+    every = _family(os.getpid() if pid is None else pid)
+    found = [peak for one in every if (peak := own_peak_bytes(one)) is not None]
     return sum(found) if found else None
 
 
-def _peak(pid: int) -> int | None:
-    """``VmHWM`` of /proc/[pid]/status: https://man7.org/linux/man-pages/man5/proc_pid_status.5.html.
+def own_peak_bytes(pid: int | None = None) -> int | None:
+    """Peak resident bytes of a process alone; None where the kernel tells none.
 
-    Not getrusage: its peak includes the process before exec, and so the parent's memory.
+    ``VmHWM`` of https://man7.org/linux/man-pages/man5/proc_pid_status.5.html. Not getrusage: its
+    peak includes the process before exec, and so the parent's memory.
     """
+    pid = os.getpid() if pid is None else pid
     try:
         lines = (_PROC / str(pid) / "status").read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
