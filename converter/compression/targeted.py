@@ -61,8 +61,7 @@ def open_target(
             f"the decisions are for the target {decided!r}, not for "
             f"{find_target(target).name!r}; leave --target out, or decide anew"
         )
-    elsewhere = "" if provider == "cpu" else provider
-    return chosen_target(decided if target is None else target, elsewhere=elsewhere)
+    return chosen_target(decided if target is None else target, providers=(provider,))
 
 
 def fitted(model: ir.Model, target: Target, *, int8: bool) -> ir.Model:

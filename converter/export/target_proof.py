@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from converter.export.other_backends import Sample
 from converter.passes.target_form import fit_to_target
-from runtimes.engines.of_target import missing_engines
+from runtimes.engines.of_target import notes_of
 from runtimes.engines.provider_names import find_provider
 from runtimes.engines.providers import is_available
 from runtimes.errors import ConversionError
@@ -31,10 +31,9 @@ def prove_in_engines(
     """
     if target.is_default:
         return ()
-    notes = [target.note] if target.note else []
     if not is_available(target.engine):
         title = find_provider(target.engine).title
-        return (*notes, f"the file was not run in {title}, which is not installed")
+        return (*target.notes, f"the file was not run in {title}, which is not installed")
     feed = dict(samples[0].file_feed)
     refuse_wrong_engines(path, feed, target, error=ConversionError)
-    return (*notes, *missing_engines(target))
+    return notes_of(target)

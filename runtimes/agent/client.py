@@ -10,7 +10,7 @@ from runtimes.agent.messages import OpenCall, Opened, RunCall
 from runtimes.agent.parts import parts_of
 from runtimes.agent.protocol import numpy_dtype
 from runtimes.agent.remote_job import RemoteJob
-from runtimes.agent.typed_json import Malformed, read
+from runtimes.agent.typed_json import read
 from runtimes.base import Array, Feed, TensorSpec
 from runtimes.engines.ort_session import Optimization
 from runtimes.engines.placement import NodePlacement, Placement
@@ -67,13 +67,9 @@ class RemoteRuntime(Runtime):
 
             self._job = RemoteJob(self._link, open_there)
             try:
-                self._job.start()
-                return _loaded(found[-1])
-            except Malformed as error:
-                self._unload()
-                raise RuntimeUnavailable(
-                    f"the agent on {self._link.address} is not understood: {error}"
-                ) from error
+                with self._link.understanding():
+                    self._job.start()
+                    return _loaded(found[-1])
             except BaseException:
                 self._unload()
                 raise

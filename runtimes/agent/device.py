@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from runtimes.agent.addresses import Address
 from runtimes.agent.client import RemoteRuntime
 from runtimes.agent.link import Link
 from runtimes.agent.messages import DeviceInfo, ProfileCall
-from runtimes.agent.operations import stacked
 from runtimes.agent.parts import parts_of
 from runtimes.agent.remote_job import RemoteJob
 from runtimes.agent.remote_workbench import RemoteWorkbench
-from runtimes.agent.typed_json import Malformed, read
-from runtimes.base import Feed
+from runtimes.agent.typed_json import read
+from runtimes.base import Array, Feed
 from runtimes.data.dataset import Dataset
 from runtimes.data.timing_inputs import sampled_inputs
 from runtimes.engines.batching import fixed_batch
@@ -150,16 +152,11 @@ class Device:
         link = self._link()
         job = RemoteJob(link)
         try:
-            answer: Any
-            if len(models) == 1:
-                with parts_of(models[0]) as one:
-                    answer, _ = job.ask("profile", call, feed, [one])
-            else:
-                with parts_of(models[0]) as one, parts_of(models[1]) as other:
-                    answer, _ = job.ask("profile", call, feed, [one, other])
-            return read(ProfileReport, answer, "the profile")
-        except Malformed as error:
-            raise RuntimeUnavailable(f"the agent on {self} is not understood: {error}") from error
+            with ExitStack() as stack:
+                parts = [stack.enter_context(parts_of(model)) for model in models]
+                answer, _ = job.ask("profile", call, feed, parts)
+            with link.understanding():
+                return read(ProfileReport, answer, "the profile")
         finally:
             job.end()
             link.close()
@@ -196,7 +193,15 @@ def _feed(model: ModelSource, options: ProfileOptions) -> tuple[Feed, tuple[str,
     size = fixed_batch(inputs) or max(options.batch, default=1)
     samples = Dataset.open(options.data, inputs=inputs)
     made = sampled_inputs(samples, inputs, size)
-    return stacked(made.feed, size), (*samples.notes, *made.notes)
+    return _stacked(made.feed, size), (*samples.notes, *made.notes)
+
+
+def _stacked(feed: Feed, batch: int) -> dict[str, Array]:
+    """A feed of ``batch`` samples as data have it: a value for all samples stands in each."""
+    return {
+        name: np.repeat(array[None], batch, axis=0) if array.ndim == 0 else array
+        for name, array in feed.items()
+    }
 
 
 def _size(model: ModelSource) -> int:

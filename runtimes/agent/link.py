@@ -12,7 +12,8 @@ import socket
 import ssl
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -87,6 +88,16 @@ class Link:
                     raise RuntimeUnavailable(self._unreachable(last))
                 time.sleep(wait)
                 wait = min(2 * wait, _LONGEST_WAIT)
+
+    @contextmanager
+    def understanding(self) -> Iterator[None]:
+        """Raise ``RuntimeUnavailable`` for what the device says and the protocol does not."""
+        try:
+            yield
+        except Malformed as error:
+            raise RuntimeUnavailable(
+                f"the agent on {self.address} is not understood: {error}"
+            ) from error
 
     def close(self) -> None:
         """Close the connection; the next request makes another one."""
@@ -168,12 +179,8 @@ class Link:
                 f"{str(protocol)[:10]}; this is kilnx {own_version()} with protocol {VERSION}: "
                 "install the same version on both"
             )
-        try:
+        with self.understanding():
             return read(DeviceInfo, document, "what the agent says of itself")
-        except Malformed as error:
-            raise RuntimeUnavailable(
-                f"the agent on {self.address} is not understood: {error}"
-            ) from error
 
     def _refuse_certificate(self, error: Exception) -> None:
         """Raise for a certificate that is not trusted: trying again changes nothing."""

@@ -7,12 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-
 from runtimes.agent import messages
 from runtimes.agent.protocol import decode, dtype_name, encode
 from runtimes.agent.typed_json import Malformed, read
-from runtimes.base import Array, Feed, TensorSpec
+from runtimes.base import Feed, TensorSpec
 from runtimes.costs import Costs, CostTable, open_costs
 from runtimes.costs.kernels import Executed, trace_kernels
 from runtimes.engines.keras import is_keras_file
@@ -206,11 +204,3 @@ def _told(one: Executed) -> messages.Traced:
         one.origins,
         one.times,
     )
-
-
-def stacked(feed: Feed, batch: int) -> dict[str, Array]:
-    """A feed of ``batch`` samples as data have it: a value for all samples stands in each."""
-    return {
-        name: np.repeat(array[None], batch, axis=0) if array.ndim == 0 else array
-        for name, array in feed.items()
-    }

@@ -13,7 +13,7 @@ from runtimes.agent.link import Link
 from runtimes.agent.messages import ModelFiles, Request, Told
 from runtimes.agent.parts import ModelParts
 from runtimes.agent.protocol import decode, encode, json_of, told_of
-from runtimes.agent.typed_json import Malformed, read
+from runtimes.agent.typed_json import read
 from runtimes.base import Array, Feed
 from runtimes.errors import KilnxError, RuntimeUnavailable
 from runtimes.json_values import plain
@@ -58,10 +58,8 @@ class RemoteJob:
         """
         files = tuple(model.files for model in models)
         request = plain(Request(operation, files, plain(options)))
-        try:
+        with self._link.understanding():
             frame = encode(request, tensors)
-        except Malformed as error:
-            raise self._misunderstood(error) from error
         return self._persistently(lambda: self._answered(frame, models))
 
     def end(self) -> None:
@@ -106,7 +104,7 @@ class RemoteJob:
     def _answered(self, frame: bytes, models: Sequence[ModelParts]) -> tuple[Any, dict[str, Array]]:
         self._send_parts(models, [d for model in models for d in model.content])
         for _ in range(_MOST_TIMES):
-            try:
+            with self._link.understanding():
                 body, tensors = self._exchanged(frame)
                 answer = read(dict[str, Any], body, "the answer")
                 if "ok" in answer:
@@ -115,8 +113,6 @@ class RemoteJob:
                     told = read(Told, answer["error"], "the error")
                     raise error_of(told, str(self._link.address))
                 missing = read(tuple[str, ...], answer.get("missing"), "the missing parts")
-            except Malformed as error:
-                raise self._misunderstood(error) from error
             self._sent.difference_update(missing)
             self._send_parts(models, missing)
         raise RuntimeUnavailable(
@@ -145,14 +141,9 @@ class RemoteJob:
         content: Mapping[str, memoryview] = {d: p for m in models for d, p in m.content.items()}
         body = told_of({"parts": unsure})
         _, found = self._link.request("POST", "/v1/missing", body)
-        try:
+        with self._link.understanding():
             document = read(dict[str, tuple[str, ...]], json_of(found), "the missing parts")
-        except Malformed as error:
-            raise self._misunderstood(error) from error
         for digest in document.get("missing", ()):
             if digest in content:
                 self._link.request("PUT", f"/v1/parts/{digest}", content[digest])
         self._sent.update(unsure)
-
-    def _misunderstood(self, error: Malformed) -> RuntimeUnavailable:
-        return RuntimeUnavailable(f"the agent on {self._link.address} is not understood: {error}")

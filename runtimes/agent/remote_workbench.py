@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Container, Sequence
-from typing import TypeVar
 
 from runtimes.agent.link import Link
 from runtimes.agent.messages import CostsCall, Measured, Read, Traced, Traces
 from runtimes.agent.parts import ModelParts, parts_of
 from runtimes.agent.remote_job import RemoteJob
-from runtimes.agent.typed_json import Malformed, read
+from runtimes.agent.typed_json import read
 from runtimes.base import Feed
 from runtimes.costs import CostTable
 from runtimes.costs.kernels import Executed, Kernel, Tensor
 from runtimes.costs.machine import Machine
 from runtimes.errors import RuntimeUnavailable
 from runtimes.onnx_files.load_save import ModelSource
-
-T = TypeVar("T")
 
 
 class RemoteWorkbench:
@@ -46,7 +43,8 @@ class RemoteWorkbench:
         with parts_of(model) as parts:
             call = CostsCall(threads or 0, self._keep)
             answer, _ = self._job.ask("trace", call, feed, [parts])
-            models = self._read(Traces, answer).models
+            with self._link.understanding():
+                models = read(Traces, answer, "the costs").models
             executed = tuple(_executed(one) for traced in models[:1] for one in traced)
             unknown = {one.kernel.signature for one in executed} - _known(executed, known)
             if unknown or not self._traced:
@@ -76,21 +74,14 @@ class RemoteWorkbench:
     def _measured(self, parts: ModelParts, feed: Feed, table: CostTable) -> tuple[str, ...]:
         call = CostsCall(table.machine.threads, self._keep)
         answer, _ = self._job.ask("measure", call, feed, [parts])
-        measured = self._read(Measured, answer)
+        with self._link.understanding():
+            measured = read(Measured, answer, "the costs")
         found = CostTable.from_json(measured.table, f"the cost table of {self._link.address}")
         if not table.yardsticks:
             table.yardsticks |= found.yardsticks
             table.run_microseconds = found.run_microseconds
         table.merge(found)
         return measured.notes
-
-    def _read(self, kind: type[T], answer: object) -> T:
-        try:
-            return read(kind, answer, "the costs")
-        except Malformed as error:
-            raise RuntimeUnavailable(
-                f"the agent on {self._link.address} is not understood: {error}"
-            ) from error
 
 
 def _close(job: RemoteJob, link: Link) -> None:

@@ -10,7 +10,7 @@ from runtimes.costs.machine import Machine, this_machine
 from runtimes.costs.measure import measure_yardsticks, speed_now
 from runtimes.costs.openvino_kernels import Timed, faster_half, time_kernels
 from runtimes.costs.table import CostTable, Reading
-from runtimes.engines.openvino import require_openvino
+from runtimes.engines.openvino_nodes import require_openvino
 from runtimes.onnx_files.load_save import ModelSource
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -37,18 +36,20 @@ def window_of(node: ir.Node) -> Window | None:
     """
     weights = node.inputs[1] if len(node.inputs) > 1 else None
     shape = _sizes(weights)
-    mode = _text(node, "auto_pad", "NOTSET")
+    mode = node.attributes.get_string("auto_pad", "NOTSET")
     if len(shape) < 3 or None in shape or mode not in ("NOTSET", "VALID"):
         return None
     kernel = tuple(int(size or 0) for size in shape[2:])
     axes = len(kernel)
     groups = node.attributes.get_int("group", 1)
-    pads = _ints(node, "pads", [0] * (2 * axes)) if mode == "NOTSET" else [0] * (2 * axes)
+    pads = [0] * (2 * axes)
+    if mode == "NOTSET":
+        pads = list(node.attributes.get_ints("pads", pads))
     source = _sizes(node.inputs[0])[2:]
     return Window(
         kernel,
-        tuple(_ints(node, "strides", [1] * axes)),
-        tuple(_ints(node, "dilations", [1] * axes)),
+        tuple(node.attributes.get_ints("strides", [1] * axes)),
+        tuple(node.attributes.get_ints("dilations", [1] * axes)),
         tuple(zip(pads[:axes], pads[axes:], strict=True)),
         source if len(source) == axes else (None,) * axes,
         groups > 1 and shape[0] == groups and shape[1] == 1,
@@ -61,13 +62,3 @@ def _sizes(value: ir.Value | None) -> tuple[int | None, ...]:
     if value.const_value is not None:
         return tuple(value.const_value.shape.numpy())
     return tuple(dim if isinstance(dim, int) else None for dim in value.shape or ())
-
-
-def _ints(node: ir.Node, name: str, default: Sequence[int]) -> list[int]:
-    found = node.attributes.get(name)
-    return list(default) if found is None else [int(value) for value in found.as_ints()]
-
-
-def _text(node: ir.Node, name: str, default: str) -> str:
-    found = node.attributes.get(name)
-    return default if found is None else str(found.as_string())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import onnx_ir as ir
@@ -31,7 +32,7 @@ def missing_engines(target: Target) -> tuple[str, ...]:
 
 def notes_of(target: Target) -> tuple[str, ...]:
     """What reports say of where a model for ``target`` was judged."""
-    return (*((target.note,) if target.note else ()), *missing_engines(target))
+    return (*target.notes, *missing_engines(target))
 
 
 def require_target(target: Target) -> None:
@@ -42,17 +43,18 @@ def require_target(target: Target) -> None:
         raise RuntimeUnavailable(f"the target {target.name!r} is judged there: {error}") from error
 
 
-def chosen_target(name: Target | str | None, *, elsewhere: str = "") -> Target:
+def chosen_target(name: Target | str | None, *, providers: Sequence[str] = ("cpu",)) -> Target:
     """The target of that name, whose engines are installed.
 
-    ``elsewhere``: the provider that was asked for as well, which only the default target allows.
+    ``providers``: those that were asked for as well; only the default target allows others than
+    ONNX Runtime on the CPU.
     """
     target = find_target(name)
     if target.is_default:
         return target
-    if elsewhere:
+    if tuple(providers) != ("cpu",):
         raise DataError(
-            f"the target {target.name!r} says where models run; leave --provider {elsewhere} out"
+            f"the target {target.name!r} says where models run; leave --provider {providers[0]} out"
         )
     require_target(target)
     return target

@@ -86,9 +86,7 @@ class OpenCvRuntime(ShapedRuntime):
     def _reason(self, error: Exception) -> str:
         text = re.sub(r"\s+", " ", str(error)).strip()
         found = _NODE.search(text)
-        reason = re.sub(
-            r"OpenCV\([\d.]+\) \S*?(\w+)\.[ch]pp:\d+: error: \(-?\d+:[^)]*\) ", r"\1: ", text
-        )
+        reason = _PLACE.sub(r"\1: ", text)
         reason = re.sub(r" ?in function '[^']*'( [>:])*", "", reason).rstrip(" >")
         if found is None:
             return reason[:300]

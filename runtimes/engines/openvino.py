@@ -13,10 +13,9 @@ import onnx_ir as ir
 
 from runtimes.base import Array, Feed
 from runtimes.engines.openvino_layers import layers_of
+from runtimes.engines.openvino_nodes import compile_model, require_openvino
 from runtimes.engines.placement import Placement
-from runtimes.engines.provider_table import require_package
 from runtimes.engines.runtime import Loaded, Runtime, name_of
-from runtimes.engines.self_contained import self_contained
 from runtimes.onnx_files.load_save import ModelSource, load_model, model_inputs, model_outputs
 from runtimes.onnx_graph.quantized import is_quantized
 
@@ -44,12 +43,7 @@ class OpenVinoRuntime(Runtime):
     def _load(self, source: ModelSource) -> Loaded:
         openvino = require_openvino()
         graph = load_model(source)
-        options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-        if self.threads is not None:
-            options["INFERENCE_NUM_THREADS"] = str(self.threads)
-        core = openvino.Core()
-        read = core.read_model(ir.to_proto(self_contained(graph)).SerializeToString())
-        compiled = core.compile_model(read, "CPU", options)
+        compiled = compile_model(graph, threads=self.threads)
         found = Loaded(
             model_inputs(graph),
             model_outputs(graph),
@@ -83,11 +77,6 @@ class OpenVinoRuntime(Runtime):
 
     def _ordered(self, feed: Feed) -> dict[int, Array]:
         return {place: feed[spec.name] for place, spec in enumerate(self.inputs)}
-
-
-def require_openvino() -> Any:
-    """Import OpenVINO, or raise ``RuntimeUnavailable`` with the command that installs it."""
-    return require_package("openvino", "OpenVINO", "openvino")
 
 
 def _placement(compiled: Any, graph: ir.Model) -> Placement:

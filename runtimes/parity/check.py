@@ -179,8 +179,7 @@ def check(
 
 def _on_target(options: CheckOptions, candidate: Any) -> tuple[CheckOptions, tuple[str, ...]]:
     """The options with the providers of their target, and what to say of it."""
-    elsewhere = "" if tuple(options.providers) == ("cpu",) else options.providers[0]
-    target = chosen_target(options.target, elsewhere=elsewhere)
+    target = chosen_target(options.target, providers=options.providers)
     check_file(candidate, target)
     if target.is_default:
         return options, ()

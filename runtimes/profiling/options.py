@@ -43,12 +43,11 @@ class ProfileOptions:
 
 def on_target(options: ProfileOptions, model: Any) -> tuple[ProfileOptions, tuple[str, ...]]:
     """The options with the provider that measures for their target, and what to say of it."""
-    elsewhere = "" if options.provider == "cpu" else options.provider
-    target = chosen_target(options.target, elsewhere=elsewhere)
+    target = chosen_target(options.target, providers=(options.provider,))
     check_file(model, target)
     if target.is_default:
         return options, ()
-    return replace(options, provider=target.clock), (target.note,) if target.note else ()
+    return replace(options, provider=target.clock), target.notes
 
 
 def thread_counts(threads: int | Sequence[int], run: RunOptions) -> list[int]:

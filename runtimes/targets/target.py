@@ -107,6 +107,11 @@ class Target:
     note: str = ""
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """``note``, where there is one."""
+        return (self.note,) if self.note else ()
+
+    @property
     def is_default(self) -> bool:
         """Whether it is the runtime that everything is decided for unless told otherwise."""
         return self.name == "onnxruntime"

@@ -26,7 +26,12 @@ X = {"x": np.ones((1, 8), np.float32)}
 
 def layer(name: str, **said: str) -> Any:
     told = {key: SimpleNamespace(value=value) for key, value in said.items()}
-    return SimpleNamespace(get_rt_info=lambda: told, get_friendly_name=lambda: name)
+    return SimpleNamespace(
+        get_rt_info=lambda: told,
+        get_friendly_name=lambda: name,
+        inputs=lambda: (),
+        outputs=lambda: (),
+    )
 
 
 def compiled(*layers: Any) -> Any:
