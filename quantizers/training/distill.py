@@ -17,7 +17,7 @@ from quantizers.training.graph import TrainableGraph
 from quantizers.training.loss import DistillationLoss
 from quantizers.training.options import DistillOptions
 from quantizers.training.pool import Augmentation, Group, Perturbation, Teacher, answered, shuffled
-from quantizers.training.step import Best, Training
+from quantizers.training.step import Training
 from quantizers.training.targets import Target, targets_of
 from quantizers.training.write import with_values
 from runtimes.data.dataset import Dataset
@@ -125,39 +125,28 @@ class Distiller:
         options = self._options if steps is None else replace(self._options, steps=steps)
         pool, examined = self._answered(targets)
         loss = DistillationLoss(targets, pool, options.classes)
-        training = Training(graph, loss, [target.student for target in targets], options)
-        first = Best(training.values(), training.error_on(examined))
-        training.begin(first.error)
-        seen = [first]
+        wanted = [target.student for target in targets]
+        training = Training(graph, loss, wanted, options, examined)
         try:
-            reason = self._run(training, seen, targets, pool, examined)
+            reason = self._run(training, targets, pool)
         except KeyboardInterrupt:
             if not options.keep_best:
                 raise
             self.stopped, reason = True, _STOPPED
             self._progress("stopped, keeping the best so far; Ctrl-C again ends the command")
-        best = seen[-1]
+        best = training.best
         model = with_values(student, best.values) if best.steps else student
-        return Distilled(model, first.error, best.error, best.steps, reason)
+        return Distilled(model, training.first.error, best.error, best.steps, reason)
 
-    def _run(
-        self,
-        training: Training,
-        seen: list[Best],
-        targets: Sequence[Target],
-        pool: list[Group],
-        examined: Sequence[Group],
-    ) -> str:
-        """Learn to the end, or until something is no number, and why; the best goes to ``seen``."""
+    def _run(self, training: Training, targets: Sequence[Target], pool: list[Group]) -> str:
+        """Learn to the end, or until something is no number, and then why."""
         random = np.random.default_rng(self._options.seed)
         for batch in self._batches(training, targets, pool, random):
             training.learn(batch)
             if training.is_time_to_look:
-                error = training.error_on(examined)
                 self._progress("training", training.done, training.steps)
-                if not math.isfinite(error):
+                if not math.isfinite(training.look()):
                     return _NOT_FINITE
-                seen.append(seen.pop().or_this(training, error))
             if training.done >= training.steps:
                 break
         return ""

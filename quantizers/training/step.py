@@ -40,9 +40,12 @@ class Best:
 
 
 class Training:
-    """Adam on the parameters of a graph; ``done`` counts the steps.
+    """Adam on the parameters of a graph, in steps that suit how wrong it is before the first.
 
-    ``wanted``: names of the values that the loss looks at.
+    ``done`` counts the steps; ``first`` is what was before them, ``best`` the best that was seen.
+
+    ``wanted``: names of the values that the loss looks at. ``examined``: samples that were held
+    out, which tell what is best.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Training:
         loss: DistillationLoss,
         wanted: Sequence[str],
         options: DistillOptions,
+        examined: Sequence[Group],
     ) -> None:
         import tensorflow as tf
 
@@ -76,6 +80,9 @@ class Training:
 
         self._step = tf.function(step, autograph=False, reduce_retracing=True)
         self._error = tf.function(error, autograph=False, reduce_retracing=True)
+        self._examined = examined
+        self.first = self.best = Best(self.values(), self._error_now())
+        self._optimizer.rate = min(options.rate, _RATE_BY_ERROR * math.sqrt(self.first.error))
 
     @property
     def is_time_to_look(self) -> bool:
@@ -87,19 +94,20 @@ class Training:
         self.done += 1
         self._step(dict(batch.feed), dict(batch.targets), self._optimizer.settings())
 
-    def error_on(self, groups: Sequence[Group]) -> float:
-        """The mean error over the samples of ``groups``, of the average of the last steps."""
+    def look(self) -> float:
+        """The error of the average of the last steps, which is kept where it is the best."""
+        error = self._error_now()
+        self.best = self.best.or_this(self, error)
+        return error
+
+    def _error_now(self) -> float:
         total, count = 0.0, 0
-        for group in groups:
+        for group in self._examined:
             for rows in in_batches(group.count, self.batch_size):
                 part = group.rows(rows)
                 total += float(self._error(dict(part.feed), dict(part.targets))) * part.count
                 count += part.count
         return total / count
-
-    def begin(self, error: float) -> None:
-        """Take steps that suit a student whose ``error`` was measured before the first."""
-        self._optimizer.rate = min(self._optimizer.rate, _RATE_BY_ERROR * math.sqrt(error))
 
     def values(self) -> dict[str, Array]:
         """The parameters now."""
