@@ -1,8 +1,14 @@
-"""What Linux tells of the CPU."""
+"""What the system tells of the CPU."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+
+def own_cores() -> set[int] | None:
+    """The cores that this process may use, by number; None where the system does not tell."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
 
 
 def cpu_info() -> dict[str, str]:

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtimes.cpu_info import own_cores
+
 # Shares from which on timings are disturbed. A desktop at rest stays below a twentieth.
 _WAITED, _STOLEN, _OTHERS = 0.02, 0.02, 0.2
 # The kernel counts cores in hundredths of a second: over less time, their use is rounding.
@@ -120,7 +122,7 @@ def noted(loads: Iterable[MachineLoad]) -> tuple[str, ...]:
 
 def now() -> Moment:
     """The counters as they stand; zeros for what this system does not tell."""
-    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else {0}
+    cores = own_cores() or {0}
     used, stolen = _cores(_lines("/proc/stat"), cores)
     return Moment(
         time.perf_counter(),

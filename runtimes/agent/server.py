@@ -13,7 +13,6 @@ from collections import Counter as Tally
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
@@ -33,7 +32,7 @@ from runtimes.costs.machine import this_machine
 from runtimes.engines.ort_install import require_onnxruntime
 from runtimes.errors import DataError
 from runtimes.json_values import plain
-from runtimes.version import own_version
+from runtimes.version import installed_version, own_version
 
 _LEAST_TOKEN = 16
 _HOUSEKEEPING_SECONDS = 2.0
@@ -218,14 +217,7 @@ def _about(limits: Limits) -> DeviceInfo:
         machine_memory(),
         platform.python_version(),
         platform.platform(),
-        {name: found for name in _ENGINES if (found := _version(name)) is not None},
+        {name: found for name in _ENGINES if (found := installed_version([name])) is not None},
         limits.body_bytes,
         limits.jobs,
     )
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
 from runtimes.cpu_info import cpu_info
 from runtimes.errors import DataError
+from runtimes.version import installed_version
 
 # What ONNX Runtime chooses its kernels by, on x86 and on ARM.
 _FEATURES = (
@@ -76,16 +76,8 @@ def this_machine(threads: int | None, engine: str = "") -> Machine:
     """The machine that runs this, with so many ``threads`` a run (None: ONNX Runtime's choice)."""
     cpu, flags = _cpu()
     features = tuple(one for one in _FEATURES if one in flags)
-    return Machine(cpu, features, _onnxruntime(), threads or 0, engine)
-
-
-def _onnxruntime() -> str:
-    for name in ("onnxruntime", "onnxruntime-gpu"):
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return "none"
+    onnxruntime = installed_version(["onnxruntime", "onnxruntime-gpu"]) or "none"
+    return Machine(cpu, features, onnxruntime, threads or 0, engine)
 
 
 def _cpu() -> tuple[str, frozenset[str]]:

@@ -16,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from runtimes.base import Array
+from runtimes.cpu_info import own_cores
 from runtimes.engines.elsewhere import checked_device
 from runtimes.engines.open_runtime import borrow, is_keras, is_runtime
 from runtimes.engines.provider_names import WITH_OPERATORS
@@ -273,11 +274,11 @@ def _with_memory(
 
 def _settings(threads: Sequence[int | None]) -> dict[str, Any]:
     """The conditions of the measurement: threads, available cores, spinning, timing overhead."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    cores = own_cores()
     return {
         "threads": list(threads),
         "cores": os.cpu_count(),
-        "affinity": cores,
+        "affinity": None if cores is None else sorted(cores),
         "spinning": False,
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
         "overhead_us": overhead() * 1e6,

@@ -9,11 +9,13 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
+from runtimes.cpu_info import own_cores
 from runtimes.engines.provider_names import find_provider
 from runtimes.engines.provider_table import TABLE
 from runtimes.engines.providers import is_available, require_providers
 from runtimes.errors import ModelError
-from runtimes.racing.install_size import install_bytes, installed_version
+from runtimes.racing.install_size import install_bytes
+from runtimes.version import installed_version
 
 # True to the specification and slow: nobody ships it, and it takes part where it is asked for.
 _NOT_BY_DEFAULT = ("reference",)
@@ -57,10 +59,8 @@ def thread_counts(engine: Engine, asked: Sequence[int]) -> tuple[int | None, ...
 
 
 def usable_cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """How many cores this process may use."""
+    return len(own_cores() or ()) or os.cpu_count() or 1
 
 
 def short_names(files: Sequence[Path]) -> dict[Path, str]:

@@ -16,16 +16,6 @@ def install_bytes(distributions: Sequence[str]) -> int | None:
     return sum(found) if found else None
 
 
-def installed_version(distributions: Sequence[str]) -> str | None:
-    """The version of the first that is installed."""
-    for name in distributions:
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return None
-
-
 def _bytes(distribution: str) -> int | None:
     try:
         files = metadata.files(distribution)

@@ -21,8 +21,9 @@ from runtimes.racing.entrants import (
     short_names,
     thread_counts,
 )
-from runtimes.racing.install_size import install_bytes, installed_version
+from runtimes.racing.install_size import install_bytes
 from runtimes.racing.remote import RemoteRuntime
+from runtimes.version import installed_version
 
 QUICK = {"thread_counts": [1], "launches": 1, "min_time": 0.001, "large_batch": 4}
 
