@@ -20,9 +20,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
 from pathlib import Path
 from typing import Any
+
+from peer_environment import python_with
 
 APPLICATIONS = (
     "MobileNet",
@@ -180,11 +181,7 @@ def watch(process: subprocess.Popen[bytes], limit_mb: float) -> str | None:
 
 def slim_environment(folder: Path) -> Path:
     """Create a virtual environment with onnxslim in ``folder``, once; returns its command."""
-    command = folder / "bin" / "onnxslim"
-    if not command.exists():
-        venv.create(folder, with_pip=True)
-        subprocess.run([folder / "bin" / "pip", "install", "-q", "onnxslim"], check=True)
-    return command
+    return Path(python_with(["onnxslim"], folder)).with_name("onnxslim")
 
 
 def compare(name: str, folder: Path, slim: Path | None, limit_mb: float) -> dict[str, Any]:

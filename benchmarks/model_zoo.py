@@ -22,12 +22,12 @@ import re
 import subprocess
 import sys
 import tempfile
-import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from case_table import table, totals
+from peer_environment import python_with
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -102,15 +102,7 @@ def outcomes(
 
 def environment(library: str, packages: tuple[str, ...], cache: Path) -> str:
     """The Python of a virtual environment with kilnx and the library, made on first use."""
-    folder = cache / library
-    python, ready = folder / "bin" / "python", folder / "ready"
-    if not ready.exists():
-        print(f"{library}: installing into {folder}", file=sys.stderr)
-        venv.create(folder, with_pip=True, clear=True)
-        command = [python, "-m", "pip", "install", "-q", f"{ROOT}[cpu,keras]", *packages]
-        subprocess.run(command, check=True)
-        ready.write_text(" ".join(packages), encoding="utf-8")
-    return str(python)
+    return python_with([f"{ROOT}[cpu,keras]", *packages], cache / library)
 
 
 def report(rows: list[dict[str, Any]]) -> dict[str, Any]:

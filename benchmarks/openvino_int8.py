@@ -21,13 +21,13 @@ import os
 import subprocess
 import sys
 import time
-import venv
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from peer_environment import python_with
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -50,14 +50,7 @@ def interpreter(cache: Path) -> str:
     """The Python that has NNCF installed, and the OpenVINO of this environment."""
     from importlib.metadata import version
 
-    python, ready = cache / "nncf" / "bin" / "python", cache / "nncf" / "ready"
-    packages = ["nncf", f"openvino=={version('openvino')}"]
-    if not ready.exists():
-        if not python.exists():
-            venv.create(cache / "nncf", with_pip=True)
-        run([str(python), "-m", "pip", "install", "-q", *packages])
-        ready.write_text(" ".join(packages), encoding="utf-8")
-    return str(python)
+    return python_with(["nncf", f"openvino=={version('openvino')}"], cache / "nncf")
 
 
 def run(command: list[str]) -> None:

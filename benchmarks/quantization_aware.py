@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
 import numpy as np  # noqa: E402
+from digits_network import loss_of, trained_network  # noqa: E402
 
 from converter import convert  # noqa: E402
 from converter.demo import load_digits  # noqa: E402
@@ -61,7 +62,7 @@ def measured(seed: int, widths: list[int], epochs: int) -> list[dict[str, Any]]:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         source, made = Path(folder) / "fp32.onnx", Path(folder) / "made.onnx"
-        convert(trained_network(keras, train), source)
+        convert(trained_network(keras, train["image"], train["labels"]), source)
         fp32 = top1(source, test)
         for bits in widths:
             for learned in (False, True):
@@ -71,8 +72,7 @@ def measured(seed: int, widths: list[int], epochs: int) -> list[dict[str, Any]]:
                 )
                 model.to_onnx(made, force=True)
                 before = top1(made, test)
-                loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-                model.compile(keras.optimizers.Adam(1e-3), loss)
+                model.compile(keras.optimizers.Adam(1e-3), loss_of(keras))
                 model.fit(train["image"], train["labels"], batch_size=32, epochs=epochs, verbose=0)
                 model.to_onnx(made, force=True)
                 rows.append(
@@ -87,27 +87,6 @@ def measured(seed: int, widths: list[int], epochs: int) -> list[dict[str, Any]]:
                     }
                 )
     return rows
-
-
-def trained_network(keras: Any, train: dict[str, Any]) -> Any:
-    """A residual network with a depthwise convolution, whose weights need scales of their own."""
-    layers = keras.layers
-    inputs = keras.Input((16, 16, 1), name="image")
-    x = layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False)(inputs)
-    x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
-    y = layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
-    y = layers.ReLU(6.0)(layers.BatchNormalization(momentum=0.9)(y))
-    y = layers.Conv2D(16, 1, use_bias=False)(y)
-    x = layers.Add()([x, layers.BatchNormalization(momentum=0.9)(y)])
-    x = layers.ReLU()(layers.Conv2D(32, 3, strides=2)(x))
-    x = layers.GlobalAveragePooling2D()(x)
-    model = keras.Model(inputs, layers.Dense(10, name="digit")(x), name="digits")
-    model.compile(
-        keras.optimizers.Adam(5e-3),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    )
-    model.fit(train["image"], train["labels"], batch_size=64, epochs=20, verbose=0)
-    return model
 
 
 def top1(path: Path, test: dict[str, Any]) -> float:

@@ -18,11 +18,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from digits_network import loss_of, trained_network
+from peer_environment import python_with
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("tensorflow-cpu==2.14.1", "tensorflow-model-optimization==0.8.*", "numpy<2")
@@ -39,7 +40,7 @@ def main() -> int:
     widths = [int(one) for one in options.bits.split(",")]
     if options.worker:
         return work(options.worker, widths, options.epochs)
-    python = interpreter(options.cache)
+    python = python_with(PACKAGES, options.cache / "tfmot")
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     print("seed bits    fp32  quantized  trained  seconds")
     for seed in range(options.seeds):
@@ -50,16 +51,6 @@ def main() -> int:
             command += ["--epochs", str(options.epochs)]
             subprocess.run(command, check=True, env=environment)
     return 0
-
-
-def interpreter(cache: Path) -> str:
-    """The Python that has the peer; its environment is made on first use."""
-    folder = cache / "tfmot"
-    python = folder / "bin" / "python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", *PACKAGES], check=True)
-    return str(python)
 
 
 def save_data(seed: int, path: Path) -> None:
@@ -77,15 +68,15 @@ def work(path: Path, widths: list[int], epochs: int) -> int:
     data = np.load(path)
     seed = int(path.stem)
     keras.utils.set_random_seed(seed)
-    model = trained_network(data)
+    model = trained_network(keras, data["x"], data["y"])
     fp32 = top1(model, data)
     for bits in widths:
         start = time.monotonic()
         aware = quantized(model, bits)
-        aware.compile(keras.optimizers.Adam(0.0), loss())
+        aware.compile(keras.optimizers.Adam(0.0), loss_of(keras))
         aware.fit(data["x"], data["y"], batch_size=32, epochs=1, verbose=0)
         before = top1(aware, data)
-        aware.compile(keras.optimizers.Adam(1e-3), loss())
+        aware.compile(keras.optimizers.Adam(1e-3), loss_of(keras))
         aware.fit(data["x"], data["y"], batch_size=32, epochs=epochs, verbose=0)
         seconds = time.monotonic() - start
         print(
@@ -154,32 +145,6 @@ def copy_weights(model: Any, aware: Any) -> None:
         name = weight.name.split(":")[0].removeprefix("quant_")
         if name in source and source[name].shape == weight.shape:
             weight.assign(source[name])
-
-
-def trained_network(data: Any) -> Any:
-    """The network of ``quantization_aware.py`` in Keras 2."""
-    from tensorflow_model_optimization.python.core.keras.compat import keras
-
-    layers = keras.layers
-    inputs = keras.Input((16, 16, 1), name="image")
-    x = layers.Conv2D(16, 3, strides=2, padding="same", use_bias=False)(inputs)
-    x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
-    y = layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
-    y = layers.ReLU(6.0)(layers.BatchNormalization(momentum=0.9)(y))
-    y = layers.Conv2D(16, 1, use_bias=False)(y)
-    x = layers.Add()([x, layers.BatchNormalization(momentum=0.9)(y)])
-    x = layers.ReLU()(layers.Conv2D(32, 3, strides=2)(x))
-    x = layers.GlobalAveragePooling2D()(x)
-    model = keras.Model(inputs, layers.Dense(10, name="digit")(x), name="digits")
-    model.compile(keras.optimizers.Adam(5e-3), loss())
-    model.fit(data["x"], data["y"], batch_size=64, epochs=20, verbose=0)
-    return model
-
-
-def loss() -> Any:
-    from tensorflow_model_optimization.python.core.keras.compat import keras
-
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def top1(model: Any, data: Any) -> float:

@@ -17,10 +17,10 @@ import json
 import os
 import subprocess
 import sys
-import venv
 from pathlib import Path
 from typing import Any
 
+from peer_environment import python_with
 from quantize_cases import cases
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,14 +52,7 @@ def interpreter(peer: str, cache: Path) -> str:
     packages = PEERS[peer]
     if packages is None:
         return sys.executable
-    folder = cache / peer.lower()
-    python, ready = folder / "bin" / "python", folder / "ready"
-    if not ready.exists():
-        venv.create(folder, with_pip=True, clear=True)
-        command = [python, "-m", "pip", "install", "-q", *packages]
-        subprocess.run(command, check=True, capture_output=True, text=True)
-        ready.write_text(" ".join(packages), encoding="utf-8")
-    return str(python)
+    return python_with(packages, cache / peer.lower())
 
 
 def measure(peer: str, work: Path, cache: Path, samples: int) -> dict[str, Any]:
@@ -68,8 +61,8 @@ def measure(peer: str, work: Path, cache: Path, samples: int) -> dict[str, Any]:
     result = work / f"{name}.json"
     try:
         python = interpreter(peer, cache)
-    except subprocess.CalledProcessError as error:
-        return {"failed": f"does not install: {_last_line(error.stderr)}"}
+    except RuntimeError as error:
+        return {"failed": f"does not install: {error}"}
     command = [python, str(ROOT / "benchmarks" / "quantize_peer.py"), "--quantizer", peer]
     command += ["--model", str(work / "model.onnx"), "--samples", str(samples)]
     command += ["--calibration", str(work / "calibration.npz"), "--test", str(work / "test.npz")]

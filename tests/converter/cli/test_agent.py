@@ -16,8 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx_ir as ir
 import pytest
 
 from runtimes import Device, open_runtime
@@ -27,23 +25,7 @@ from runtimes.costs.machine import this_machine
 
 Kilnx = Callable[..., tuple[int, str, str]]
 TOKEN = "a token that only tests know"
-
-
-@pytest.fixture
-def model(graph: Any, tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    made = graph(
-        "g (float[N, 16] x, float[16, 8] w, float[8, 4] v) => (float[N, 4] y) "
-        "{ h = MatMul (x, w)  r = Relu (h)  y = MatMul (r, v) }",
-        {
-            "w": rng.standard_normal((16, 8)).astype(np.float32),
-            "v": rng.standard_normal((8, 4)).astype(np.float32),
-        },
-    )
-    path = tmp_path / "model.onnx"
-    ir.save(made, path)
-    np.savez(tmp_path / "data.npz", x=rng.standard_normal((64, 16)).astype(np.float32))
-    return path
+SIZES = (16, 8)
 
 
 @pytest.fixture

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import onnx_ir as ir
 import pytest
 
 from runtimes.costs import CostTable
@@ -20,23 +17,6 @@ Kilnx = Callable[..., tuple[int, str, str]]
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def model(graph: Any, tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    made = graph(
-        "g (float[N, 64] x, float[64, 48] w, float[48, 4] v) => (float[N, 4] y) "
-        "{ h = MatMul (x, w)  r = Relu (h)  y = MatMul (r, v) }",
-        {
-            "w": rng.standard_normal((64, 48)).astype(np.float32),
-            "v": rng.standard_normal((48, 4)).astype(np.float32),
-        },
-    )
-    path = tmp_path / "model.onnx"
-    ir.save(made, path)
-    np.savez(tmp_path / "data.npz", x=rng.standard_normal((64, 64)).astype(np.float32))
-    return path
 
 
 def test_a_table_is_written_and_extended(kilnx: Kilnx, model: Path, tmp_path: Path) -> None:
