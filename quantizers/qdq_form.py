@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
 
 import onnx_ir as ir
 
 from runtimes.onnx_graph.values import is_constant, is_op
-
-Engine = Literal["onnxruntime", "openvino"]
+from runtimes.targets import Int8Engine
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class QdqForm:
     a convolution adds the other operand of a residual sum before it does.
     """
 
-    engine: Engine
+    engine: Int8Engine
     in_kernels: frozenset[str] = frozenset()
     rounds_last: bool = False
 

@@ -11,7 +11,6 @@ from converter.compression.decisions import Decisions
 from converter.passes.target_form import fit_to_target
 from runtimes.data.dataset import Dataset
 from runtimes.engines.of_target import chosen_target, judging_providers, notes_of
-from runtimes.engines.providers import require_providers
 from runtimes.errors import DataError
 from runtimes.parity.target_engines import refuse_wrong_engines
 from runtimes.targets import Target, find_target
@@ -41,7 +40,6 @@ class Shipped:
         """By the target that was asked for or decided for, or by the ``provider`` alone."""
         target = open_target(target, decisions, provider=provider)
         if target.is_default:
-            require_providers([provider])
             return cls(target, provider, (provider,), {})
         left_out = steps_left_out(steps, target)
         return cls(target, target.clock, judging_providers(target), left_out)

@@ -15,6 +15,9 @@ Storage = Literal["dynamic", "rows", "table"]
 """Weights as bytes under float activations: ``dynamic``, com.microsoft's LSTM that rounds its
 inputs; ``rows``, DequantizeLinear on a recurrent layer's weights; ``table``, behind a lookup."""
 
+Int8Engine = Literal["onnxruntime", "openvino"]
+"""Engines whose kernels and clock INT8 is placed by."""
+
 _MOST_NAMED = 3
 
 
@@ -57,7 +60,7 @@ class Int8Form:
         keep_float: What stays in float, by operator, with the reason.
     """
 
-    engine: Literal["onnxruntime", "openvino"] = "onnxruntime"
+    engine: Int8Engine = "onnxruntime"
     opset: int = 13
     storage: frozenset[Storage] = frozenset({"dynamic", "rows", "table"})
     keep_float: Mapping[str, tuple[Refusal, ...]] = field(default_factory=dict, hash=False)
