@@ -13,6 +13,7 @@ from runtimes.moved import say_where_modules_moved
 if TYPE_CHECKING:
     from runtimes.agent.device import Device
     from runtimes.base import Array, Feed, TensorSpec
+    from runtimes.bundle.bundle import Bundle
     from runtimes.data.batches import Batch
     from runtimes.data.dataset import Dataset
     from runtimes.data.image_options import ImageOptions
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from runtimes.engines.runtime import Runtime
     from runtimes.errors import (
         BudgetError,
+        BundleError,
         ConversionError,
         DataError,
         KilnxError,
@@ -47,6 +49,8 @@ __all__ = [
     "Batch",
     "Budget",
     "BudgetError",
+    "Bundle",
+    "BundleError",
     "CheckOptions",
     "ConversionError",
     "CudaOptions",
@@ -104,6 +108,8 @@ _HOME = {
     "ImageOptions": "runtimes.data.image_options",
     "Dataset": "runtimes.data.dataset",
     "BudgetError": "runtimes.errors",
+    "Bundle": "runtimes.bundle.bundle",
+    "BundleError": "runtimes.errors",
     "ConversionError": "runtimes.errors",
     "DataError": "runtimes.errors",
     "KilnxError": "runtimes.errors",

@@ -27,6 +27,17 @@ class ModelError(KilnxError):
     """The file cannot be read as a model, or the model is not valid."""
 
 
+class BundleError(ModelError):
+    """A bundle is not what its manifest says, or not what a bundle may be.
+
+    ``kind`` names what is wrong in one word, as ``docs/bundle.md`` lists them.
+    """
+
+    def __init__(self, message: str, kind: str = "unreadable") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
 class RuntimeUnavailable(KilnxError):
     """A requested runtime or provider is not available."""
 

@@ -14,6 +14,7 @@ from typing import Any
 from runtimes.atomic_files.renames import exchange, rename_new
 from runtimes.atomic_files.replaceable import (
     Foreign,
+    Ours,
     existing_paths,
     mentions,
     refuse_existing,
@@ -60,7 +61,11 @@ def atomic_folder(
 
 @contextmanager
 def atomic_file(
-    path: str | os.PathLike[str], *, force: bool = False, inputs: Iterable[Any] = ()
+    path: str | os.PathLike[str],
+    *,
+    force: bool = False,
+    inputs: Iterable[Any] = (),
+    ours: Ours | None = None,
 ) -> Iterator[Path]:
     """Yield a path in a new folder beside ``path``; on success that file gets its name.
 
@@ -72,7 +77,7 @@ def atomic_file(
     target = resolved(path)
     if target.is_dir():
         raise DataError(f"{path} is a folder, and the output is a file; add a file name")
-    rules: dict[str, Any] = {"force": force, "inputs": tuple(inputs)}
+    rules: dict[str, Any] = {"force": force, "inputs": tuple(inputs), "ours": ours}
     refuse_existing(path, **rules)
     with _explained(path), workspace(target.parent) as work:
         new = work / NEW / target.name

@@ -21,6 +21,9 @@ from runtimes.protobuf_fields import BYTES, VARINT, MalformedMessage, fields
 Foreign = Callable[[Path], Iterable[str]]
 """Gives the files in a folder, by their paths in it, that kilnx did not write."""
 
+Ours = Callable[[Path], bool]
+"""Says of an existing file whether it is of the kind that is written, and may be replaced."""
+
 _SHOWN = 5
 # Fields of ModelProto by wire type. https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 _MODEL_FIELDS = {
@@ -36,11 +39,13 @@ def refuse_existing(
     force: bool,
     inputs: Iterable[Any] = (),
     foreign: Foreign | None = None,
+    ours: Ours | None = None,
 ) -> Path:
     """Return ``path`` if an output may be written there.
 
     What exists there is the user's: without ``force`` it is a ``DataError``. With it, an ONNX file
-    is replaced, and a folder in which ``foreign`` finds no file (by default every file is foreign).
+    is replaced, or one that ``ours`` knows, and a folder in which ``foreign`` finds no file (by
+    default every file is foreign).
     What the command reads, ``inputs`` (paths; anything else is passed over), is never replaced.
     A path whose parent is not a folder is refused as well.
     """
@@ -55,7 +60,7 @@ def refuse_existing(
     if target.is_dir():
         _refuse_folder(path, target, sources, force=force, foreign=foreign or all_files)
     else:
-        _refuse_file(path, target, sources, force=force)
+        _refuse_file(path, target, sources, force=force, ours=ours)
     return path
 
 
@@ -124,7 +129,9 @@ def _mapped(path: Path) -> Iterator[mmap.mmap]:
         yield mapped
 
 
-def _refuse_file(path: Path, target: Path, sources: list[Path], *, force: bool) -> None:
+def _refuse_file(
+    path: Path, target: Path, sources: list[Path], *, force: bool, ours: Ours | None
+) -> None:
     for source in sources:
         if _is_same(source, target) or (source.is_dir() and _is_inside(target, source)):
             raise DataError(
@@ -134,9 +141,10 @@ def _refuse_file(path: Path, target: Path, sources: list[Path], *, force: bool) 
     found = _stat(target)
     if found is None or not stat.S_ISREG(found.st_mode):
         raise DataError(f"{path} is not an ordinary file; choose another output")
-    if not is_onnx_file(target):
+    if not (ours or is_onnx_file)(target):
+        kind = "an ONNX model" if ours is None else "one that kilnx wrote"
         raise DataError(
-            f"{path} is an existing file; choose another output: it is not an ONNX model, "
+            f"{path} is an existing file; choose another output: it is not {kind}, "
             "and --force replaces nothing else"
         )
     if not force:
