@@ -1,0 +1,201 @@
+"""The body of an inference request, to what it asks.
+
+JSON is read once, by orjson, into plain values; msgspec then says what is wrong with their form.
+Nothing of the size that a client states is made before that size has been compared with the
+limits and with the bytes that are there.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import numpy as np
+import orjson
+
+from runtimes.errors import first_line
+from runtimes.serving.protocol.binary_elements import array_from_bytes
+from runtimes.serving.protocol.errors import ProtocolError
+from runtimes.serving.protocol.json_elements import array_from_json
+from runtimes.serving.protocol.limits import ProtocolLimits
+from runtimes.serving.protocol.messages import (
+    NO_PARAMETERS,
+    InferRequest,
+    Parameters,
+    RequestedOutput,
+    Tensor,
+)
+from runtimes.serving.protocol.shapes import count_elements, too_many
+
+_Given = dict[str, bool | int | float | str | None]
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_COMMA = ord(",")
+
+
+class _Input(msgspec.Struct):
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    parameters: _Given | None = None
+    data: Any = msgspec.UNSET
+
+
+class _Output(msgspec.Struct):
+    name: str
+    parameters: _Given | None = None
+
+
+class _Request(msgspec.Struct):
+    inputs: list[_Input]
+    outputs: list[_Output] | None = None
+    id: str | None = None
+    parameters: _Given | None = None
+
+
+def parse_infer(
+    body: bytes | memoryview, json_length: int | None, limits: ProtocolLimits
+) -> InferRequest:
+    """Read the body of ``POST /v2/models/M/infer``.
+
+    Args:
+        body: All of it.
+        json_length: The header ``Inference-Header-Content-Length``: how much of it is JSON, before
+            the bytes of tensors; None where the header is missing.
+        limits: How large it may be.
+
+    Raises:
+        ProtocolError: What is wrong with it.
+    """
+    if len(body) > limits.body_bytes:
+        raise ProtocolError(413, f"a request may have {limits.body_bytes} bytes, not {len(body)}")
+    if json_length is None:
+        json_length = len(body)
+    elif not 0 <= json_length <= len(body):
+        raise ProtocolError(
+            400, f"Inference-Header-Content-Length is {json_length} of {len(body)} bytes"
+        )
+    given = _read(memoryview(body)[:json_length], limits)
+    parameters = _parameters(given.parameters, limits)
+    outputs = _outputs(given.outputs, parameters.get("binary_data_output", False), limits)
+    inputs = _inputs(given.inputs, memoryview(body)[json_length:], limits)
+    return InferRequest(
+        given.id,
+        inputs,
+        outputs or None,
+        parameters.get("binary_data_output", False) is True,
+        _without(parameters, "binary_data_output"),
+    )
+
+
+def _read(header: memoryview, limits: ProtocolLimits) -> _Request:
+    # Two bytes of JSON are the least that a value takes: only long ones have to be looked at.
+    if len(header) > 2 * limits.json_values and _commas(header) > limits.json_values:
+        raise ProtocolError(
+            413,
+            f"a request may hold {limits.json_values} values in JSON; send tensors as binary data",
+        )
+    try:
+        return msgspec.convert(orjson.loads(header), _Request)
+    except orjson.JSONDecodeError as error:
+        raise ProtocolError(400, f"the body is not JSON: {first_line(error)}") from None
+    except msgspec.ValidationError as error:
+        raise ProtocolError(400, f"not an inference request: {first_line(error)}") from None
+
+
+def _commas(header: memoryview) -> int:
+    """Commas that separate values; those inside of strings count only if they might matter."""
+    bare = _STRING.sub(b"", header) if b'"' in bytes(header) else bytes(header)
+    return int(np.count_nonzero(np.frombuffer(bare, np.uint8) == _COMMA))
+
+
+def _parameters(given: _Given | None, limits: ProtocolLimits) -> Parameters:
+    if not given:
+        return NO_PARAMETERS
+    if len(given) > limits.parameters:
+        raise ProtocolError(413, f"more than {limits.parameters} parameters in one place")
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _without(parameters: Parameters, *names: str) -> Parameters:
+    """Those that are not ``names``, which this module has read."""
+    if not parameters:
+        return NO_PARAMETERS
+    return {key: value for key, value in parameters.items() if key not in names}
+
+
+def _outputs(
+    given: list[_Output] | None, binary: object, limits: ProtocolLimits
+) -> tuple[RequestedOutput, ...]:
+    if not given:
+        return ()
+    _check_names("outputs", given, limits)
+    return tuple(_output(each, binary, limits) for each in given)
+
+
+def _output(given: _Output, binary: object, limits: ProtocolLimits) -> RequestedOutput:
+    parameters = _parameters(given.parameters, limits)
+    _refuse_shared_memory(given.name, parameters)
+    return requested_output(given.name, parameters.get("binary_data", binary) is True, parameters)
+
+
+def requested_output(name: str, binary: bool, parameters: Parameters) -> RequestedOutput:
+    """An output, with what its parameters say of it."""
+    classes = parameters.get("classification")
+    if classes is not None and (type(classes) is not int or classes < 1):
+        raise ProtocolError(400, f"output {name!r}: \"classification\" is a number of classes")
+    left = _without(parameters, "binary_data", "classification")
+    return RequestedOutput(name, binary, classes or None, left)
+
+
+def _check_names(what: str, given: list[Any], limits: ProtocolLimits) -> None:
+    if len(given) > limits.tensors:
+        raise ProtocolError(413, f"a request may name {limits.tensors} {what}, not {len(given)}")
+    if len(given) > 1 and len({each.name for each in given}) < len(given):
+        raise ProtocolError(400, f"two {what} have the same name")
+
+
+def _refuse_shared_memory(name: str, parameters: Parameters) -> None:
+    if "shared_memory_region" in parameters:
+        raise ProtocolError(400, f"{name!r}: this server has no shared memory; send the data")
+
+
+def _inputs(
+    given: list[_Input], binary: memoryview, limits: ProtocolLimits
+) -> tuple[Tensor, ...]:
+    _check_names("inputs", given, limits)
+    found, left, elements = [], binary, 0
+    for each in given:
+        tensor, left = _input(each, left, limits)
+        found.append(tensor)
+        elements += tensor.data.size
+        if elements > limits.elements:
+            raise too_many(limits.elements)
+    if left:
+        raise ProtocolError(400, f"{len(left)} bytes are left over after the last input's")
+    return tuple(found)
+
+
+def _input(
+    given: _Input, binary: memoryview, limits: ProtocolLimits
+) -> tuple[Tensor, memoryview]:
+    """An input, and the bytes that are left after its own."""
+    name, datatype, shape = given.name, given.datatype, given.shape
+    elements = count_elements(name, shape, limits)
+    parameters = _parameters(given.parameters, limits)
+    size = parameters.get("binary_data_size")
+    if size is None:
+        _refuse_shared_memory(name, parameters)
+        if given.data is msgspec.UNSET:
+            raise ProtocolError(400, f"input {name!r} has neither \"data\" nor binary data")
+        array = array_from_json(name, datatype, shape, elements, given.data, limits)
+        return Tensor(name, datatype, shape, array, parameters), binary
+    if type(size) is not int or not 0 <= size <= len(binary):
+        raise ProtocolError(
+            400, f"input {name!r}: \"binary_data_size\" is {size}, {len(binary)} bytes are there"
+        )
+    if given.data is not msgspec.UNSET:
+        raise ProtocolError(400, f"input {name!r} has both \"data\" and binary data")
+    array = array_from_bytes(name, datatype, shape, elements, binary[:size], limits)
+    left = _without(parameters, "binary_data_size")
+    return Tensor(name, datatype, shape, array, left), binary[size:]
