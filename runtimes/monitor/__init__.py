@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING
 from runtimes.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from runtimes.monitor.make_reference import make_reference
+    from runtimes.monitor.make import make_reference
+    from runtimes.monitor.model_monitor import ModelMonitor
+    from runtimes.monitor.policy import Policy
     from runtimes.monitor.probe import Probe, open_probe
     from runtimes.monitor.reference import Reference
 
-__all__ = ["Probe", "Reference", "make_reference", "open_probe"]
+__all__ = ["ModelMonitor", "Policy", "Probe", "Reference", "make_reference", "open_probe"]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "ModelMonitor": "runtimes.monitor.model_monitor",
+        "Policy": "runtimes.monitor.policy",
         "Probe": "runtimes.monitor.probe",
         "Reference": "runtimes.monitor.reference",
-        "make_reference": "runtimes.monitor.make_reference",
+        "make_reference": "runtimes.monitor.make",
         "open_probe": "runtimes.monitor.probe",
     },
 )

@@ -64,4 +64,4 @@ def frequent(values: list[Array]) -> tuple[int | str, ...]:
         else:
             found.update(text_of(one) for one in array.reshape(-1).tolist())
     ranked = sorted(found.items(), key=lambda item: (-item[1], item[0]))
-    return tuple(sorted(one for one, _ in ranked[:MOST_CATEGORIES]))  # type: ignore[type-var]
+    return tuple(sorted(one for one, _ in ranked[:MOST_CATEGORIES]))

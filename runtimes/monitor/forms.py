@@ -77,17 +77,19 @@ def tokens(array: Array, features: int) -> Array:
 
 def classes(array: Array, features: int) -> Array:
     """The places of the largest values along the last axis."""
-    return array.argmax(axis=-1).reshape(len(array), features, -1)
+    return np.asarray(array.argmax(axis=-1)).reshape(len(array), features, -1)
 
 
 def score(array: Array, features: int) -> Array:
     """The largest values along the last axis."""
-    return array.max(axis=-1).reshape(len(array), features, -1).astype(np.float64)
+    largest: Array = array.max(axis=-1).reshape(len(array), features, -1).astype(np.float64)
+    return largest
 
 
 def _as_it_is(array: Array, features: int) -> Array:
     """What the graph or the shadow run has measured already."""
-    return array.reshape(len(array), features, -1).astype(np.float64)
+    measured: Array = array.reshape(len(array), features, -1).astype(np.float64)
+    return measured
 
 
 _MEASURES: Mapping[Form, Callable[[Array, int], Array]] = {

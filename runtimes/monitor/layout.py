@@ -17,8 +17,17 @@ their INT8 ranges, and how far the answers lie from fp32's."""
 GROUPS: tuple[Group, ...] = get_args(Group)
 
 Form = Literal[
-    *("columns", "pixels", "image", "steps", "changes", "tokens"),
-    *("classes", "score", "ends", "disagreement", "noise"),
+    "columns",
+    "pixels",
+    "image",
+    "steps",
+    "changes",
+    "tokens",
+    "classes",
+    "score",
+    "ends",
+    "disagreement",
+    "noise",
 ]
 """How the values of a tensor become those of features, see ``runtimes.monitor.forms``."""
 

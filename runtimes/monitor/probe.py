@@ -58,7 +58,7 @@ class Probe(Closable):
 def _by_sample(shares: Array, rows: int) -> Array:
     """One share a sample, also where an activation has several rows of each (steps, say)."""
     if len(shares) % rows == 0:
-        return shares.reshape(rows, -1).mean(axis=1)
+        return np.asarray(shares.reshape(rows, -1).mean(axis=1))
     return np.full(rows, shares.mean(), np.float32)
 
 

@@ -11,8 +11,9 @@ WORST_DB, BEST_DB = 300.0, -300.0
 
 def disagreement(expected: Array, found: Array) -> Array:
     """1 where the largest value along the last axis is another one, ``[samples, answers]``."""
-    other = expected.argmax(axis=-1) != found.argmax(axis=-1)
-    return other.reshape(len(other), -1).astype(np.float64)
+    other: Array = expected.argmax(axis=-1) != found.argmax(axis=-1)
+    differing: Array = other.reshape(len(other), -1).astype(np.float64)
+    return differing
 
 
 def noise_decibels(expected: Array, found: Array) -> Array:
