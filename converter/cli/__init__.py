@@ -17,6 +17,7 @@ from converter.cli import (
     convert,
     costs,
     dedupe,
+    drift,
     inspect,
     profile,
     prune,
@@ -69,6 +70,7 @@ for _command in (
     race.race,
     agent.agent,
     inspect.inspect,
+    drift.drift,
     compress.demo,
 ):
     app.command()(with_quiet(answering_at_once(_command)))

@@ -1,0 +1,359 @@
+"""The monitor of one served model: what the server calls, and the thread that does the work.
+
+The server's calls are cheap and never wait: ``wants`` counts, ``record`` copies into a bounded
+queue. Everything else happens in one thread, which is the only one that touches the tests.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import monotonic, perf_counter, thread_time
+from typing import Any
+
+from runtimes.base import Array, Closable
+from runtimes.monitor.alarms import Alarms
+from runtimes.monitor.examine import Examiner, Measured, RunFp32, in_steps
+from runtimes.monitor.feedback import Feedback
+from runtimes.monitor.hysteresis import Hysteresis
+from runtimes.monitor.observer import watch
+from runtimes.monitor.policy import Policy
+from runtimes.monitor.probe import Probe
+from runtimes.monitor.reference import Reference
+from runtimes.monitor.sample_queue import MOST_ROWS, Sample, SampleQueue, copied, rows_of
+from runtimes.monitor.sampling import Sampling
+from runtimes.monitor.shadow_sums import ShadowSums
+from runtimes.monitor.sketches import Errors, Latencies
+from runtimes.monitor.state_file import StateFile
+
+_SUSPICIOUS = 2.0  # log of what some bet has won since its lowest point
+_EARLY = 100  # observations of a group from which a start is over
+_STEP, _BATCH = 4, 32  # requests that a test takes at once, and that are measured at once
+_ENOUGH = 8  # requests that the thread waits for while nothing is suspected, a second at most
+_PATIENCE = 1.0
+_SECONDS_BETWEEN_WRITES = 10.0
+_STATISTICS_SHARE = 0.4  # of the budget; the rest is for running models
+
+
+class ModelMonitor(Closable):
+    """Compares what a model serves with what it was proven on.
+
+    Args:
+        reference: From ``make_reference``; None: only latency, errors and the metric are watched.
+        policy: What to test, and what follows.
+        run_fp32: Runs the original on the rows of a request, at most 32; None: no shadow, and
+            no rollback.
+        probe: The served model with its saturation, from ``open_probe``; the monitor closes it.
+        state: A file in which what was learnt outlives a restart.
+        name, version: Of the model, for events.
+    """
+
+    def __init__(
+        self,
+        reference: Reference | None,
+        policy: Policy,
+        *,
+        run_fp32: RunFp32 | None = None,
+        probe: Probe | None = None,
+        state: Path | None = None,
+        name: str = "model",
+        version: str = "1",
+    ) -> None:
+        self.name, self.version, self.policy = name, version, policy
+        self._can_roll_back = run_fp32 is not None
+        self._watched = {} if reference is None else watch(reference, policy)
+        self._sums = ShadowSums(_class_outputs(reference))
+        self._examiner = Examiner(self._watched, probe, run_fp32, self._sums)
+        self._probe, self._queue = probe, SampleQueue()
+        burst = policy.burst_seconds
+        cheap, dear = _STATISTICS_SHARE, 1 - _STATISTICS_SHARE
+        self._sampling = Sampling(cheap * policy.budget, cheap * burst)
+        self._shadowing = Sampling(dear * policy.budget, dear * burst)
+        self._hysteresis = Hysteresis(policy)
+        self._alarms = Alarms(name, version, policy)
+        self._latencies = {False: Latencies(), True: Latencies()}
+        self._errors = Errors()
+        self._feedback = Feedback(None if reference is None else reference.metric)
+        self._lock, self._feedback_lock = threading.Lock(), threading.Lock()
+        self._faults = 0
+        self._last_fault: str | None = None
+        self._uses_fp32 = False
+        self._file = None if state is None else StateFile(Path(os.fspath(state)), reference)
+        self._take_up()
+        self._written = monotonic()
+        self._thread = threading.Thread(
+            target=self._work, name=f"kilnx-monitor-{name}", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def uses_fp32(self) -> bool:
+        """Whether the server is to answer with fp32."""
+        return self._uses_fp32
+
+    @property
+    def capacity(self) -> float:
+        """What the server multiplies its limits by: below 1 while a slower fp32 answers."""
+        return self._sums.capacity if self._uses_fp32 else 1.0
+
+    def wants(self) -> bool:
+        """Whether this request is to be recorded: asked once for each, before it is looked at."""
+        return self._sampling.wants()
+
+    def record(
+        self,
+        inputs: Mapping[str, Array],
+        outputs: Mapping[str, Array],
+        seconds: float,
+        request_id: str | None = None,
+        *,
+        by_fp32: bool | None = None,
+    ) -> None:
+        """Take in a request that ``wants`` chose. Never waits: what finds no room is dropped.
+
+        ``seconds``: CPU time of the model for it. ``by_fp32``: who answered, where that may differ
+        from ``uses_fp32`` by now.
+        """
+        begun = perf_counter()
+        fp32 = self._uses_fp32 if by_fp32 is None else by_fp32
+        self._latencies[fp32].add(seconds)
+        self._sums.took(seconds, by_fp32=fp32)
+        if request_id is not None:
+            self.remember(request_id, outputs)
+        if self._watched:
+            rows = min(rows_of(inputs), MOST_ROWS)
+            self._queue.put(Sample(copied(inputs, rows), copied(outputs, rows), rows, fp32))
+        self._sampling.cost_of_request(seconds)
+        self._sampling.spend(perf_counter() - begun, 0)
+
+    def remember(self, request_id: str, outputs: Mapping[str, Array]) -> None:
+        """Keep an answer until its label comes; for requests that ``wants`` did not choose, too."""
+        with self._feedback_lock:
+            self._feedback.remember(request_id, outputs)
+
+    def failed(self, status: int) -> None:
+        """Count a request that was answered with an error."""
+        self._errors.add(status)
+
+    def feedback(self, request_id: str, label: Any) -> None:
+        """Judge an earlier answer by its label. Raises ``DataError`` where that cannot be."""
+        with self._feedback_lock:
+            self._feedback.label(request_id, label)
+
+    def come_back(self) -> None:
+        """By hand: let the compressed model answer again, whatever was found."""
+        with self._lock:
+            was = self._hysteresis.uses_fp32
+            self._hysteresis.come_back()
+            for watched in self._watched.values():
+                watched.test.restart()
+            if was:
+                self._alarms.add("back", by="hand")
+            self._decide()
+
+    def status(self) -> dict[str, Any]:
+        """Everything that is known, as plain JSON values."""
+        with self._lock:
+            groups: dict[str, dict[str, Any]] = {
+                group: one.to_dict() for group, one in self._watched.items()
+            }
+            standing = sorted(self._hysteresis.standing)
+            for group, found in groups.items():
+                found["alarm"] = group in standing
+            if "shadow" in groups or self._sums.samples:
+                groups["shadow"] = {**groups.get("shadow", {}), **self._sums.to_dict()}
+            return {
+                "model": self.name,
+                "version": self.version,
+                "state": self._state(),
+                "uses_fp32": self._uses_fp32,
+                "capacity": self.capacity,
+                "rollbacks": self._hysteresis.rollbacks,
+                "standing": standing,
+                **groups,
+                "latency": {
+                    "compressed": self._latencies[False].to_dict(),
+                    "fp32": self._latencies[True].to_dict(),
+                },
+                "errors": dict(self._errors.counts),
+                "metric": self._feedback.to_dict(),
+                "alarms": self._alarms.to_dict(),
+                "webhook": self._alarms.webhook.to_dict() if self._alarms.webhook else None,
+                "cost": self._cost(),
+                "notes": self._notes(),
+            }
+
+    def flush(self, seconds: float = 60.0) -> bool:
+        """Wait until everything recorded was looked at; for tests and for shutting down."""
+        return self._queue.flush(seconds)
+
+    def close(self) -> None:
+        """Finish what waits, save the state, and end the thread."""
+        if self._queue.closed:
+            return
+        self._queue.flush(5.0)
+        self._queue.close()
+        self._thread.join(10.0)
+        with self._lock:
+            self._write()
+        self._alarms.close()
+        if self._probe is not None and not self._thread.is_alive():
+            self._probe.close()
+
+    def _work(self) -> None:
+        while not self._queue.closed:
+            enough = 1 if self._sampling.eager else _ENOUGH
+            samples = self._queue.take(enough, _BATCH, _PATIENCE)
+            try:
+                self._look_at(samples)
+            except Exception as error:  # a fault of the monitor is not to end the serving
+                self._faults += 1
+                self._last_fault = f"{type(error).__name__}: {error}"[:200]
+
+    def _look_at(self, samples: list[Sample]) -> None:
+        step = _STEP if self._sampling.eager else _BATCH
+        for part in in_steps(samples, step):
+            begun = thread_time()
+            self._judge(self._examiner.statistics(part))
+            self._sampling.spend(thread_time() - begun, len(part))
+            for one in part:
+                if self._runs(one):
+                    begun = thread_time()
+                    self._judge(self._examiner.models(one))
+                    self._shadowing.spend(thread_time() - begun)
+        with self._lock:
+            self._be_eager()
+            if self._file is not None and monotonic() - self._written > _SECONDS_BETWEEN_WRITES:
+                self._write()
+
+    def _runs(self, sample: Sample) -> bool:
+        """Whether the models are run for a sample: the second purse pays."""
+        if not self._examiner.runs_models:
+            return False
+        # One recorded request stands for all that were passed over to come to it.
+        seconds = self._sampling.seconds_of_requests / max(1, self._latency_count())
+        self._shadowing.cost_of_request(seconds)
+        return self._shadowing.wants()
+
+    def _latency_count(self) -> int:
+        return sum(sum(one.counts) for one in self._latencies.values())
+
+    def _judge(self, measured: Sequence[Measured]) -> None:
+        """Let the tests take what was measured, and look at them: alarms, and ends of alarms."""
+        with self._lock:
+            for group, shares in measured:
+                watched = self._watched[group]
+                watched.test.update(shares)
+                if watched.test.first_alarm is not None:
+                    evidence = watched.to_dict()
+                    watched.test.restart()
+                    if self._hysteresis.alarm(group):
+                        action = self.policy.actions[group]
+                        self._alarms.add("alarm", group, action=action, evidence=evidence)
+                elif self._hysteresis.clean(group, watched.test.observations):
+                    self._alarms.add("over", group, observations=watched.test.observations)
+            self._decide()
+
+    def _decide(self) -> None:
+        before = self._uses_fp32
+        self._uses_fp32 = self._hysteresis.uses_fp32 and self._can_roll_back
+        if self._uses_fp32 != before:
+            event = "rollback" if self._uses_fp32 else "back"
+            self._alarms.add(event, by_hand_from_now=self._hysteresis.by_hand)
+            self._write()
+
+    def _be_eager(self) -> None:
+        """Look closely at the start, and as long as something is suspected or an alarm stands."""
+        tests = [one.test for one in self._watched.values()]
+        early = any(test.observations < _EARLY for test in tests) and not self._seen_enough()
+        suspected = any(test.climb() > _SUSPICIOUS for test in tests)
+        eager = early or suspected or bool(self._hysteresis.standing)
+        self._sampling.eager = self._shadowing.eager = eager
+
+    def _seen_enough(self) -> bool:
+        return self._latency_count() > 10 * _EARLY
+
+    def _state(self) -> str:
+        if not self._uses_fp32:
+            return "compressed"
+        return "fp32 until by hand" if self._hysteresis.by_hand else "fp32"
+
+    def _cost(self) -> dict[str, Any]:
+        spent = self._sampling.spent + self._shadowing.spent
+        requests = self._sampling.seconds_of_requests
+        return {
+            "requests": self._sampling.requests,
+            "recorded": self._latency_count(),
+            "dropped": self._queue.dropped,
+            "share": 1.0 if self._sampling.eager else self._sampling.share,
+            "eager": self._sampling.eager,
+            "monitor_seconds": spent,
+            "request_seconds": requests,
+            "budget": self.policy.budget,
+        }
+
+    def _notes(self) -> list[str]:
+        notes = []
+        if self._file is not None and self._file.note:
+            notes.append(self._file.note)
+        if not self._watched:
+            notes.append("there is no reference, so nothing is compared with what was proven")
+        if self._faults:
+            notes.append(f"the monitor failed {self._faults} times, last: {self._last_fault}")
+        wanted = self._hysteresis.uses_fp32
+        if wanted and not self._can_roll_back:
+            notes.append("the policy rolls back, and there is no fp32 model to roll back to")
+        return notes
+
+    def _take_up(self) -> None:
+        """Go on where the last process left off."""
+        state = None if self._file is None else self._file.read()
+        if state is None or self._file is None:
+            return
+        try:
+            for group, watched in self._watched.items():
+                if group in state["tests"]:
+                    watched.test.take_up(state["tests"][group])
+            self._hysteresis.take_up(state["hysteresis"])
+            self._alarms.take_up(state["alarms"])
+            self._errors.take_up(state["errors"])
+            self._feedback.take_up(state["feedback"])
+            for key, one in self._latencies.items():
+                one.take_up(state["latency"]["fp32" if key else "compressed"])
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            self._file.damaged(error)
+            self._begin_anew()
+        self._uses_fp32 = self._hysteresis.uses_fp32 and self._can_roll_back
+
+    def _begin_anew(self) -> None:
+        self._hysteresis.come_back()
+        for watched in self._watched.values():
+            watched.test.forget()
+        self._alarms.events.clear()
+        self._alarms.count = 0
+
+    def _write(self) -> None:
+        self._written = monotonic()
+        if self._file is None:
+            return
+        self._file.write(
+            {
+                "tests": {group: one.test.to_dict() for group, one in self._watched.items()},
+                "hysteresis": self._hysteresis.to_dict(),
+                "alarms": self._alarms.to_dict(),
+                "errors": self._errors.counts,
+                "feedback": self._feedback.sums(),
+                "latency": {
+                    "fp32" if key else "compressed": one.counts
+                    for key, one in self._latencies.items()
+                },
+            }
+        )
+
+
+def _class_outputs(reference: Reference | None) -> frozenset[str]:
+    if reference is None:
+        return frozenset()
+    return frozenset(block.tensor for block in reference.layout if block.form == "classes")

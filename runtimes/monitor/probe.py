@@ -1,0 +1,67 @@
+"""The model that serves, opened a second time for the monitor, with its saturation as outputs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from runtimes.base import Array, Closable, Feed, TensorSpec
+from runtimes.engines.batching import run_padded
+from runtimes.engines.open_runtime import open_runtime
+from runtimes.engines.ort import NO_SPINNING
+from runtimes.monitor.ends import with_ends
+from runtimes.onnx_files.load_save import load_model
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What one run told: the model's own outputs, and float32 shares ``[samples, activations]``."""
+
+    outputs: dict[str, Array]
+    ends: Array
+
+
+class Probe(Closable):
+    """A model with counting outputs in a session of its own, one thread.
+
+    Attributes:
+        inputs: What the model takes.
+        outputs: What the model itself gives.
+        activations: The activations whose codes at the ends of their ranges are counted.
+    """
+
+    def __init__(self, model: str | os.PathLike[str]) -> None:
+        prepared = with_ends(load_model(model))
+        self._runtime = open_runtime(prepared.model, threads=1, config=NO_SPINNING)
+        self._ends = list(prepared.activations)
+        self.name = os.fspath(model)
+        self.activations = tuple(prepared.activations.values())
+        self.inputs: tuple[TensorSpec, ...] = self._runtime.inputs
+        self.outputs = tuple(
+            spec for spec in self._runtime.outputs if spec.name not in prepared.activations
+        )
+
+    def run(self, feed: Feed) -> Probed:
+        """Run some samples; they are padded where the model's batch size is fixed."""
+        found = run_padded(self._runtime, feed)
+        rows = len(next(iter(feed.values())))
+        ends = [_by_sample(found.pop(name), rows) for name in self._ends]
+        return Probed(found, np.stack(ends, axis=1) if ends else np.zeros((rows, 0), np.float32))
+
+    def close(self) -> None:
+        """Close the session."""
+        self._runtime.close()
+
+
+def _by_sample(shares: Array, rows: int) -> Array:
+    """One share a sample, also where an activation has several rows of each (steps, say)."""
+    if len(shares) % rows == 0:
+        return np.asarray(shares.reshape(rows, -1).mean(axis=1))
+    return np.full(rows, shares.mean(), np.float32)
+
+
+def open_probe(model: str | os.PathLike[str]) -> Probe:
+    """Open an ONNX file for the monitor; close it, or use it in a ``with`` block."""
+    return Probe(model)

@@ -1,0 +1,71 @@
+"""What is known of some samples: inputs, answers, and what the monitor's own runs told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from runtimes.base import Array
+from runtimes.monitor.binning import Binning
+from runtimes.monitor.layout import Block, Group
+from runtimes.monitor.shadow import comparable, disagreement, noise_decibels
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Samples side by side; what was not measured is None."""
+
+    inputs: Mapping[str, Array]
+    outputs: Mapping[str, Array] | None = None
+    ends: Array | None = None
+    fp32: Mapping[str, Array] | None = None
+
+    def tensor(self, block: Block) -> Array | None:
+        """The array that a block measures; None where it is not there."""
+        if block.group == "inputs":
+            return self.inputs.get(block.tensor)
+        if block.group == "saturation":
+            return self.ends
+        found = None if self.outputs is None else self.outputs.get(block.tensor)
+        if block.group == "outputs" or found is None:
+            return found
+        expected = None if self.fp32 is None else self.fp32.get(block.tensor)
+        if expected is None or not comparable(expected, found):
+            return None
+        return _COMPARED[block.form](expected, found)
+
+
+_COMPARED: Mapping[str, Callable[[Array, Array], Array]] = {
+    "disagreement": disagreement,
+    "noise": noise_decibels,
+}
+
+
+class GroupBinning:
+    """The blocks of one group, whose features stand side by side in one array."""
+
+    def __init__(self, group: Group, blocks: Sequence[Block]) -> None:
+        self.group = group
+        self.blocks = tuple(blocks)
+        self.bins = max((block.bins for block in self.blocks), default=0)
+        self._binnings = [Binning(block) for block in self.blocks]
+
+    def shares(self, seen: Seen) -> Array | None:
+        """Shares ``[samples, features, bins]``; None where some tensor was not measured."""
+        found = []
+        for binning in self._binnings:
+            array = seen.tensor(binning.block)
+            if array is None:
+                return None
+            found.append(padded(binning.shares(array), self.bins))
+        return np.concatenate(found, axis=1) if found else None
+
+
+def padded(array: Array, bins: int) -> Array:
+    """The last axis filled with zeros up to ``bins``."""
+    missing = bins - array.shape[-1]
+    if not missing:
+        return array
+    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)])
