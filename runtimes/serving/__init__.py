@@ -1,0 +1,1 @@
+"""Serve ONNX models over the network, by the Open Inference Protocol."""
