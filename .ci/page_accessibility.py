@@ -12,26 +12,13 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]
 
 from accessibility import AXE, WIDTHS, installed, said  # noqa: E402
-from page_server import CHROMIUM, FakeServer, drive  # noqa: E402
+from page_server import CHROMIUM, FakeServer, drive, watched  # noqa: E402
 
-TEST = {"kind": "drift", "subject": "image", "evidence": 1.0, "alarm": True, "text": "noisier"}
-CALM = {**TEST, "evidence": 0.2, "alarm": False, "text": "as proven"}
-MONITOR: dict[str, Any] = {
-    "answers": "fp32",
-    "requests": 100,
-    "looked_at": 20,
-    "failed": 1,
-    "tests": [TEST, {**CALM, "kind": "saturation"}],
-    "alarms": [{**TEST, "since": "2026-11-30T03:10:00Z"}],
-    "shadow": {"requests": 20, "disagreement": 0.01, "sqnr_db": 24.0},
-    "metric": {"name": "top1", "value": 0.9, "low": 0.8, "high": 1.0, "count": 9, "proven": 0.9},
-}
 USED = """
 await until(() => !at("send").disabled);
 results.empty = await axe();
@@ -62,7 +49,9 @@ def main() -> int:
         return 0
     wrong = 0
     for width, dark in itertools.product(WIDTHS, (False, True)):
-        found = drive(FakeServer(monitor=MONITOR, dark=dark, axe=axe), USED, width=width)
+        found = drive(
+            FakeServer(monitor=watched(alarm=True), dark=dark, axe=axe), USED, width=width
+        )
         found |= drive(FakeServer(token="x", dark=dark, axe=axe), ASKED, width=width)
         print(f"the page, {width} px, {'dark' if dark else 'light'}: {', '.join(found)}")
         for state, violations in found.items():

@@ -76,6 +76,34 @@ await fetch("/result", {method: "POST", body: JSON.stringify(results)});
 </script></html>"""
 
 
+def watched(*, alarm: bool = False) -> dict[str, Any]:
+    """The state of a monitor, as ``ModelMonitor.status()`` gives it."""
+    feature = {"feature": "image: contrast", "wealth": 500.0 if alarm else 3.0, "bin": "0.1 to 0.2"}
+    feature |= {"expected": 0.05, "recent": 0.6 if alarm else 0.07, "distance": 0.55}
+    test = {"alpha": 0.0025, "threshold": 400.0, "peak": 500.0, "observations": 60, "since": 12}
+    calm = {**test, "wealth": 3.0, "first_alarm": None, "alarm": False}
+    inputs = {**test, "wealth": 500.0, "first_alarm": 48, "alarm": True} if alarm else calm
+    event = {"event": "alarm", "group": "inputs", "time": "2026-11-30T03:10:00+00:00"}
+    shadow = {"samples": 60, "disagreement": 0.01, "sqnr_db": 24.0, "failures": 0}
+    metric = {"name": "top1", "labels": 0, "served": None, "low": None, "high": None}
+    return {
+        "model": "digits",
+        "version": "1",
+        "state": "fp32" if alarm else "compressed",
+        "uses_fp32": alarm,
+        "standing": ["inputs"] if alarm else [],
+        "inputs": {**inputs, "features": [feature]},
+        "saturation": {**calm, "features": []},
+        "shadow": {**calm, "features": [], **shadow},
+        "latency": {},
+        "errors": {"400": 2},
+        "metric": {**metric, "reported": 0.99},
+        "alarms": {"count": int(alarm), "events": [event] if alarm else []},
+        "cost": {"requests": 1200, "recorded": 60},
+        "notes": [],
+    }
+
+
 @dataclass
 class FakeServer:
     """What the stand-in answers, and the requests that it was asked.

@@ -5,26 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from page_server import CHROMIUM, FakeServer, drive
+from page_server import CHROMIUM, FakeServer, drive, watched
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
 READY = 'await until(() => !at("send").disabled);'
 STROKE = "draw([[.2, .3], [.5, .3], [.8, .3]]);"
 ANSWERED = 'await until(() => at("answer").querySelector("b"), "an answer");'
-WATCHED: dict[str, Any] = {
-    "answers": "compressed",
-    "requests": 1200,
-    "looked_at": 60,
-    "failed": 0,
-    "tests": [
-        {"kind": "drift", "subject": "image", "evidence": 0.25, "alarm": False, "text": "as proven"}
-    ],
-    "alarms": [],
-    "shadow": {"requests": 60, "disagreement": 0.01, "sqnr_db": 24.0},
-    "metric": None,
-}
-ALARM = {"kind": "drift", "subject": "image", "since": "2026-11-30T03:10:00Z", "text": "noise"}
 
 
 def infers(fake: FakeServer) -> list[Any]:
@@ -32,7 +19,7 @@ def infers(fake: FakeServer) -> list[Any]:
 
 
 def test_a_drawing_is_sent_and_its_classes_are_shown() -> None:
-    fake = FakeServer(monitor=WATCHED)
+    fake = FakeServer(monitor=watched())
     found = drive(
         fake,
         f"""{READY}{STROKE}{ANSWERED}
@@ -200,19 +187,20 @@ def test_a_refusal_of_the_server_is_shown_in_its_words() -> None:
 
 @pytest.mark.parametrize("width", [pytest.param(1280, marks=pytest.mark.slow), 390])
 def test_the_monitor_shows_an_alarm_and_who_answers(width: int) -> None:
-    row = {**WATCHED["tests"][0], "evidence": 1.0, "alarm": True}
-    fake = FakeServer(monitor={**WATCHED, "answers": "fp32", "tests": [row], "alarms": [ALARM]})
+    fake = FakeServer(monitor=watched(alarm=True))
     found = drive(
         fake,
         f"""{READY}{STROKE}{ANSWERED}
         await until(() => at("monitor").querySelector(".alarms"));
         results.alarm = at("monitor").querySelector(".alarms").textContent;
+        results.monitor = at("monitor").textContent;
         results.who = at("who").textContent;
         results.meter = at("monitor").querySelector(".meter i").style.width;
         results.fits = page().documentElement.scrollWidth <= frame.clientWidth;""",
         width=width,
     )
-    assert "noise" in found["alarm"]
+    assert "Inputs" in found["alarm"]
+    assert "0.1 to 0.2: 60.0% of late, 5.0% proven" in found["monitor"]
     assert "fp32" in found["who"]
     assert found["meter"] == "100%"
     assert found["fits"]
