@@ -20,8 +20,7 @@ if "KILNX_TEST_CACHE" not in os.environ:  # else another process made it, and re
     atexit.register(shutil.rmtree, os.environ["KILNX_TEST_CACHE"], ignore_errors=True)
 os.environ["XDG_CACHE_HOME"] = os.environ["KILNX_TEST_CACHE"]
 
-from collections.abc import Callable
-from importlib import import_module
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +77,20 @@ def pytest_configure() -> None:
                 signal.signal(number, usual)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """The tests of a file run in one process, where what they share is made once.
+
+    Files go out in their order, which begins with those that take long: few are left for the end.
+    """
+    if config.getvalue("dist") != "load":  # what -n says of itself
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
+
+
 _frozen = False
 
 
@@ -115,20 +128,14 @@ def idle_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine_load, "now", lambda: moment)
 
 
-# Of what a launch is timed for by default, a tenth.
-_SECONDS_A_LAUNCH = 0.02
+@pytest.fixture(scope="session", autouse=True)
+def short_measurements() -> Iterator[None]:
+    """Commands time models for moments only: no test depends on what a clock says."""
+    from short_measurements import shorten
 
-
-@pytest.fixture(autouse=True)
-def short_races(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands time models for moments only: no test depends on who wins a race."""
-    module = import_module("runtimes.profiling.profile")
-    interleave = module.interleave
-
-    def briefly(calls: Any, *, min_time: float, **options: Any) -> Any:
-        return interleave(calls, min_time=min(min_time, _SECONDS_A_LAUNCH), **options)
-
-    monkeypatch.setattr(module, "interleave", briefly)
+    with pytest.MonkeyPatch.context() as patch:
+        shorten(patch)
+        yield
 
 
 @pytest.fixture(scope="session")

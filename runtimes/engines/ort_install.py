@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module, metadata
 from typing import Any
 
@@ -27,13 +28,18 @@ def is_installed(distribution: str) -> bool:
 
 
 def require_onnxruntime(installed: Callable[[str], bool] = is_installed) -> Any:
-    """Import ONNX Runtime and return the module.
+    """Import ONNX Runtime and return the module; what was found right is not looked at again.
 
     Its distributions contain the same files, so if several are installed, the one installed last
     silently overwrites the others. Raises ``RuntimeUnavailable``, with the command that fixes it,
     if none or several are installed, or if the module does not load. ``installed`` tells whether a
     distribution is installed.
     """
+    return _found_right(installed)
+
+
+@cache  # of what raises, nothing is kept: the user may install it meanwhile
+def _found_right(installed: Callable[[str], bool]) -> Any:
     found = [name for name in _EXTRAS if installed(name)]
     if len(found) > 1:
         raise RuntimeUnavailable(
