@@ -45,7 +45,7 @@ from converter.cli.options import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runtimes.engines.elsewhere import Elsewhere
+    from runtimes.agent.device import Device
     from runtimes.options import KerasOptions, RunOptions
     from runtimes.parity.budget import Budget
     from runtimes.progress import Progress
@@ -126,7 +126,7 @@ class DeviceGroup:
     device_token: DeviceToken = None
     device_ca: DeviceCa = None
 
-    def open(self) -> Elsewhere | None:
+    def open(self) -> Device | None:
         """The device; None for this machine."""
         if self.device is None:
             return None

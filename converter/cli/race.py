@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from converter.cli.console import print_json, print_line, print_rows
-from converter.cli.groups import ImageGroup, grouped
+from converter.cli.groups import DeviceGroup, ImageGroup, grouped
 from converter.cli.options import (
     AllowFallback,
     Data,
@@ -30,6 +30,7 @@ def race(
     models: Annotated[list[Path], typer.Argument(help="ONNX files; the first is the reference.")],
     data: Data,
     images: ImageGroup,
+    device: DeviceGroup,
     engines: Annotated[
         list[str] | None,
         typer.Option(
@@ -61,13 +62,15 @@ def race(
     seed: Seed = 0,
     json: Json = False,
 ) -> int:
-    """Run files in every installed engine and say which to ship on this machine."""
+    """Run files in every installed engine and say which to ship on this machine, or on a device."""
     counts = None if threads is None else sizes_of("--threads", threads)
     from runtimes.options import RunOptions
     from runtimes.parity.budget import Budget
     from runtimes.racing import race as command
 
-    options = command.RaceOptions(_names(engines), counts, large_batch, rank_by, allow_fallback)
+    options = command.RaceOptions(
+        _names(engines), counts, large_batch, rank_by, allow_fallback, device=device.open()
+    )
     metrics = ",".join(metric) if metric else None
     if html is not None:
         from converter.report.race_page import refuse_page

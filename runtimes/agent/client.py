@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from runtimes.agent import messages
 from runtimes.agent.link import Link
-from runtimes.agent.messages import OpenCall, Opened, RunCall
+from runtimes.agent.messages import HoldCall, OpenCall, Opened, RunCall, TimeCall, Times, Watched
 from runtimes.agent.parts import parts_of
 from runtimes.agent.protocol import numpy_dtype
 from runtimes.agent.remote_job import RemoteJob
-from runtimes.agent.typed_json import read
+from runtimes.agent.typed_json import Malformed, read
 from runtimes.base import Array, Feed, TensorSpec
 from runtimes.engines.ort_session import Optimization
 from runtimes.engines.placement import NodePlacement, Placement
@@ -22,9 +22,9 @@ from runtimes.onnx_files.load_save import ModelSource
 class RemoteRuntime(Runtime):
     """One ONNX model in a process on a device.
 
-    A function that ``prepare`` returns goes over the link each time; what is to be timed, is timed
-    by ``Device.profile``, on the device. Where the agent was started anew, the model is opened
-    again: a run leaves nothing behind that would be lost.
+    A function that ``prepare`` returns goes over the link each time; what is to be timed, is held
+    and timed on the device. Where the agent was started anew, the model is opened again: a run
+    leaves nothing behind that would be lost, and what was held has to be held again.
 
     Args:
         model: The path of an ONNX file, or a graph.
@@ -35,12 +35,17 @@ class RemoteRuntime(Runtime):
         config: Session configuration entries; only those about spinning are taken.
         allow_fallback: Whether nodes may run on a provider other than ``provider``.
 
+    Attributes:
+        load_seconds: How long the engine took to load the model there.
+
     Raises:
         RuntimeUnavailable: The device does not answer, or has no such provider.
         ModelError: The model does not load there.
     """
 
     engine = "the device's engine"
+
+    load_seconds: float
 
     def __init__(
         self,
@@ -57,6 +62,36 @@ class RemoteRuntime(Runtime):
         self._call = OpenCall(provider, threads, optimization, dict(config or {}), allow_fallback)
         super().__init__(model, name=name_of(model), threads=threads)
 
+    def hold(self, key: str, feed: Feed) -> float:
+        """Keep ``feed`` on the device to be timed under ``key``; the seconds of its first run."""
+        (first,) = self._times("hold", HoldCall(key), feed)
+        return first
+
+    def time(self, key: str, seconds: float) -> list[float]:
+        """Seconds of each run of what was held, until all of them took ``seconds``."""
+        return self._times("time", TimeCall(key, seconds))
+
+    def memory(self) -> int | None:
+        """Bytes that engine and model added to the peak of their process."""
+        return self._watched().memory_bytes
+
+    def disturbed(self) -> float:
+        """The share of the timed seconds in which a run waited for a core."""
+        return self._watched().waited
+
+    def _times(self, operation: str, call: object, feed: Feed | None = None) -> list[float]:
+        answer, _ = self._job.ask(operation, call, feed)
+        with self._link.understanding():
+            found = read(Times, answer, "the times").seconds
+            if not found:
+                raise Malformed("it timed no run")
+        return list(found)
+
+    def _watched(self) -> Watched:
+        answer, _ = self._job.ask("watched")
+        with self._link.understanding():
+            return read(Watched, answer, "what was watched")
+
     def _load(self, source: ModelSource) -> Loaded:
         with parts_of(source) as parts:
             found: list[Opened] = []
@@ -69,6 +104,7 @@ class RemoteRuntime(Runtime):
             try:
                 with self._link.understanding():
                     self._job.start()
+                    self.load_seconds = found[-1].load_seconds
                     return _loaded(found[-1])
             except BaseException:
                 self._unload()

@@ -14,7 +14,7 @@ import numpy as np
 from runtimes.agent.addresses import Address
 from runtimes.agent.client import RemoteRuntime
 from runtimes.agent.link import Link
-from runtimes.agent.messages import DeviceInfo, ProfileCall
+from runtimes.agent.messages import DeviceInfo, EnginesCall, ProfileCall
 from runtimes.agent.parts import parts_of
 from runtimes.agent.remote_job import RemoteJob
 from runtimes.agent.remote_workbench import RemoteWorkbench
@@ -23,11 +23,12 @@ from runtimes.base import Array, Feed
 from runtimes.data.dataset import Dataset
 from runtimes.data.timing_inputs import sampled_inputs
 from runtimes.engines.batching import fixed_batch
+from runtimes.engines.installed import Installed
 from runtimes.engines.keras import is_keras_file
 from runtimes.engines.open_runtime import is_keras, is_runtime
 from runtimes.engines.ort_session import Optimization
 from runtimes.engines.provider_names import refuse_unknown_provider
-from runtimes.engines.runtime import Runtime, name_of
+from runtimes.engines.runtime import name_of
 from runtimes.errors import ModelError, RuntimeUnavailable
 from runtimes.onnx_files.load_save import (
     ModelSource,
@@ -82,6 +83,23 @@ class Device:
             refuse_unknown_provider(provider)
         self.info()
 
+    def installed(self, asked: Sequence[str] | None = None) -> Installed:
+        """The engines that the device has, or those of them that are ``asked`` for.
+
+        Raises ``RuntimeUnavailable`` for one that is asked for and is not there.
+        """
+        for provider in asked or ():
+            refuse_unknown_provider(provider)
+        link = self._link()
+        job = RemoteJob(link)
+        try:
+            answer, _ = job.ask("engines", EnginesCall(None if asked is None else tuple(asked)))
+            with link.understanding():
+                return read(Installed, answer, "the engines")
+        finally:
+            job.end()
+            link.close()
+
     def open(
         self,
         model: ModelSource,
@@ -91,7 +109,7 @@ class Device:
         optimization: Optimization = "all",
         config: Mapping[str, str] | None = None,
         allow_fallback: bool = False,
-    ) -> Runtime:
+    ) -> RemoteRuntime:
         """Open ``model`` on the device, as ``open_runtime`` opens it here."""
         _refuse_all_but_onnx(model)
         return RemoteRuntime(

@@ -27,7 +27,7 @@ from runtimes.errors import DataError
 from runtimes.json_values import plain
 
 # What is timed runs while nothing else does.
-_TIMED = ("profile", "measure")
+_TIMED = ("profile", "measure", "hold", "time")
 # Models of these stay as long as the job, which has them open.
 _HELD = ("open",)
 

@@ -112,6 +112,7 @@ class Opened:
     asked: str
     counts: Mapping[str, int] | None
     elsewhere: tuple[Placed, ...]
+    load_seconds: float
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,47 @@ class RunCall:
     """Options of ``run``: the outputs that are wanted."""
 
     outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HoldCall:
+    """Options of ``hold``: the name under which the arrays that are sent will be timed."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class TimeCall:
+    """Options of ``time``: what is held, and for how many seconds it runs."""
+
+    key: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Times:
+    """The answer to ``hold`` and ``time``: seconds of each run."""
+
+    seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """The answer to ``watched``: what timing the open model showed beside its times.
+
+    ``waited`` is the share of that time in which a run waited for a core; ``memory_bytes`` what
+    engine and model added to the peak of the process.
+    """
+
+    waited: float
+    memory_bytes: int | None
+
+
+@dataclass(frozen=True)
+class EnginesCall:
+    """Options of ``engines``: the providers that are wanted; None: all that are installed."""
+
+    asked: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from runtimes.agent.typed_json import Malformed, read
 from runtimes.base import Feed, TensorSpec
 from runtimes.costs import Costs, CostTable, open_costs
 from runtimes.costs.kernels import Executed, trace_kernels
+from runtimes.engines.installed import find_installed
 from runtimes.engines.keras import is_keras_file
 from runtimes.engines.open_runtime import open_runtime
 from runtimes.engines.runtime import Runtime
@@ -21,6 +22,7 @@ from runtimes.json_values import plain
 from runtimes.options import RunOptions
 from runtimes.profiling.options import ProfileOptions
 from runtimes.profiling.profile import profile
+from runtimes.profiling.stopwatch import Stopwatch
 
 T = TypeVar("T")
 Answer = tuple[Any, Feed]
@@ -28,6 +30,7 @@ Answer = tuple[Any, Feed]
 # Session settings that change how threads wait; others name files, or load code.
 _CONFIG = ("session.intra_op.allow_spinning", "session.force_spinning_stop")
 _MOST_BATCH, _MOST_THREADS = 65536, 1024
+_LONGEST_SLICE = 60.0
 
 
 class _Everything:
@@ -46,7 +49,7 @@ class Session:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._open = ExitStack()
-        self._runtime: Runtime | None = None
+        self._watch: Stopwatch | None = None
         self._costs: dict[messages.CostsCall, Costs] = {}
 
     def __enter__(self) -> Session:
@@ -64,6 +67,10 @@ class Session:
         operations: Mapping[str, Callable[..., Answer]] = {
             "open": self._open_model,
             "run": self._run,
+            "hold": self._hold,
+            "time": self._time,
+            "watched": self._watched,
+            "engines": _engines,
             "profile": _profile,
             "trace": self._trace,
             "measure": self._measure,
@@ -82,8 +89,10 @@ class Session:
         if refused:
             raise DataError(f"the session setting {refused[0][:80]!r} cannot be set from afar")
         self._open.close()
-        self._runtime = self._open.enter_context(
-            open_runtime(
+        self._watch = watch = Stopwatch()
+        self._open.callback(watch.close)
+        runtime = watch.open(
+            lambda: open_runtime(
                 path,
                 call.provider,
                 threads=call.threads,
@@ -92,13 +101,25 @@ class Session:
                 allow_fallback=call.allow_fallback,
             )
         )
-        return plain(_opened(self._runtime)), {}
+        return plain(_opened(runtime, watch.load_seconds)), {}
 
     def _run(self, options: Any, _: Sequence[Path], tensors: Feed) -> Answer:
         call = read(messages.RunCall, options, "run")
-        if self._runtime is None:
-            raise DataError("no model is open in this job")
-        return {}, self._runtime.run(tensors, call.outputs)
+        return {}, self._opened.runtime.run(tensors, call.outputs)
+
+    def _hold(self, options: Any, _: Sequence[Path], tensors: Feed) -> Answer:
+        call = read(messages.HoldCall, options, "hold")
+        return plain(messages.Times((self._opened.hold(call.key, tensors),))), {}
+
+    def _time(self, options: Any, _: Sequence[Path], __: Feed) -> Answer:
+        call = read(messages.TimeCall, options, "time")
+        if not 0 <= call.seconds <= _LONGEST_SLICE:
+            raise DataError(f"a slice of time has 0 to {_LONGEST_SLICE:g} seconds")
+        return plain(messages.Times(tuple(self._opened.time(call.key, call.seconds)))), {}
+
+    def _watched(self, options: Any, _: Sequence[Path], __: Feed) -> Answer:
+        watch = self._opened
+        return plain(messages.Watched(watch.disturbed(), watch.memory())), {}
 
     def _trace(self, options: Any, paths: Sequence[Path], tensors: Feed) -> Answer:
         call = read(messages.CostsCall, options, "trace")
@@ -126,6 +147,17 @@ class Session:
         readings = {name: table.readings[name] for name in asked}
         part = CostTable(table.machine, table.yardsticks, table.run_microseconds, readings)
         return plain(messages.Measured(part.to_json(), costs.notes)), {}
+
+    @property
+    def _opened(self) -> Stopwatch:
+        if self._watch is None:
+            raise DataError("no model is open in this job")
+        return self._watch
+
+
+def _engines(options: Any, _: Sequence[Path], __: Feed) -> Answer:
+    call = read(messages.EnginesCall, options, "engines")
+    return plain(find_installed(call.asked)), {}
 
 
 def _profile(options: Any, paths: Sequence[Path], tensors: Feed) -> Answer:
@@ -171,7 +203,7 @@ def _exactly(paths: Sequence[T], count: int) -> Sequence[T]:
     return paths
 
 
-def _opened(runtime: Runtime) -> messages.Opened:
+def _opened(runtime: Runtime, load_seconds: float) -> messages.Opened:
     placement = runtime.placement
     return messages.Opened(
         tuple(map(_spec, runtime.inputs)),
@@ -181,6 +213,7 @@ def _opened(runtime: Runtime) -> messages.Opened:
         placement.asked,
         None if placement.counts is None else dict(placement.counts),
         tuple(messages.Placed(one.node, one.op_type, one.provider) for one in placement.elsewhere),
+        load_seconds,
     )
 
 

@@ -21,9 +21,8 @@ import numpy as np
 from runtimes.base import Feed
 from runtimes.errors import KilnxError
 from runtimes.racing.options import RaceOptions
-from runtimes.racing.remote import RemoteRuntime
+from runtimes.racing.places import Racer
 
-_LARGEST_HEAT = 6
 _ROUNDS = 8
 _WARM_UP_ROUNDS = 2
 
@@ -52,7 +51,7 @@ class Timed:
 class Starter:
     """An entry that can be started: how, and what it is timed with, by batch size."""
 
-    start: Callable[[], RemoteRuntime]
+    start: Callable[[], Racer]
     feeds: Mapping[int, Feed]
 
 
@@ -60,17 +59,21 @@ def run_heats(
     starters: Sequence[Starter],
     options: RaceOptions,
     *,
+    largest_heat: int,
     seed: int = 0,
     progress: Callable[[int, int], Any] = lambda done, total: None,
 ) -> list[Timed]:
-    """Time all entries; one whose engine fails is timed no further, and the others go on."""
+    """Time all entries; one whose engine fails is timed no further, and the others go on.
+
+    ``largest_heat``: how many of them may be open at the same time.
+    """
     rng = np.random.default_rng(seed)
     found = [Timed() for _ in starters]
     done, total = 0, options.launches * len(starters)
     for _ in range(options.launches):
         order = [int(place) for place in rng.permutation(len(starters))]
-        for begin in range(0, len(order), _LARGEST_HEAT):
-            heat = order[begin : begin + _LARGEST_HEAT]
+        for begin in range(0, len(order), largest_heat):
+            heat = order[begin : begin + largest_heat]
             _run_heat([(starters[place], found[place]) for place in heat], options, rng)
             done += len(heat)
             progress(done, total)
@@ -81,12 +84,13 @@ def _run_heat(
     entries: Sequence[tuple[Starter, Timed]], options: RaceOptions, rng: np.random.Generator
 ) -> None:
     with ExitStack() as stack:
-        ready: list[tuple[RemoteRuntime, Starter, Timed]] = []
+        ready: list[tuple[Racer, Starter, Timed]] = []
         for starter, timed in entries:
             if timed.fault is not None:
                 continue
             try:
-                runtime = stack.enter_context(starter.start())
+                runtime = starter.start()
+                stack.enter_context(runtime)
                 timed.load.append(runtime.load_seconds)
             except KilnxError as error:
                 timed.fault = str(error)
@@ -101,7 +105,7 @@ def _run_heat(
 
 
 def _take_turns(
-    entries: Sequence[tuple[RemoteRuntime, Starter, Timed]],
+    entries: Sequence[tuple[Racer, Starter, Timed]],
     size: int,
     options: RaceOptions,
     rng: np.random.Generator,
@@ -130,7 +134,7 @@ def _take_turns(
                 runs += found
 
 
-def _look_back(runtime: RemoteRuntime, timed: Timed) -> None:
+def _look_back(runtime: Racer, timed: Timed) -> None:
     """What only the end of a launch can tell: the peak of memory, and how often runs waited."""
     timed.waited.append(runtime.disturbed())
     peak = runtime.memory()

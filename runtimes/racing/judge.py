@@ -23,7 +23,7 @@ from runtimes.parity.judged_by import judged_by
 from runtimes.parity.match_tensors import pair_specs
 from runtimes.parity.report import ParityReport
 from runtimes.racing.entry import Entry
-from runtimes.racing.remote import RemoteRuntime
+from runtimes.racing.places import Racer
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Field:
             for size in ((1, batch) if fixed is None else (fixed,))
         }
 
-    def judge(self, entry: Entry, runtime: RemoteRuntime) -> Entry:
+    def judge(self, entry: Entry, runtime: Racer) -> Entry:
         """``entry`` with what parity says of ``runtime``, or why it does not run the file."""
         try:
             found = check(self.reference, runtime, self.samples, budget=self.budget, run=self.run)

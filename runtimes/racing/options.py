@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from runtimes.agent.device import Device
+from runtimes.engines.elsewhere import checked_device
 from runtimes.errors import DataError
 from runtimes.suggestions import did_you_mean
 
@@ -26,7 +28,9 @@ class RaceOptions:
         launches: How often every entry is started anew.
         min_time: Seconds for which each entry is timed at each batch size.
         max_time: Most seconds of runs for each, which slow models come to.
-        patience: Seconds after which an engine that does not answer is given up.
+        patience: Seconds after which an engine that does not answer is given up; a device has a
+            patience of its own.
+        device: A ``runtimes.Device`` on which to race in place of this machine.
     """
 
     engines: Sequence[str] | None = None
@@ -38,8 +42,10 @@ class RaceOptions:
     min_time: float = 1.0
     max_time: float = 10.0
     patience: float = 600.0
+    device: Device | None = None
 
     def __post_init__(self) -> None:
+        checked_device(self.device)
         if self.large_batch < 1 or self.launches < 1:
             raise ValueError("large_batch and launches must be at least 1")
         known = get_args(Criterion)

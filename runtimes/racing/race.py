@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from runtimes.base import Feed
-from runtimes.cpu_info import cpu_info
+from runtimes.engines.installed import Engine, Installed
 from runtimes.engines.ort import NO_SPINNING
 from runtimes.engines.remembering import RememberingRuntime
 from runtimes.errors import KilnxError
@@ -20,20 +19,16 @@ from runtimes.onnx_files.load_save import file_bytes
 from runtimes.options import RunOptions, flat_options
 from runtimes.parity.budget import Budget
 from runtimes.racing.entrants import (
-    Engine,
-    absent_engines,
     files_to_race,
-    find_engines,
     short_names,
     thread_counts,
-    usable_cores,
 )
 from runtimes.racing.entry import Entry
 from runtimes.racing.heats import Starter, run_heats
 from runtimes.racing.judge import Field, described
 from runtimes.racing.options import RaceOptions
+from runtimes.racing.places import OnDevice, Place, Racer, ThisMachine
 from runtimes.racing.recommend import is_able, recommend
-from runtimes.racing.remote import RemoteRuntime
 from runtimes.racing.report import RaceReport
 from runtimes.racing.speed import with_times
 
@@ -56,7 +51,8 @@ def race(
     parity judges each file in each engine against the first file in ONNX Runtime on the CPU: by the
     metric of the labels, or else by agreement and SQNR, on clean samples. Then all entries are
     timed, interleaved, in several launches. Among those inside the budget the fastest is
-    recommended, or what ``rank_by`` says. The fields of the dataclasses can also be given as
+    recommended, or what ``rank_by`` says. With ``device``, the engines and the clock are those of
+    the device, and the reference runs here. The fields of the dataclasses can also be given as
     keywords.
 
     Args:
@@ -70,7 +66,8 @@ def race(
         All entries, and the one that is recommended.
 
     Raises:
-        RuntimeUnavailable: An engine that was asked for is not installed.
+        RuntimeUnavailable: An engine that was asked for is not installed, or the device does not
+            answer.
         ModelError: A file is no ONNX model, or takes other inputs than the first.
         DataError: The data do not fit, or no metric follows from their labels.
 
@@ -80,15 +77,18 @@ def race(
         'cpu'
     """
     files = files_to_race(models)
-    engines = find_engines(options.engines)
-    counts = options.thread_counts or (run.threads, usable_cores())
+    place = ThisMachine(options.patience) if options.device is None else OnDevice(options.device)
+    there = place.installed(options.engines)
+    counts = options.thread_counts or (run.threads, there.cores)
     with RememberingRuntime(os.fspath(files[0]), threads=1, config=NO_SPINNING) as reference:
         field = Field.of(reference, data, budget, RunOptions(seed=run.seed))
         pairs = {file: field.names(file) for file in files}
-        drafts = _judge_all(field, _Entrants(files, engines, counts, pairs), options, run)
+        entrants = _Entrants(files, there.engines, counts, pairs, place)
+        drafts = _judge_all(field, entrants, options, run)
     timed = run_heats(
         [one.starter for one in drafts if one.starter is not None],
         options,
+        largest_heat=place.largest_heat,
         seed=run.seed,
         progress=partial(run.tell, "racing"),
     )
@@ -106,8 +106,12 @@ def race(
         recommendation=sentence,
         judged_by=described(field.budget),
         samples=field.samples.num_samples or 0,
-        notes=(*_notes(field, drafts, options), *_busy(load)),
-        settings=_settings(engines, options),
+        notes=(
+            *_notes(field, drafts, options, there),
+            *([] if place.note is None else [place.note]),
+            *_busy(load),
+        ),
+        settings=_settings(there, options),
         load=load,
     )
 
@@ -118,6 +122,7 @@ class _Entrants:
     engines: Sequence[Engine]
     threads: Sequence[int]
     pairs: Mapping[Path, Mapping[str, str]]
+    place: Place
 
 
 @dataclass(frozen=True)
@@ -147,11 +152,7 @@ def _judge_all(
                 version=engine.version,
             )
             start = partial(
-                RemoteRuntime,
-                file,
-                engine.provider,
-                allow_fallback=options.allow_fallback,
-                patience=options.patience,
+                entrants.place.start, file, engine.provider, fallback=options.allow_fallback
             )
             entry, feeds = _judge(
                 field, entry, partial(start, threads=counts[0]), options, entrants.pairs[file]
@@ -169,7 +170,7 @@ def _judge_all(
 def _judge(
     field: Field,
     entry: Entry,
-    start: partial[RemoteRuntime],
+    start: partial[Racer],
     options: RaceOptions,
     names: Mapping[str, str],
 ) -> tuple[Entry, dict[int, Feed]]:
@@ -190,7 +191,9 @@ def _rank(entry: Entry) -> tuple[int, float]:
     return (1 if entry.refused is None and entry.failed is None else 2), speed
 
 
-def _notes(field: Field, drafts: Sequence[_Draft], options: RaceOptions) -> tuple[str, ...]:
+def _notes(
+    field: Field, drafts: Sequence[_Draft], options: RaceOptions, there: Installed
+) -> tuple[str, ...]:
     notes = list(field.samples.notes)
     for name in dict.fromkeys(one.entry.file for one in drafts):
         sizes = {
@@ -201,11 +204,10 @@ def _notes(field: Field, drafts: Sequence[_Draft], options: RaceOptions) -> tupl
         }
         if len(sizes) == 1 and options.large_batch > 1:
             notes.append(f"{name} has a fixed batch size of {sizes.pop()}: timed at that size only")
-    absent = absent_engines()
-    if options.engines is None and absent:
+    if options.engines is None and there.absent:
         notes.append(
-            f"not installed, and so not in the race: {', '.join(absent)}; --engines NAME says how "
-            "to install one"
+            f"not installed, and so not in the race: {', '.join(there.absent)}; --engines NAME "
+            "says how to install one"
         )
     return tuple(notes)
 
@@ -214,14 +216,15 @@ def _busy(load: MachineLoad) -> tuple[str, ...]:
     return (f"{load}; times may be too long, and the spread large",) if load.is_busy else ()
 
 
-def _settings(engines: Sequence[Engine], options: RaceOptions) -> dict[str, Any]:
+def _settings(there: Installed, options: RaceOptions) -> dict[str, Any]:
     """The conditions of the measurement."""
     return {
-        "cores": usable_cores(),
-        "cpu": cpu_info().get("model name", platform.machine()),
+        "cores": there.cores,
+        "cpu": there.cpu,
+        "device": None if options.device is None else str(options.device),
         "launches": options.launches,
         "large_batch": options.large_batch,
         "rank_by": options.rank_by,
-        "engines": {one.provider: one.version for one in engines},
+        "engines": {one.provider: one.version for one in there.engines},
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
     }

@@ -54,7 +54,7 @@ class RemoteRuntime(Runtime):
 
     def hold(self, key: str, feed: Feed) -> float:
         """Keep ``feed`` there to be timed under ``key``; the seconds of its first run."""
-        return float(self._process.ask("prepare", key, dict(feed)))
+        return float(self._process.ask("hold", key, dict(feed)))
 
     def time(self, key: str, seconds: float) -> list[float]:
         """Seconds of each run of what was held, until all of them took ``seconds``."""

@@ -7,10 +7,8 @@ its process, a crash included, stays there.
 
 from __future__ import annotations
 
-import gc
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -21,11 +19,8 @@ import onnx  # noqa: F401
 from runtimes.base import Array, Feed
 from runtimes.engines.open_runtime import open_runtime
 from runtimes.engines.ort import NO_SPINNING
-from runtimes.engines.runtime import Runtime
 from runtimes.errors import KilnxError, first_line
-from runtimes.machine_load import now
-from runtimes.process_memory import peak_bytes
-from runtimes.profiling.timing import seconds_of
+from runtimes.profiling.stopwatch import Stopwatch
 from runtimes.racing.messages import Failure, Opened
 
 
@@ -33,74 +28,41 @@ class Worker:
     """What the other process may ask for, one method each."""
 
     def __init__(self) -> None:
-        self._runtime: Runtime | None = None
-        self._calls: dict[str, Callable[[], object]] = {}
-        self._before = peak_bytes()
-        self._timed = self._waited = 0.0
+        self._watch = Stopwatch()
 
     def load(self, model: str, provider: str, threads: int | None, fallback: bool) -> Opened:
         """Open ``model`` with the engine's own defaults, except that no thread keeps spinning."""
-        begin = time.perf_counter()
-        self._runtime = runtime = open_runtime(
-            model, provider, threads=threads, config=NO_SPINNING, allow_fallback=fallback
+        runtime = self._watch.open(
+            lambda: open_runtime(
+                model, provider, threads=threads, config=NO_SPINNING, allow_fallback=fallback
+            )
         )
-        seconds = time.perf_counter() - begin
-        return Opened(runtime.loaded, seconds)
+        return Opened(runtime.loaded, self._watch.load_seconds)
 
     def run(self, feed: Feed, names: Sequence[str]) -> list[Array]:
         """The outputs called ``names``."""
-        found = self._opened.run(feed, names)
+        found = self._watch.runtime.run(feed, names)
         return [found[name] for name in names]
 
-    def prepare(self, key: str, feed: Feed) -> float:
+    def hold(self, key: str, feed: Feed) -> float:
         """Keep ``feed`` to be timed under ``key``; the seconds of its first run."""
-        begin = time.perf_counter()
-        self._opened.run(feed)
-        seconds = time.perf_counter() - begin
-        self._calls[key] = self._opened.prepare(feed)
-        return seconds
+        return self._watch.hold(key, feed)
 
     def time(self, key: str, seconds: float) -> list[float]:
-        """Seconds of each run, until all of them took ``seconds``; one run at least.
-
-        An engine that runs in yet another process says itself how long it took.
-        """
-        call = self._calls[key]
-        found: list[float] = []
-        collecting = gc.isenabled()
-        gc.disable()  # a collection would be charged to the run during which it happens
-        start = now()
-        try:
-            while not found or time.perf_counter() - start.clock < seconds:
-                found.append(seconds_of(call))
-        finally:
-            if collecting:
-                gc.enable()
-        end = now()
-        self._timed += end.clock - start.clock
-        self._waited += end.waited - start.waited
-        return found
+        """Seconds of each run, until all of them took ``seconds``; one run at least."""
+        return self._watch.time(key, seconds)
 
     def disturbed(self) -> float:
-        """The share of the timed seconds in which this thread was ready and no core was free."""
-        return min(1.0, self._waited / self._timed) if self._timed else 0.0
+        """The share of the timed seconds in which a run waited for a core."""
+        return self._watch.disturbed()
 
     def memory(self) -> int | None:
-        """Bytes that engine and model added to the peak of this process and those below it."""
-        now = peak_bytes()
-        return None if now is None or self._before is None else max(0, now - self._before)
+        """Bytes that engine and model added to the peak of this process."""
+        return self._watch.memory()
 
     def close(self) -> None:
         """Free the model, and with it what the engine started."""
-        self._calls.clear()
-        if self._runtime is not None:
-            self._runtime.close()
-
-    @property
-    def _opened(self) -> Runtime:
-        if self._runtime is None:
-            raise RuntimeError("no model was loaded")
-        return self._runtime
+        self._watch.close()
 
 
 def answer(worker: Worker, question: str, arguments: Sequence[Any]) -> Any:

@@ -13,15 +13,10 @@ import pytest
 
 from runtimes import DataError, ModelError, RuntimeUnavailable, race
 from runtimes.engines import provider_table
+from runtimes.engines.install_size import install_bytes
+from runtimes.engines.installed import Engine, find_engines
 from runtimes.racing import process
-from runtimes.racing.entrants import (
-    Engine,
-    files_to_race,
-    find_engines,
-    short_names,
-    thread_counts,
-)
-from runtimes.racing.install_size import install_bytes
+from runtimes.racing.entrants import files_to_race, short_names, thread_counts
 from runtimes.racing.remote import RemoteRuntime
 from runtimes.version import installed_version
 
