@@ -74,7 +74,6 @@ def _opened(path: Path, stack: Any) -> dict[str, Any]:
     if path.suffix == ".json":
         return {"reference": path, "model": None, "fp32": None, "policy": {}}
     from runtimes.bundle import Bundle
-
     from runtimes.errors import DataError
 
     opened = stack.enter_context(Bundle.open(path))

@@ -49,7 +49,7 @@ export function pixelInput({ name, datatype }, layout, rgba, { range, invert }) 
   const scaled = RANGES[range];
   for (let cell = 0; cell < cells; cell += 1) {
     for (let channel = 0; channel < channels; channel += 1) {
-      const value = channels === 1 ? grey(rgba, 4 * cell) : rgba[4 * cell + channel];
+      const value = channels === 1 ? gray(rgba, 4 * cell) : rgba[4 * cell + channel];
       const place = first ? channel * cells + cell : cell * channels + channel;
       data[place] = scaled(invert && channel < 3 ? 255 - value : value);
     }
@@ -59,8 +59,8 @@ export function pixelInput({ name, datatype }, layout, rgba, { range, invert }) 
   return { name, datatype, shape, data };
 }
 
-// Luma of ITU-R BT.601, as image libraries turn colour into grey.
-function grey(rgba, at) {
+// Luma of ITU-R BT.601, as image libraries turn colour into gray.
+function gray(rgba, at) {
   return 0.299 * rgba[at] + 0.587 * rgba[at + 1] + 0.114 * rgba[at + 2];
 }
 

@@ -43,9 +43,7 @@ def array_from_bytes(
     return array.reshape(shape)
 
 
-def _strings(
-    name: str, elements: int, data: memoryview, limits: ProtocolLimits
-) -> np.ndarray:
+def _strings(name: str, elements: int, data: memoryview, limits: ProtocolLimits) -> np.ndarray:
     position, end = 0, len(data)
     if end < elements * _LENGTH.size:
         raise _cut_off(name, elements)
@@ -73,9 +71,7 @@ def _cut_off(name: str, elements: int) -> ProtocolError:
 def bytes_of(datatype: str, array: np.ndarray[Any, Any]) -> bytes | memoryview:
     """The bytes of a tensor: a view where nothing has to be changed."""
     if datatype == "BYTES":
-        return b"".join(
-            part for each in encoded(array) for part in (_LENGTH.pack(len(each)), each)
-        )
+        return b"".join(part for each in encoded(array) for part in (_LENGTH.pack(len(each)), each))
     if _SWAP:
         array = array.byteswap()
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

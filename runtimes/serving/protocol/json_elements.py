@@ -53,7 +53,7 @@ def array_from_json(
 
 def _flat(name: str, shape: tuple[int, ...], elements: int, data: Any) -> list[Any]:
     if type(data) is not list:
-        raise ProtocolError(400, f"input {name!r}: \"data\" has to be a list")
+        raise ProtocolError(400, f'input {name!r}: "data" has to be a list')
     if not (data and type(data[0]) is list):
         if len(data) != elements:
             raise _mismatch(name, shape, elements, len(data))

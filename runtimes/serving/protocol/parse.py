@@ -143,7 +143,7 @@ def requested_output(name: str, binary: bool, parameters: Parameters) -> Request
     """An output, with what its parameters say of it."""
     classes = parameters.get("classification")
     if classes is not None and (type(classes) is not int or classes < 1):
-        raise ProtocolError(400, f"output {name!r}: \"classification\" is a number of classes")
+        raise ProtocolError(400, f'output {name!r}: "classification" is a number of classes')
     left = _without(parameters, "binary_data", "classification")
     return RequestedOutput(name, binary, classes or None, left)
 
@@ -160,9 +160,7 @@ def _refuse_shared_memory(name: str, parameters: Parameters) -> None:
         raise ProtocolError(400, f"{name!r}: this server has no shared memory; send the data")
 
 
-def _inputs(
-    given: list[_Input], binary: memoryview, limits: ProtocolLimits
-) -> tuple[Tensor, ...]:
+def _inputs(given: list[_Input], binary: memoryview, limits: ProtocolLimits) -> tuple[Tensor, ...]:
     _check_names("inputs", given, limits)
     found, left, elements = [], binary, 0
     for each in given:
@@ -176,9 +174,7 @@ def _inputs(
     return tuple(found)
 
 
-def _input(
-    given: _Input, binary: memoryview, limits: ProtocolLimits
-) -> tuple[Tensor, memoryview]:
+def _input(given: _Input, binary: memoryview, limits: ProtocolLimits) -> tuple[Tensor, memoryview]:
     """An input, and the bytes that are left after its own."""
     name, datatype, shape = given.name, given.datatype, given.shape
     elements = count_elements(name, shape, limits)
@@ -187,15 +183,15 @@ def _input(
     if size is None:
         _refuse_shared_memory(name, parameters)
         if given.data is msgspec.UNSET:
-            raise ProtocolError(400, f"input {name!r} has neither \"data\" nor binary data")
+            raise ProtocolError(400, f'input {name!r} has neither "data" nor binary data')
         array = array_from_json(name, datatype, shape, elements, given.data, limits)
         return Tensor(name, datatype, shape, array, parameters), binary
     if type(size) is not int or not 0 <= size <= len(binary):
         raise ProtocolError(
-            400, f"input {name!r}: \"binary_data_size\" is {size}, {len(binary)} bytes are there"
+            400, f'input {name!r}: "binary_data_size" is {size}, {len(binary)} bytes are there'
         )
     if given.data is not msgspec.UNSET:
-        raise ProtocolError(400, f"input {name!r} has both \"data\" and binary data")
+        raise ProtocolError(400, f'input {name!r} has both "data" and binary data')
     array = array_from_bytes(name, datatype, shape, elements, binary[:size], limits)
     left = _without(parameters, "binary_data_size")
     return Tensor(name, datatype, shape, array, left), binary[size:]
