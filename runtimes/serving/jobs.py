@@ -56,6 +56,7 @@ class Job:
         client: Who asked; None where that is not known.
         arrived: When it came.
         started: When it was run.
+        seconds: Its share of the time that its run took.
         fp32: Whether it was run by the model's fp32 original.
         future: The answer, for a job that had to wait.
     """
@@ -69,6 +70,7 @@ class Job:
         "future",
         "names",
         "rows",
+        "seconds",
         "started",
     )
 
@@ -84,7 +86,7 @@ class Job:
     ) -> None:
         self.feed, self.names, self.rows, self.client = feed, names, rows, client
         self.arrived, self.deadline, self.started = arrived, deadline, arrived
-        self.fp32 = False
+        self.fp32, self.seconds = False, 0.0
         self.future: asyncio.Future[Any] | None = None
 
     def kind(self) -> object:

@@ -16,9 +16,10 @@ from runtimes.errors import DataError
 from runtimes.serving.artifact import Artifact, open_artifact
 from runtimes.serving.host import Host
 from runtimes.serving.measure import Measured, has_free_batch, measure
+from runtimes.serving.monitoring import Monitor, RunFeed, open_monitor
 from runtimes.serving.options import ServeOptions
 from runtimes.serving.proof import prove_parity, require_finite
-from runtimes.serving.scheduler import Scheduler
+from runtimes.serving.scheduler import Fallback, Scheduler
 from runtimes.serving.signature import Signature
 from runtimes.serving.sources import Source
 from runtimes.serving.version import ServedVersion
@@ -53,7 +54,11 @@ class Loader:
                 original = held.enter_context(self._open(artifact.fp32))
             measured = self._prove(artifact, runtime, original)
             artifact.require_unchanged()
-            version = self._served(artifact, runtime, measured)
+            monitor = open_monitor(artifact, self.options.model, _run_feed(original))
+            if monitor is not None:
+                held.callback(monitor.close)
+            fallback = self._fallback(artifact, original, monitor)
+            version = self._served(artifact, runtime, measured, monitor, fallback)
             version.state = state
             version.held = held.pop_all()
         return version
@@ -89,13 +94,30 @@ class Loader:
             max_batch=self.options.model.max_batch,
         )
 
-    def _served(self, artifact: Artifact, runtime: Runtime, measured: Measured) -> ServedVersion:
+    def _fallback(
+        self, artifact: Artifact, original: Runtime | None, monitor: Monitor | None
+    ) -> Fallback | None:
+        """The original, ready to answer in the model's place."""
+        if original is None or monitor is None:
+            return None
+        engine = self._measure(original, artifact.samples(original.inputs)).engine
+        return Fallback(engine, lambda: monitor.uses_fp32, lambda: monitor.capacity)
+
+    def _served(
+        self,
+        artifact: Artifact,
+        runtime: Runtime,
+        measured: Measured,
+        monitor: Monitor | None,
+        fallback: Fallback | None,
+    ) -> ServedVersion:
         options = self.options
         scheduler = Scheduler(
             measured.engine,
             self.host,
             replicas=options.model.replicas or default_replicas(options.model.threads),
             queue=options.limits.queue,
+            fallback=fallback,
         )
         batched = has_free_batch(runtime.inputs, runtime.outputs)
         signature = Signature(
@@ -110,7 +132,7 @@ class Loader:
             (),
             signature,
             scheduler,
-            None,
+            monitor,
             f"{runtime.engine} {runtime.version}".strip(),
             measured.rows,
             self.host,
@@ -123,6 +145,10 @@ def default_replicas(threads: int) -> int:
     """Runs at a time that keep all cores of this process busy."""
     cores = own_cores()
     return max(1, (len(cores) if cores else os.cpu_count() or 1) // threads)
+
+
+def _run_feed(original: Runtime | None) -> RunFeed | None:
+    return None if original is None else original.run
 
 
 def _require_same_names(runtime: Runtime, original: Runtime, model: str) -> None:

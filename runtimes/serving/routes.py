@@ -13,6 +13,7 @@ from runtimes.serving.errors import Unavailable, not_found
 from runtimes.serving.exchange import Answer, Exchange
 from runtimes.serving.infer import InferHandler
 from runtimes.serving.metrics import metrics_text
+from runtimes.serving.monitoring import Monitor
 from runtimes.serving.protocol.documents import document, index_document, statistics_document
 from runtimes.serving.protocol.errors import ProtocolError
 from runtimes.serving.server import Server
@@ -85,6 +86,7 @@ class Routes:
         done = {
             "infer": partial(self._infer, name, version),
             "feedback": partial(self._feedback, name, version),
+            "come_back": partial(self._come_back, name, version),
         }
         action = "/".join(rest)
         found: dict[str, Handler] = {}
@@ -173,13 +175,22 @@ class Routes:
         await (models.load(name) if action == "load" else models.unload(name))
         return _json({})
 
+    async def _come_back(self, name: str, version: str | None, exchange: Exchange) -> Answer:
+        self._access.check_control(exchange)
+        self._monitor_of(name, version).come_back()
+        return _json({})
+
+    def _monitor_of(self, name: str, version: str | None) -> Monitor:
+        monitor = self._server.models.get(name, version).monitor
+        if monitor is None:
+            raise ProtocolError(409, f"the model {name!r} has no monitor: it is not a bundle")
+        return monitor
+
     async def _feedback(self, name: str, version: str | None, exchange: Exchange) -> Answer:
         self._access.check(exchange)
         asked = _object(await exchange.body())
-        monitor = self._server.models.get(name, version).monitor
-        if monitor is None:
-            raise ProtocolError(409, f"the model {name!r} has no monitor that labels could go to")
-        labels = [_label(one) for one in asked.get("feedback", [asked])]
+        monitor = self._monitor_of(name, version)
+        labels = _labels(asked)
         for request_id, label in labels:
             monitor.feedback(request_id, label)
         return _json({"accepted": len(labels)})
@@ -215,6 +226,13 @@ def _object(body: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ProtocolError(400, "the body has to be a JSON object")
     return found
+
+
+def _labels(asked: dict[str, Any]) -> list[tuple[str, Any]]:
+    given = asked.get("feedback", [asked])
+    if not isinstance(given, list):
+        raise ProtocolError(400, '"feedback" has to be a list')
+    return [_label(one) for one in given]
 
 
 def _label(given: Any) -> tuple[str, Any]:

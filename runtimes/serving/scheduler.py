@@ -28,10 +28,14 @@ _TOO_MANY = "too many requests wait for this model; try again later"
 
 @dataclass(frozen=True)
 class Fallback:
-    """The original of a model, which answers in its place while ``is_used``."""
+    """The original of a model, which answers in its place while ``is_used``.
+
+    ``capacity`` is what the queue's limit is multiplied by then: the original is slower.
+    """
 
     engine: Engine
     is_used: Callable[[], bool]
+    capacity: Callable[[], float] = lambda: 1.0
 
 
 class Scheduler:
@@ -130,7 +134,8 @@ class Scheduler:
         host = self._host
         job.started = started = host.now()
         outputs = engine.run(job.feed, job.names)
-        self.statistics.executed(job.rows, host.now() - started)
+        job.seconds = host.now() - started
+        self.statistics.executed(job.rows, job.seconds)
         return outputs
 
     def _wait_for_others(self, job: Job) -> asyncio.Future[Sequence[Array]]:
@@ -165,7 +170,7 @@ class Scheduler:
 
     def _wait_for_replica(self, job: Job, engine: Engine) -> asyncio.Future[Sequence[Array]]:
         wait = self._expected_wait(engine)
-        if len(self._waiting) >= self._most_waiting or (
+        if len(self._waiting) >= self._queue_limit(job) or (
             wait > 0 and job.arrived + wait + engine.seconds * job.rows > job.deadline
         ):
             raise self._overloaded(wait)
@@ -174,6 +179,11 @@ class Scheduler:
         self._waiting_rows += job.rows
         self._start_replicas()
         return job.future
+
+    def _queue_limit(self, job: Job) -> int:
+        if job.fp32 and self._fallback is not None:
+            return max(1, int(self._most_waiting * self._fallback.capacity()))
+        return self._most_waiting
 
     def _expected_wait(self, engine: Engine) -> float:
         """Seconds until a job that comes now is run, if nothing runs faster in batches."""
@@ -203,9 +213,11 @@ class Scheduler:
 
         def work() -> Outcomes:
             started = now()
+            outcomes = run_jobs(engine.run, jobs)
+            share = (now() - started) / len(jobs)
             for job in jobs:
-                job.started, job.fp32 = started, fp32
-            return run_jobs(engine.run, jobs)
+                job.started, job.seconds, job.fp32 = started, share, fp32
+            return outcomes
 
         return work
 
@@ -217,7 +229,7 @@ class Scheduler:
 
     def _finish(self, jobs: Sequence[Job], outcomes: Outcomes) -> None:
         rows = sum(job.rows for job in jobs)
-        self.statistics.executed(rows, self._host.now() - jobs[0].started)
+        self.statistics.executed(rows, sum(job.seconds for job in jobs))
         for job, outcome in zip(jobs, outcomes, strict=True):
             _set_outcome(job, outcome)
 

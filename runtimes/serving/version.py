@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from runtimes.base import Array
 from runtimes.serving.artifact import Artifact
 from runtimes.serving.host import Host
 from runtimes.serving.jobs import Client, Job
@@ -91,15 +92,24 @@ class ServedVersion:
             raise
         seconds = now() - arrived
         statistics.answered(rows, seconds, job.started - arrived)
-        monitor = self.monitor
-        if monitor is not None and monitor.wants():
-            monitor.record(feed, dict(zip(names, found, strict=True)), seconds, request.id)
+        if self.monitor is not None and len(names) == len(self.signature.outputs):
+            self._watch(self.monitor, request, job, dict(zip(names, found, strict=True)))
         return self._response(request, job, names, found)
 
     async def close(self) -> None:
         """Finish what was accepted, then free everything."""
         await self.scheduler.drain()
         await asyncio.to_thread(self.held.close)
+
+    @staticmethod
+    def _watch(
+        monitor: Monitor, request: InferRequest, job: Job, outputs: Mapping[str, Array]
+    ) -> None:
+        """Show the monitor an answer that it wants to see, or that a label may come for."""
+        if monitor.wants():
+            monitor.record(job.feed, outputs, job.seconds, request.id, by_fp32=job.fp32)
+        elif request.id:
+            monitor.remember(request.id, outputs)
 
     def _limit(self, request: InferRequest, timeout: float | None) -> float:
         """Seconds until nobody waits any more."""
