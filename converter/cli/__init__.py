@@ -24,6 +24,7 @@ from converter.cli import (
     quantize,
     race,
     recover,
+    serve,
 )
 from converter.cli.at_once import answering_at_once
 from converter.cli.progress import with_quiet
@@ -68,6 +69,7 @@ for _command in (
     check.check,
     profile.profile,
     race.race,
+    serve.serve,
     agent.agent,
     inspect.inspect,
     drift.drift,

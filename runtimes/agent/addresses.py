@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from runtimes.errors import DataError
+from runtimes.network.tls import is_loopback
 
 DEFAULT_PORT = 8714
 PROTOCOL_HEADER = "X-Kilnx-Protocol"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches ``host``."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ connection by sending a byte now and then.
 
 from __future__ import annotations
 
-import hmac
 import io
 import json
 import select
@@ -22,8 +21,10 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any, Protocol, cast
 
 from runtimes.agent.addresses import PROTOCOL_HEADER
-from runtimes.agent.limits import Counter, Limits, RateLimiter
+from runtimes.agent.limits import Counter, Limits
 from runtimes.agent.protocol import VERSION
+from runtimes.network.rate_limiter import RateLimiter
+from runtimes.network.tokens import is_token
 
 # Bodies that come slower than this are cut off, after some seconds of grace.
 _LEAST_BYTES_PER_SECOND = 32 * 2**10
@@ -92,7 +93,6 @@ class AgentHandler(BaseHTTPRequestHandler):
     """Requests of one connection, handed to the routes of ``server`` once they are allowed."""
 
     protocol_version = "HTTP/1.1"
-    default_request_version = "HTTP/1.0"  # of a line that says none: 0.9 has no status
     default_request_version = "HTTP/1.0"  # of a line that says none: 0.9 has no status
     disable_nagle_algorithm = True
 
@@ -208,7 +208,7 @@ class AgentHandler(BaseHTTPRequestHandler):
 
     def _let_in(self) -> None:
         """Raise unless the client knows the token, speaks this protocol and does not hurry."""
-        if not _is_token(self.headers.get("Authorization", ""), self.agent.token):
+        if not is_token(self.headers.get("Authorization", ""), self.agent.token):
             if not self.agent.failures.allows(self.client):
                 raise HttpError(HTTPStatus.TOO_MANY_REQUESTS, {}, close=True, wait=5)
             raise HttpError(HTTPStatus.UNAUTHORIZED, {}, close=True)
@@ -257,13 +257,6 @@ class AgentHandler(BaseHTTPRequestHandler):
 
     def _wait(self, seconds: float) -> None:
         self._incoming.deadline = time.monotonic() + seconds
-
-
-def _is_token(header: str, token: str) -> bool:
-    """Whether ``Authorization`` holds the token, in a time that does not tell how much is right."""
-    kind, _, given = header.partition(" ")
-    same = hmac.compare_digest(given.encode("utf-8", "replace"), token.encode())
-    return same and kind.lower() == "bearer"
 
 
 def _with_tls(connection: socket.socket, tls: ssl.SSLContext, seconds: float) -> ssl.SSLSocket:

@@ -7,7 +7,6 @@ import os
 import platform
 import secrets
 import socket
-import ssl
 import threading
 from collections import Counter as Tally
 from collections.abc import Iterator
@@ -19,10 +18,10 @@ from typing import Any
 
 import platformdirs
 
-from runtimes.agent.addresses import DEFAULT_PORT, is_loopback
+from runtimes.agent.addresses import DEFAULT_PORT
 from runtimes.agent.http_handler import AgentHandler, Answering
 from runtimes.agent.jobs import Jobs
-from runtimes.agent.limits import Counter, Limits, RateLimiter, machine_memory
+from runtimes.agent.limits import Counter, Limits, machine_memory
 from runtimes.agent.messages import DeviceInfo, MachineTold
 from runtimes.agent.protocol import VERSION
 from runtimes.agent.routes import Routes
@@ -32,9 +31,11 @@ from runtimes.costs.machine import this_machine
 from runtimes.engines.ort_install import require_onnxruntime
 from runtimes.errors import DataError
 from runtimes.json_values import plain
+from runtimes.network.rate_limiter import RateLimiter
+from runtimes.network.tls import refuse_unsafe, server_tls
+from runtimes.network.tokens import refuse_short_token
 from runtimes.version import installed_version, own_version
 
-_LEAST_TOKEN = 16
 _HOUSEKEEPING_SECONDS = 2.0
 # Whoever does not know the token may try so often a second, and so many times at once.
 _FAILURES_PER_SECOND, _FAILURES_AT_ONCE = 2.0, 20.0
@@ -77,7 +78,7 @@ class AgentServer(ThreadingMixIn, TCPServer):
 
     def __init__(self, options: AgentOptions, folder: Path) -> None:
         self.limits, self.token = options.limits, options.token or secrets.token_urlsafe(24)
-        self.tls = _tls(options)
+        self.tls = server_tls(options.cert, options.key)
         self.rate = RateLimiter(
             self.limits.requests_per_second, self.limits.requests_per_second * _BURST_SECONDS
         )
@@ -171,32 +172,14 @@ def running(options: AgentOptions) -> Iterator[AgentServer]:
 
 
 def _refuse_unsafe(options: AgentOptions) -> None:
-    if options.token is not None and len(options.token) < _LEAST_TOKEN:
-        raise DataError(
-            f"a token of {len(options.token)} characters can be guessed; give {_LEAST_TOKEN} or "
-            "more, or none: then one is made up"
-        )
-    if options.cert is None and not options.plain and not is_loopback(options.host):
-        raise DataError(
-            f"on {options.host} other machines can read the token and the models; give a "
-            "certificate (--cert and --key), or say --plain for a network that you trust"
-        )
-    if options.key is not None and options.cert is None:
-        raise DataError("--key is the key of a certificate, which --cert names")
-
-
-def _tls(options: AgentOptions) -> ssl.SSLContext | None:
-    if options.cert is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(options.cert, options.key, password=lambda: "")
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        raise DataError(
-            f"the certificate {options.cert} or its key cannot be used: {error}"
-        ) from error
-    return context
+    refuse_short_token(options.token, "then one is made up")
+    refuse_unsafe(
+        options.host,
+        options.cert,
+        options.key,
+        plain=options.plain,
+        seen="the token and the models",
+    )
 
 
 def _address(host: str, port: int) -> tuple[socket.AddressFamily, Any]:

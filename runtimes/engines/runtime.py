@@ -109,9 +109,19 @@ class Runtime(Closable):
         check_outputs(names, self.outputs, self.name)
         if not names:
             return {}
-        with self._naming("failed when it ran"):
-            found = self._run(feed, names)
-        return dict(zip(names, found, strict=True))
+        return dict(zip(names, self.run_checked(feed, names), strict=True))
+
+    def run_checked(self, feed: Feed, names: Sequence[str]) -> Sequence[Array]:
+        """Run one batch that is known to fit, as a server's is: the outputs called ``names``.
+
+        Nothing is checked. Raises ``ModelError`` where the model fails when it runs.
+        """
+        try:
+            return self._run(feed, names)
+        except (KilnxError, MemoryError):
+            raise
+        except Exception as error:
+            raise self._named(error, "failed when it ran") from error
 
     def prepare(self, feed: Feed) -> Callable[[], object]:
         """Check ``feed`` once and return a function that only runs it, for timing."""
@@ -164,10 +174,13 @@ class Runtime(Closable):
         except (KilnxError, MemoryError):
             raise
         except Exception as error:
-            if not self._is_models_fault(error):
-                raise
-            reason = self._explain(error)
-            raise ModelError(f"{self.name} {what} in {self.engine}: {reason}") from error
+            raise self._named(error, what) from error
+
+    def _named(self, error: Exception, what: str) -> ModelError:
+        """The engine's exception as a ``ModelError``; raises one that is a bug in kilnx itself."""
+        if not self._is_models_fault(error):
+            raise error
+        return ModelError(f"{self.name} {what} in {self.engine}: {self._explain(error)}")
 
     def _require_open(self) -> ModelSource | LiveModel:
         if self._source is None:

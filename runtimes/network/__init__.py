@@ -1,0 +1,1 @@
+"""What every server of kilnx does for its safety: tokens, TLS, and patience with nobody."""

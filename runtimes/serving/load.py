@@ -1,0 +1,162 @@
+"""Load a version of a model: digests, sessions, warm-up, parity, and only then requests."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtimes.base import Feed
+from runtimes.cpu_info import own_cores
+from runtimes.engines.open_runtime import open_runtime
+from runtimes.engines.ort import NO_SPINNING
+from runtimes.engines.runtime import Runtime
+from runtimes.errors import DataError
+from runtimes.serving.artifact import Artifact, open_artifact
+from runtimes.serving.host import Host
+from runtimes.serving.measure import Measured, has_free_batch, measure
+from runtimes.serving.monitoring import Monitor, RunFeed, open_monitor
+from runtimes.serving.options import ServeOptions
+from runtimes.serving.proof import prove_parity, require_finite
+from runtimes.serving.scheduler import Fallback, Scheduler
+from runtimes.serving.signature import Signature
+from runtimes.serving.sources import Source
+from runtimes.serving.version import ServedVersion
+from runtimes.weight_store.shared_sessions import SharedWeights
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Loads versions; it may be called in any thread.
+
+    Attributes:
+        options: What the server was told.
+        host: Where the schedulers of the versions work.
+        shared: Weights that all sessions share; None where each has its own.
+    """
+
+    options: ServeOptions
+    host: Host
+    shared: SharedWeights | None = None
+
+    def load(self, source: Source) -> ServedVersion:
+        """A version that has proven itself.
+
+        Raises a ``KilnxError`` that says what is wrong with it; nothing is left behind then.
+        """
+        state = source.state()
+        with ExitStack() as held:
+            artifact = held.enter_context(open_artifact(source))
+            runtime = held.enter_context(self._open(artifact.model))
+            original = None
+            if artifact.fp32 is not None and (self.options.model.monitor or artifact.warmup):
+                original = held.enter_context(self._open(artifact.fp32))
+            measured = self._prove(artifact, runtime, original)
+            artifact.require_unchanged()
+            monitor = open_monitor(artifact, self.options.model, _run_feed(original))
+            if monitor is not None:
+                held.callback(monitor.close)
+            fallback = self._fallback(artifact, original, monitor)
+            version = self._served(artifact, runtime, measured, monitor, fallback)
+            version.state = state
+            version.held = held.pop_all()
+        return version
+
+    def _open(self, path: Path) -> Runtime:
+        model = self.options.model
+        if self.shared is not None:
+            return self.shared.open(path)
+        return open_runtime(path, model.provider, threads=model.threads, config=NO_SPINNING)
+
+    def _prove(self, artifact: Artifact, runtime: Runtime, original: Runtime | None) -> Measured:
+        """Warm the model up, time it, and compare it with its original on the samples."""
+        samples = artifact.samples(runtime.inputs)
+        run = runtime.run_checked
+        names = [spec.name for spec in runtime.outputs]
+        name = f"{artifact.source.name} {artifact.source.version}"
+        if samples is not None:
+            runtime.run(samples)  # which says what does not fit
+            require_finite(run(samples, names), names, name)
+            if original is not None:
+                _require_same_names(runtime, original, name)
+                prove_parity(
+                    run, original.run_checked, samples, names, model=name, limits=artifact.limits
+                )
+        return self._measure(runtime, samples)
+
+    def _measure(self, runtime: Runtime, samples: Feed | None) -> Measured:
+        return measure(
+            runtime.run_checked,
+            runtime.inputs,
+            runtime.outputs,
+            samples=samples,
+            max_batch=self.options.model.max_batch,
+        )
+
+    def _fallback(
+        self, artifact: Artifact, original: Runtime | None, monitor: Monitor | None
+    ) -> Fallback | None:
+        """The original, ready to answer in the model's place."""
+        if original is None or monitor is None:
+            return None
+        engine = self._measure(original, artifact.samples(original.inputs)).engine
+        return Fallback(engine, lambda: monitor.uses_fp32, lambda: monitor.capacity)
+
+    def _served(
+        self,
+        artifact: Artifact,
+        runtime: Runtime,
+        measured: Measured,
+        monitor: Monitor | None,
+        fallback: Fallback | None,
+    ) -> ServedVersion:
+        options = self.options
+        scheduler = Scheduler(
+            measured.engine,
+            self.host,
+            replicas=options.model.replicas or default_replicas(options.model.threads),
+            queue=options.limits.queue,
+            fallback=fallback,
+        )
+        batched = has_free_batch(runtime.inputs, runtime.outputs)
+        signature = Signature(
+            artifact.source.name,
+            runtime.inputs,
+            runtime.optional_inputs,
+            runtime.outputs,
+            batched=batched,
+        )
+        return ServedVersion(
+            artifact,
+            (),
+            signature,
+            scheduler,
+            monitor,
+            f"{runtime.engine} {runtime.version}".strip(),
+            measured.rows,
+            self.host,
+            options.limits.seconds,
+            ExitStack(),
+        )
+
+
+def default_replicas(threads: int) -> int:
+    """Runs at a time that keep all cores of this process busy."""
+    cores = own_cores()
+    return max(1, (len(cores) if cores else os.cpu_count() or 1) // threads)
+
+
+def _run_feed(original: Runtime | None) -> RunFeed | None:
+    return None if original is None else original.run
+
+
+def _require_same_names(runtime: Runtime, original: Runtime, model: str) -> None:
+    for kind in ("inputs", "outputs"):
+        ours = {spec.name for spec in getattr(runtime, kind)}
+        theirs = {spec.name for spec in getattr(original, kind)}
+        if ours != theirs:
+            raise DataError(
+                f"{model}: the {kind} of its fp32 original have other names: "
+                f"{', '.join(sorted(theirs))} instead of {', '.join(sorted(ours))}"
+            )
