@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from converter.compression.prune import PruneFileOptions, prune
     from converter.compression.recover import RecoverOptions, RecoveryReport, recover
     from converter.export.convert import ConversionReport, ConvertOptions, convert
+    from converter.packaging.package import PackageOptions, PackageReport, package
     from converter.passes.deduplication.initializers import DedupeReport
     from converter.pruning.report import PruningReport
     from converter.report.report import Report
@@ -25,6 +26,8 @@ __all__ = [
     "ConvertOptions",
     "DedupeOptions",
     "DedupeReport",
+    "PackageOptions",
+    "PackageReport",
     "PruneFileOptions",
     "PruningReport",
     "RecoverOptions",
@@ -33,6 +36,7 @@ __all__ = [
     "compress",
     "convert",
     "dedupe",
+    "package",
     "prune",
     "recover",
 ]
@@ -41,6 +45,9 @@ _HOME = {
     "CompressOptions": "converter.compression.compress",
     "ConvertOptions": "converter.export.convert",
     "DedupeOptions": "converter.compression.dedupe",
+    "PackageOptions": "converter.packaging.package",
+    "PackageReport": "converter.packaging.package",
+    "package": "converter.packaging.package",
     "PruneFileOptions": "converter.compression.prune",
     "ConversionReport": "converter.export.convert",
     "PruningReport": "converter.pruning.report",

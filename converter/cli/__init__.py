@@ -19,11 +19,13 @@ from converter.cli import (
     dedupe,
     drift,
     inspect,
+    package,
     profile,
     prune,
     quantize,
     race,
     recover,
+    run,
     serve,
 )
 from converter.cli.at_once import answering_at_once
@@ -72,6 +74,8 @@ for _command in (
     serve.serve,
     agent.agent,
     inspect.inspect,
+    package.package,
+    run.run,
     drift.drift,
     compress.demo,
 ):

@@ -24,7 +24,7 @@ from runtimes.targets.find import refuse_unknown_target
 
 # What each option that names a file to read is called, and what is said where there is none.
 _READ: Mapping[str, tuple[type[KilnxError], str]] = {
-    **dict.fromkeys(("model", "models", "add"), (ModelError, ": no such file")),
+    **dict.fromkeys(("model", "models", "add", "source"), (ModelError, ": no such file")),
     **dict.fromkeys(("reference", "candidate", "against"), (ModelError, ": no such file")),
     **dict.fromkeys(("data", "evaluate_on"), (DataError, ": no such file or folder")),
     "decisions": (DataError, " cannot be read: No such file or directory"),

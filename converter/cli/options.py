@@ -15,6 +15,14 @@ AllowFallback = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+PublicKey = Annotated[
+    str | None,
+    typer.Option(
+        "--verify",
+        help="Public key of minisign, or its file, by which the bundle has to be signed.",
+        metavar="KEY",
+    ),
+]
 OnnxFile = Annotated[Path, typer.Argument(help="An ONNX file.")]
 OutputFile = Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")]
 Data = Annotated[

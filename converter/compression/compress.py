@@ -39,6 +39,7 @@ from quantizers.options import Prefer
 from quantizers.rewrites.prepare import refuse_quantized
 from runtimes.atomic_files import atomic_folder
 from runtimes.costs import CostsSource
+from runtimes.data.sample_digests import digests_of
 from runtimes.defects import Defect, callers_own, contain
 from runtimes.engines.elsewhere import Elsewhere
 from runtimes.engines.open_runtime import is_keras
@@ -278,6 +279,7 @@ def compress(
             higher_is_better=_higher_is_better(budget, fp32, samples),
             seed=run.seed,
             target=ships_on.target.name,
+            calibration=digests_of(samples.calibration),
         )
         report = write_report(report, folder)
     return report

@@ -17,6 +17,7 @@ from typing import Any
 from converter.report.analysis import Insight
 from runtimes.atomic_files import foreign_files
 from runtimes.cpu_info import cpu_info
+from runtimes.data.sample_digests import SampleDigests
 from runtimes.defects import Defect, contain
 from runtimes.json_values import plain
 from runtimes.parity.stress_report import StressReport
@@ -125,6 +126,7 @@ class Report(ReadableReport):
     to fp32 on perturbed samples, None where it is fp32 or where they were not asked for. ``work``:
     what effort and time budget allowed. ``judged``: what the result spends of the budget, by
     metric; ``higher_is_better``: of the first one. ``target``: the runtime that it is for.
+    ``calibration``: which samples calibrated, so that others can be told from them.
     """
 
     source: str
@@ -147,6 +149,7 @@ class Report(ReadableReport):
     higher_is_better: bool = True
     seed: int = 0
     target: str = DEFAULT_TARGET
+    calibration: SampleDigests | None = None
     command: str = field(default_factory=described_command)
     machine: dict[str, Any] = field(default_factory=describe_machine)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -178,6 +181,7 @@ class Report(ReadableReport):
             "defects": [defect.to_dict() for defect in self.all_defects()],
             "costs": None if self.costs is None else dict(self.costs),
             "work": None if self.work is None else dict(self.work),
+            "calibration": None if self.calibration is None else self.calibration.to_dict(),
             "files": dict(self.files),
         }
 

@@ -9,13 +9,16 @@ from runtimes.version import installed_version
 
 # Distributions that are one another: each installs ONNX Runtime.
 _ONNX_RUNTIME = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino")
-ENGINES = (*_ONNX_RUNTIME, "openvino", "opencv-python-headless", "tract")
+# The distribution of an engine by the target that needs it, where that is not ONNX Runtime.
+_OF_TARGET = {"openvino": "openvino", "opencv": "opencv-python-headless", "tract": "tract"}
+ENGINES = (*_ONNX_RUNTIME, *_OF_TARGET.values())
 """Distributions of engines: what a model computes hangs on their versions."""
 
 
-def installed_engines() -> dict[str, str]:
-    """The versions of the engines that are installed here."""
-    found = {name: installed_version([name]) for name in ENGINES}
+def installed_engines(target: str = "onnxruntime") -> dict[str, str]:
+    """The versions of the engines that a model for ``target`` runs on here."""
+    names = (*_ONNX_RUNTIME, *([_OF_TARGET[target]] if target in _OF_TARGET else []))
+    found = {name: installed_version([name]) for name in names}
     return {name: version for name, version in found.items() if version is not None}
 
 

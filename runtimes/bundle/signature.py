@@ -21,11 +21,14 @@ LARGEST_SIGNATURE_BYTES = 1 << 14
 Signer = Callable[[bytes, str], bytes]
 """Makes a signature of some bytes, with a comment that is signed, too."""
 
+Password = str | Callable[[], str]
+"""A password, or what asks for it where a key has one."""
+
 _LARGEST_KEY_BYTES = 1 << 14
 _LONGEST_KEY = 100
 
 
-def open_signer(key: str | os.PathLike[str], password: str | None = None) -> Signer:
+def open_signer(key: str | os.PathLike[str], password: Password | None = None) -> Signer:
     """What signs with the secret key in a file, which ``minisign -G`` makes.
 
     Raises ``BundleError`` where it is no such key, or its password is another one.
@@ -35,7 +38,7 @@ def open_signer(key: str | os.PathLike[str], password: str | None = None) -> Sig
         secret = minisign.SecretKey.from_bytes(_read_key(path))
         encrypted = secret.is_encrypted()
         if encrypted and password is not None:
-            secret.decrypt(password)
+            secret.decrypt(password if isinstance(password, str) else password())
     except (minisign.Error, ValueError) as error:
         raise refusal(
             Fault.KEY,

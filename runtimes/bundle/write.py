@@ -97,7 +97,7 @@ def write_bundle(
     facts: dict[str, Any] = {
         "kilnx": own_version(),
         "target": target,
-        "packages": installed_engines() if packages is None else packages,
+        "packages": installed_engines(target) if packages is None else packages,
         "labels": tuple(labels),
         "limits": limits or {},
         "policy": policy or {},

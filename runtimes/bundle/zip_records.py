@@ -20,13 +20,17 @@ LOCATOR_64 = struct.Struct("<4sIQI")
 LOCAL_SIGN, CENTRAL_SIGN, END_SIGN = b"PK\3\4", b"PK\1\2", b"PK\5\6"
 _END_64_SIGN, _LOCATOR_64_SIGN = b"PK\6\6", b"PK\6\7"
 
-IN_64_BITS = 0xFFFFFFFF
-"""From this size or offset on, a number stands in an extra field of 64 bits."""
+_ELSEWHERE = 0xFFFFFFFF
+"""Stands for a size or an offset that an extra field holds, in 64 bits."""
 _COUNT_IN_64_BITS = 0xFFFF
 
 _VERSION, _VERSION_64, _UNIX = 20, 45, 3
 _TIME, _DATE = 0, 1 << 5 | 1  # midnight, 1 January 1980: the first that the format knows
 _MODE = 0o100644 << 16  # an ordinary file that everyone may read
+
+
+def _is_large(number: int) -> bool:
+    return number >= _ELSEWHERE
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,9 @@ class ZipEntry:
 
 def local_header(entry: ZipEntry) -> bytes:
     """What stands before the bytes of an entry."""
-    name, large = entry.name.encode("ascii"), entry.size >= IN_64_BITS
+    name, large = entry.name.encode("ascii"), _is_large(entry.size)
     extra = struct.pack("<2H2Q", 1, 16, entry.size, entry.size) if large else b""
-    size = IN_64_BITS if large else entry.size
+    size = _ELSEWHERE if large else entry.size
     version = _VERSION_64 if large else _VERSION
     head = (LOCAL_SIGN, version, 0, 0, _TIME, _DATE, entry.crc, size, size, len(name), len(extra))
     return LOCAL.pack(*head) + name + extra
@@ -62,10 +66,10 @@ def local_header(entry: ZipEntry) -> bytes:
 def central_header(entry: ZipEntry) -> bytes:
     """The record of an entry in the central directory."""
     name = entry.name.encode("ascii")
-    large = entry.size >= IN_64_BITS or entry.offset >= IN_64_BITS
+    large = _is_large(entry.size) or _is_large(entry.offset)
     numbers = (entry.size, entry.size, entry.offset)
     extra = struct.pack("<2H3Q", 1, 24, *numbers) if large else b""
-    size, _, offset = (IN_64_BITS,) * 3 if large else numbers
+    size, _, offset = (_ELSEWHERE,) * 3 if large else numbers
     version = _VERSION_64 if large else _VERSION
     head = (CENTRAL_SIGN, _UNIX << 8 | version, version, 0, 0, _TIME, _DATE, entry.crc)
     lengths = (len(name), len(extra), 0, 0, 0)
@@ -74,14 +78,14 @@ def central_header(entry: ZipEntry) -> bytes:
 
 def ending(count: int, size: int, offset: int) -> bytes:
     """What ends an archive whose central directory of ``size`` bytes begins at ``offset``."""
-    large = count >= _COUNT_IN_64_BITS or size >= IN_64_BITS or offset >= IN_64_BITS
+    large = count >= _COUNT_IN_64_BITS or _is_large(size) or _is_large(offset)
     if not large:
         return END.pack(END_SIGN, 0, 0, count, count, size, offset, 0)
     whole = (_VERSION_64, _VERSION_64, 0, 0, count, count, size, offset)
     return (
         END_64.pack(_END_64_SIGN, END_64.size - 12, *whole)
         + LOCATOR_64.pack(_LOCATOR_64_SIGN, 0, offset + size, 1)
-        + END.pack(END_SIGN, 0, 0, *(_COUNT_IN_64_BITS,) * 2, *(IN_64_BITS,) * 2, 0)
+        + END.pack(END_SIGN, 0, 0, *(_COUNT_IN_64_BITS,) * 2, *(_ELSEWHERE,) * 2, 0)
     )
 
 
@@ -93,7 +97,7 @@ def parse_ending(tail: bytes) -> tuple[int, int, int] | None:
     if len(tail) < END.size:
         return None
     *_, count, size, offset, _ = END.unpack(tail[-END.size :])
-    if offset == IN_64_BITS and len(tail) >= END_64.size:
+    if offset == _ELSEWHERE and len(tail) >= END_64.size:
         *_, count, size, offset = END_64.unpack(tail[: END_64.size])
     if offset + size > 1 << 62 or not tail.endswith(ending(count, size, offset)):
         return None
@@ -127,7 +131,7 @@ def parse_central(raw: bytes, count: int) -> Iterator[CentralRecord]:
         start = position + CENTRAL.size
         position = start + sum(lengths)
         name, extra = _cut(raw[start:position], lengths[:2])
-        if size == IN_64_BITS and len(extra) == 28:
+        if size == _ELSEWHERE and len(extra) == 28:
             _, _, size, packed, offset = struct.unpack("<2H3Q", extra)
         entry = ZipEntry(name.decode("ascii", "replace"), offset, size, crc)
         yield CentralRecord(name, entry, method, flags, mode, packed)

@@ -265,6 +265,13 @@ class Dataset:
             return self
         return self._choose(indices[_smallest(indices, count, seed)], None)
 
+    def without(self, positions: Array) -> Dataset:
+        """All samples but those at these positions in the source; ``DataError`` if none is left."""
+        left = np.setdiff1d(self._all_indices(), positions)
+        if not len(left):
+            raise DataError(f"no sample of {self.name} is left")
+        return self._choose(left, None)
+
     def _choose(self, indices: Array, note: str | None) -> Dataset:
         notes = (*self.notes, *([note] if note else []))
         chosen = self._like(self._source, indices, self._inputs, ())

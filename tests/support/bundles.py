@@ -43,9 +43,9 @@ def make_model_with_data(path: Path, data: str) -> Path:
     return path
 
 
-def make_bundle(folder: Path, name: str = "bundle", **more: Any) -> Path:
+def make_bundle(folder: Path, form: str = "bundle", **more: Any) -> Path:
     """Write a bundle with a bit of everything into ``folder``."""
-    model = make_model(folder / f"model-of-{name}.onnx")
+    model = make_model(folder / f"model-of-{form}.onnx")
     given: dict[str, Any] = {
         "name": "digits",
         "fp32": model,
@@ -55,8 +55,8 @@ def make_bundle(folder: Path, name: str = "bundle", **more: Any) -> Path:
         "limits": {"max_batch_size": 32},
         "policy": {"alpha": 0.001},
     }
-    write_bundle(folder / name, model=model, **{**given, **more}).close()
-    return folder / name
+    write_bundle(folder / form, model=model, **{**given, **more}).close()
+    return folder / form
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:

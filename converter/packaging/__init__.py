@@ -1,0 +1,1 @@
+"""From a proven model to what runs it elsewhere: bundles, and what they are exported to."""
