@@ -51,9 +51,7 @@ def write_infer(response: InferResponse, request: InferRequest) -> tuple[_Chunks
     return chunks, len(chunks[0]) if len(chunks) > 1 else None
 
 
-def final_output(
-    response: InferResponse, output: Tensor, asked: RequestedOutput | None
-) -> Tensor:
+def final_output(response: InferResponse, output: Tensor, asked: RequestedOutput | None) -> Tensor:
     """An output as the client wants it: its values, or its best classes."""
     if asked is None or asked.classification is None:
         return output
