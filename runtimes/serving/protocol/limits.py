@@ -24,7 +24,7 @@ class ProtocolLimits:
     body_bytes: int = 64 * _MIB
     tensors: int = 256
     elements: int = 16 * _MIB
-    json_values: int = 4 * _MIB
+    json_values: int = 2 * _MIB
     string_bytes: int = 16 * _MIB
     dimensions: int = 16
     parameters: int = 64

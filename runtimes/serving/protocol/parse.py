@@ -22,15 +22,17 @@ from runtimes.serving.protocol.limits import ProtocolLimits
 from runtimes.serving.protocol.messages import (
     NO_PARAMETERS,
     InferRequest,
+    Parameter,
     Parameters,
     RequestedOutput,
     Tensor,
 )
-from runtimes.serving.protocol.shapes import count_elements, too_many
+from runtimes.serving.protocol.shapes import Declared, declared, too_many
 
 _Given = dict[str, bool | int | float | str | None]
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_COMMA = ord(",")
+# Possessive, and an end that may be missing: linear in whatever a client sends.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_BEFORE_VALUE = b",[{"
 
 
 class _Input(msgspec.Struct):
@@ -77,20 +79,15 @@ def parse_infer(
         )
     given = _read(memoryview(body)[:json_length], limits)
     parameters = _parameters(given.parameters, limits)
-    outputs = _outputs(given.outputs, parameters.get("binary_data_output", False), limits)
+    binary = parameters.pop("binary_data_output", False) is True
+    outputs = _outputs(given.outputs, binary, limits)
     inputs = _inputs(given.inputs, memoryview(body)[json_length:], limits)
-    return InferRequest(
-        given.id,
-        inputs,
-        outputs or None,
-        parameters.get("binary_data_output", False) is True,
-        _without(parameters, "binary_data_output"),
-    )
+    return InferRequest(given.id, inputs, outputs, binary, parameters or NO_PARAMETERS)
 
 
 def _read(header: memoryview, limits: ProtocolLimits) -> _Request:
     # Two bytes of JSON are the least that a value takes: only long ones have to be looked at.
-    if len(header) > 2 * limits.json_values and _commas(header) > limits.json_values:
+    if len(header) > 2 * limits.json_values and _values(header) > limits.json_values:
         raise ProtocolError(
             413,
             f"a request may hold {limits.json_values} values in JSON; send tensors as binary data",
@@ -103,49 +100,46 @@ def _read(header: memoryview, limits: ProtocolLimits) -> _Request:
         raise ProtocolError(400, f"not an inference request: {first_line(error)}") from None
 
 
-def _commas(header: memoryview) -> int:
-    """Commas that separate values; those inside of strings count only if they might matter."""
-    bare = _STRING.sub(b"", header) if b'"' in bytes(header) else bytes(header)
-    return int(np.count_nonzero(np.frombuffer(bare, np.uint8) == _COMMA))
+def _values(header: memoryview) -> int:
+    """How many values there are at most, without reading them."""
+    bare = np.frombuffer(_STRING.sub(b"", header), np.uint8)
+    return sum(int(np.count_nonzero(bare == sign)) for sign in _BEFORE_VALUE)
 
 
-def _parameters(given: _Given | None, limits: ProtocolLimits) -> Parameters:
+def _parameters(given: _Given | None, limits: ProtocolLimits) -> dict[str, Parameter]:
+    """The parameters of one place; the caller takes those out that it reads."""
     if not given:
-        return NO_PARAMETERS
+        return {}
     if len(given) > limits.parameters:
         raise ProtocolError(413, f"more than {limits.parameters} parameters in one place")
-    return {key: value for key, value in given.items() if value is not None}
-
-
-def _without(parameters: Parameters, *names: str) -> Parameters:
-    """Those that are not ``names``, which this module has read."""
-    if not parameters:
-        return NO_PARAMETERS
-    return {key: value for key, value in parameters.items() if key not in names}
+    if None in given.values():
+        return {key: value for key, value in given.items() if value is not None}
+    return given  # type: ignore[return-value]
 
 
 def _outputs(
-    given: list[_Output] | None, binary: object, limits: ProtocolLimits
-) -> tuple[RequestedOutput, ...]:
+    given: list[_Output] | None, binary: bool, limits: ProtocolLimits
+) -> tuple[RequestedOutput, ...] | None:
     if not given:
-        return ()
+        return None
     _check_names("outputs", given, limits)
-    return tuple(_output(each, binary, limits) for each in given)
+    return tuple([_output(each, binary, limits) for each in given])
 
 
-def _output(given: _Output, binary: object, limits: ProtocolLimits) -> RequestedOutput:
+def _output(given: _Output, binary: bool, limits: ProtocolLimits) -> RequestedOutput:
     parameters = _parameters(given.parameters, limits)
+    if not parameters:
+        return RequestedOutput(given.name, binary)
     _refuse_shared_memory(given.name, parameters)
-    return requested_output(given.name, parameters.get("binary_data", binary) is True, parameters)
+    return requested_output(given.name, parameters.pop("binary_data", binary) is True, parameters)
 
 
-def requested_output(name: str, binary: bool, parameters: Parameters) -> RequestedOutput:
+def requested_output(name: str, binary: bool, parameters: dict[str, Parameter]) -> RequestedOutput:
     """An output, with what its parameters say of it."""
-    classes = parameters.get("classification")
+    classes = parameters.pop("classification", None)
     if classes is not None and (type(classes) is not int or classes < 1):
         raise ProtocolError(400, f'output {name!r}: "classification" is a number of classes')
-    left = _without(parameters, "binary_data", "classification")
-    return RequestedOutput(name, binary, classes or None, left)
+    return RequestedOutput(name, binary, classes, parameters or NO_PARAMETERS)
 
 
 def _check_names(what: str, given: list[Any], limits: ProtocolLimits) -> None:
@@ -162,36 +156,34 @@ def _refuse_shared_memory(name: str, parameters: Parameters) -> None:
 
 def _inputs(given: list[_Input], binary: memoryview, limits: ProtocolLimits) -> tuple[Tensor, ...]:
     _check_names("inputs", given, limits)
-    found, left, elements = [], binary, 0
-    for each in given:
-        tensor, left = _input(each, left, limits)
+    every = [declared(each.name, each.datatype, each.shape, limits) for each in given]
+    if len(every) > 1 and sum(of.elements for of in every) > limits.elements:
+        raise too_many(limits.elements)
+    found = []
+    for of, each in zip(every, given, strict=True):
+        tensor, binary = _input(of, each, binary, limits)
         found.append(tensor)
-        elements += tensor.data.size
-        if elements > limits.elements:
-            raise too_many(limits.elements)
-    if left:
-        raise ProtocolError(400, f"{len(left)} bytes are left over after the last input's")
+    if binary:
+        raise ProtocolError(400, f"{len(binary)} bytes are left over after the last input's")
     return tuple(found)
 
 
-def _input(given: _Input, binary: memoryview, limits: ProtocolLimits) -> tuple[Tensor, memoryview]:
+def _input(
+    of: Declared, given: _Input, binary: memoryview, limits: ProtocolLimits
+) -> tuple[Tensor, memoryview]:
     """An input, and the bytes that are left after its own."""
-    name, datatype, shape = given.name, given.datatype, given.shape
-    elements = count_elements(name, shape, limits)
     parameters = _parameters(given.parameters, limits)
-    size = parameters.get("binary_data_size")
+    size = parameters.pop("binary_data_size", None)
     if size is None:
-        _refuse_shared_memory(name, parameters)
+        _refuse_shared_memory(of.name, parameters)
         if given.data is msgspec.UNSET:
-            raise ProtocolError(400, f'input {name!r} has neither "data" nor binary data')
-        array = array_from_json(name, datatype, shape, elements, given.data, limits)
-        return Tensor(name, datatype, shape, array, parameters), binary
-    if type(size) is not int or not 0 <= size <= len(binary):
-        raise ProtocolError(
-            400, f'input {name!r}: "binary_data_size" is {size}, {len(binary)} bytes are there'
-        )
-    if given.data is not msgspec.UNSET:
-        raise ProtocolError(400, f'input {name!r} has both "data" and binary data')
-    array = array_from_bytes(name, datatype, shape, elements, binary[:size], limits)
-    left = _without(parameters, "binary_data_size")
-    return Tensor(name, datatype, shape, array, left), binary[size:]
+            raise of.error('it has neither "data" nor binary data')
+        array = array_from_json(of, given.data, limits)
+    else:
+        if type(size) is not int or not 0 <= size <= len(binary):
+            raise of.error(f'"binary_data_size" is {size}, {len(binary)} bytes are there')
+        if given.data is not msgspec.UNSET:
+            raise of.error('it has both "data" and binary data')
+        array = array_from_bytes(of, binary[:size], limits)
+        binary = binary[size:]
+    return Tensor(of.name, of.datatype, of.shape, array, parameters or NO_PARAMETERS), binary

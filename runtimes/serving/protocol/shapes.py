@@ -1,30 +1,52 @@
-"""Shapes that clients send, checked before anything of their size is made."""
+"""What a client says of an input, checked before anything of its size is made."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
+import msgspec
+import numpy as np
+
+from runtimes.serving.protocol.datatypes import dtype_of
 from runtimes.serving.protocol.errors import ProtocolError
 from runtimes.serving.protocol.limits import ProtocolLimits
 
 
-def count_elements(name: str, shape: Sequence[int], limits: ProtocolLimits) -> int:
-    """The elements of a tensor of this shape; raises ``ProtocolError`` above the limits."""
+class Declared(msgspec.Struct, frozen=True, eq=False):
+    """An input before its data: ``elements`` is how many ``shape`` has."""
+
+    name: str
+    datatype: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    elements: int
+
+    def error(self, message: str, status: int = 400) -> ProtocolError:
+        """An error that names this input."""
+        return ProtocolError(status, f"input {self.name!r}: {message}")
+
+
+def declared(name: str, datatype: str, shape: tuple[int, ...], limits: ProtocolLimits) -> Declared:
+    """Check the datatype and the shape of an input; raises ``ProtocolError``."""
     if len(shape) > limits.dimensions:
         raise ProtocolError(
-            400,
-            f"input {name!r} has {len(shape)} dimensions; this server takes {limits.dimensions}",
+            400, f"input {name!r} has {len(shape)} dimensions, of {limits.dimensions} at most"
         )
     elements = 1
     for size in shape:
         if size < 0:
-            raise ProtocolError(400, f"input {name!r}: a shape holds no negative sizes: {shape}")
+            raise ProtocolError(400, f"input {name!r}: no size in a shape is negative: {shape}")
         elements *= size
     if elements > limits.elements:
         raise too_many(limits.elements)
-    return elements
+    return Declared(name, datatype, dtype_of(datatype), shape, elements)
 
 
 def too_many(most: int) -> ProtocolError:
     """The error for a request with more elements than ``most``."""
     return ProtocolError(413, f"a request may hold {most} elements; send smaller batches")
+
+
+def too_long(most: int) -> ProtocolError:
+    """The error for an element of BYTES with more bytes than ``most``."""
+    return ProtocolError(413, f"an element of BYTES may have {most} bytes")
