@@ -1,0 +1,149 @@
+"""``stages.json``: which files the stages are, in which order, and what goes from one to the next.
+
+The folder is not trusted: names of files are plain, sizes and digests are checked, and the tensors
+have to fit together before a stage is opened.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from runtimes.errors import DataError, ModelError
+from runtimes.onnx_files.tensor_bytes import digest_of
+
+MANIFEST = "stages.json"
+FORMAT = 1
+_LARGEST = 16 << 20
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}\.onnx")
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: its file and what it takes, gives, holds and costs.
+
+    ``device``: ``cpu``, ``cuda:1`` or another provider, or the address of a model that a server
+    has: ``http://host:port/v2/models/NAME``. ``files``: digests of the model and of its data.
+    ``microseconds``: what the cost table predicts for one run.
+    """
+
+    name: str
+    file: str
+    device: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    weight_bytes: int
+    microseconds: float
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Stages:
+    """All stages of a model; ``exact`` for what they run on if they are of an optimized graph.
+
+    ``inputs`` and ``outputs`` are the whole model's.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    stages: tuple[Stage, ...]
+    exact: str | None = None
+
+
+def write_manifest(folder: Path, stages: Stages) -> None:
+    """Write ``stages.json`` into ``folder``."""
+    text = json.dumps({"format": FORMAT, **asdict(stages)}, indent=1, sort_keys=True)
+    (folder / MANIFEST).write_text(f"{text}\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> Stages:
+    """What ``stages.json`` in ``folder`` says, checked.
+
+    Raises ``DataError`` where there is none, and ``ModelError`` for one that is damaged or does not
+    fit its files.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise DataError(f"{folder} has no {MANIFEST}; make stages with: kilnx partition MODEL.onnx")
+    if path.stat().st_size > _LARGEST:
+        raise ModelError(f"{path} is larger than {_LARGEST >> 20} MiB, which no such file is")
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["format"] != FORMAT:
+            raise ModelError(
+                f"{path} has format {str(document['format'])[:20]}, and this kilnx reads {FORMAT}"
+            )
+        found = Stages(
+            _texts(document["inputs"]),
+            _texts(document["outputs"]),
+            tuple(_stage(one) for one in document["stages"]),
+            None if document["exact"] is None else _text(document["exact"]),
+        )
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ModelError(f"{path} is damaged ({type(error).__name__}); partition again") from error
+    _refuse_gaps(found, path)
+    for stage in found.stages:
+        for name, digest in stage.files.items():
+            _refuse_changed(folder / name, digest)
+    return found
+
+
+def digest_file(path: Path) -> str:
+    """The digest of a file's bytes."""
+    with path.open("rb") as file:
+        return digest_of(iter(lambda: file.read(_CHUNK), b""))
+
+
+def _stage(one: Any) -> Stage:
+    stage = Stage(
+        _text(one["name"]),
+        _text(one["file"]),
+        _text(one["device"]),
+        _texts(one["inputs"]),
+        _texts(one["outputs"]),
+        int(one["weight_bytes"]),
+        float(one["microseconds"]),
+        {_text(name): _text(digest) for name, digest in one["files"].items()},
+    )
+    for name in (stage.file, *stage.files):
+        if not _FILE.fullmatch(name.removesuffix(".data")):
+            raise ValueError(name)
+    if stage.file not in stage.files:
+        raise KeyError(stage.file)
+    return stage
+
+
+def _refuse_gaps(stages: Stages, path: Path) -> None:
+    known = set(stages.inputs)
+    for stage in stages.stages:
+        missing = sorted(set(stage.inputs) - known)
+        if missing:
+            raise ModelError(f"{path}: nothing gives {stage.name} its input {missing[0]!r}")
+        known |= set(stage.outputs)
+    missing = sorted(set(stages.outputs) - known)
+    if missing or not stages.stages:
+        raise ModelError(f"{path}: no stage gives the output {missing[0] if missing else ''!r}")
+
+
+def _refuse_changed(path: Path, digest: str) -> None:
+    if path.is_symlink() or not path.is_file():
+        raise ModelError(f"{path} is missing, or not a plain file; partition the model again")
+    if digest_file(path) != digest:
+        raise ModelError(f"{path} was changed since the model was partitioned; partition it again")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _texts(values: Sequence[Any]) -> tuple[str, ...]:
+    if not isinstance(values, list):
+        raise TypeError
+    return tuple(_text(value) for value in values)

@@ -1,0 +1,88 @@
+"""All stages of a model, one after the other, as one runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from runtimes.base import Array, Feed
+from runtimes.engines.open_runtime import open_runtime
+from runtimes.engines.runtime import Loaded, Runtime
+from runtimes.errors import ModelError
+from runtimes.stages.manifest import Stage, Stages, read_manifest
+
+Open = Callable[[Path, Stage], Runtime]
+"""Opens one stage of a folder."""
+
+
+def open_here(folder: Path, stage: Stage, *, exact: bool, threads: int | None = 1) -> Runtime:
+    """Open a stage in this process; an exact one is run as it was cut."""
+    return open_runtime(
+        folder / stage.file, threads=threads, optimization="disabled" if exact else "all"
+    )
+
+
+def pass_on(carried: dict[str, Array], stage: Stage, later: Sequence[Stage]) -> dict[str, Array]:
+    """What is still wanted of ``carried`` by ``later`` stages, now that ``stage`` has read it."""
+    wanted = {name for one in later for name in one.inputs}
+    return {name: array for name, array in carried.items() if name in wanted}
+
+
+class StagedRuntime(Runtime):
+    """The stages in ``folder`` in this process, as a model like any other.
+
+    Raises:
+        DataError: The folder has no stages.
+        ModelError: They are damaged, or do not load.
+    """
+
+    engine = "stages"
+
+    def __init__(self, folder: Path, *, threads: int | None = 1) -> None:
+        self._stack = ExitStack()
+        super().__init__(str(folder), name=str(folder), threads=threads)
+
+    def _load(self, source: str) -> Loaded:
+        folder = Path(source)
+        self.stages: Stages = read_manifest(folder)
+        exact = self.stages.exact is not None
+        try:
+            self._runtimes = [
+                self._stack.enter_context(
+                    open_here(folder, stage, exact=exact, threads=self.threads)
+                )
+                for stage in self.stages.stages
+            ]
+        except BaseException:
+            self._stack.close()
+            raise
+        return whole(self.stages, [one.loaded for one in self._runtimes])
+
+    def _run(self, feed: Feed, names: Sequence[str]) -> Sequence[Array]:
+        carried, found = dict(feed), {}
+        stages = self.stages.stages
+        for place, (stage, runtime) in enumerate(zip(stages, self._runtimes, strict=True)):
+            given = runtime.run({name: carried[name] for name in stage.inputs})
+            found |= {name: given[name] for name in names if name in given}
+            carried = pass_on({**carried, **given}, stage, stages[place + 1 :])
+        return [found[name] for name in names]
+
+    def _unload(self) -> None:
+        self._stack.close()
+
+
+def whole(stages: Stages, loaded: Sequence[Loaded]) -> Loaded:
+    """What the stages are together: the inputs and outputs of the whole model."""
+    inputs = {spec.name: spec for one in loaded for spec in one.inputs}
+    outputs = {spec.name: spec for one in loaded for spec in one.outputs}
+    for name in (*stages.inputs, *stages.outputs):
+        if name not in inputs and name not in outputs:
+            raise ModelError(f"no stage has the tensor {name!r}; partition the model again")
+    return Loaded(
+        tuple(inputs[name] for name in stages.inputs),
+        tuple(outputs[name] for name in stages.outputs),
+        loaded[0].placement,
+        any(one.quantized for one in loaded),
+        (),
+    )
