@@ -30,7 +30,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from serve_cases import Case, Row, grpc_load, http_case, measured, open_all, serving
+from serve_cases import Case, Row, grpc_load, http_cases, measured, open_all, serving
 from serve_load import wrk
 from serve_models import demo_model, first_shape, identity_model, model_us
 from serve_payloads import Payload, v2_binary, v2_json
@@ -59,13 +59,11 @@ def model_part(options: argparse.Namespace) -> list[Row]:
     wanted = options.only.split(",") if options.only else None
     systems = [one for one in SYSTEMS if wanted is None or one.name in wanted]
     image = np.random.default_rng(0).random(first_shape(model), np.float32)
-    cost = model_us(model, image)
+    cases: list[Case] = []
     with ExitStack() as stack:
-        cases = [
-            http_case("model", server, make(name, "image", image), model, cost)
-            for system, server in open_all(stack, systems, model, options.cache)
-            for name, make in system.formats.items()
-        ]
+        for system, server in open_all(stack, systems, model, options.cache):
+            asked = (make(name, "image", image) for name, make in system.formats.items())
+            cases += http_cases("model", server, asked, model)
         return timed(cases, options)
 
 
@@ -74,9 +72,9 @@ def payload_part(options: argparse.Namespace) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         model = identity_model(Path(folder))
         cases = [
-            http_case("payload", server, payload, model, model_us(model, payload.array))
+            case
             for _, server in open_all(stack, (SYSTEMS[0], ECHO), model, options.cache)
-            for payload in payloads()
+            for case in http_cases("payload", server, payloads(), model)
         ]
         return timed(cases, options)
 

@@ -1,6 +1,7 @@
-"""BentoML: a service with one endpoint that takes the input by its name, as nested lists."""
+"""BentoML: a service with one endpoint that takes the input by its name, as nested lists.
 
-from __future__ import annotations
+It reads annotations when it is imported: they must not be strings.
+"""
 
 import os
 

@@ -1,6 +1,7 @@
-"""LitServe: an API that takes and gives Open Inference Protocol v2 in JSON."""
+"""LitServe: an API that takes and gives Open Inference Protocol v2 in JSON.
 
-from __future__ import annotations
+It reads annotations when it is imported: they must not be strings.
+"""
 
 import os
 import sys
@@ -23,7 +24,7 @@ class OnnxRuntime(litserve.LitAPI):
         )
         self.names = [one.name for one in self.session.get_outputs()]
 
-    def decode_request(self, request: dict[str, Any]) -> dict[str, Any]:
+    def decode_request(self, request: Any) -> dict[str, Any]:
         """Tensors of the request."""
         return {
             one["name"]: np.array(one["data"], np.float32).reshape(one["shape"])

@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from process_tree import cpu_seconds
 from serve_answers import check, expected
 from serve_load import Load, load
+from serve_models import model_us
 from serve_payloads import Payload
 from serve_process import free_port, started
 from serve_systems import ROOT, System
@@ -127,9 +128,21 @@ def serving(
             yield Server(system.name, system.version(python), base + plan.infer, process.pid)
 
 
-def http_case(part: str, server: Server, payload: Payload, model: Path, cost: float) -> Case:
-    """Requests by HTTP, once their answer has been found right."""
-    check(server.url, payload, expected(model, payload))
+def http_cases(
+    part: str, server: Server, payloads: Iterable[Payload], model: Path
+) -> Iterator[Case]:
+    """Requests by HTTP to which the answer is right; of the others what is wrong is told."""
+    for payload in payloads:
+        try:
+            check(server.url, payload, expected(model, payload))
+        except RuntimeError as error:
+            print(f"{server.name}, {payload.name} is left out: {error}", file=sys.stderr)
+        else:
+            yield http_case(part, server, payload, model_us(model, payload.array))
+
+
+def http_case(part: str, server: Server, payload: Payload, cost: float) -> Case:
+    """The same request again and again."""
 
     def run(clients: int, seconds: float) -> Load:
         return load(server.url, payload, clients, seconds, server.pid)

@@ -3,8 +3,12 @@
     python examples/digits.py
 
 Writes digits.keras, train.npz and test.npz: a Keras model, and samples under the name of its input
-with their labels.
+with their labels. Also request.json, one sample as a server takes it, and noisy.npz, the test
+samples as a worse scanner would give them.
 """
+
+import json
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -46,3 +50,8 @@ model.fit(train_x, train_y, epochs=8, batch_size=32, verbose=2, validation_data=
 model.save("digits.keras")
 np.savez("train.npz", image=train_x, labels=train_y)
 np.savez("test.npz", image=test_x, labels=test_y)
+noise = np.random.default_rng(0).normal(0, 0.2, test_x.shape)
+np.savez("noisy.npz", image=np.float32(test_x + noise))
+request = {"name": "image", "shape": [1, 8, 8, 1], "datatype": "FP32"}
+request |= {"data": test_x[0].ravel().tolist()}
+Path("request.json").write_text(json.dumps({"inputs": [request]}), encoding="utf-8")

@@ -185,10 +185,14 @@ def _with_words(parts: Parts, options: PackageOptions, output: Path) -> Parts:
 
         Policy.from_json(dict(policy))
     limits = parts.limits if options.limits is None else options.limits
-    name = options.name or parts.name or name_after(output)
-    version = options.version or parts.version or "1"
-    said = {"labels": labels, "limits": limits, "policy": policy}
-    return replace(parts, name=name, version=version, **said)
+    return replace(
+        parts,
+        name=options.name or parts.name or name_after(output),
+        version=options.version or parts.version or "1",
+        labels=labels,
+        limits=limits,
+        policy=policy,
+    )
 
 
 def _contents(parts: Parts) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 MOST_EXACT = 2**53 - 1
-"""The largest integer that every JSON parser reads exactly."""
+"""Up to here every JSON parser reads every integer exactly."""
 
 
 def canonical(value: Any) -> bytes:
@@ -43,10 +43,23 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return _number(value)
     if isinstance(value, int) and not -MOST_EXACT <= value <= MOST_EXACT:
-        raise ValueError(f"{value} is beyond 2^53, which not every reader of JSON reads exactly")
+        return _number(_exact(value))
     if value is None or isinstance(value, bool | int | str):
         return json.dumps(value, ensure_ascii=False)
     raise ValueError(f"a {type(value).__name__} is no value of JSON")
+
+
+def _exact(value: int) -> float:
+    """An integer beyond 2^53 as what readers of JSON make of it, if that is the same number."""
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if number != value:
+        raise ValueError(
+            f"{str(value)[:40]} is beyond 2^53, and no reader of JSON reads it exactly"
+        )
+    return number
 
 
 def _utf16(key: str) -> bytes:

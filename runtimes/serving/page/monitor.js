@@ -57,7 +57,9 @@ function decibels(value) {
 function test(status, name, title, words) {
   const found = status[name];
   const share = evidence(found, found.threshold);
-  const rows = (found.features ?? []).slice(0, FEATURES).map((one) => feature(one, found.threshold));
+  // A feature whose bet has won nothing has nothing to say.
+  const telling = (found.features ?? []).filter((one) => one.wealth === null || one.wealth > 1);
+  const rows = telling.slice(0, FEATURES).map((one) => feature(one, found.threshold));
   return element("section", { class: "group" },
     element("h3", {}, title, element("span", {}, words)),
     element("ul", { class: "tests" }, verdict(found, share), ...rows));

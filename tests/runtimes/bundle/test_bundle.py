@@ -163,7 +163,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
         ({"name": ""}, "name of a model"),
         ({"version": "1/2"}, "a version"),
         ({"limits": {"x": float("nan")}}, "JSON has no nan"),
-        ({"policy": {"x": 2**60}}, "beyond 2"),
+        ({"policy": {"x": 2**60 + 1}}, "beyond 2"),
         ({"labels": ["\ud800"]}, "written as JSON"),
     ],
 )

@@ -1,0 +1,105 @@
+"""``deploy``: write a bundle in the form that another system starts."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from converter.packaging.docker import export_docker
+from converter.packaging.executable.build import export_executable
+from converter.packaging.kserve import export_kserve
+from converter.packaging.kubernetes import export_kubernetes
+from converter.packaging.mlflow import export_mlflow
+from converter.packaging.options import DeployOptions, DeployReport, Exported
+from converter.packaging.triton import export_triton
+from runtimes.atomic_files import atomic_folder, file_digests, foreign_files
+from runtimes.bundle import Bundle
+from runtimes.errors import DataError
+from runtimes.suggestions import did_you_mean
+from runtimes.version import own_version
+
+EXPORTERS: Mapping[str, Callable[[Bundle, Path, DeployOptions], Exported]] = {
+    "executable": export_executable,
+    "docker": export_docker,
+    "k8s": export_kubernetes,
+    "kserve": export_kserve,
+    "triton": export_triton,
+    "mlflow": export_mlflow,
+}
+"""What writes a bundle for each system."""
+
+RECORD = "kilnx-deployment.json"
+"""The file that says what was written, so that it can be replaced later."""
+
+
+def deploy(
+    bundle: str | os.PathLike[str] | Bundle,
+    output: str | os.PathLike[str],
+    to: str,
+    options: DeployOptions = DeployOptions(),
+    *,
+    force: bool = False,
+) -> DeployReport:
+    """Write ``bundle`` to the folder ``output`` in the form that the system ``to`` starts.
+
+    The folder appears when it is complete, or not at all.
+
+    Args:
+        bundle: A bundle, a folder or a ``.kilnx`` file, which is verified; or an open one.
+        output: The folder to write.
+        to: ``executable``, ``docker``, ``k8s``, ``kserve``, ``triton`` or ``mlflow``.
+        options: Names, image and sizes.
+        force: Whether a folder that this function wrote before is replaced.
+
+    Returns:
+        What was written, and which commands come next.
+
+    Raises:
+        DataError: The output is in the way, or a name or version is none in the other system.
+        BundleError: The bundle is not what its manifest says.
+        RuntimeUnavailable: Something that is to be shipped is not installed here.
+    """
+    if to not in EXPORTERS:
+        raise DataError(f"no system is called {to!r}{did_you_mean(to, EXPORTERS)}")
+    with ExitStack() as held:
+        if not isinstance(bundle, Bundle):
+            bundle = held.enter_context(Bundle.open(bundle))
+        inputs = (bundle.path, bundle.folder)
+        with atomic_folder(
+            output, force=force, inputs=inputs, foreign=files_not_recorded
+        ) as folder:
+            exported = EXPORTERS[to](bundle, folder, options)
+            _write_readme(folder, to, bundle, exported)
+            files = _write_record(folder, to, bundle)
+        steps, notes = exported.next_steps, (*bundle.notes, *exported.notes)
+        return DeployReport(to, Path(output), bundle.digest, files, steps, notes)
+
+
+def files_not_recorded(folder: Path) -> Iterator[str]:
+    """Yield the files in a folder that ``deploy`` did not write; without its record, all."""
+    try:
+        written = dict(json.loads((folder / RECORD).read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        yield from foreign_files(folder, {})
+        return
+    yield from (name for name in foreign_files(folder, written) if name != RECORD)
+
+
+def _write_readme(folder: Path, to: str, bundle: Bundle, exported: Exported) -> None:
+    steps = "".join(f"    {step}\n" for step in exported.next_steps)
+    notes = "".join(f"- {note}\n" for note in (*bundle.notes, *exported.notes))
+    title = f"{bundle.name} {bundle.version} for {to}"
+    text = f"{title}\n{'=' * len(title)}\n\nIn this folder:\n\n{steps}\nTo know:\n\n{notes}"
+    (folder / "README.txt").write_text(text, encoding="utf-8")
+
+
+def _write_record(folder: Path, to: str, bundle: Bundle) -> dict[str, str]:
+    """Write what ``files_not_recorded`` reads; gives the digest of every other file."""
+    files = file_digests(folder)
+    record = {"kilnx": own_version(), "to": to, "bundle": bundle.digest, "files": files}
+    text = json.dumps(record, indent=2, sort_keys=True)
+    (folder / RECORD).write_text(f"{text}\n", encoding="utf-8")
+    return files

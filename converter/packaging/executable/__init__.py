@@ -1,0 +1,1 @@
+"""One file that runs a bundle where there is nothing but Python."""

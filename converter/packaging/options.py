@@ -1,0 +1,97 @@
+"""What a deployment is told, and what an exporter tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runtimes.errors import DataError
+
+PORT = 8000
+"""Where the server in a container listens."""
+
+USER = 10001
+"""Who the server in a container is: a user without a name that owns nothing."""
+
+
+@dataclass(frozen=True)
+class DeployOptions:
+    """How a deployment differs from the plain one.
+
+    Attributes:
+        name: Of the objects that are made; None takes the bundle's name.
+        image: The container image of the server, with its tag; None: name and version.
+        replicas: The least number of copies that run.
+        max_replicas: The most that scaling starts.
+        cpus: Cores of one copy.
+        max_batch: The most samples that Triton puts into one run; None: the bundle's limit, or 32.
+        instances: Copies of the model in one Triton server.
+        serve: Whether an executable also has the server.
+    """
+
+    name: str | None = None
+    image: str | None = None
+    replicas: int = 1
+    max_replicas: int = 4
+    cpus: int = 1
+    max_batch: int | None = None
+    instances: int = 1
+    serve: bool = False
+
+    def __post_init__(self) -> None:
+        counts = {
+            "replicas": self.replicas,
+            "max_replicas": self.max_replicas,
+            "cpus": self.cpus,
+            "max_batch": 1 if self.max_batch is None else self.max_batch,
+            "instances": self.instances,
+        }
+        for name, count in counts.items():
+            if count < 1:
+                raise DataError(f"{name} is {count}, and must be 1 or more")
+        if self.max_replicas < self.replicas:
+            raise DataError(
+                f"max_replicas is {self.max_replicas}, less than replicas, {self.replicas}"
+            )
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an exporter did: the commands that come next, and what is worth knowing."""
+
+    next_steps: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DeployReport:
+    """What was written.
+
+    Attributes:
+        to: The system.
+        folder: What was written, complete.
+        bundle: Digest of the bundle in it.
+        files: SHA-256 of every file, by its path in the folder.
+        next_steps: Commands, to be run in the folder.
+        notes: What is worth knowing.
+    """
+
+    to: str
+    folder: Path
+    bundle: str
+    files: Mapping[str, str]
+    next_steps: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        return {
+            "to": self.to,
+            "folder": str(self.folder),
+            "bundle": self.bundle,
+            "files": dict(self.files),
+            "next_steps": list(self.next_steps),
+            "notes": list(self.notes),
+        }
