@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from converter.passes.deduplication.initializers import DedupeReport
     from converter.pruning.report import PruningReport
     from converter.report.report import Report
+    from runtimes.stages.partition import PartitionOptions, partition
+    from runtimes.stages.report import PartitionReport
 
 __all__ = [
     "CompressOptions",
@@ -28,6 +30,8 @@ __all__ = [
     "DedupeReport",
     "PackageOptions",
     "PackageReport",
+    "PartitionOptions",
+    "PartitionReport",
     "PruneFileOptions",
     "PruningReport",
     "RecoverOptions",
@@ -37,6 +41,7 @@ __all__ = [
     "convert",
     "dedupe",
     "package",
+    "partition",
     "prune",
     "recover",
 ]
@@ -48,6 +53,9 @@ _HOME = {
     "PackageOptions": "converter.packaging.package",
     "PackageReport": "converter.packaging.package",
     "package": "converter.packaging.package",
+    "PartitionOptions": "runtimes.stages.partition",
+    "PartitionReport": "runtimes.stages.report",
+    "partition": "runtimes.stages.partition",
     "PruneFileOptions": "converter.compression.prune",
     "ConversionReport": "converter.export.convert",
     "PruningReport": "converter.pruning.report",

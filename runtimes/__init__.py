@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from runtimes.profiling.profile import ProfileOptions, ProfileReport, profile
     from runtimes.progress import Progress
     from runtimes.racing.race import RaceOptions, RaceReport, race
+    from runtimes.stages.pipeline import Pipeline
     from runtimes.weight_store.shared_sessions import SharedReport, SharedWeights
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "ModelError",
     "ModelInspection",
     "ParityReport",
+    "Pipeline",
     "ProfileOptions",
     "ProfileReport",
     "Progress",
@@ -130,6 +132,7 @@ _HOME = {
     "RaceOptions": "runtimes.racing.options",
     "RaceReport": "runtimes.racing.report",
     "race": "runtimes.racing.race",
+    "Pipeline": "runtimes.stages.pipeline",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _HOME)

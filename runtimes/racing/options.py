@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from runtimes.agent.device import Device
-from runtimes.engines.elsewhere import checked_device
+from runtimes.engines.elsewhere import Elsewhere, checked_device
 from runtimes.errors import DataError
 from runtimes.suggestions import did_you_mean
 
@@ -42,7 +41,7 @@ class RaceOptions:
     min_time: float = 1.0
     max_time: float = 10.0
     patience: float = 600.0
-    device: Device | None = None
+    device: Elsewhere | None = None
 
     def __post_init__(self) -> None:
         checked_device(self.device)

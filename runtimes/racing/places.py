@@ -8,8 +8,10 @@ from typing import Protocol
 
 from runtimes.agent.client import RemoteRuntime as DeviceRuntime
 from runtimes.agent.device import Device
+from runtimes.engines.elsewhere import Elsewhere
 from runtimes.engines.installed import Installed, find_installed
 from runtimes.engines.ort import NO_SPINNING
+from runtimes.errors import DataError
 from runtimes.racing.remote import RemoteRuntime
 
 Racer = RemoteRuntime | DeviceRuntime
@@ -64,7 +66,9 @@ class ThisMachine:
 class OnDevice:
     """A race on a device: entries are jobs of its agent, which times them, one at a time."""
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Elsewhere) -> None:
+        if not isinstance(device, Device):
+            raise DataError(f"{device!r} is no runtimes.Device, on which alone models race")
         self._device = device
         self.largest_heat = min(_LARGEST_HEAT, device.info().jobs)
         self.note = f"raced on the device {device}"

@@ -48,6 +48,11 @@ class EngineProcess(Closable):
             )
         self._connection: Connection | None = Connection(ours.detach())
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is gone, or was closed."""
+        return self._connection is None or self._process.poll() is not None
+
     def ask(self, question: str, *arguments: Any) -> Any:
         """What the worker's method ``question`` returns for these arguments.
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtimes.base import Array, Feed, SelfTimed
+from runtimes.engines.ort_session import Optimization
 from runtimes.engines.runtime import Loaded, Runtime
 from runtimes.racing.messages import Opened
 from runtimes.racing.process import EngineProcess
@@ -22,6 +23,7 @@ class RemoteRuntime(Runtime):
         threads: Threads of a run; None leaves the choice to the engine.
         allow_fallback: Whether nodes may run on another provider.
         patience: Seconds after which an engine that does not answer is given up.
+        optimization: ONNX Runtime's graph optimization level.
 
     Attributes:
         load_seconds: How long the engine took to load the model.
@@ -42,8 +44,9 @@ class RemoteRuntime(Runtime):
         threads: int | None = 1,
         allow_fallback: bool = False,
         patience: float = 600.0,
+        optimization: Optimization = "all",
     ) -> None:
-        self._provider, self._fallback = provider, allow_fallback
+        self._provider, self._fallback, self._level = provider, allow_fallback, optimization
         self._numbers = itertools.count()
         self._process = EngineProcess(f"{Path(model).name} on {provider}", patience=patience)
         try:
@@ -51,6 +54,11 @@ class RemoteRuntime(Runtime):
         except BaseException:
             self._process.close()
             raise
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its process is gone."""
+        return self._process.has_ended
 
     def hold(self, key: str, feed: Feed) -> float:
         """Keep ``feed`` there to be timed under ``key``; the seconds of its first run."""
@@ -72,7 +80,7 @@ class RemoteRuntime(Runtime):
 
     def _load(self, source: str) -> Loaded:
         opened: Opened = self._process.ask(
-            "load", source, self._provider, self.threads, self._fallback
+            "load", source, self._provider, self.threads, self._fallback, self._level
         )
         self.load_seconds = opened.seconds
         return opened.loaded

@@ -19,6 +19,7 @@ import onnx  # noqa: F401
 from runtimes.base import Array, Feed
 from runtimes.engines.open_runtime import open_runtime
 from runtimes.engines.ort import NO_SPINNING
+from runtimes.engines.ort_session import Optimization
 from runtimes.errors import KilnxError, first_line
 from runtimes.profiling.stopwatch import Stopwatch
 from runtimes.racing.messages import Failure, Opened
@@ -30,11 +31,23 @@ class Worker:
     def __init__(self) -> None:
         self._watch = Stopwatch()
 
-    def load(self, model: str, provider: str, threads: int | None, fallback: bool) -> Opened:
+    def load(
+        self,
+        model: str,
+        provider: str,
+        threads: int | None,
+        fallback: bool,
+        optimization: Optimization = "all",
+    ) -> Opened:
         """Open ``model`` with the engine's own defaults, except that no thread keeps spinning."""
         runtime = self._watch.open(
             lambda: open_runtime(
-                model, provider, threads=threads, config=NO_SPINNING, allow_fallback=fallback
+                model,
+                provider,
+                threads=threads,
+                optimization=optimization,
+                config=NO_SPINNING,
+                allow_fallback=fallback,
             )
         )
         return Opened(runtime.loaded, self._watch.load_seconds)

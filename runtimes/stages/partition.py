@@ -27,6 +27,7 @@ from runtimes.stages.boundaries import Boundary, find_boundaries
 from runtimes.stages.choose import choose_places
 from runtimes.stages.costing import look_at_values, segments_of, times_of_nodes
 from runtimes.stages.manifest import MANIFEST, Stage, Stages, digest_file, write_manifest
+from runtimes.stages.open_stage import refuse_unknown_device
 from runtimes.stages.optimized import machine_of_graph, optimized_graph
 from runtimes.stages.report import PartitionReport, StageRow
 from runtimes.stages.split import Part, split_graph
@@ -49,7 +50,7 @@ class PartitionOptions:
         exact: Whether to cut the graph as ONNX Runtime optimizes it on this machine: bit for bit
             the same answers, on this kind of processor and with this version only.
         even_if_slower: Whether stages are written that as many copies of the whole model outrun.
-        batch: The batch size that is timed.
+        timed_batch: The batch size that is timed.
         costs: The cost table that decides, see ``runtimes.costs``.
     """
 
@@ -58,24 +59,27 @@ class PartitionOptions:
     devices: Sequence[str] = ()
     exact: bool = False
     even_if_slower: bool = False
-    batch: int = 1
+    timed_batch: int = 1
     costs: CostsSource = None
-
-    def __post_init__(self) -> None:
-        if self.stages is None and self.max_bytes is None and len(self.devices) < 2:
-            raise DataError(
-                "say into what the model is cut: how many stages, the most bytes of weights in "
-                "each (max_bytes), or a device for each"
-            )
-        if self.stages is not None and self.stages < 2:
-            raise DataError(f"{self.stages} stages are no partition; there are 2 at least")
-        if self.devices and self.stages not in (None, len(self.devices)):
-            raise DataError(f"{len(self.devices)} devices are given for {self.stages} stages")
 
     @property
     def count(self) -> int | None:
         """The number of stages that was asked for."""
         return self.stages or (len(self.devices) or None)
+
+    def refuse_nonsense(self) -> None:
+        """Raise ``DataError`` unless they say into what a model is cut."""
+        if self.stages is None and self.max_bytes is None and len(self.devices) < 2:
+            raise DataError(
+                "say into what the model is cut: how many stages, the most bytes of weights in "
+                "each (max_bytes), or a device for each"
+            )
+        for device in self.devices:
+            refuse_unknown_device(device)
+        if self.stages is not None and self.stages < 2:
+            raise DataError(f"{self.stages} stages are no partition; there are 2 at least")
+        if self.devices and self.stages not in (None, len(self.devices)):
+            raise DataError(f"{len(self.devices)} devices are given for {self.stages} stages")
 
 
 @flat_options(options=PartitionOptions, run=RunOptions)
@@ -84,7 +88,7 @@ def partition(
     output: str | os.PathLike[str],
     data: Any = None,
     *,
-    options: PartitionOptions,
+    options: PartitionOptions = PartitionOptions(),
     run: RunOptions = RunOptions(),
     force: bool = False,
 ) -> PartitionReport:
@@ -119,10 +123,11 @@ def partition(
         >>> len(report.stages)
         2
     """
+    options.refuse_nonsense()
     with atomic_folder(output, force=force, inputs=[model], foreign=_foreign) as folder:
         whole = load_model(model)
         inputs = model_inputs(whole)
-        size = fixed_batch(inputs) or options.batch
+        size = fixed_batch(inputs) or options.timed_batch
         samples = _samples(data, inputs, size, run.seed)
         feed = sampled_inputs(samples, inputs, size).feed
         with _to_be_cut(model, whole, options, run) as graph:

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from runtimes.base import Array, Feed
-from runtimes.engines.open_runtime import open_runtime
 from runtimes.engines.runtime import Loaded, Runtime
 from runtimes.errors import ModelError
 from runtimes.stages.manifest import Stage, Stages, read_manifest
-
-Open = Callable[[Path, Stage], Runtime]
-"""Opens one stage of a folder."""
-
-
-def open_here(folder: Path, stage: Stage, *, exact: bool, threads: int | None = 1) -> Runtime:
-    """Open a stage in this process; an exact one is run as it was cut."""
-    return open_runtime(
-        folder / stage.file, threads=threads, optimization="disabled" if exact else "all"
-    )
+from runtimes.stages.open_stage import open_stage
 
 
 def pass_on(carried: dict[str, Array], stage: Stage, later: Sequence[Stage]) -> dict[str, Array]:
@@ -30,7 +21,7 @@ def pass_on(carried: dict[str, Array], stage: Stage, later: Sequence[Stage]) -> 
 
 
 class StagedRuntime(Runtime):
-    """The stages in ``folder`` in this process, as a model like any other.
+    """The stages in ``folder`` on the CPU of this process, as a model like any other.
 
     Raises:
         DataError: The folder has no stages.
@@ -46,11 +37,16 @@ class StagedRuntime(Runtime):
     def _load(self, source: str) -> Loaded:
         folder = Path(source)
         self.stages: Stages = read_manifest(folder)
-        exact = self.stages.exact is not None
         try:
             self._runtimes = [
                 self._stack.enter_context(
-                    open_here(folder, stage, exact=exact, threads=self.threads)
+                    open_stage(
+                        folder,
+                        replace(stage, device="cpu"),
+                        exact=self.stages.exact,
+                        where="threads",
+                        threads=self.threads,
+                    )
                 )
                 for stage in self.stages.stages
             ]
@@ -60,7 +56,8 @@ class StagedRuntime(Runtime):
         return whole(self.stages, [one.loaded for one in self._runtimes])
 
     def _run(self, feed: Feed, names: Sequence[str]) -> Sequence[Array]:
-        carried, found = dict(feed), {}
+        carried = dict(feed)
+        found: dict[str, Array] = {}
         stages = self.stages.stages
         for place, (stage, runtime) in enumerate(zip(stages, self._runtimes, strict=True)):
             given = runtime.run({name: carried[name] for name in stage.inputs})
