@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from converter.packaging.parts import is_bundle
+from converter.packaging.parts import is_bundle, refuse_key
 from runtimes.base import Array
 from runtimes.bundle.bundle import Bundle
 from runtimes.data.dataset import Dataset
@@ -58,8 +58,8 @@ def answers(  # noqa: PLR0917
         if is_bundle(model):
             progress("verifying the bundle")
             bundle = held.enter_context(Bundle.open(model, public_key=public_key))
-        elif public_key is not None:
-            raise DataError(f"{model} is no bundle, and only a bundle has a signature to verify")
+        else:
+            refuse_key(model, public_key)
         path = model if bundle is None else bundle.model
         if provider is None:
             provider = "cpu" if bundle is None else find_target(bundle.target).engine

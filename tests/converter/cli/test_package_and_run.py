@@ -174,6 +174,19 @@ def test_signatures_on_the_command_line(
     assert "no bundle" in err
 
 
+def test_inspect_verifies_a_bundle_and_looks_into_it(kilnx: Kilnx, made: Path, bundle: str) -> None:
+    code, out, _ = kilnx("inspect", bundle)
+    assert code == 0
+    assert out.startswith("digits.kilnx: bundle digits 1, ")
+    assert "inputs   x: float32[n, 4]" in out
+    found = json.loads(kilnx("inspect", bundle, "net.onnx", "--json")[1])
+    assert [one["model"] for one in found["models"]] == [bundle, "net.onnx"]
+    assert found["bundles"][0]["labels"] == ["zero", "one", "two", "three"]
+    code, _, err = kilnx("inspect", bundle, "--verify", "pub")
+    assert code == 2
+    assert "pub cannot be read" in err
+
+
 def test_a_broken_bundle_is_one_sentence(kilnx: Kilnx, made: Path, bundle: str) -> None:
     raw = bytearray((made / bundle).read_bytes())
     raw[100] ^= 1
