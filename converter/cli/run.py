@@ -134,6 +134,4 @@ def _cell(values: Array, found: Answers) -> str:
 
 
 def _number(value: Any) -> str:
-    return (
-        f"{value:.4g}" if getattr(value, "dtype", None) and value.dtype.kind == "f" else f"{value}"
-    )
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

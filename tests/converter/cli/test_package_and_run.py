@@ -77,6 +77,13 @@ def test_run_shows_classes(kilnx: Kilnx, bundle: str) -> None:
     assert "10 more samples" in out
 
 
+def test_run_shows_numbers(kilnx: Kilnx, made: Path) -> None:
+    np.save(made / "one.npy", np.float32([[0, 0, 0, 0]]))
+    code, out, _ = kilnx("run", "net.onnx", "--data", "one.npy")
+    assert code == 0
+    assert out.splitlines()[1].split() == ["0", "0.25,", "0.25,", "0.25,", "0.25"]
+
+
 def test_run_writes_a_file_and_replaces_none(kilnx: Kilnx, made: Path, bundle: str) -> None:
     command = ("run", bundle, "--data", "x.npz", "-o", "out.npz")
     code, out, _ = kilnx(*command)
