@@ -39,7 +39,7 @@ class GrpcServer:
     def __init__(self, server: Any, port: int) -> None:
         self._server, self.port = server, port
 
-    async def stop(self, grace: float | None) -> None:
+    async def stop(self, grace: float) -> None:
         """Accept no more calls, finish those that run, and cancel them after ``grace`` seconds."""
         await self._server.stop(grace)
 

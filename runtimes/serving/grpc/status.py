@@ -47,5 +47,10 @@ def as_internal(error: Exception) -> ProtocolError:
     """What a client is told of an error that nobody foresaw: nothing; the log has it."""
     if isinstance(error, ProtocolError):
         return error
-    _LOG.error("a gRPC request failed", exc_info=error)
+    log_defect(error)
     return ProtocolError(500, "the server failed; its log says why")
+
+
+def log_defect(error: Exception) -> None:
+    """Tell the log what callers are not told."""
+    _LOG.error("a gRPC request failed", exc_info=error)
