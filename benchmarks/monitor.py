@@ -1,7 +1,7 @@
 """The monitor of served models: false alarms, delay until an alarm, way back, and what it costs.
 
-    python benchmarks/monitor.py [FOLDER...] [--streams 200] [--length 20000] [--requests 2000]
-                                 [--noise 0.1] [--only false|delay|cost] [--json FILE]
+    python benchmarks/monitor.py [FOLDER...] [--streams 200] [--length 20000] [--requests 1000]
+                                 [--pace 200] [--noise 0.1] [--only false|delay|cost] [--json FILE]
 
 A ``FOLDER`` holds ``model.onnx`` and ``fp32.onnx`` of the digits of ``kilnx demo``. Without one, a
 network is trained and quantized, and a second one that is as good on clean images and fragile under
@@ -36,7 +36,6 @@ from runtimes.monitor.seen import Seen  # noqa: E402
 BLOCK = 25  # observations that a test takes at once in the simulation
 REFERENCE = 400  # samples of each stream's reference
 FRAGILITY = 20.0  # weights on what clean images do not excite, in means of those that they do
-TOGETHER = 4  # recorded requests after which the monitor's thread is waited for
 
 
 def main() -> int:
@@ -44,7 +43,8 @@ def main() -> int:
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--streams", type=int, default=200)
     parser.add_argument("--length", type=int, default=20_000)
-    parser.add_argument("--requests", type=int, default=2000)
+    parser.add_argument("--requests", type=int, default=1000)
+    parser.add_argument("--pace", type=float, default=200, help="requests a second")
     parser.add_argument("--noise", type=float, default=0.1)
     parser.add_argument("--only", choices=["false", "delay", "cost"])
     parser.add_argument("--json", type=Path)
@@ -172,22 +172,24 @@ def delay(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     reference = _reference(folder, {name: one[:half] for name, one in data.items()})
     images, labels = data["image"][half:], data["labels"][half:]
     rng = np.random.default_rng(0)
-    with Service(folder, reference, Policy()) as service:
-        phases = {}
-        for phase, noise in (("clean", 0.0), ("noisy", options.noise), ("clean again", 0.0)):
-            phases[phase] = service.serve(images, labels, options.requests, noise, rng)
-        status = service.monitor.status()
-    return {
-        "phases": phases,
-        "events": [(one["event"], one["group"]) for one in status["alarms"]["events"]],
-        "cost": status["cost"],
-    }
+    found: dict[str, Any] = {}
+    for name, before in (("at the start", 50), ("later", options.requests)):
+        with Service(folder, reference, Policy(), options.pace) as service:
+            phases = found[name] = {}
+            for phase, noise, count in (
+                ("clean", 0.0, before),
+                ("noisy", options.noise, options.requests),
+                ("clean again", 0.0, 2 * options.requests),
+            ):
+                phases[phase] = service.serve(images, labels, count, noise, rng)
+            phases["cost"] = service.monitor.status()["cost"]
+    return found
 
 
 class Service:
     """A model that is served as a server would serve it, in this process."""
 
-    def __init__(self, folder: Path, reference: Reference, policy: Policy) -> None:
+    def __init__(self, folder: Path, reference: Reference, policy: Policy, pace: float) -> None:
         self.models = {
             True: open_runtime(folder / "fp32.onnx"),
             False: open_runtime(folder / "model.onnx"),
@@ -197,7 +199,7 @@ class Service:
             reference, policy, run_fp32=shadow.run, probe=open_probe(folder / "model.onnx")
         )
         self.name = self.models[True].inputs[0].name
-        self.recorded = 0
+        self.pace = pace
 
     def __enter__(self) -> Service:
         return self
@@ -210,7 +212,7 @@ class Service:
     ) -> dict[str, Any]:
         """Serve one image a request; accuracy before and after the first change of the model."""
         right: dict[bool, list[bool]] = {True: [], False: []}
-        events = len(self.monitor.status()["alarms"]["events"])
+        events = len(self.monitor.events)
         seen: dict[str, int] = {}
         for request in range(requests):
             place = int(rng.integers(len(images)))
@@ -224,16 +226,12 @@ class Service:
             right[by_fp32].append(next(iter(outputs.values())).argmax() == labels[place])
             if self.monitor.wants():
                 self.monitor.record({self.name: image}, outputs, seconds, by_fp32=by_fp32)
-                self.recorded += 1
-                if self.recorded % TOGETHER == 0:  # delays are in requests, not in seconds
-                    self.monitor.flush()
-                happened = self.monitor.status()["alarms"]["events"]
-                for one in happened[events:]:
-                    name = (
-                        one["event"] if one["group"] is None else f"{one['event']} {one['group']}"
-                    )
-                    seen.setdefault(name, request + 1)
-                events = len(happened)
+            time.sleep(1 / self.pace)
+            happened = self.monitor.events[events:]
+            events += len(happened)
+            for one in happened:
+                name = one["event"] if one["group"] is None else f"{one['event']} {one['group']}"
+                seen.setdefault(name, request + 1)
         return {
             "after_requests": seen,
             "accuracy_compressed": _mean(right[False]),

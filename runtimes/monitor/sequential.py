@@ -200,7 +200,6 @@ class SequentialTest:
         self._log = np.logaddexp(self._log, math.log(begun))
         self.observations += count
         self._since[self._climb <= 0] = self.observations + 1
-        self._note(self.log_wealth(), self.observations)
 
     def _note(self, wealth: float, observation: int) -> None:
         self.peak = max(self.peak, wealth)
@@ -231,14 +230,15 @@ class SequentialTest:
     def evidence(self, most: int = 5) -> Evidence:
         """Threshold, budget, wealth, the first alarm, and which features lead."""
         won = self._by_feature() if self.observations else np.zeros(self.features)
+        wealth = _exp(self.log_wealth()) if self.observations else 0.0
         order = np.argsort(-won, kind="stable")[:most]
         leader = self._log[:, :, order[0]] if len(order) else self._log[:, :, 0]
         since = self._since[:, :, order[0]].reshape(-1)[int(leader.argmax())]
         return Evidence(
             self.alpha,
             1 / self.alpha,
-            _exp(self.log_wealth()) if self.observations else 0.0,
-            _exp(self.peak),
+            wealth,
+            max(wealth, _exp(self.peak)),
             self.observations,
             self.first_alarm,
             int(since),

@@ -75,8 +75,8 @@ def test_what_looks_like_the_reference_alarms_nobody(serving: Callable[..., Serv
     status = served.monitor.status()
     assert status["state"] == "compressed"
     assert status["alarms"] == {"count": 0, "events": []}
-    assert status["inputs"]["observations"] == 400
-    assert status["shadow"]["samples"] == 400
+    assert 100 <= status["inputs"]["observations"] <= 400  # all at first, then fewer
+    assert status["shadow"]["samples"] >= 100
     assert status["shadow"]["disagreement"] < 0.02
     assert status["shadow"]["sqnr_db"] > 40
     assert status["saturation"]["threshold"] == pytest.approx(500)
