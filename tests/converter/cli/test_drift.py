@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from runtimes.bundle import write_bundle
 from runtimes.monitor import make_reference
 
 Kilnx = Callable[..., tuple[int, str, str]]
@@ -78,3 +79,26 @@ def test_what_cannot_be_compared(kilnx: Kilnx, reference: Path, model: Path) -> 
     code, _, err = kilnx("drift", reference, model.parent / "other.npz")
     assert code == 2
     assert "other names" in err
+
+
+@pytest.mark.parametrize("suffix", ["", ".kilnx"])
+def test_a_bundle_brings_all_that_it_takes(
+    kilnx: Kilnx, reference: Path, model: Path, suffix: str
+) -> None:
+    path = model.parent / f"net{suffix}"
+    known = {"model": model, "fp32": model, "name": "net"}
+    write_bundle(path, **known, reference=reference, policy={"alpha": 0.002}).close()
+    code, out, _ = kilnx("drift", path, data(model.parent, drifts=True), "--json")
+    found = json.loads(out)
+    assert code == 1
+    assert found["alpha"] == 0.002
+    assert found["untested"] == []
+    assert {"inputs", "outputs", "shadow"} <= set(found["groups"])
+    assert found["groups"]["shadow"]["alarm"] is False
+
+
+def test_a_bundle_without_a_reference_says_so(kilnx: Kilnx, model: Path) -> None:
+    write_bundle(model.parent / "bare", model=model, name="net").close()
+    code, _, err = kilnx("drift", model.parent / "bare", data(model.parent, drifts=False))
+    assert code == 2
+    assert "no reference to compare with" in err
