@@ -249,6 +249,7 @@ def _serving(fake: FakeServer, driver: str) -> Iterator[_Served]:
 def _handler(fake: FakeServer, served: _Served, driver: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             if self.path == "/driver":
