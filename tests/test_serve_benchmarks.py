@@ -96,7 +96,6 @@ def test_cpu_of_children_counts_while_they_live_and_after(load: Any) -> None:
     finally:
         load("serve_process").end(process, seconds=5)
         process.stdout.close()
-    assert cpu_seconds(process.pid) == 0
 
 
 def test_models_of_the_soak_copy_their_input(load: Any, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_the_page_reads_what_the_server_says(tmp_path: Path) -> None:
             await until(() => !at("send").disabled);
             await until(() => at("monitor").querySelector(".tests"), "the monitor");
             await until(() => at("latency").textContent.includes("on the server"));
-            results.answer = at("answer").querySelector("b").textContent;
+            results.answer = at("answer").querySelector(".winner b").textContent;
             results.monitor = at("monitor").textContent;
             results.who = at("who").textContent;
             at("label").value = "1";
