@@ -99,16 +99,22 @@ def test_cpu_of_children_counts_while_they_live_and_after(load: Any) -> None:
 
 
 def test_models_of_the_soak_copy_their_input(load: Any, tmp_path: Path) -> None:
-    write = load("serve_soak_server").write_identity
+    write = load("serve_soak_model").write_identity
     image = np.random.default_rng(0).random((2, 256), np.float32)
     contents = set()
-    for note, options in (("a", {}), ("b", {}), ("c", {"weights": 4096}), ("d", {"rounds": 3})):
+    for note, options in (
+        ("a", {}),
+        ("b", {}),
+        ("c", {"weights": 4096}),
+        ("d", {"rounds": 3}),
+        ("e", {"weights": 4096, "beside": True}),
+    ):
         path = tmp_path / "model.onnx"
         write(path, note, **options)
         contents.add(path.read_bytes())
         with open_runtime(path) as runtime:
             np.testing.assert_allclose(runtime.run({"image": image})["copy"], image)
-    assert len(contents) == 4
+    assert len(contents) == 5
 
 
 def test_a_wrong_or_missing_answer_is_counted(load: Any) -> None:
