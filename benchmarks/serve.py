@@ -5,10 +5,10 @@
                                [--rounds 3] [--json FILE]
 
 First a model (the demo's digits, trained once into --cache, unless --model names another with one
-float32 input called image) behind kilnx, a bare ASGI callable, MLServer, KServe, BentoML and
-LitServe, each installed by this script into an environment of its own under --cache. Then an
-identity model behind kilnx and a bare echo, with tensors of 1 kB and 110 kB, binary and JSON, and
-by gRPC.
+float32 input called image) behind kilnx, with and without batching and as a monitored bundle, a
+bare ASGI callable, MLServer, KServe, BentoML and LitServe, each installed by this script into an
+environment of its own under --cache. Then an identity model behind kilnx and a bare echo, with
+tensors of 1 kB and 110 kB, binary and JSON, and by gRPC.
 
 CPU is that of the whole process tree, user and system, from /proc, while wrk keeps as many
 connections busy as it is told; servers take turns in rounds, and the median counts. The overhead is
@@ -32,12 +32,13 @@ from pathlib import Path
 import numpy as np
 from serve_cases import Case, Row, grpc_load, http_cases, measured, open_all, serving
 from serve_load import wrk
-from serve_models import demo_model, first_shape, identity_model, model_us
-from serve_payloads import Payload, v2_binary, v2_json
+from serve_models import demo_model, identity_model, model_us, samples_for
+from serve_payloads import Payload, several, v2_binary, v2_json
 from serve_process import free_port
 from serve_systems import ECHO, SYSTEMS
 
 WIDTHS = (256, 27_648)
+DIFFERENT = 16
 
 
 def main() -> int:
@@ -58,11 +59,11 @@ def model_part(options: argparse.Namespace) -> list[Row]:
     model = (options.model or demo_model(options.cache)).resolve()
     wanted = options.only.split(",") if options.only else None
     systems = [one for one in SYSTEMS if wanted is None or one.name in wanted]
-    image = np.random.default_rng(0).random(first_shape(model), np.float32)
+    samples = samples_for(model)
     cases: list[Case] = []
     with ExitStack() as stack:
         for system, server in open_all(stack, systems, model, options.cache):
-            asked = (make(name, "image", image) for name, make in system.formats.items())
+            asked = (several(make, name, "image", samples) for name, make in system.formats.items())
             cases += http_cases("model", server, asked, model)
         return timed(cases, options)
 
@@ -81,9 +82,9 @@ def payload_part(options: argparse.Namespace) -> list[Row]:
 
 def payloads() -> Iterator[Payload]:
     for width in WIDTHS:
-        rows = np.random.default_rng(0).random((1, width), np.float32)
-        yield v2_binary(f"binary {rows.nbytes / 1000:.0f} kB", "image", rows)
-        yield v2_json(f"JSON of {width} floats", "image", rows)
+        rows = np.random.default_rng(0).random((DIFFERENT, width), np.float32)
+        yield several(v2_binary, f"binary {4 * width / 1000:.0f} kB", "image", rows)
+        yield several(v2_json, f"JSON of {width} floats", "image", rows)
 
 
 def grpc_part(options: argparse.Namespace) -> list[Row]:

@@ -24,8 +24,8 @@ class OnnxRuntime(litserve.LitAPI):
         )
         self.names = [one.name for one in self.session.get_outputs()]
 
-    def decode_request(self, request: Any) -> dict[str, Any]:
-        """Tensors of the request."""
+    def decode_request(self, request) -> dict[str, Any]:  # type: ignore[no-untyped-def]
+        """Tensors of the request, which is without an annotation a parsed body."""
         return {
             one["name"]: np.array(one["data"], np.float32).reshape(one["shape"])
             for one in request["inputs"]

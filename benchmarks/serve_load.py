@@ -50,14 +50,14 @@ def load(
     counted, and at most one more from each client.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        body = Path(scratch) / "body"
-        body.write_bytes(payload.body)
+        for place, body in enumerate((payload.body, *payload.others), start=1):
+            (Path(scratch) / f"body-{place}").write_bytes(body)
         headers = dict(payload.headers)
         if token:
             headers["Authorization"] = f"Bearer {token}"
         environment = {
             **os.environ,
-            "WRK_BODY": str(body),
+            "WRK_BODIES": f"{scratch}/body-",
             "WRK_HEADERS": "\n".join(f"{name}: {value}" for name, value in headers.items()),
         }
         command = [wrk(), "-t1", f"-c{clients}", f"-d{round(seconds)}s", "--timeout", "30s"]

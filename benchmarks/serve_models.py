@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 import onnx.parser
 
+from converter.demo import load_digits
+from converter.packaging.package import package
 from runtimes import open_runtime
 
+SAMPLES = 64
 ROOT = Path(__file__).resolve().parents[1]
 IDENTITY = """
 <ir_version: 9, opset_import: ["" : 18]>
@@ -22,13 +25,30 @@ identity (float[batch, width] image) => (float[batch, width] copy) { copy = Iden
 
 
 def demo_model(cache: Path) -> Path:
-    """What ``kilnx demo`` writes; made once (about two minutes)."""
+    """What ``kilnx demo`` writes, and a bundle of it; made once (about two minutes)."""
     folder = cache / "demo"
     if not (folder / "model.onnx").exists():
         print("training and compressing the demo's model", file=sys.stderr)
-        command = [sys.executable, "-m", "converter", "demo", "-o", str(folder), "--quiet"]
-        subprocess.run([*command, "--force"], check=True, cwd=ROOT)
+        command = [sys.executable, "-m", "converter", "demo", "-o", str(folder), "--force"]
+        subprocess.run(command, check=True, cwd=ROOT, stdout=sys.stderr)
+    bundle = bundle_of(folder / "model.onnx")
+    if not bundle.exists():
+        package(folder, bundle, load_digits(0)[1])
     return folder / "model.onnx"
+
+
+def bundle_of(model: Path) -> Path:
+    """Where its bundle is, if there is one."""
+    return model.parent.with_suffix(".kilnx")
+
+
+def samples_for(model: Path) -> np.ndarray[Any, Any]:
+    """Test images of the demo where they fit, else random numbers."""
+    shape = first_shape(model)
+    images = load_digits(0)[1]["image"][:SAMPLES]
+    if images.shape[1:] == shape[1:]:
+        return np.ascontiguousarray(images)
+    return np.random.default_rng(0).random((SAMPLES, *shape[1:]), np.float32)
 
 
 def identity_model(folder: Path) -> Path:

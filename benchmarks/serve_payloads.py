@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,22 @@ JSON = {"Content-Type": "application/json"}
 
 @dataclass(frozen=True)
 class Payload:
-    """One HTTP request, and the tensor that it carries."""
+    """One HTTP request, and the tensor that it carries; ``others`` differ in their numbers."""
 
     name: str
     array: np.ndarray[Any, Any]
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
+    others: tuple[bytes, ...] = ()
+
+
+Format = Callable[[str, str, np.ndarray[Any, Any]], Payload]
+
+
+def several(make: Format, name: str, tensor: str, samples: np.ndarray[Any, Any]) -> Payload:
+    """Requests of one sample each; a server may remember what never changes."""
+    first, *others = [make(name, tensor, one[np.newaxis]) for one in samples]
+    return replace(first, others=tuple(one.body for one in others))
 
 
 def v2_json(name: str, tensor: str, array: np.ndarray[Any, Any]) -> Payload:

@@ -1,12 +1,14 @@
 """Does a server keep its word when things go badly? Reloads, SIGTERM, overload, hostile requests.
 
-    python benchmarks/serve_soak.py [--only reloads,memory,sigterm,overload,hostile]
+    python benchmarks/serve_soak.py [--only reloads,memory,changed,sigterm,overload,hostile]
                                     [--trials 100] [--hostile 10000] [--seed 0]
 
 Clients that know the right answer to each of their requests ask kilnx serve all the while:
 
 reloads   20 reloads, every fifth of a broken file: no request fails, the broken ones are refused.
 memory    50 reloads of a model of 16 MiB: memory within 5% of what it was after the first five.
+changed   the files that are served are written over and cut off: nobody notices, until a reload,
+          which is refused.
 sigterm   the server is asked to end at a random moment, again and again: whatever was sent before
           is answered whole, and the server ends with 0.
 overload  twice the requests that it can answer, each with a deadline: of those that it accepts, 99%
@@ -29,13 +31,14 @@ from pathlib import Path
 from typing import Any
 
 from serve_soak_load import hostile, overload
-from serve_soak_reload import memory, reloads
+from serve_soak_reload import changed, memory, reloads
 from serve_soak_stop import sigterm
 
 Part = Callable[[argparse.Namespace, Path, random.Random], Coroutine[Any, Any, tuple[bool, str]]]
 PARTS: dict[str, Part] = {
     "reloads": reloads,
     "memory": memory,
+    "changed": changed,
     "sigterm": sigterm,
     "overload": overload,
     "hostile": hostile,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
 import urllib.error
 import urllib.request
@@ -12,7 +13,8 @@ from pathlib import Path
 
 from process_tree import private_bytes
 from serve_client import quantile
-from serve_soak_server import TOKEN, Soaked, asked, soaked, write_identity
+from serve_soak_model import BESIDE, write_identity
+from serve_soak_server import TOKEN, Soaked, asked, faults, soaked
 
 WEIGHTS = 16 * 2**20
 SETTLED = 5
@@ -61,6 +63,27 @@ async def memory(options: argparse.Namespace, folder: Path, rng: random.Random) 
     text = f"{first / 2**20:.1f} MiB after {SETTLED} reloads, {last / 2**20:.1f} MiB after "
     text += f"{options.memory_reloads} ({growth:+.1%}); {tally}"
     return tally.clean and growth <= MOST_GROWTH, text
+
+
+async def changed(
+    options: argparse.Namespace, folder: Path, rng: random.Random
+) -> tuple[bool, str]:
+    """Write over the files that are served, where they lie, and cut them off."""
+    with soaked(folder, weights=WEIGHTS, beside=True) as server:
+        async with asked(server.target(16), 2) as tally:
+            await asyncio.sleep(1)
+            for file in (folder / BESIDE, server.model):
+                with file.open("r+b") as opened:
+                    opened.write(b"\xff" * file.stat().st_size)  # as floats: not a number
+                await asyncio.sleep(1)
+                os.truncate(file, 10)
+                await asyncio.sleep(1)
+            before = tally.right
+            status = await asyncio.to_thread(reload, server)
+            await asyncio.sleep(1)
+        lives = server.process.poll() is None and not faults(server.log)
+    holds = lives and tally.clean and status >= 400 and tally.right > before
+    return holds, f"{'lives' if lives else 'died'}; a reload is answered with {status}; {tally}"
 
 
 def reload(server: Soaked) -> int:

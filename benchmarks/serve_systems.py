@@ -6,12 +6,13 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from peer_environment import python_with
-from serve_payloads import Payload, nested_json, v2_binary, v2_json
+from serve_models import bundle_of
+from serve_payloads import Format, nested_json, v2_binary, v2_json
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -36,7 +37,7 @@ class System:
     name: str
     packages: tuple[str, ...]
     start: Callable[[str, Path, Path], Started]
-    formats: dict[str, Callable[..., Payload]]
+    formats: Mapping[str, Format]
 
     def python(self, cache: Path) -> str:
         """The Python that has its packages: that of this process, or one made under ``cache``."""
@@ -63,6 +64,14 @@ def _kilnx(python: str, model: Path, folder: Path, *more: str) -> Started:
 
 def _without_batching(python: str, model: Path, folder: Path) -> Started:
     return _kilnx(python, model, folder, "--max-batch", "1")
+
+
+def _monitored(python: str, model: Path, folder: Path) -> Started:
+    """With the reference of a bundle; requests have to look like it, as those of the demo do."""
+    bundle = bundle_of(model)
+    if not bundle.exists():
+        raise RuntimeError(f"there is no {bundle}")
+    return _kilnx(python, bundle, folder)
 
 
 def _floor(python: str, model: Path, folder: Path) -> Started:
@@ -106,13 +115,14 @@ def _litserve(python: str, model: Path, folder: Path) -> Started:
     return Started(command, "/health", "/predict")
 
 
-BOTH = {"json": v2_json, "binary": v2_binary}
-V2_JSON = {"json": v2_json}
-NESTED = {"json": nested_json}
+BOTH: Mapping[str, Format] = {"json": v2_json, "binary": v2_binary}
+V2_JSON: Mapping[str, Format] = {"json": v2_json}
+NESTED: Mapping[str, Format] = {"json": nested_json}
 
 SYSTEMS = (
     System("kilnx", (), _kilnx, BOTH),
     System("kilnx unbatched", (), _without_batching, V2_JSON),
+    System("kilnx monitored", (), _monitored, BOTH),
     System("uvicorn", (), _floor, V2_JSON),
     System("mlserver", ("mlserver", "onnxruntime"), _mlserver, V2_JSON),
     System("kserve", ("kserve", "onnxruntime"), _kserve, BOTH),

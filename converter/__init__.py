@@ -10,6 +10,11 @@ from typing import TYPE_CHECKING
 from runtimes.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from converter.compression.calibrate import (
+        CalibrateOptions,
+        CalibrationReport,
+        calibrate,
+    )
     from converter.compression.compress import CompressOptions, compress
     from converter.compression.dedupe import DedupeOptions, dedupe
     from converter.compression.prune import PruneFileOptions, prune
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
     from runtimes.stages.report import PartitionReport
 
 __all__ = [
+    "CalibrateOptions",
+    "CalibrationReport",
     "CompressOptions",
     "ConversionReport",
     "ConvertOptions",
@@ -37,6 +44,7 @@ __all__ = [
     "RecoverOptions",
     "RecoveryReport",
     "Report",
+    "calibrate",
     "compress",
     "convert",
     "dedupe",
@@ -47,6 +55,9 @@ __all__ = [
 ]
 
 _HOME = {
+    "CalibrateOptions": "converter.compression.calibrate",
+    "CalibrationReport": "converter.compression.calibrate",
+    "calibrate": "converter.compression.calibrate",
     "CompressOptions": "converter.compression.compress",
     "ConvertOptions": "converter.export.convert",
     "DedupeOptions": "converter.compression.dedupe",

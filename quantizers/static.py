@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,8 +9,15 @@ from typing import Protocol
 
 import onnx_ir as ir
 
-from quantizers.calibration.statistics import Statistics, observe, observe_distributions, scaled
-from quantizers.equalization.bias_absorption import absorb_biases
+from quantizers.calibration.open_statistics import StatisticsSource, open_statistics
+from quantizers.calibration.statistics import (
+    Statistics,
+    observe,
+    observe_distributions,
+    scaled,
+    shifted,
+)
+from quantizers.equalization.bias_absorption import absorb_biases, smaller_values
 from quantizers.equalization.cross_layer import equalize_channels
 from quantizers.mixed_precision.candidate import (
     CalibratedModel,
@@ -21,6 +27,7 @@ from quantizers.mixed_precision.candidate import (
 )
 from quantizers.mixed_precision.choose import Accept, Choice, choose_mixture
 from quantizers.options import DEFAULT_OPTIONS, QuantizeOptions
+from quantizers.policy.kept_float import float_in, replayed_floats, requested
 from quantizers.policy.plan import Plan, Unit, is_float, make_plan
 from quantizers.qdq.dynamic import find_weights_only
 from quantizers.report import OperatorReport, QuantizationReport
@@ -30,10 +37,8 @@ from quantizers.rewrites.tied_tables import TieQuantizedTables
 from quantizers.weights.codes import observe_covariances
 from quantizers.weights.int8 import WEIGHT_LEVELS
 from runtimes.data.dataset import Dataset
-from runtimes.errors import ModelError
 from runtimes.onnx_files.load_save import model_inputs, weight_bytes
 from runtimes.progress import Progress, silent
-from runtimes.targets import Int8Form
 
 _FEW_SAMPLES = 32
 
@@ -51,8 +56,6 @@ _WITHOUT_CONSTANT = "min-max without a constant"
 # One table for two uses halves it; twice the noise is too much for that.
 _LARGEST_LOSS_OF_TIES_DB = 3.0
 
-_SAMPLES = 192
-
 
 class Attempt(Protocol):
     """Builds a candidate, and keeps it where the whole model gains enough by it."""
@@ -68,7 +71,7 @@ def quantize_model(
     data: Dataset,
     *,
     options: QuantizeOptions = DEFAULT_OPTIONS,
-    statistics: Statistics | None = None,
+    statistics: StatisticsSource | None = None,
     progress: Progress | None = None,
     accept: Accept | None = None,
 ) -> tuple[ir.Model, QuantizationReport]:
@@ -83,7 +86,8 @@ def quantize_model(
             the weights that stay in float.
         data: Samples that calibrate.
         options: What stays in float, how ranges and rounding are chosen, whether to measure.
-        statistics: Ranges that were collected before, in place of a pass over ``data``.
+        statistics: Ranges that were collected before, in place of a pass over ``data``: those of
+            ``collect_statistics``, or the files that ``calibrate`` wrote.
         progress: Called with each stage, and the samples or operators done.
         accept: Asked about the mixture found where ``options`` measure; one that it refuses gets
             further operators in float.
@@ -104,16 +108,20 @@ def quantize_model(
     source = prepare(model)
     data = data.bind(model_inputs(source))
     keep_float = {
-        **_float_in(source.graph, options.form),
-        **_requested(source.graph, options.keep_float),
+        **float_in(source.graph, options.form),
+        **requested(source.graph, options.keep_float),
     }
-    replayed = _replayed(source.graph, options.precisions)
+    replayed = replayed_floats(source.graph, options.precisions)
     plan = make_plan(source.graph, keep_float, options.qdq)
     weights_only = find_weights_only(source.graph, keep_float, options.form)
     if not weights_only and not any(unit.operator.kind == "compute" for unit in plan.units):
         return _unquantized(source, plan, samples=0)
     if statistics is None:
-        statistics = observe(source, plan, data, options, progress)
+        everything = make_plan(source.graph, form=options.qdq)
+        statistics = observe(source, everything, data, options, progress)
+    elif not isinstance(statistics, Statistics):
+        statistics = open_statistics(statistics, model).statistics
+    statistics = statistics.of(str(value.name) for value in plan.possible_values())
     # Learning takes long: what is tried on the way is rounded in turn.
     trial = replace(options, rounding="in turn") if options.rounding == "learned" else options
     tell = progress or silent
@@ -174,10 +182,7 @@ def _tied(
     tied = best.model.clone()
     if not TieQuantizedTables()(tied).modified:
         return best, []
-    before, after = (
-        score(source, model, data, options, samples=_SAMPLES).sqnr_db
-        for model in (best.model, tied)
-    )
+    before, after = (score(source, model, data, options).sqnr_db for model in (best.model, tied))
     if after < min(before, max(options.min_sqnr, before - _LARGEST_LOSS_OF_TIES_DB)):
         return best, [f"a tied table is stored twice: once would be {after:.1f} dB SQNR"]
     return replace(best, model=tied), ["a tied table is quantized once, for both of its uses"]
@@ -201,7 +206,7 @@ def _best(
         kept = kept or (best.kept if best else keep_float)
         found = build_candidate(basis, kept, data, options)
         if found is not None:
-            gained = score(source, found.model, data, options, samples=_SAMPLES).sqnr_db
+            gained = score(source, found.model, data, options).sqnr_db
             if best is None or gained >= reached + least_gain:
                 best, reached = found, gained
 
@@ -264,7 +269,7 @@ def _absorb(
     absorbed = basis.source.clone()
     moved = absorb_biases(absorbed, bounds)
     if moved:
-        statistics = observe(absorbed, make_plan(absorbed.graph, form=options.qdq), data, options)
+        statistics = shifted(basis.statistics, smaller_values(absorbed.graph, moved))
         found = _basis(absorbed, statistics, data, options)
         attempt(replace(found, equalized=basis.equalized, absorbed=len(moved)), _LEAST_GAIN_DB)
 
@@ -285,36 +290,6 @@ def _basis(
     return CalibratedModel(
         source, statistics, ranges, methods, covariances, distributions, constants
     )
-
-
-def _float_in(graph: ir.Graph, form: Int8Form) -> dict[str, str]:
-    """The nodes that ``form`` leaves in float, with the reason."""
-    found = ((str(node.name), form.float_reason(node)) for node in graph)
-    return {name: reason for name, reason in found if reason is not None}
-
-
-def _requested(graph: ir.Graph, names: frozenset[str]) -> dict[str, str]:
-    have = {str(node.name) for node in graph}
-    for name in sorted(names):
-        if name not in have:
-            close = difflib.get_close_matches(name, have, n=3)
-            hint = f"; close to it: {', '.join(map(repr, close))}" if close else ""
-            raise ModelError(f"there is no node {name!r} that could be kept in float{hint}")
-    return dict.fromkeys(names, "kept in float on request")
-
-
-def _replayed(graph: ir.Graph, precisions: Mapping[str, str] | None) -> dict[str, str]:
-    """The nodes that an earlier report left in float, with the reason that it is replayed."""
-    if precisions is None:
-        return {}
-    have = {str(node.name) for node in graph}
-    unknown = sorted(set(precisions) - have)
-    if unknown:
-        raise ModelError(
-            f"the decisions are of another model: it has a node {unknown[0]!r}, this one has not"
-        )
-    floats = [name for name, precision in precisions.items() if precision == "float32"]
-    return dict.fromkeys(floats, "as decided in the report that is replayed")
 
 
 def _method(unit: Unit, built: QuantizedCandidate | None) -> str | None:

@@ -12,6 +12,7 @@ import typer
 
 from converter.cli import (
     agent,
+    calibrate,
     check,
     compress,
     convert,
@@ -66,6 +67,7 @@ for _command in (
     convert.convert,
     compress.compress,
     quantize.quantize,
+    calibrate.calibrate,
     prune.prune,
     recover.recover,
     dedupe.dedupe,

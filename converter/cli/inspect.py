@@ -4,34 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from converter.cli.console import print_json, print_line, print_rows
-from converter.cli.options import Json
+from converter.cli.options import Json, PublicKey
 
 if TYPE_CHECKING:
     from runtimes.inspection.inspect import ModelInspection
 
 
 def inspect(
-    models: Annotated[list[Path], typer.Argument(help="One ONNX file, or two to compare.")],
+    models: Annotated[
+        list[Path], typer.Argument(help="One ONNX file or bundle, or two to compare.")
+    ],
     operators: Annotated[
         bool, typer.Option("--operators", help="Count every type of operator.")
     ] = False,
+    verify: PublicKey = None,
     json: Json = False,
 ) -> None:
     """Say what an ONNX file holds: inputs, outputs, operators, weights; two side by side."""
     from runtimes.errors import DataError
-    from runtimes.inspection.inspect import inspect_model
 
     if len(models) > 2:
         raise DataError(f"inspect takes one file or two to compare, and not {len(models)}")
-    found = [inspect_model(model) for model in models]
+    looked_at = [_look(model, verify) for model in models]
+    found = [one for one, _ in looked_at]
+    bundles = [bundle for _, bundle in looked_at if bundle is not None]
     if json:
-        print_json({"models": [one.to_dict() for one in found]})
+        print_json({"models": [one.to_dict() for one in found], "bundles": bundles})
         return
+    for bundle in bundles:
+        print_line(_bundle_line(bundle))
     _print_facts(found)
     _print_interface(found)
     if operators:
@@ -44,6 +50,31 @@ def inspect(
             print_line(f"note: {where}{note}")
     if not operators:
         print_line("--operators counts every type of operator")
+
+
+def _look(path: Path, public_key: str | None) -> tuple[ModelInspection, dict[str, Any] | None]:
+    """What a model holds, or that of a bundle, and what the bundle says of itself."""
+    from dataclasses import replace
+
+    from converter.packaging.parts import is_bundle, refuse_key
+    from runtimes.bundle.bundle import Bundle
+    from runtimes.inspection.inspect import inspect_model
+
+    if not is_bundle(path):
+        refuse_key(path, public_key)
+        return inspect_model(path), None
+    with Bundle.open(path, public_key=public_key) as bundle:
+        found = replace(inspect_model(bundle.model), model=str(path))
+        known = {"path": str(path), "digest": bundle.digest, "signed": bundle.signed}
+        return found, {**known, **bundle.manifest}
+
+
+def _bundle_line(bundle: Mapping[str, Any]) -> str:
+    signed = "signed" if bundle["signed"] else "not signed"
+    return (
+        f"{bundle['path']}: bundle {bundle['name']} {bundle['version']}, "
+        f"{len(bundle['files'])} files, {signed}, {bundle['digest']}"
+    )
 
 
 def _print_facts(found: Sequence[ModelInspection]) -> None:

@@ -28,6 +28,10 @@ OutputFile = Annotated[Path, typer.Option("-o", "--output", help="The ONNX file 
 Data = Annotated[
     Path, typer.Option("--data", help="Samples: .npz, .npy or a folder of images.", metavar="DATA")
 ]
+OptionalData = Annotated[
+    Path | None,
+    typer.Option("--data", help="Samples: .npz, .npy or a folder of images.", metavar="DATA"),
+]
 Eval = Annotated[
     Path | None,
     typer.Option(
@@ -230,6 +234,19 @@ def data_of(
         wanted = (int(parts[0]), int(parts[1]))
     options = ImageOptions(size=wanted, scale=scale, offset=offset, skip_broken=skip_broken)
     return Dataset.open(path, images=options)
+
+
+def files_of(patterns: list[Path] | None) -> list[Path]:
+    """The files that patterns name, each once and in order; ``DataError`` where one names none."""
+    from runtimes.errors import DataError
+
+    found: dict[Path, None] = {}
+    for pattern in patterns or ():
+        files = [pattern] if pattern.exists() else sorted(pattern.parent.glob(pattern.name))
+        if not files:
+            raise DataError(f"{pattern}: no such file")
+        found.update(dict.fromkeys(files))
+    return list(found)
 
 
 def sizes_of(option: str, text: str) -> tuple[int, ...]:

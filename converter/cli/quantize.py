@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -17,15 +18,16 @@ from converter.cli.groups import (
     grouped,
 )
 from converter.cli.options import (
-    Data,
     Decisions,
     Eval,
     Force,
     Json,
     OnnxFile,
+    OptionalData,
     OutputFile,
     Prefer,
     Target,
+    files_of,
     sizes_of,
 )
 from converter.cli.progress import progress
@@ -35,14 +37,22 @@ from converter.cli.progress import progress
 def quantize(
     model: OnnxFile,
     output: OutputFile,
-    data: Data,
     images: ImageGroup,
     budget: BudgetGroup,
     costs: CostsGroup,
     effort: EffortGroup,
     run: RunGroup,
     device: DeviceGroup,
+    data: OptionalData = None,
     evaluate_on: Eval = None,
+    statistics: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A file that `kilnx calibrate` wrote, in place of --data; repeatable, and a "
+            "pattern such as 'part*.stats' names several: all shards are needed.",
+            metavar="FILE",
+        ),
+    ] = None,
     target_cpu: Annotated[
         Literal["any", "vnni"],
         typer.Option(help="vnni: no guard against 16-bit sums that saturate elsewhere."),
@@ -67,6 +77,7 @@ def quantize(
             output,
             images.open(data),
             evaluate_on=images.open(evaluate_on),
+            statistics=files_of(statistics) or None,
             budget=budget.budget(),
             options=command.QuantizeFileOptions(
                 keep_float or (),

@@ -12,8 +12,9 @@ import typer
 
 from converter.cli.console import print_json, print_line, print_rows
 from converter.cli.groups import ImageGroup, grouped
-from converter.cli.options import Json, Provider, PublicKey, Threads
+from converter.cli.options import Json, PublicKey, Threads
 from converter.cli.progress import progress
+from runtimes.engines.provider_names import PROVIDER_NAMES
 
 if TYPE_CHECKING:
     from converter.packaging.run import Answers
@@ -38,7 +39,13 @@ def run(
         Path | None, typer.Option("-o", "--output", help="The .npz to write the answers to.")
     ] = None,
     verify: PublicKey = None,
-    provider: Provider = "cpu",
+    provider: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Where to run: {', '.join(PROVIDER_NAMES)}.",
+            show_default="that of the bundle's target, else cpu",
+        ),
+    ] = None,
     threads: Threads = 1,
     batch_size: Annotated[int, typer.Option(help="Samples a run at most.", min=1)] = 32,
     json: Json = False,
@@ -127,6 +134,4 @@ def _cell(values: Array, found: Answers) -> str:
 
 
 def _number(value: Any) -> str:
-    return (
-        f"{value:.4g}" if getattr(value, "dtype", None) and value.dtype.kind == "f" else f"{value}"
-    )
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

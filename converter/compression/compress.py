@@ -20,7 +20,7 @@ from converter.compression.gain import check_preference
 from converter.compression.judge import Judge
 from converter.compression.output_folder import ship, write_report
 from converter.compression.preprocessing import notes_of_preprocessing
-from converter.compression.samples import Samples, open_judged
+from converter.compression.samples import Samples, listed_calibration, open_judged
 from converter.compression.simplify import simplified
 from converter.compression.step_names import refuse_unknown_steps
 from converter.compression.steps import STEPS, StepContext
@@ -39,7 +39,6 @@ from quantizers.options import Prefer
 from quantizers.rewrites.prepare import refuse_quantized
 from runtimes.atomic_files import atomic_folder
 from runtimes.costs import CostsSource
-from runtimes.data.sample_digests import digests_of
 from runtimes.defects import Defect, callers_own, contain
 from runtimes.engines.elsewhere import Elsewhere
 from runtimes.engines.open_runtime import is_keras
@@ -247,6 +246,7 @@ def compress(
             ),
         )
         failed += [insight] if isinstance(insight, Defect) else []
+        calibration = listed_calibration(samples, failed)
         ship(best.path, folder)
         report = Report(
             source=getattr(model, "name", None) or str(model),
@@ -279,7 +279,7 @@ def compress(
             higher_is_better=_higher_is_better(budget, fp32, samples),
             seed=run.seed,
             target=ships_on.target.name,
-            calibration=digests_of(samples.calibration),
+            calibration=calibration,
         )
         report = write_report(report, folder)
     return report

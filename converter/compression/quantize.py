@@ -15,9 +15,12 @@ from converter.compression.device import costs_of, require_device
 from converter.compression.gain import Gain, check_preference, lost_races
 from converter.compression.samples import Samples, open_judged
 from converter.compression.simplify import simplified
+from converter.compression.statistics import known_beforehand
 from converter.compression.targeted import fitted, open_target, refuse_wrong
 from converter.compression.users_errors import explained
 from converter.compression.work_plan import Effort, TimeBudget, planned
+from quantizers.calibration.open_statistics import StatisticsSource
+from quantizers.calibration.statistics import Statistics
 from quantizers.options import Prefer, QuantizeOptions, TargetCpu, with_effort
 from quantizers.report import QuantizationReport
 from quantizers.rewrites.prepare import refuse_quantized
@@ -99,9 +102,10 @@ _DEFAULT_SECONDS = 180.0
 def quantize(
     model: ModelSource,
     output: str | os.PathLike[str] | None,
-    data: Any,
+    data: Any = None,
     *,
     evaluate_on: Any = None,
+    statistics: StatisticsSource | None = None,
     budget: Budget = Budget(),
     options: QuantizeFileOptions = QuantizeFileOptions(),
     run: RunOptions = RunOptions(),
@@ -120,6 +124,8 @@ def quantize(
         output: The file to write; None writes nothing.
         data: What ``Dataset.open`` takes; calibrates.
         evaluate_on: The same; judges. Without it, ``data`` is split.
+        statistics: Files that ``calibrate`` wrote, of all shards, in place of ``data``, and what
+            judges is ``evaluate_on``. Or what ``collect_statistics`` made of ``data``.
         budget: What loss is acceptable. Without a ``metric``, the labels choose one.
         options: What stays in float, which batch sizes matter, effort, decisions to replay.
         run: Threads, seed and progress.
@@ -130,7 +136,8 @@ def quantize(
     Raises:
         ModelError: The file is not a float ONNX model, or the target does not run it.
         RuntimeUnavailable: The target's engine is not installed.
-        DataError: The data do not fit, ``output`` exists, or the time budget is too small.
+        DataError: The data do not fit, ``output`` exists, the time budget is too small, or the
+            statistics do not make a whole.
         BudgetError: The decisions keep an INT8 model that is outside the budget here.
 
     Example:
@@ -140,7 +147,8 @@ def quantize(
     """
     check_preference(options.prefer)
     time_budget = TimeBudget.of(options.time_budget, _DEFAULT_SECONDS, options.effort)
-    inputs = (model, data, evaluate_on, options.decisions)
+    files = () if statistics is None or isinstance(statistics, Statistics) else statistics
+    inputs = (model, data, evaluate_on, options.decisions, *files)
     if output is not None:
         refuse_existing(output, force=options.force, inputs=inputs)
     require_device(options)
@@ -152,6 +160,7 @@ def quantize(
     refuse_nan_weights(source, str(model) if source is not model else "the model")
     reference, defects = simplified(source)
     reference = fitted(reference, target, int8=True)
+    known, data = known_beforehand(statistics, reference, data, evaluate_on)
     samples, resolved, _ = open_judged(reference, data, evaluate_on, budget, run.seed)
     costs = costs_of(options, run, target.clock)
     pair = samples.calibration, samples.evaluation
@@ -159,13 +168,13 @@ def quantize(
     defects = (*defects, *unplanned)
     options = replace(options, effort=work.effort)
     told = refuse_wrong(reference, samples.evaluation, target, run.threads)
-    judge = _Judge(reference, samples, resolved, run, costs, target, options.device)
+    judge = _Judge(reference, samples, resolved, run, costs, target, options.device, known)
     found: Defect | str | tuple[ir.Model, QuantizationReport] = target.no_int8
     if target.int8 is not None:
         found = contain(
             "quantization",
             lambda: _on_target(judge, options, decisions),
-            partial(explained, data=(samples.calibration, samples.evaluation)),
+            partial(explained, data=(samples.evaluation,) if files else pair),
         )
     result, report = found if isinstance(found, tuple) else _float(reference, found)
     report = replace(
@@ -202,6 +211,7 @@ def _quantized(
         judge.reference,
         judge.samples.calibration,
         options=_quantize_options(options, judge, decisions),
+        statistics=judge.known,
         progress=judge.run.tell,
         accept=judge.accept,
     )
@@ -239,6 +249,7 @@ class _Judge:
     costs: Costs
     target: Target
     device: Elsewhere | None = None
+    known: Statistics | None = None
     refused: int = field(default=0, init=False)
 
     @cached_property

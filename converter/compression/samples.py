@@ -11,6 +11,8 @@ import onnx_ir as ir
 
 from runtimes.base import Array, TensorSpec
 from runtimes.data.dataset import Dataset
+from runtimes.data.sample_digests import SampleDigests, digests_of
+from runtimes.defects import Defect, contain
 from runtimes.engines.batching import refuse_other_axes
 from runtimes.engines.ort import OrtRuntime
 from runtimes.errors import DataError
@@ -81,6 +83,18 @@ def open_judged(  # noqa: PLR0917
     if budget.stress == "none":
         samples = replace(samples, notes=(*samples.notes, CLEAN_ONLY))
     return samples, budget, labels
+
+
+def listed_calibration(samples: Samples, failed: list[Defect]) -> SampleDigests | None:
+    """Which samples calibrated, so that a reference is made of others.
+
+    None where they cannot be listed, with the defect in ``failed``.
+    """
+    found = contain("digests of samples", lambda: digests_of(samples.calibration))
+    if isinstance(found, Defect):
+        failed.append(found)
+        return None
+    return found
 
 
 def resolve_budget(

@@ -12,6 +12,7 @@ from typing import Any
 
 from converter.packaging.held_out import held_out
 from converter.packaging.labels import check_labels, labels_of
+from converter.packaging.lock import requirements_lock
 from converter.packaging.parts import Parts, is_bundle, open_parts
 from converter.packaging.warmup import warmup_bytes
 from runtimes.bundle.bundle import Bundle
@@ -199,6 +200,7 @@ def _contents(parts: Parts) -> dict[str, Any]:
     """The arguments of ``write_bundle``."""
     found = dict(vars(parts))
     del found["calibration"]
+    found["requirements"] = parts.requirements or requirements_lock().encode()
     return found
 
 

@@ -54,8 +54,7 @@ def open_parts(source: Path, held: ExitStack, public_key: str | None = None) -> 
     """
     if is_bundle(source):
         return _of_bundle(held.enter_context(Bundle.open(source, public_key=public_key)))
-    if public_key is not None:
-        raise DataError(f"{source} is no bundle, and only a bundle has a signature to verify")
+    refuse_key(source, public_key)
     if not source.exists():
         raise ModelError(f"{source}: no such file or folder")
     return _of_folder(source) if source.is_dir() else Parts(source, packages=installed_engines())
@@ -64,6 +63,12 @@ def open_parts(source: Path, held: ExitStack, public_key: str | None = None) -> 
 def is_bundle(source: Path) -> bool:
     """Whether ``source`` claims to be a bundle: by its manifest, or by its name."""
     return (source / MANIFEST).exists() if source.is_dir() else source.suffix == SUFFIX
+
+
+def refuse_key(source: Path, public_key: str | None) -> None:
+    """Raise ``DataError`` where what is no bundle should be verified."""
+    if public_key is not None:
+        raise DataError(f"{source} is no bundle, and only a bundle has a signature to verify")
 
 
 def _of_folder(folder: Path) -> Parts:

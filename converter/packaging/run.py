@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from converter.packaging.parts import is_bundle
+from converter.packaging.parts import is_bundle, refuse_key
 from runtimes.base import Array
 from runtimes.bundle.bundle import Bundle
 from runtimes.data.dataset import Dataset
@@ -19,6 +19,7 @@ from runtimes.engines.open_runtime import open_runtime
 from runtimes.engines.runtime import Runtime
 from runtimes.errors import DataError
 from runtimes.progress import Progress, silent
+from runtimes.targets import find_target
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,15 @@ class Answers:
 def answers(  # noqa: PLR0917
     model: Path,
     data: Any,
-    provider: str = "cpu",
+    provider: str | None = None,
     threads: int = 1,
     batch_size: int = 32,
     public_key: str | None = None,
     progress: Progress = silent,
 ) -> Answers:
     """Run a bundle or an ONNX file over samples, of which ``labels`` are passed over.
+
+    Without a ``provider``, a bundle runs where it was proven: in the engine of its target.
 
     Raises:
         DataError: The data do not fit, or answers of several shapes cannot stand in one array.
@@ -55,9 +58,11 @@ def answers(  # noqa: PLR0917
         if is_bundle(model):
             progress("verifying the bundle")
             bundle = held.enter_context(Bundle.open(model, public_key=public_key))
-        elif public_key is not None:
-            raise DataError(f"{model} is no bundle, and only a bundle has a signature to verify")
+        else:
+            refuse_key(model, public_key)
         path = model if bundle is None else bundle.model
+        if provider is None:
+            provider = "cpu" if bundle is None else find_target(bundle.target).engine
         runtime = held.enter_context(open_runtime(path, provider, threads=threads))
         progress("running")
         samples = Dataset.open(data, inputs=runtime.inputs).without_labels()

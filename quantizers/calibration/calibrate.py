@@ -7,7 +7,8 @@ they are observed in several passes over the data.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
@@ -32,11 +33,13 @@ def calibrate(
     observers: Mapping[str, Observer],
     *,
     options: QuantizeOptions = DEFAULT_OPTIONS,
+    passes: Passes | None = None,
     progress: Progress | None = None,
 ) -> int:
     """Let ``observers`` watch float values of ``model``'s main graph while it runs ``data``.
 
-    ``observers`` go by the names of the values; ``data`` is bound to the model's inputs.
+    ``observers`` go by the names of the values; ``data`` is bound to the model's inputs. By
+    default the first sample decides on the ``passes``.
     ``progress`` is called with the samples done after each batch. Returns the number of
     samples. Raises ``DataError`` when there are no samples and when an observer refuses a
     value (NaN, infinity), naming the first node that computed one.
@@ -44,18 +47,14 @@ def calibrate(
     producers = {
         str(value.name): node for node in model.graph for value in node.outputs if value.name
     }
-    inputs = {spec.name for spec in model_inputs(model)}
-    order = {name: index for index, name in enumerate([*inputs, *producers])}
-    names = sorted(observers, key=lambda name: order[name])
-    computed = [name for name in names if name not in inputs]
-    fed = [name for name in names if name in inputs]
-    chunks, batch_size = _fit_memory(model, data, computed, options)
+    passes = passes or plan_passes(model, data, observers, options)
+    fed = [spec.name for spec in model_inputs(model) if spec.name in observers]
     samples = done = 0
-    total = None if data.num_samples is None else data.num_samples * len(chunks)
-    for index, chunk in enumerate(chunks):
+    total = None if data.num_samples is None else data.num_samples * len(passes.values)
+    for index, chunk in enumerate(passes.values):
         watched = [*fed, *chunk] if index == 0 else chunk
         with OrtRuntime(with_outputs(model, chunk), threads=options.threads) as runtime:
-            for batch in data.batches(batch_size):
+            for batch in data.batches(passes.batch, block=passes.block):
                 arrays = {**batch.feed}
                 if chunk:  # else only the inputs are watched, and nothing has to run
                     arrays.update(run_padded(runtime, batch.feed, chunk))
@@ -82,17 +81,38 @@ def _update(
         ) from error
 
 
-def _fit_memory(
-    model: ir.Model, data: Dataset, names: Sequence[str], options: QuantizeOptions
-) -> tuple[list[list[str]], int]:
-    """Split ``names`` so that a run of a batch stays inside the memory, and size the batch."""
-    sizes = bytes_per_sample(model, data, names)
-    fixed = fixed_batch(model_inputs(model))
+@dataclass(frozen=True)
+class Passes:
+    """How a model runs over data: what each pass observes, and how many samples go together.
+
+    Whole batches make a block, and shards of the data begin where blocks do: what kernels round
+    differently in batches of another size, they round alike in a shard and in the whole.
+    """
+
+    values: tuple[tuple[str, ...], ...]
+    batch: int
+    block: int
+
+
+def plan_passes(
+    model: ir.Model, data: Dataset, names: Iterable[str], options: QuantizeOptions
+) -> Passes:
+    """Observe ``names`` so that the run of a batch like the first sample stays in the memory."""
+    wanted = set(names)
+    computed = [value.name for node in model.graph for value in node.outputs]
+    ordered = [name for name in computed if name in wanted]
+    sizes = bytes_per_sample(model, data, ordered)
     limit = options.memory_bytes
-    if fixed is not None:
-        return list(_chunks(sizes, limit // fixed)), fixed
-    batch = max(1, min(options.batch_size, limit // max(1, sum(sizes.values()))))
-    return list(_chunks(sizes, limit // batch)), batch
+    block = batch = block_size(model, options)
+    if fixed_batch(model_inputs(model)) is None:
+        most = max(1, min(block, limit // max(1, sum(sizes.values()))))
+        batch = max(size for size in range(1, most + 1) if block % size == 0)
+    return Passes(tuple(map(tuple, _chunks(sizes, limit // batch))), batch, block)
+
+
+def block_size(model: ir.Model, options: QuantizeOptions) -> int:
+    """Samples that are observed together; shards begin at multiples of it."""
+    return fixed_batch(model_inputs(model)) or options.batch_size
 
 
 def _chunks(sizes: Mapping[str, int], limit: int) -> Iterator[list[str]]:

@@ -55,10 +55,12 @@ class MinMaxObserver:
     number of channels varies from batch to batch, only the range of the whole is kept.
     """
 
-    def __init__(self, axis: int | None = None) -> None:
+    def __init__(self, axis: int | None = None, bounds: tuple[Array, Array] | None = None) -> None:
         self._axis = axis
         self._low: Array = np.asarray(np.inf)
         self._high: Array = np.asarray(-np.inf)
+        if bounds is not None:
+            self._low, self._high = bounds
 
     def update(self, batch: Array) -> None:
         """Take in one batch, float of any shape."""
@@ -80,9 +82,11 @@ class MinMaxObserver:
 
     def scaled(self, factors: Array) -> MinMaxObserver:
         """The observer of the same values, every channel multiplied by its positive factor."""
-        result = MinMaxObserver(self._axis)
-        result._low, result._high = self._low * factors, self._high * factors
-        return result
+        return MinMaxObserver(self._axis, (self._low * factors, self._high * factors))
+
+    def shifted(self, offset: Array) -> MinMaxObserver:
+        """The observer of the same values, every channel less its offset."""
+        return MinMaxObserver(self._axis, (self._low - offset, self._high - offset))
 
     @property
     def seen(self) -> bool:
@@ -101,10 +105,11 @@ class MinMaxObserver:
         return self._low, self._high
 
     def _reduce(self, batch: Array, how: Callable[..., Any]) -> Array:
-        if self._axis is None or batch.ndim < 2:
-            return np.asarray(how(batch))
-        axes = tuple(d for d in range(batch.ndim) if d != self._axis % batch.ndim)
-        return np.asarray(how(batch, axis=axes))
+        axes = None
+        if self._axis is not None and batch.ndim >= 2:
+            axes = tuple(d for d in range(batch.ndim) if d != self._axis % batch.ndim)
+        # Which zero comes out, 0 or -0, depends on the order: adding 0 makes them one.
+        return np.asarray(how(batch, axis=axes)) + 0
 
     def _add(self, low: Array, high: Array) -> None:
         if self.seen and low.shape != self._low.shape:

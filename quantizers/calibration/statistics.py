@@ -6,14 +6,15 @@ calibrated apart, on several machines say, and ``quantize_model`` be given the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
 
-from quantizers.calibration.calibrate import calibrate
+from quantizers.calibration.calibrate import Passes, calibrate
 from quantizers.calibration.far_constants import FarConstant, find_constants
+from quantizers.calibration.kept_samples import HISTOGRAM_SAMPLES
 from quantizers.calibration.observers import HistogramObserver, MinMaxObserver, Range
 from quantizers.calibration.range_selection import ChosenRange, choose_range
 from quantizers.options import DEFAULT_OPTIONS, QuantizeOptions
@@ -24,8 +25,6 @@ from runtimes.data.dataset import Dataset
 from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import model_inputs
 from runtimes.progress import Progress
-
-_SAMPLES_OF_HISTOGRAMS = 128
 
 
 @dataclass
@@ -47,6 +46,15 @@ class Statistics:
             raise DataError("the statistics are not of the same model: they name other values")
         merged = {name: one.merge(other.observers[name]) for name, one in self.observers.items()}
         return Statistics(merged, self.samples + other.samples)
+
+    def of(self, names: Iterable[str]) -> Statistics:
+        """The statistics of these values alone; ``DataError`` where one was not observed."""
+        try:
+            return Statistics({name: self.observers[name] for name in names}, self.samples)
+        except KeyError as error:
+            raise DataError(
+                f"the statistics are of another model: they do not know the value {error}"
+            ) from error
 
     def range(self, name: str) -> Range:
         """The smallest and the largest value seen."""
@@ -119,13 +127,15 @@ def observe(
     data: Dataset,
     options: QuantizeOptions,
     progress: Progress | None = None,
+    *,
+    passes: Passes | None = None,
 ) -> Statistics:
     """``collect_statistics`` of a prepared model and a plan for it."""
     observers = {
         str(value.name): MinMaxObserver(_channel_axis(value, plan))
         for value in plan.possible_values()
     }
-    samples = calibrate(source, data, observers, options=options, progress=progress)
+    samples = calibrate(source, data, observers, options=options, passes=passes, progress=progress)
     return Statistics(observers, samples)
 
 
@@ -137,7 +147,7 @@ def observe_distributions(
     Also gives the values of which a part is a constant far from all the rest. Where such a
     constant is too rare to set a scale, the histogram is that of the rest.
     """
-    data = spread(data, _SAMPLES_OF_HISTOGRAMS)
+    data = spread(data, HISTOGRAM_SAMPLES)
     ranges = {name: statistics.range(name) for name in statistics.observers}
     found = {name: HistogramObserver(span) for name, span in ranges.items()}
     calibrate(source, data, found, options=options)
@@ -150,16 +160,22 @@ def observe_distributions(
 
 def spread(data: Dataset, samples: int, seed: int = 0) -> Dataset:
     """About ``samples`` of ``data``, from all over it: files are often sorted by class."""
-    total = data.num_samples
-    if total is None or total <= samples:
-        return data.take(samples)
-    return data.split(samples / total, seed)[0]
+    return data.take(samples) if data.num_samples is None else data.sampled(samples, seed)
 
 
 def scaled(statistics: Statistics, factors: Mapping[str, Array]) -> Statistics:
     """The statistics after the channels of some values were multiplied by ``factors``."""
     observers = {
         name: observer.scaled(factors[name]) if name in factors else observer
+        for name, observer in statistics.observers.items()
+    }
+    return Statistics(observers, statistics.samples)
+
+
+def shifted(statistics: Statistics, offsets: Mapping[str, Array]) -> Statistics:
+    """The statistics after the channels of some values became smaller by ``offsets``."""
+    observers = {
+        name: observer.shifted(offsets[name]) if name in offsets else observer
         for name, observer in statistics.observers.items()
     }
     return Statistics(observers, statistics.samples)

@@ -52,6 +52,17 @@ def absorb_biases(
     return moved
 
 
+def smaller_values(graph: ir.Graph, moved: Mapping[str, Array]) -> dict[str, Array]:
+    """All values that ``moved`` made smaller: those themselves, and what a Relu made them of."""
+    relus = [node for node in graph if is_op(node, "Relu") and node.outputs[0].name in moved]
+    made = {
+        str(node.inputs[0].name): moved[str(node.outputs[0].name)]
+        for node in relus
+        if node.inputs[0] is not None
+    }
+    return {**moved, **made}
+
+
 def _last(group: ChannelGroup) -> ir.Value | None:
     """The one value that is read, where only a Relu stands behind the one that is made."""
     if len(group.makers) != 1 or group.norms or group.vectors:

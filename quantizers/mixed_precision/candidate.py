@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import onnx_ir as ir
 
 from quantizers.calibration.far_constants import FarConstant
+from quantizers.calibration.kept_samples import SCORE_SAMPLES, SCORE_SEED
 from quantizers.calibration.observers import Range
 from quantizers.calibration.statistics import Distributions, Statistics, spread
 from quantizers.options import QuantizeOptions
@@ -25,8 +26,6 @@ from runtimes.base import Array
 from runtimes.data.dataset import Dataset
 from runtimes.parity.check import check
 from runtimes.parity.verdict import that_agree
-
-_SAMPLES_OF_SCORE = 192
 
 
 @dataclass(frozen=True)
@@ -146,13 +145,13 @@ def score(
     data: Dataset,
     options: QuantizeOptions,
     *,
-    samples: int = _SAMPLES_OF_SCORE,
+    samples: int = SCORE_SAMPLES,
 ) -> Score:
     """Compare ``model`` with ``reference`` on some samples from all over ``data``."""
     found = check(
         reference,
         model,
-        spread(data, samples, seed=1).without_labels(),
+        spread(data, samples, SCORE_SEED).without_labels(),
         min_agreement=0.0,
         min_sqnr=-math.inf,
         stress="none",  # what is found is judged under stress

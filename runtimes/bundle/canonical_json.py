@@ -23,7 +23,7 @@ def canonical(value: Any) -> bytes:
 def parse_canonical(raw: bytes) -> Any:
     """The value of canonical JSON; raises ``ValueError`` for any other text."""
     try:
-        value = json.loads(raw)
+        value = json.loads(raw, parse_int=_integer)
         same = canonical(value) == raw
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
@@ -43,23 +43,16 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return _number(value)
     if isinstance(value, int) and not -MOST_EXACT <= value <= MOST_EXACT:
-        return _number(_exact(value))
+        raise ValueError(f"{str(value)[:40]} is beyond 2^53, where readers of JSON differ")
     if value is None or isinstance(value, bool | int | str):
         return json.dumps(value, ensure_ascii=False)
     raise ValueError(f"a {type(value).__name__} is no value of JSON")
 
 
-def _exact(value: int) -> float:
-    """An integer beyond 2^53 as what readers of JSON make of it, if that is the same number."""
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if number != value:
-        raise ValueError(
-            f"{str(value)[:40]} is beyond 2^53, and no reader of JSON reads it exactly"
-        )
-    return number
+def _integer(digits: str) -> int | float:
+    """A number without a fraction: beyond 2^53 it is the double that ECMAScript reads."""
+    value = int(digits)
+    return value if -MOST_EXACT <= value <= MOST_EXACT else float(digits)
 
 
 def _utf16(key: str) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 
@@ -55,6 +57,25 @@ def by_shape(batches: Iterator[Batch], batch_size: int) -> Iterator[Batch]:
             yield _joined(waiting.pop(most))
     for pieces in waiting.values():
         yield _joined(pieces)
+
+
+def in_blocks(batches: Iterator[Batch], batch_size: int, block: int) -> Iterator[Batch]:
+    """``by_shape`` within each ``block`` of consecutive samples by itself."""
+    for _, pieces in groupby(_cut(batches, block), key=itemgetter(0)):
+        yield from by_shape((piece for _, piece in pieces), batch_size)
+
+
+def _cut(batches: Iterator[Batch], block: int) -> Iterator[tuple[int, Batch]]:
+    """Batches that end where blocks do, each with the number of its block."""
+    position = 0
+    for batch in batches:
+        start = 0
+        while start < len(batch):
+            stop = min(len(batch), start + block - position % block)
+            whole = start == 0 and stop == len(batch)
+            yield position // block, batch if whole else _rows(batch, slice(start, stop))
+            position += stop - start
+            start = stop
 
 
 def _shape(batch: Batch) -> object:

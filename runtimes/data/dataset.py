@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from runtimes.base import Array, TensorSpec
-from runtimes.data.batches import Batch, by_shape
+from runtimes.data.batches import Batch, by_shape, in_blocks
 from runtimes.data.binding import check_array, check_finite, convert, is_label, match_inputs
 from runtimes.data.class_names import (
     ClassNames,
@@ -19,20 +18,13 @@ from runtimes.data.class_names import (
     numbered,
     numbering,
 )
-from runtimes.data.hub import HubSource, is_hub_dataset
 from runtimes.data.image_folder import ImageFolder
 from runtimes.data.image_options import ImageOptions
-from runtimes.data.iterables import (
-    SINGLE,
-    as_array,
-    as_columns,
-    is_pair,
-    is_tf_dataset,
-    open_iterable,
-)
-from runtimes.data.numpy_files import open_npy, open_npz
-from runtimes.data.sources import ArraySource, Source, StreamSource
-from runtimes.data.tables import TABLE_SUFFIXES, TableSource, is_table, open_table, read_table
+from runtimes.data.open_source import absolute, open_source
+from runtimes.data.parquet import ParquetSource
+from runtimes.data.positions import BLOCK, hashed, shard_bounds, smallest, smallest_below
+from runtimes.data.sources import Source, StreamSource
+from runtimes.data.tables import TableSource
 from runtimes.errors import DataError
 
 
@@ -60,10 +52,11 @@ class Dataset:
         change: Callable[[Batch], Batch] | None = None,
     ) -> None:
         self._source = source
+        self._origin: tuple[str, ImageOptions | None] | None = None
         self._change = change
         self._indices = indices
         self._inputs = None if inputs is None else tuple(inputs)
-        if isinstance(source, TableSource) and self._inputs is not None:
+        if isinstance(source, TableSource | ParquetSource) and self._inputs is not None:
             source = self._source = source.arranged(self._inputs)
         wanted = {spec.name for spec in self._inputs or ()}
         arrays = [c for c in source.columns if not is_label(c.name) or c.name in wanted]
@@ -124,8 +117,16 @@ class Dataset:
         those of a folder are resized and scaled. Raises
         ``DataError`` for data that cannot be read, hold no samples, or whose sample counts differ.
         """
-        dataset = source if isinstance(source, Dataset) else cls(_open_source(source, images))
+        dataset = source if isinstance(source, Dataset) else cls(open_source(source, images))
+        if isinstance(source, str | os.PathLike):
+            dataset._origin = absolute(source), images
         return dataset if inputs is None else dataset.bind(inputs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the same path; nothing else of it can be sent there."""
+        if self._origin is None:
+            raise DataError(f"{self.name} cannot be sent to another process; give a path")
+        return _reopened, self._origin
 
     @property
     def num_samples(self) -> int | None:
@@ -133,21 +134,31 @@ class Dataset:
         return self._source.num_samples if self._indices is None else len(self._indices)
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all samples of the source are here, at their own positions."""
+        return self._indices is None
+
+    @property
     def images(self) -> ImageOptions | None:
         """How images become arrays here, where the data are a folder of them."""
         return self._source.options if isinstance(self._source, ImageFolder) else None
 
-    def batches(self, batch_size: int) -> Iterator[Batch]:
+    def batches(self, batch_size: int, *, block: int | None = None) -> Iterator[Batch]:
         """Yield the samples, ``batch_size`` at a time, in order where they have one shape.
 
         Samples whose shapes differ (dynamic dimensions) do not share a batch: they wait for others
         of their shape, some batches at most, and ``indices`` tell where they come from. Only the
-        last batch of a shape, and those that waited too long, are smaller. Raises ``DataError`` at
-        the first NaN or infinity, naming array and sample.
+        last batch of a shape, and those that waited too long, are smaller. With ``block`` no batch
+        reaches from one block of so many samples into the next: a shard then has the batches that
+        it has in the whole. Raises ``DataError`` at the first NaN or infinity, naming array and
+        sample.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        batches = by_shape(self._in_order(batch_size), batch_size)
+        if block is None:
+            batches = by_shape(self._in_order(batch_size), batch_size)
+        else:
+            batches = in_blocks(self._in_order(batch_size), batch_size, block)
         return batches if self._change is None else map(self._change, batches)
 
     def _in_order(self, batch_size: int) -> Iterator[Batch]:
@@ -227,7 +238,7 @@ class Dataset:
         if len(indices) < 2:
             raise DataError(f"{self.name} holds one sample, which cannot be split in two parts")
         first = min(max(first, 1), len(indices) - 1)
-        chosen = _smallest(indices, first, seed)
+        chosen = smallest(indices, first, seed)
         how = f"{len(indices)} samples of {self.name} split by position at random (seed {seed})"
         return (
             self._choose(indices[chosen], f"{how}: {first} here"),
@@ -246,11 +257,25 @@ class Dataset:
         if len(indices) < count:
             raise DataError(f"{self.name} holds {len(indices)} samples, too few for {count} parts")
         part = np.empty(len(indices), np.int64)
-        part[np.argsort(_hash(indices, seed))] = np.arange(len(indices)) * count // len(indices)
+        part[np.argsort(hashed(indices, seed))] = np.arange(len(indices)) * count // len(indices)
         return [
             (self._choose(indices[part != one], None), self._choose(indices[part == one], None))
             for one in range(count)
         ]
+
+    def shard(self, index: int, count: int, *, block: int = BLOCK) -> Dataset:
+        """Shard ``index`` (from 0) of ``count`` consecutive ones, as equal as whole blocks allow.
+
+        The shards share no sample and lack none; each begins at a multiple of ``block`` samples.
+        A source that does not say how many samples it has is read once to count them. Raises
+        ``DataError`` where there is no such shard, or fewer blocks than shards.
+        """
+        total = self.num_samples
+        if total is None:
+            total = len(self._all_indices())
+        start, stop = shard_bounds(total, index, count, block)
+        here = np.arange(start, stop) if self._indices is None else self._indices[start:stop]
+        return self._choose(here, f"shard {index}/{count}: the samples {start} to {stop - 1}")
 
     def take(self, count: int) -> Dataset:
         """Only the first ``count`` samples (all, where there are fewer)."""
@@ -260,10 +285,15 @@ class Dataset:
 
     def sampled(self, count: int, seed: int = 0) -> Dataset:
         """No more than ``count`` of the samples, chosen by the hash of ``split``."""
+        total = self._source.num_samples
+        if self._indices is None and total is not None:
+            return (
+                self if total <= count else self._choose(smallest_below(total, count, seed), None)
+            )
         indices = self._all_indices()
         if len(indices) <= count:
             return self
-        return self._choose(indices[_smallest(indices, count, seed)], None)
+        return self._choose(indices[smallest(indices, count, seed)], None)
 
     def without(self, positions: Array) -> Dataset:
         """All samples but those at these positions in the source; ``DataError`` if none is left."""
@@ -339,74 +369,5 @@ class Dataset:
 _ANY: np.dtype[Any] = np.dtype(np.void)
 
 
-def _open_source(source: Any, images: ImageOptions | None) -> Source:
-    if isinstance(source, str | os.PathLike):
-        return _open_path(Path(source), images)
-    if images is not None:
-        raise DataError("options of images are for a folder of images, and the data are none")
-    if is_table(source) or is_hub_dataset(source):
-        return open_table(source) if is_table(source) else HubSource(source)
-    if isinstance(source, Mapping):
-        return ArraySource(
-            "the data",
-            {str(key): as_array(value, f"the array {key!r}") for key, value in source.items()},
-        )
-    if not is_tf_dataset(source) and _is_array(source):
-        return ArraySource("the data", {SINGLE: as_array(source, "the data")})
-    if is_pair(source):
-        return ArraySource("the data", as_columns(source, "the data"))
-    return open_iterable(source)
-
-
-def _open_path(path: Path, images: ImageOptions | None) -> Source:
-    if not path.exists():
-        raise DataError(f"{path}: no such file or folder")
-    if path.is_dir():
-        return ImageFolder(path, SINGLE, images)
-    if images is not None:
-        raise DataError(f"options of images are for a folder of images, and {path} is a file")
-    try:
-        with path.open("rb") as file:
-            head = file.read(6)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    if head == b"\x93NUMPY":
-        return open_npy(path, SINGLE)
-    if head[:2] == b"PK":
-        return open_npz(path)
-    if head[:4] == b"PAR1" or path.suffix.lower() in TABLE_SUFFIXES:
-        return read_table(path)
-    raise DataError(
-        f"{path} is not data that can be read; give an .npz (numpy.savez), an .npy, "
-        "a .csv or .parquet table, or a folder of images"
-    )
-
-
-def _is_array(source: Any) -> bool:
-    if hasattr(source, "__array__") or hasattr(source, "__array_interface__"):
-        return True
-    while isinstance(source, list | tuple) and source:
-        source = source[0]
-        if isinstance(source, Mapping) or hasattr(source, "shape"):
-            return False
-    return isinstance(source, int | float | bool | str)
-
-
-def _smallest(positions: Array, count: int, seed: int) -> Array:
-    """Which ``count`` of the positions have the smallest hashes."""
-    keys = _hash(positions, seed)
-    return np.asarray(keys <= np.partition(keys, count - 1)[count - 1])
-
-
-def _hash(positions: Array, seed: int) -> Array:
-    """SplitMix64's finalizer, a bijection of 64-bit numbers: no two positions share a key.
-
-    Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014.
-    """
-    gamma = 0x9E3779B97F4A7C15
-    keys = positions.astype(np.uint64) + np.uint64(seed * gamma % 2**64)
-    keys = (keys + np.uint64(1)) * np.uint64(gamma)
-    keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    hashed: Array = keys ^ (keys >> np.uint64(31))
-    return hashed
+def _reopened(path: str, images: ImageOptions | None) -> Dataset:
+    return Dataset.open(path, images=images)

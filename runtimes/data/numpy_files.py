@@ -30,7 +30,9 @@ _LOCAL_HEADER = struct.Struct("<26xHH")  # lengths of name and extra field, at b
 
 
 @dataclass(frozen=True)
-class _Header:
+class NpyHeader:
+    """What an ``.npy`` file says of its array before the data."""
+
     shape: tuple[int, ...]
     fortran: bool
     dtype: np.dtype[Any]
@@ -39,6 +41,7 @@ class _Header:
 
     @property
     def data_bytes(self) -> int:
+        """Size of the array."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
@@ -46,7 +49,7 @@ def open_npy(path: Path, key: str) -> Source:
     """Memory-map an ``.npy`` file as the one array ``key``."""
     try:
         with path.open("rb") as file:
-            header = _read_header(file, f"{path}")
+            header = read_npy_header(file, f"{path}")
         mapping = _Mapping(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
@@ -62,7 +65,7 @@ def open_npz(path: Path) -> Source:
     try:
         with zipfile.ZipFile(path) as archive:
             _refuse_bomb(archive.infolist(), path)
-            headers: dict[str, tuple[zipfile.ZipInfo, _Header]] = {}
+            headers: dict[str, tuple[zipfile.ZipInfo, NpyHeader]] = {}
             for info in archive.infolist():
                 key = info.filename.removesuffix(".npy")
                 if key in headers:
@@ -72,7 +75,7 @@ def open_npz(path: Path) -> Source:
                 if info.flag_bits & 0x1:
                     raise DataError(f"{path}: the array {key!r} is encrypted")
                 with archive.open(info) as member:
-                    header = _read_header(member, f"{path}: the array {key!r}")
+                    header = read_npy_header(member, f"{path}: the array {key!r}")
                 compressed = info.compress_type != zipfile.ZIP_STORED
                 if compressed and header.fortran and header.data_bytes > _WHOLE_BYTES:
                     raise DataError(
@@ -118,12 +121,12 @@ def _inflate(path: Path, total: int) -> Iterator[Columns]:
     """Yield the rows of all members, some megabytes at a time."""
     try:
         with zipfile.ZipFile(path) as archive:
-            members: dict[str, tuple[IO[bytes], _Header]] = {}
+            members: dict[str, tuple[IO[bytes], NpyHeader]] = {}
             whole: dict[str, Array] = {}
             for info in archive.infolist():
                 key = info.filename.removesuffix(".npy")
                 member = archive.open(info)
-                header = _read_header(member, f"{path}: the array {key!r}")
+                header = read_npy_header(member, f"{path}: the array {key!r}")
                 if not header.shape:
                     whole[key] = np.broadcast_to(
                         np.frombuffer(member.read(), header.dtype), (total,)
@@ -179,7 +182,8 @@ def _broken(path: Path, error: Exception) -> DataError:
     )
 
 
-def _read_header(file: IO[bytes], where: str) -> _Header:
+def read_npy_header(file: IO[bytes], where: str) -> NpyHeader:
+    """The header of an array, which is not checked against the length of the file."""
     try:
         version = npy_format.read_magic(file)
         if version == (1, 0):
@@ -205,7 +209,7 @@ def _read_header(file: IO[bytes], where: str) -> _Header:
     if len(shape) > _MOST_DIMENSIONS or any(size < 0 for size in shape) or used > most:
         raise DataError(f"{where} has the impossible shape {str(shape)[:100]}")
     length = file.tell()
-    return _Header(shape, bool(fortran) and len(shape) > 1, dtype, length)
+    return NpyHeader(shape, bool(fortran) and len(shape) > 1, dtype, length)
 
 
 def _offset(path: Path, info: zipfile.ZipInfo) -> int:
@@ -223,7 +227,7 @@ class _Mapping:
         with path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
-    def array(self, header: _Header, offset: int, where: str) -> Array:
+    def array(self, header: NpyHeader, offset: int, where: str) -> Array:
         """The array whose bytes begin at ``offset``; read-only."""
         if header.data_bytes == 0:
             return np.empty(header.shape, header.dtype)

@@ -33,15 +33,17 @@ class Binning:
         bins = self.block.bins
         if places.shape[-1] == 1:
             return np.asarray(places == np.arange(bins), np.float64)
-        found = np.empty((*places.shape[:2], bins))
-        for place in range(bins):
-            found[..., place] = (places == place).mean(axis=-1)
-        return found
+        rows = np.arange(places.shape[0] * places.shape[1]).reshape(*places.shape[:2], 1)
+        counts = np.bincount((places + rows * bins).reshape(-1), minlength=rows.size * bins)
+        return np.asarray(counts.reshape(*places.shape[:2], bins) / places.shape[-1])
 
     def _places(self, values: Array) -> Array:
         if self.block.edges:
-            above = (values[..., None] > self._edges[:, None, :]).sum(axis=-1)
-            return np.where(np.isfinite(values), above, self.block.bins - 1)
+            above: Array = (values[..., None] > self._edges[:, None, :]).sum(axis=-1)
+            finite = np.isfinite(values)
+            if not finite.all():
+                above[~finite] = self.block.bins - 1
+            return above
         other = len(self.block.categories)
         if values.dtype.kind not in "iub":
             flat = [self._strings.get(_text(one), other) for one in values.reshape(-1).tolist()]

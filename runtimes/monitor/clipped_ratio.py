@@ -40,12 +40,17 @@ def clipped_ratio(bet: Array, bound: Array, tolerance: Array) -> Array:
     bet, bound = np.broadcast_arrays(bet, bound)
     slack = np.broadcast_to(np.asarray(tolerance), bet.shape[:-1])
     factors = np.ones_like(bet)
-    outside = np.maximum(bet - bound, 0.0).sum(axis=-1) > slack
-    if outside.any():  # rarely, as long as nothing drifts
+    outside = is_outside(bet, bound, slack)
+    if outside.any():
         factors[outside] = _clipped(
             bet[outside], np.maximum(bound[outside], _TINY), slack[outside, None]
         )
     return factors
+
+
+def is_outside(bet: Array, bound: Array, tolerance: Array) -> Array:
+    """Whether a distribution is not in the null: only then there is something to bet on."""
+    return np.asarray(np.maximum(bet - bound, 0.0).sum(axis=-1) > tolerance)
 
 
 def _clipped(bet: Array, bound: Array, slack: Array) -> Array:

@@ -45,7 +45,7 @@ class Examiner:
         found: list[Measured] = []
         for _, alike in itertools.groupby(samples, key=lambda one: one.kind):
             same = list(alike)
-            outputs = None if same[0].by_fp32 else _joined([one.outputs for one in same])
+            outputs = None if same[0].by_fp32 else _joined([_answers(one) for one in same])
             inputs = _joined([_by_sample(one) for one in same])
             found += self._measure(Seen(inputs, outputs), _starts(same), _CHEAP)
         return found
@@ -102,6 +102,11 @@ def _by_sample(sample: Sample) -> dict[str, Array]:
         name: one if one.ndim else np.repeat(one, sample.rows)
         for name, one in sample.inputs.items()
     }
+
+
+def _answers(sample: Sample) -> dict[str, Array]:
+    """The outputs that have the samples first."""
+    return {name: one for name, one in sample.outputs.items() if one.shape[:1] == (sample.rows,)}
 
 
 def _joined(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:

@@ -31,8 +31,10 @@ from runtimes.monitor.state_file import StateFile
 _SUSPICIOUS = 2.0  # log of what some bet has won since its lowest point
 _EARLY = 100  # observations of a group from which a start is over
 _STEP, _BATCH = 4, 32  # requests that a test takes at once, and that are measured at once
-_ENOUGH = 8  # requests that the thread waits for while nothing is suspected, a second at most
-_PATIENCE = 1.0
+# Requests that the thread waits for, and for how many seconds at most: one at a time costs twenty
+# times as much as 32 at once.
+_ENOUGH, _PATIENCE = 16, 0.5
+_EAGER_ENOUGH, _EAGER_PATIENCE = 4, 0.05
 _SECONDS_BETWEEN_WRITES = 10.0
 _STATISTICS_SHARE = 0.4  # of the budget; the rest is for running models
 
@@ -82,7 +84,7 @@ class ModelMonitor(Closable):
         self._uses_fp32 = False
         self._file = None if state is None else StateFile(Path(os.fspath(state)), reference)
         self._take_up()
-        self._written = monotonic()
+        self._written = self._earned_at = monotonic()
         self._thread = threading.Thread(
             target=self._work, name=f"kilnx-monitor-{name}", daemon=True
         )
@@ -97,6 +99,11 @@ class ModelMonitor(Closable):
     def capacity(self) -> float:
         """What the server multiplies its limits by: below 1 while a slower fp32 answers."""
         return self._sums.capacity if self._uses_fp32 else 1.0
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Alarms, their ends, rollbacks and comebacks, newest last; a hundred at most."""
+        return list(self._alarms.events)
 
     def wants(self) -> bool:
         """Whether this request is to be recorded: asked once for each, before it is looked at."""
@@ -123,8 +130,10 @@ class ModelMonitor(Closable):
         if request_id is not None:
             self.remember(request_id, outputs)
         if self._watched:
-            rows = min(rows_of(inputs), MOST_ROWS)
-            self._queue.put(Sample(copied(inputs, rows), copied(outputs, rows), rows, fp32))
+            of = rows_of(inputs)
+            rows = min(of, MOST_ROWS)
+            kept = copied(inputs, rows, of)
+            self._queue.put(Sample(kept, copied(outputs, rows, of), rows, fp32))
         self._sampling.cost_of_request(seconds)
         self._sampling.spend(perf_counter() - begun, 0)
 
@@ -204,8 +213,10 @@ class ModelMonitor(Closable):
 
     def _work(self) -> None:
         while not self._queue.closed:
-            enough = 1 if self._sampling.eager else _ENOUGH
-            samples = self._queue.take(enough, _BATCH, _PATIENCE)
+            if self._sampling.eager:
+                samples = self._queue.take(_EAGER_ENOUGH, _BATCH, _EAGER_PATIENCE)
+            else:
+                samples = self._queue.take(_ENOUGH, _BATCH, _PATIENCE)
             try:
                 self._look_at(samples)
             except Exception as error:  # a fault of the monitor is not to end the serving
@@ -224,9 +235,18 @@ class ModelMonitor(Closable):
                     self._judge(self._examiner.models(one))
                     self._shadowing.spend(thread_time() - begun)
         with self._lock:
+            self._earn()
             self._be_eager()
             if self._file is not None and monotonic() - self._written > _SECONDS_BETWEEN_WRITES:
                 self._write()
+
+    def _earn(self) -> None:
+        """What the time since the last look has earned."""
+        now = monotonic()
+        earned = self.policy.idle * (now - self._earned_at)
+        self._earned_at = now
+        self._sampling.deposit(_STATISTICS_SHARE * earned)
+        self._shadowing.deposit((1 - _STATISTICS_SHARE) * earned)
 
     def _runs(self, sample: Sample) -> bool:
         """Whether the models are run for a sample: the second purse pays."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,7 @@ class Watched:
             "threshold": evidence.threshold,
             "wealth": evidence.wealth,
             "peak": evidence.peak,
+            "evidence": _share(math.log(max(evidence.wealth, 1.0)), evidence.threshold),
             "observations": evidence.observations,
             "first_alarm": evidence.first_alarm,
             "since": evidence.since,
@@ -73,11 +75,17 @@ class Watched:
         return {
             "feature": block.names[row],
             "wealth": float(np.exp(min(log, 700.0))),
+            "evidence": _share(log, 1 / self.test.alpha),
             "bin": block.describe(row, worst),
             "expected": float(expected[worst]),
             "recent": float(recent[worst]),
             "distance": float(np.maximum(recent - expected, 0.0).sum()),
         }
+
+
+def _share(log: float, threshold: float) -> float:
+    """How much of the evidence for an alarm is there, 0 to 1."""
+    return float(min(1.0, max(0.0, log / math.log(threshold))))
 
 
 def watch(reference: Reference, policy: Policy) -> dict[Group, Watched]:

@@ -40,6 +40,7 @@ class Policy:
         actions: What an alarm of each group leads to.
         tolerance: Of each group the change, in total variation, that is no drift.
         budget: Share of the requests' CPU seconds that monitoring may take.
+        idle: Share of one core that it may take besides, for servers that are hardly used.
         burst_seconds: CPU seconds that may be saved up, and that a start begins with.
         clean: Observations without an alarm after which an alarm is over. It doubles with each
             rollback.
@@ -52,6 +53,7 @@ class Policy:
     actions: Mapping[Group, Action] = field(default_factory=lambda: dict(_ACTIONS))
     tolerance: Mapping[Group, float] = field(default_factory=lambda: dict(_TOLERANCES))
     budget: float = 0.05
+    idle: float = 0.01
     burst_seconds: float = 1.0
     clean: int = 200
     most_rollbacks: int = 3
@@ -63,6 +65,7 @@ class Policy:
         object.__setattr__(self, "tolerance", {**_TOLERANCES, **self.tolerance})
         _between("alpha", self.alpha, 0, 0.5)
         _between("budget", self.budget, 0, 1)
+        _between("idle", self.idle, 0, 1)
         _between("burst_seconds", self.burst_seconds, 0, 3600)
         for group, tolerance in self.tolerance.items():
             _known("tolerance", group, GROUPS)

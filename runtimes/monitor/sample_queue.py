@@ -29,9 +29,15 @@ class Sample:
         return self.by_fp32, tuple((name, one.shape[1:], one.dtype.str) for name, one in arrays)
 
 
-def copied(arrays: Mapping[str, Array], rows: int) -> dict[str, Array]:
-    """Copies of the first ``rows`` samples: the server may use the memory again."""
-    return {name: one[:rows].copy() if one.ndim else one.copy() for name, one in arrays.items()}
+def copied(arrays: Mapping[str, Array], rows: int, of: int) -> dict[str, Array]:
+    """Copies of the first ``rows`` of ``of`` samples: the server may use the memory again.
+
+    What does not have the samples on its first axis is copied whole.
+    """
+    return {
+        name: one[:rows].copy() if one.shape[:1] == (of,) else one.copy()
+        for name, one in arrays.items()
+    }
 
 
 def rows_of(arrays: Mapping[str, Array]) -> int:

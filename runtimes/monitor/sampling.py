@@ -1,10 +1,11 @@
 """Which requests are looked at: as many as a share of their own cost pays for.
 
 Each request earns ``budget`` of what it cost, each observation spends what it cost, as measured.
-In quiet times half of the earnings are spent and the rest is saved, up to a bound; at the start and
-under suspicion what was saved is spent on every request until it is gone. So over any stretch
-watching costs at most ``budget`` of the requests' seconds and the savings, and a drift is looked at
-closely from its first sign on.
+Time earns, too, a little: on a server that is hardly used nobody minds a hundredth of a core. In
+quiet times half of the earnings are spent and the rest is saved, up to a bound, from which on all
+are spent; at the start and under suspicion what was saved is spent on every request until it is
+gone. So over any stretch watching costs at most ``budget`` of the requests' seconds, what time
+earned, and the savings; and a drift is looked at closely from its first sign on.
 
 Requests are chosen by a counter, not by chance: request n is looked at where the fractional part of
 n times the golden ratio is below the share. That is as even as can be on every stretch and has no
@@ -15,8 +16,10 @@ Computer Programming 3, 6.4). It looks at nothing in the request, which the test
 from __future__ import annotations
 
 _GOLDEN, _MASK, _ONE = 0x9E3779B97F4A7C15, 2**64 - 1, 2.0**64
-_QUIET = 0.5  # of the earnings are spent while nothing is suspected
+_QUIET, _FULL = 0.5, 0.95  # of the earnings are spent while nothing is suspected: saving, saved
+_NEARLY = 0.9  # of the bound, from which on the purse is full
 _RECENT = 0.1  # weight of the newest cost in the mean
+_OUTLIER = 4.0
 _LEAST_SHARE = 1e-4  # so that the costs themselves are measured again now and then
 
 
@@ -33,7 +36,8 @@ class Sampling:
     def __init__(self, budget: float, burst_seconds: float) -> None:
         self._budget, self._bound = budget, burst_seconds
         self._purse = burst_seconds
-        self._income = 0.0
+        self._income = self._by_time = 0.0
+        self._deposited_at = 0
         self._cost: float | None = None
         self._threshold = _MASK
         self.eager = True
@@ -54,6 +58,15 @@ class Sampling:
         self._income = earned if not self._income else _mixed(self._income, earned)
         self._adjust()
 
+    def deposit(self, seconds: float) -> None:
+        """Add what time has earned since the last deposit; requests since then share it."""
+        self._purse = min(self._purse + seconds, self._bound)
+        requests = self.requests - self._deposited_at
+        self._deposited_at = self.requests
+        if requests:
+            self._by_time = _mixed(self._by_time, seconds / requests)
+            self._adjust()
+
     def spend(self, seconds: float, observations: int = 1) -> None:
         """Take from the purse what some observations cost; none: what comes on top of them."""
         self._purse -= seconds
@@ -61,7 +74,9 @@ class Sampling:
         if not observations:
             return
         each = seconds / observations
-        self._cost = each if self._cost is None else _mixed(self._cost, each)
+        if self._cost is not None:  # one that was held up says little of the next
+            each = _mixed(self._cost, min(each, _OUTLIER * self._cost))
+        self._cost = each
         self._adjust()
 
     @property
@@ -76,7 +91,9 @@ class Sampling:
 
     def _adjust(self) -> None:
         if self._cost:
-            share = min(1.0, max(_LEAST_SHARE, _QUIET * self._income / self._cost))
+            spent = _FULL if self._purse >= _NEARLY * self._bound else _QUIET
+            earned = self._income + self._by_time
+            share = min(1.0, max(_LEAST_SHARE, spent * earned / self._cost))
             self._threshold = min(_MASK, int(share * _ONE))
 
 

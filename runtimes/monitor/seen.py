@@ -54,13 +54,22 @@ class GroupBinning:
 
     def shares(self, seen: Seen) -> Array | None:
         """Shares ``[samples, features, bins]``; None where some tensor was not measured."""
-        found = []
-        for binning in self._binnings:
-            array = seen.tensor(binning.block)
-            if array is None:
-                return None
-            found.append(padded(binning.shares(array), self.bins))
-        return np.concatenate(found, axis=1) if found else None
+        arrays = [seen.tensor(binning.block) for binning in self._binnings]
+        if not arrays or any(one is None for one in arrays):
+            return None
+        parts = [
+            binning.shares(one)
+            for binning, one in zip(self._binnings, arrays, strict=True)
+            if one is not None
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        features = sum(part.shape[1] for part in parts)
+        found, place = np.zeros((len(parts[0]), features, self.bins)), 0
+        for part in parts:
+            found[:, place : place + part.shape[1], : part.shape[2]] = part
+            place += part.shape[1]
+        return found
 
 
 def padded(array: Array, bins: int) -> Array:

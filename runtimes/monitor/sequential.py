@@ -30,7 +30,7 @@ import numpy as np
 
 from runtimes.base import Array
 from runtimes.monitor.bounds import total_variation, upper_shares
-from runtimes.monitor.clipped_ratio import clipped_ratio
+from runtimes.monitor.clipped_ratio import clipped_ratio, is_outside
 
 HORIZONS = (16.0, 256.0)
 _PRIOR = 2.0  # observations that the reference counts for in what is bet on
@@ -140,17 +140,26 @@ class SequentialTest:
 
         What is bet on is fixed before any of them: fewer at a time react sooner.
         """
-        factors = clipped_ratio(
-            self._bets()[:, None], self._null.bounds[None], self._null.tolerances[None]
-        )
-        gains = np.zeros((len(shares), *factors.shape[:-1]))
-        bets = (factors != 1.0).any(axis=-1)
-        if bets.any():
-            feature = np.nonzero(bets)[2]
-            won = np.einsum("nmk,mk->nm", shares[:, feature], factors[bets])
-            gains[:, bets] = np.log(np.maximum(won, _LEAST))
-        self._advance(gains)
+        bets, null = self._bets()[:, None], self._null
+        outside = is_outside(bets, null.bounds, null.tolerances)
+        if outside.any():
+            self._advance(self._gains(shares, bets, outside))
+        else:  # as long as nothing drifts there is mostly nothing to bet on
+            self._wait(len(shares))
         self._learn(shares)
+
+    def _gains(self, shares: Array, bets: Array, outside: Array) -> Array:
+        """Logs of what each wealth is multiplied by, ``[requests, horizons, bounds, features]``."""
+        horizon, bound, feature = np.nonzero(outside)
+        factors = clipped_ratio(
+            bets[horizon, 0, feature],
+            self._null.bounds[bound, feature],
+            self._null.tolerances[bound, feature],
+        )
+        won = np.einsum("nmk,mk->nm", shares[:, feature], factors)
+        gains = np.zeros((len(shares), *outside.shape))
+        gains[:, outside] = np.log(np.maximum(won, _LEAST))
+        return gains
 
     def _bets(self) -> Array:
         """Q by horizon: what was seen of late, next to a little of the reference."""
@@ -158,6 +167,10 @@ class SequentialTest:
         return np.asarray((self._counts + _PRIOR * self._null.prior) / total)
 
     def _learn(self, shares: Array) -> None:
+        if len(shares) == 1:
+            self._counts = self._counts * self._keep[:, None, None] + shares[0]
+            self._mass = self._mass * self._keep + 1
+            return
         age = np.arange(len(shares))[::-1]
         weights = self._keep[:, None] ** age
         fade = self._keep ** len(shares)
@@ -175,11 +188,23 @@ class SequentialTest:
         self._climbs(path)
         self._log = logs[-1]
         wealth = _log_mean(_mean_of_experts(logs), self._weights)
-        self.peak = max(self.peak, float(wealth.max()))
         reached = wealth >= -math.log(self.alpha)
-        if self.first_alarm is None and reached.any():
-            self.first_alarm = self.observations + int(reached.argmax()) + 1
+        place = int(reached.argmax()) if reached.any() else int(wealth.argmax())
+        self._note(float(wealth[place]), self.observations + place + 1)
+        self.peak = max(self.peak, float(wealth.max()))
         self.observations += count
+
+    def _wait(self, count: int) -> None:
+        """The same where every factor is one: what is begun is added."""
+        begun = sum(math.exp(log_share(self.observations + i + 1)) for i in range(count))
+        self._log = np.logaddexp(self._log, math.log(begun))
+        self.observations += count
+        self._since[self._climb <= 0] = self.observations + 1
+
+    def _note(self, wealth: float, observation: int) -> None:
+        self.peak = max(self.peak, wealth)
+        if self.first_alarm is None and wealth >= -math.log(self.alpha):
+            self.first_alarm = observation
 
     def _climbs(self, path: Array) -> None:
         """Note since when each wealth has only been above where it was: since then it drifts."""
@@ -205,14 +230,15 @@ class SequentialTest:
     def evidence(self, most: int = 5) -> Evidence:
         """Threshold, budget, wealth, the first alarm, and which features lead."""
         won = self._by_feature() if self.observations else np.zeros(self.features)
+        wealth = _exp(self.log_wealth()) if self.observations else 0.0
         order = np.argsort(-won, kind="stable")[:most]
         leader = self._log[:, :, order[0]] if len(order) else self._log[:, :, 0]
         since = self._since[:, :, order[0]].reshape(-1)[int(leader.argmax())]
         return Evidence(
             self.alpha,
             1 / self.alpha,
-            _exp(self.log_wealth()) if self.observations else 0.0,
-            _exp(self.peak),
+            wealth,
+            max(wealth, _exp(self.peak)),
             self.observations,
             self.first_alarm,
             int(since),

@@ -48,7 +48,12 @@ def survey(
     for name in seen[0].inputs:
         arrays = [one.inputs[name] for one in seen]
         blocks += _of_tensor("inputs", name, arrays, is_index=name in indices)
-    outputs: Mapping[str, Array] = seen[0].outputs or {}
+    rows = len(next(iter(seen[0].inputs.values())))
+    outputs: Mapping[str, Array] = {
+        name: array
+        for name, array in (seen[0].outputs or {}).items()
+        if array.shape[:1] == (rows,)  # others have no samples to look at
+    }
     for name in outputs:
         arrays = [one.outputs[name] for one in seen if one.outputs is not None]
         if name in class_outputs:

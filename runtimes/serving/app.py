@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from runtimes.serving.access import Access
-from runtimes.serving.errors import INTERNAL, ClientLeft, Overloaded, as_protocol_error
+from runtimes.serving.errors import INTERNAL, ClientLeft, Overloaded, WrongMethod, as_protocol_error
 from runtimes.serving.exchange import Answer, Exchange, Flight, Headers, Receive, Scope
 from runtimes.serving.protocol.errors import ProtocolError
 from runtimes.serving.protocol.write import write_error
@@ -82,7 +82,7 @@ class App:
         if answered.status >= 500:
             _log_failure(exchange, answered, error)
         headers: Headers = [_JSON]
-        if isinstance(answered, Overloaded):
+        if isinstance(answered, Overloaded | WrongMethod):
             headers += answered.headers
         if answered.status == HTTPStatus.UNAUTHORIZED:
             headers.append((b"www-authenticate", b"Bearer"))

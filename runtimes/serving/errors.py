@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from runtimes.errors import BudgetError, DataError, KilnxError, ModelError, RuntimeUnavailable
 from runtimes.serving.protocol.errors import ProtocolError
@@ -23,6 +24,14 @@ class Overloaded(ProtocolError):
         """Whole seconds, as HTTP wants them, and milliseconds for those who can use them."""
         whole, fine = math.ceil(self.seconds), math.ceil(self.seconds * 1000)
         return [(b"retry-after", b"%d" % whole), (b"retry-after-ms", b"%d" % fine)]
+
+
+class WrongMethod(ProtocolError):
+    """A path that is there, asked in another way than it can be."""
+
+    def __init__(self, path: str, method: str, allowed: Sequence[str]) -> None:
+        super().__init__(405, f"{path[:200]!r} takes {' or '.join(allowed)}, not {method[:20]}")
+        self.headers = [(b"allow", ", ".join(allowed).encode())]
 
 
 class DeadlineExceeded(ProtocolError):

@@ -72,6 +72,7 @@ class HttpFace:
             config.ssl = server_tls(options.cert, options.key)
         self._uvicorn = uvicorn.Server(config)
         self._uvicorn.lifespan = config.lifespan_class(config)
+        server.connections = lambda: len(self._uvicorn.server_state.connections)
         self.address = ""
 
     async def start(self, listener: socket.socket) -> None:

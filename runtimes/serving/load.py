@@ -13,13 +13,13 @@ from runtimes.engines.open_runtime import open_runtime
 from runtimes.engines.ort import NO_SPINNING
 from runtimes.engines.runtime import Runtime
 from runtimes.errors import DataError
-from runtimes.serving.artifact import Artifact, open_artifact
 from runtimes.serving.host import Host
 from runtimes.serving.measure import Measured, has_free_batch, measure
 from runtimes.serving.monitoring import Monitor, RunFeed, open_monitor
 from runtimes.serving.options import ServeOptions
 from runtimes.serving.proof import prove_parity, require_finite
 from runtimes.serving.scheduler import Fallback, Scheduler
+from runtimes.serving.servable import Servable, open_servable
 from runtimes.serving.signature import Signature
 from runtimes.serving.sources import Source
 from runtimes.serving.version import ServedVersion
@@ -47,18 +47,18 @@ class Loader:
         """
         state = source.state()
         with ExitStack() as held:
-            artifact = held.enter_context(open_artifact(source))
-            runtime = held.enter_context(self._open(artifact.model))
+            servable = held.enter_context(open_servable(source))
+            runtime = held.enter_context(self._open(servable.model))
             original = None
-            if artifact.fp32 is not None and (self.options.model.monitor or artifact.warmup):
-                original = held.enter_context(self._open(artifact.fp32))
-            measured = self._prove(artifact, runtime, original)
-            artifact.require_unchanged()
-            monitor = open_monitor(artifact, self.options.model, _run_feed(original))
+            if servable.fp32 is not None and (self.options.model.monitor or servable.warmup):
+                original = held.enter_context(self._open(servable.fp32))
+            measured = self._prove(servable, runtime, original)
+            servable.require_unchanged()
+            monitor = open_monitor(servable, self.options.model, _run_feed(original))
             if monitor is not None:
                 held.callback(monitor.close)
-            fallback = self._fallback(artifact, original, monitor)
-            version = self._served(artifact, runtime, measured, monitor, fallback)
+            fallback = self._fallback(servable, original, monitor)
+            version = self._served(servable, runtime, measured, monitor, fallback)
             version.state = state
             version.held = held.pop_all()
         return version
@@ -69,43 +69,47 @@ class Loader:
             return self.shared.open(path)
         return open_runtime(path, model.provider, threads=model.threads, config=NO_SPINNING)
 
-    def _prove(self, artifact: Artifact, runtime: Runtime, original: Runtime | None) -> Measured:
+    def _prove(self, servable: Servable, runtime: Runtime, original: Runtime | None) -> Measured:
         """Warm the model up, time it, and compare it with its original on the samples."""
-        samples = artifact.samples(runtime.inputs)
+        samples = servable.samples(runtime.inputs)
         run = runtime.run_checked
         names = [spec.name for spec in runtime.outputs]
-        name = f"{artifact.source.name} {artifact.source.version}"
+        name = f"{servable.source.name} {servable.source.version}"
         if samples is not None:
             runtime.run(samples)  # which says what does not fit
             require_finite(run(samples, names), names, name)
             if original is not None:
                 _require_same_names(runtime, original, name)
                 prove_parity(
-                    run, original.run_checked, samples, names, model=name, limits=artifact.limits
+                    run, original.run_checked, samples, names, model=name, limits=servable.limits
                 )
-        return self._measure(runtime, samples)
+        return self._measure(servable, runtime, samples)
 
-    def _measure(self, runtime: Runtime, samples: Feed | None) -> Measured:
+    def _measure(self, servable: Servable, runtime: Runtime, samples: Feed | None) -> Measured:
+        asked = servable.limits.get("max_batch_size")
+        max_batch = self.options.model.max_batch
+        if isinstance(asked, int) and asked > 0:
+            max_batch = min(max_batch, asked)
         return measure(
             runtime.run_checked,
             runtime.inputs,
             runtime.outputs,
             samples=samples,
-            max_batch=self.options.model.max_batch,
+            max_batch=max_batch,
         )
 
     def _fallback(
-        self, artifact: Artifact, original: Runtime | None, monitor: Monitor | None
+        self, servable: Servable, original: Runtime | None, monitor: Monitor | None
     ) -> Fallback | None:
         """The original, ready to answer in the model's place."""
         if original is None or monitor is None:
             return None
-        engine = self._measure(original, artifact.samples(original.inputs)).engine
+        engine = self._measure(servable, original, servable.samples(original.inputs)).engine
         return Fallback(engine, lambda: monitor.uses_fp32, lambda: monitor.capacity)
 
     def _served(
         self,
-        artifact: Artifact,
+        servable: Servable,
         runtime: Runtime,
         measured: Measured,
         monitor: Monitor | None,
@@ -121,14 +125,14 @@ class Loader:
         )
         batched = has_free_batch(runtime.inputs, runtime.outputs)
         signature = Signature(
-            artifact.source.name,
+            servable.source.name,
             runtime.inputs,
             runtime.optional_inputs,
             runtime.outputs,
             batched=batched,
         )
         return ServedVersion(
-            artifact,
+            servable,
             (),
             signature,
             scheduler,

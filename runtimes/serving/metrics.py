@@ -45,7 +45,7 @@ class _Collector:
 
     def collect(self) -> Iterable[Any]:
         """All metrics of the server."""
-        from prometheus_client.core import CounterMetricFamily
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         versions = list(self._server.models)
         for name, text, attribute, factor in _COUNTERS:
@@ -57,6 +57,9 @@ class _Collector:
         for status, count in sorted(self._statuses.items()):
             answers.add_metric((str(status),), count)
         yield answers
+        connections = GaugeMetricFamily("kilnx_connections", "Connections that are open")
+        connections.add_metric((), self._server.connections())
+        yield connections
         yield _latencies(versions)
         yield from _gauges(versions)
 

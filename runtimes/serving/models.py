@@ -245,7 +245,7 @@ class Models:
 async def _retire(version: ServedVersion) -> None:
     await version.close()
     give_memory_back()
-    _LOG.info("version retired", extra=_about(version.artifact.source))
+    _LOG.info("version retired", extra=_about(version.servable.source))
 
 
 def give_memory_back() -> None:
@@ -262,8 +262,8 @@ def _about(source: Source, **more: Any) -> dict[str, Any]:
 def _told(served: ServedVersion) -> dict[str, Any]:
     engine = served.scheduler.engine
     return _about(
-        served.artifact.source,
-        digest=served.artifact.digest,
+        served.servable.source,
+        digest=served.servable.digest,
         sample_ms=round(engine.seconds * 1e3, 3),
         inline=engine.inline_rows,
         batch=engine.batch_rows,

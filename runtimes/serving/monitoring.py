@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from runtimes.base import Array
-from runtimes.serving.artifact import Artifact
 from runtimes.serving.options import ModelOptions
+from runtimes.serving.servable import Servable
 
 
 class Monitor(Protocol):
@@ -59,24 +59,24 @@ RunFeed = Callable[[Mapping[str, Array]], dict[str, Array]]
 
 
 def open_monitor(
-    artifact: Artifact, options: ModelOptions, run_fp32: RunFeed | None
+    servable: Servable, options: ModelOptions, run_fp32: RunFeed | None
 ) -> Monitor | None:
     """The monitor of a bundle; None for files that say nothing of what was proven.
 
     Raises ``DataError`` where the bundle's reference or policy is not one.
     """
-    if not (options.monitor and artifact.source.is_bundle):
+    if not (options.monitor and servable.source.is_bundle):
         return None
     from runtimes.monitor.model_monitor import ModelMonitor
     from runtimes.monitor.policy import Policy
     from runtimes.monitor.probe import open_probe
     from runtimes.monitor.reference import Reference
 
-    source = artifact.source
-    policy = replace(Policy.from_json(dict(artifact.policy)), webhook=options.webhook)
+    source = servable.source
+    policy = replace(Policy.from_json(dict(servable.policy)), webhook=options.webhook)
     reference = None
-    if artifact.reference is not None:
-        reference = Reference.from_json(artifact.reference.read_bytes())
+    if servable.reference is not None:
+        reference = Reference.from_json(servable.reference.read_bytes())
     state = None
     if options.state is not None:
         options.state.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ def open_monitor(
         reference,
         policy,
         run_fp32=run_fp32,
-        probe=None if reference is None else open_probe(artifact.model),
+        probe=None if reference is None else open_probe(servable.model),
         state=state,
         name=source.name,
         version=source.version,

@@ -104,7 +104,7 @@ class PreparedRequests:
 
 
 def _may_come_again(request: InferRequest) -> bool:
-    """Whether another request may have the same JSON, and nothing of its data has to be looked at."""
+    """Whether another request may have the same JSON, and its data need not be looked at."""
     return (
         _LITTLE_ENDIAN
         and request.id is None

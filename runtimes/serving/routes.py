@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from runtimes.serving.access import Access
-from runtimes.serving.errors import Unavailable, not_found
+from runtimes.serving.errors import Unavailable, WrongMethod, not_found
 from runtimes.serving.exchange import Answer, Exchange
 from runtimes.serving.infer import InferHandler
 from runtimes.serving.metrics import metrics_text
@@ -67,9 +67,10 @@ class Routes:
             raise not_found(
                 f"there is nothing at {path[:200]!r}; /openapi.json lists what there is"
             )
+        if "GET" in options:
+            options["HEAD"] = options["GET"]  # uvicorn leaves out the body
         if method not in options:
-            allowed = " or ".join(sorted(options))
-            raise ProtocolError(405, f"{path[:200]!r} takes {allowed}, not {method[:20]}")
+            raise WrongMethod(path, method, sorted(options))
         return options[method]
 
     def _of_model(self, parts: list[str]) -> dict[str, Handler]:

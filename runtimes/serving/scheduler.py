@@ -23,6 +23,9 @@ from runtimes.serving.statistics import Statistics
 
 # After so many passes in which nobody else came, a request no longer waits for the others.
 _PASSES_ALONE = 8
+# What is foreseen to come so close to the deadline is refused; and what the last run tells counts
+# so much for the next.
+_MARGIN, _NEWS = 1.25, 0.2
 _TOO_MANY = "too many requests wait for this model; try again later"
 
 
@@ -64,7 +67,9 @@ class Scheduler:
         self._soon: deque[Job] = deque()  # run by the loop in its next pass
         self._waiting: deque[Job] = deque()  # run by the next replica that is free
         self._waiting_rows = 0
-        self._running = 0
+        self._running = self._running_rows = 0
+        # What a sample takes in a replica, of late: other load counts, and so do batches.
+        self._pace = {False: engine.seconds, True: fallback.engine.seconds if fallback else 0.0}
         self._collecting = self._in_pass = self._flushing = self._closed = False
         self._alone = 0
         self._idle: asyncio.Future[None] | None = None
@@ -169,10 +174,10 @@ class Scheduler:
             self._collecting = False
 
     def _wait_for_replica(self, job: Job, engine: Engine) -> asyncio.Future[Sequence[Array]]:
-        wait = self._expected_wait(engine)
-        if len(self._waiting) >= self._queue_limit(job) or (
-            wait > 0 and job.arrived + wait + engine.seconds * job.rows > job.deadline
-        ):
+        pace = self._pace[job.fp32]
+        wait = self._expected_wait(pace)
+        late = job.arrived + _MARGIN * (wait + pace * job.rows) > job.deadline
+        if len(self._waiting) >= self._queue_limit(job) or (wait > 0 and late):
             raise self._overloaded(wait)
         job.future = self._host.create_future()
         self._waiting.append(job)
@@ -185,11 +190,11 @@ class Scheduler:
             return max(1, int(self._most_waiting * self._fallback.capacity()))
         return self._most_waiting
 
-    def _expected_wait(self, engine: Engine) -> float:
-        """Seconds until a job that comes now is run, if nothing runs faster in batches."""
+    def _expected_wait(self, pace: float) -> float:
+        """Seconds until a job that comes now is run."""
         if self._running < self.replicas:
             return 0.0
-        return engine.seconds * (self._waiting_rows + 1) / self.replicas
+        return pace * (self._waiting_rows + self._running_rows) / self.replicas
 
     def _overloaded(self, wait: float) -> Overloaded:
         self.statistics.rejected += 1
@@ -202,7 +207,9 @@ class Scheduler:
                 break
             engine = self._current(self._waiting[0])
             jobs = take_batch(self._waiting, engine.batch_rows)
-            self._waiting_rows -= sum(job.rows for job in jobs)
+            rows = sum(job.rows for job in jobs)
+            self._waiting_rows -= rows
+            self._running_rows += rows
             self._running += 1
             self._host.run_in_thread(self._timed(engine, jobs), partial(self._finish_replica, jobs))
 
@@ -222,7 +229,11 @@ class Scheduler:
         return work
 
     def _finish_replica(self, jobs: Sequence[Job], outcomes: Outcomes) -> None:
+        rows = sum(job.rows for job in jobs)
         self._running -= 1
+        self._running_rows -= rows
+        pace = sum(job.seconds for job in jobs) / max(rows, 1)
+        self._pace[jobs[0].fp32] += _NEWS * (pace - self._pace[jobs[0].fp32])
         self._finish(jobs, outcomes)
         self._start_replicas()
         self._tell_idle()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from runtimes.serving.host import Host
@@ -24,11 +25,13 @@ class Server:
         options: What it was told.
         models: What it serves.
         draining: Whether it stops: it finishes what it accepted.
+        connections: Tells how many connections are open.
     """
 
     def __init__(self, options: ServeOptions, host: Host) -> None:
         self.options, self.host = options, host
         self.draining = False
+        self.connections: Callable[[], int] = lambda: 0
         self._held = ExitStack()
         self._reloading: asyncio.Task[None] | None = None
         model = options.model

@@ -10,13 +10,13 @@ from types import MappingProxyType
 from typing import Any
 
 from runtimes.base import Array
-from runtimes.serving.artifact import Artifact
 from runtimes.serving.host import Host
 from runtimes.serving.jobs import Client, Job
 from runtimes.serving.measure import Rows
 from runtimes.serving.monitoring import Monitor
 from runtimes.serving.protocol.messages import NO_PARAMETERS, InferRequest, InferResponse
 from runtimes.serving.scheduler import Scheduler
+from runtimes.serving.servable import Servable
 from runtimes.serving.signature import Signature
 from runtimes.serving.statistics import Statistics
 
@@ -29,7 +29,7 @@ class ServedVersion:
     """A version that answers.
 
     Attributes:
-        artifact: The files that it was loaded from.
+        servable: The files that it was loaded from.
         state: The files' times and sizes when they were loaded.
         signature: What it takes and gives.
         scheduler: When its requests run.
@@ -39,7 +39,7 @@ class ServedVersion:
         held: Everything that is freed with it.
     """
 
-    artifact: Artifact
+    servable: Servable
     state: object
     signature: Signature
     scheduler: Scheduler
@@ -53,12 +53,12 @@ class ServedVersion:
     @property
     def name(self) -> str:
         """The name of the model."""
-        return self.artifact.source.name
+        return self.servable.source.name
 
     @property
     def version(self) -> str:
         """The version, as a text."""
-        return self.artifact.source.version
+        return self.servable.source.version
 
     @property
     def statistics(self) -> Statistics:
@@ -128,8 +128,8 @@ class ServedVersion:
             self.scheduler.statistics.fp32 += 1
             parameters = _FP32
         return InferResponse(
-            self.artifact.source.name,
-            self.artifact.source.version,
+            self.servable.source.name,
+            self.servable.source.version,
             request.id,
             self.signature.tensors(names, found),
             parameters,
@@ -137,7 +137,7 @@ class ServedVersion:
         )
 
     def _labels(self, request: InferRequest) -> Mapping[str, Sequence[str]]:
-        labels = self.artifact.labels
+        labels = self.servable.labels
         if not labels:
             return _NO_LABELS
         return {

@@ -1,14 +1,39 @@
-"""Models of one node, for what their inputs look like."""
+"""Small models and samples for the tests of the monitor."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx.parser
 import onnx_ir as ir
 
 from runtimes.onnx_graph.values import add_initializer
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+# 0 to 2 in 255 steps; what is larger comes out as 2.
+QUANTIZED = """<ir_version: 8, opset_import: ["": {opset}]>
+net (float[N, 4] x) => (float[N, 4] y)
+<float scale = {{0.00784313725}}, uint8 zero = {{0}}> {{
+    q = QuantizeLinear(x, scale, zero)
+    d = DequantizeLinear(q, scale, zero)
+    r = Relu(d)
+    y = Identity(r)
+}}"""
+FLOAT = """<ir_version: 8, opset_import: ["": 18]>
+net (float[N, 4] x) => (float[N, 4] y) { y = Relu(x) }"""
+
+
+def written(path: Path, text: str) -> Path:
+    ir.save(ir.from_proto(onnx.parser.parse_model(text)), path)
+    return path
+
+
+def samples(count: int, seed: int = 0) -> Array:
+    """Values between 0 and 1.8, all four columns alike."""
+    return np.random.default_rng(seed).uniform(0, 1.8, (count, 4)).astype(np.float32)
 
 
 def one_node(folder: Path, kind: str, node: str = "y = Identity(x)", table: int = 0) -> Path:

@@ -24,7 +24,7 @@ LABELS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 # The page in a frame of the wanted width, beside a script that uses it as a person would.
 DRIVER = """<!doctype html><html lang="en"><title>driver</title><style>body{margin:0}</style>
 <iframe title="page" src="/" style="width:%(width)dpx;height:%(height)dpx;border:0"></iframe>
-<img src="/hold" alt="">
+%(hold)s
 <script type="module">
 const frame = document.querySelector("iframe");
 const page = () => frame.contentDocument;
@@ -200,6 +200,7 @@ def drive(
     """Run ``script`` beside the page in Chromium; what it has put into ``results``."""
     assert CHROMIUM is not None
     values = {"width": width, "height": height, "script": script}
+    values["hold"] = '<img src="/hold" alt="">' if screenshot else ""
     with tempfile.TemporaryDirectory() as profile, _serving(fake, DRIVER % values) as served:
         command = [CHROMIUM, "--headless=new", "--disable-gpu", "--no-first-run", "--disable-sync"]
         command += ["--disable-background-networking", "--disable-component-update"]
@@ -249,6 +250,7 @@ def _serving(fake: FakeServer, driver: str) -> Iterator[_Served]:
 def _handler(fake: FakeServer, served: _Served, driver: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             if self.path == "/driver":

@@ -103,7 +103,7 @@ function events(alarms) {
   const last = (alarms?.events ?? []).slice(-EVENTS).reverse();
   if (!last.length) return null;
   return element("section", { class: "group" },
-    element("h3", {}, "Events", element("span", {}, `${whole(alarms.count)} alarms so far`)),
+    element("h3", {}, "Events", element("span", {}, `${whole(alarms.count)} ${alarms.count === 1 ? "alarm" : "alarms"} so far`)),
     element("ul", { class: "tests" }, ...last.map((one) => element("li", {},
       element("span", { class: "top" },
         element("span", {}, [one.event, one.group].filter(Boolean).join(": ")), element("span", {}, clock(one.time)))))));

@@ -23,11 +23,15 @@ from runtimes.serving.protocol.messages import (
     NO_PARAMETERS,
     InferRequest,
     Parameter,
-    Parameters,
     RequestedOutput,
     Tensor,
 )
-from runtimes.serving.protocol.shapes import Declared, declared, too_many
+from runtimes.serving.protocol.requested import (
+    check_names,
+    refuse_shared_memory,
+    requested_output,
+)
+from runtimes.serving.protocol.shapes import Declared, declare_all
 
 _Given = dict[str, bool | int | float | str | None]
 # Possessive, and an end that may be missing: linear in whatever a client sends.
@@ -122,7 +126,7 @@ def _outputs(
 ) -> tuple[RequestedOutput, ...] | None:
     if not given:
         return None
-    _check_names("outputs", given, limits)
+    check_names("outputs", given, limits)
     return tuple([_output(each, binary, limits) for each in given])
 
 
@@ -130,35 +134,13 @@ def _output(given: _Output, binary: bool, limits: ProtocolLimits) -> RequestedOu
     parameters = _parameters(given.parameters, limits)
     if not parameters:
         return RequestedOutput(given.name, binary)
-    _refuse_shared_memory(given.name, parameters)
+    refuse_shared_memory(given.name, parameters)
     return requested_output(given.name, parameters.pop("binary_data", binary) is True, parameters)
 
 
-def requested_output(name: str, binary: bool, parameters: dict[str, Parameter]) -> RequestedOutput:
-    """An output, with what its parameters say of it."""
-    classes = parameters.pop("classification", None)
-    if classes is not None and (type(classes) is not int or classes < 1):
-        raise ProtocolError(400, f'output {name!r}: "classification" is a number of classes')
-    return RequestedOutput(name, binary, classes, parameters or NO_PARAMETERS)
-
-
-def _check_names(what: str, given: list[Any], limits: ProtocolLimits) -> None:
-    if len(given) > limits.tensors:
-        raise ProtocolError(413, f"a request may name {limits.tensors} {what}, not {len(given)}")
-    if len(given) > 1 and len({each.name for each in given}) < len(given):
-        raise ProtocolError(400, f"two {what} have the same name")
-
-
-def _refuse_shared_memory(name: str, parameters: Parameters) -> None:
-    if "shared_memory_region" in parameters:
-        raise ProtocolError(400, f"{name!r}: this server has no shared memory; send the data")
-
-
 def _inputs(given: list[_Input], binary: memoryview, limits: ProtocolLimits) -> tuple[Tensor, ...]:
-    _check_names("inputs", given, limits)
-    every = [declared(each.name, each.datatype, each.shape, limits) for each in given]
-    if len(every) > 1 and sum(of.elements for of in every) > limits.elements:
-        raise too_many(limits.elements)
+    check_names("inputs", given, limits)
+    every = declare_all(((each.name, each.datatype, each.shape) for each in given), limits)
     found = []
     for of, each in zip(every, given, strict=True):
         tensor, binary = _input(of, each, binary, limits)
@@ -175,7 +157,7 @@ def _input(
     parameters = _parameters(given.parameters, limits)
     size = parameters.pop("binary_data_size", None)
     if size is None:
-        _refuse_shared_memory(of.name, parameters)
+        refuse_shared_memory(of.name, parameters)
         if given.data is msgspec.UNSET:
             raise of.error('it has neither "data" nor binary data')
         array = array_from_json(of, given.data, limits)

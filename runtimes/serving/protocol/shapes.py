@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -26,8 +27,17 @@ class Declared(msgspec.Struct, frozen=True, eq=False):
         return ProtocolError(status, f"input {self.name!r}: {message}")
 
 
-def declared(name: str, datatype: str, shape: tuple[int, ...], limits: ProtocolLimits) -> Declared:
-    """Check the datatype and the shape of an input; raises ``ProtocolError``."""
+def declare_all(
+    inputs: Iterable[tuple[str, str, tuple[int, ...]]], limits: ProtocolLimits
+) -> list[Declared]:
+    """Check name, datatype and shape of all inputs; raises ``ProtocolError``."""
+    every = [_declare(name, datatype, shape, limits) for name, datatype, shape in inputs]
+    if len(every) > 1 and sum(of.elements for of in every) > limits.elements:
+        raise _too_many(limits.elements)
+    return every
+
+
+def _declare(name: str, datatype: str, shape: tuple[int, ...], limits: ProtocolLimits) -> Declared:
     if len(shape) > limits.dimensions:
         raise ProtocolError(
             400, f"input {name!r} has {len(shape)} dimensions, of {limits.dimensions} at most"
@@ -38,11 +48,11 @@ def declared(name: str, datatype: str, shape: tuple[int, ...], limits: ProtocolL
             raise ProtocolError(400, f"input {name!r}: no size in a shape is negative: {shape}")
         elements *= size
     if elements > limits.elements:
-        raise too_many(limits.elements)
+        raise _too_many(limits.elements)
     return Declared(name, datatype, dtype_of(datatype), shape, elements)
 
 
-def too_many(most: int) -> ProtocolError:
+def _too_many(most: int) -> ProtocolError:
     """The error for a request with more elements than ``most``."""
     return ProtocolError(413, f"a request may hold {most} elements; send smaller batches")
 

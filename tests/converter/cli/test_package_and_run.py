@@ -77,6 +77,13 @@ def test_run_shows_classes(kilnx: Kilnx, bundle: str) -> None:
     assert "10 more samples" in out
 
 
+def test_run_shows_numbers(kilnx: Kilnx, made: Path) -> None:
+    np.save(made / "one.npy", np.float32([[0, 0, 0, 0]]))
+    code, out, _ = kilnx("run", "net.onnx", "--data", "one.npy")
+    assert code == 0
+    assert out.splitlines()[1].split() == ["0", "0.25,", "0.25,", "0.25,", "0.25"]
+
+
 def test_run_writes_a_file_and_replaces_none(kilnx: Kilnx, made: Path, bundle: str) -> None:
     command = ("run", bundle, "--data", "x.npz", "-o", "out.npz")
     code, out, _ = kilnx(*command)
@@ -172,6 +179,19 @@ def test_signatures_on_the_command_line(
     code, _, err = kilnx("run", "net.onnx", "--data", "x.npz", "--verify", "pub")
     assert code == 2
     assert "no bundle" in err
+
+
+def test_inspect_verifies_a_bundle_and_looks_into_it(kilnx: Kilnx, made: Path, bundle: str) -> None:
+    code, out, _ = kilnx("inspect", bundle)
+    assert code == 0
+    assert out.startswith("digits.kilnx: bundle digits 1, ")
+    assert "inputs   x: float32[n, 4]" in out
+    found = json.loads(kilnx("inspect", bundle, "net.onnx", "--json")[1])
+    assert [one["model"] for one in found["models"]] == [bundle, "net.onnx"]
+    assert found["bundles"][0]["labels"] == ["zero", "one", "two", "three"]
+    code, _, err = kilnx("inspect", bundle, "--verify", "pub")
+    assert code == 2
+    assert "pub cannot be read" in err
 
 
 def test_a_broken_bundle_is_one_sentence(kilnx: Kilnx, made: Path, bundle: str) -> None:

@@ -43,6 +43,8 @@ def test_a_bundle_of_what_compress_wrote(compressed: Path, tmp_path: Path) -> No
         assert bundle.labels == ("a", "b", "c", "d")
         assert bundle.target == "onnxruntime"
         assert set(bundle.manifest["packages"]) == {"onnxruntime"}
+        assert bundle.requirements is not None
+        assert "\nonnxruntime==" in bundle.requirements.read_text(encoding="utf-8")
         assert bundle.reference is not None
         from runtimes.monitor import Reference
 

@@ -143,6 +143,7 @@ HOSTILE: dict[str, tuple[Break, Fault]] = {
     "size is negative": (_entry(size=-1), Fault.BAD_MANIFEST),
     "size is a fraction": (_entry(size=1.5), Fault.BAD_MANIFEST),
     "size is true": (_entry(size=True), Fault.BAD_MANIFEST),
+    "size is beyond": (_text(b'"size":', b'"size":9999999999999999'), Fault.BAD_MANIFEST),
     "size is huge": (_entry(size=2**53 - 1), Fault.SIZE),
     "no model": (
         lambda folder: change_manifest(folder, lambda d: d["files"].pop("model.onnx")),

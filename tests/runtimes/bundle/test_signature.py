@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +73,19 @@ def test_the_format_is_that_of_minisign(tmp_path: Path, keys: Keys) -> None:
     signature = minisign.Signature.from_file(folder / SIGNATURE)
     minisign.PublicKey.from_file(public).verify((folder / MANIFEST).read_bytes(), signature)
     assert signature.trusted_comment == "kilnx bundle digits 7"
+
+
+@pytest.mark.skipif(shutil.which("minisign") is None, reason="the tool minisign is not here")
+def test_the_tool_itself_verifies_and_signs(tmp_path: Path) -> None:
+    def tool(*arguments: str) -> None:
+        subprocess.run(["minisign", *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    tool("-G", "-W", "-p", "k.pub", "-s", "k.key")
+    folder = make_bundle(tmp_path, sign=open_signer(tmp_path / "k.key"))
+    tool("-V", "-p", "k.pub", "-m", f"{folder.name}/{MANIFEST}")
+    other = make_bundle(tmp_path, "other")
+    tool("-S", "-s", "k.key", "-m", f"{other.name}/{MANIFEST}")
+    Bundle.open(other, public_key=tmp_path / "k.pub").close()
 
 
 def test_a_key_with_a_password(tmp_path: Path, keys: Keys) -> None:

@@ -191,3 +191,10 @@ def test_no_nan_and_no_nest(reference: Reference) -> None:
         Reference.from_json(reference.to_json().replace("600", "NaN", 1))
     with pytest.raises(DataError, match="is not JSON"):
         Reference.from_json("[" * 100_000)
+
+
+def test_outputs_without_samples_are_left_out(tmp_path: Path) -> None:
+    path = one_node(tmp_path, "float[N, 4]", "y = ReduceMean<keepdims=1>(x)")
+    found = make_reference(path, None, {"x": np.ones((40, 4), np.float32)})
+    assert {block.group for block in found.layout} == {"inputs"}
+    assert Reference.from_json(found.to_json()) == found

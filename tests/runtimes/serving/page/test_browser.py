@@ -60,6 +60,7 @@ def test_a_drawing_is_sent_and_its_classes_are_shown() -> None:
     assert "violations" not in found
 
 
+@pytest.mark.slow
 def test_the_keyboard_draws_too() -> None:
     fake = FakeServer()
     found = drive(

@@ -24,7 +24,7 @@ _CHUNK = 1 << 20
 
 
 @dataclass
-class Artifact(Closable):
+class Servable(Closable):
     """What is loaded for one version; ``close`` removes copies that were made of it.
 
     Attributes:
@@ -77,7 +77,7 @@ class Artifact(Closable):
         self._held.close()
 
 
-def open_artifact(source: Source) -> Artifact:
+def open_servable(source: Source) -> Servable:
     """Verify the files of a version.
 
     Raises ``ModelError`` or ``DataError`` for files that are not there or not what they should be.
@@ -98,11 +98,11 @@ def file_digest(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _open_bundle(source: Source, held: ExitStack) -> Artifact:
+def _open_bundle(source: Source, held: ExitStack) -> Servable:
     from runtimes.bundle.bundle import Bundle
 
     bundle = held.enter_context(Bundle.open(source.path))
-    return Artifact(
+    return Servable(
         source,
         bundle.digest,
         bundle.model,
@@ -116,18 +116,18 @@ def _open_bundle(source: Source, held: ExitStack) -> Artifact:
     )
 
 
-def _open_files(source: Source) -> Artifact:
+def _open_files(source: Source) -> Servable:
     """An ONNX file, or a folder that ``kilnx compress`` wrote."""
     if source.path.is_file():
-        return Artifact(source, file_digest(source.path), source.path)
+        return Servable(source, file_digest(source.path), source.path)
     model, fp32 = source.path / MODEL, source.path / "fp32.onnx"
-    return Artifact(source, file_digest(model), model, fp32 if fp32.is_file() else None)
+    return Servable(source, file_digest(model), model, fp32 if fp32.is_file() else None)
 
 
-def _keep_weights(artifact: Artifact, held: ExitStack) -> None:
+def _keep_weights(servable: Servable, held: ExitStack) -> None:
     """Copy models whose weights lie in other files: a session maps them as long as it lives."""
     for place in ("model", "fp32"):
-        path: Path | None = getattr(artifact, place)
+        path: Path | None = getattr(servable, place)
         if path is None:
             continue
         needed = {Path(str(tensor.location)) for tensor in external_tensors(load_graph(path))}
@@ -136,4 +136,4 @@ def _keep_weights(artifact: Artifact, held: ExitStack) -> None:
             for name in (Path(path.name), *needed):
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path.parent / name, folder / name)
-            setattr(artifact, place, folder / path.name)
+            setattr(servable, place, folder / path.name)
