@@ -20,6 +20,7 @@ if "KILNX_TEST_CACHE" not in os.environ:  # else another process made it, and re
     atexit.register(shutil.rmtree, os.environ["KILNX_TEST_CACHE"], ignore_errors=True)
 os.environ["XDG_CACHE_HOME"] = os.environ["KILNX_TEST_CACHE"]
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -107,9 +108,13 @@ def pytest_runtest_teardown() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as ``fast`` what the fast loop runs."""
-    root = Path(__file__).parent
+    """Mark as ``slow`` most cases of sweeps, and as ``fast`` what the fast loop runs."""
+    root, seen = Path(__file__).parent, Counter[str]()
     for item in items:
+        sweep, function = item.get_closest_marker("sweep"), item.nodeid.partition("[")[0]
+        if sweep is not None and seen[function] % sweep.args[0]:
+            item.add_marker("slow")
+        seen[function] += 1
         inside = item.path.relative_to(root).as_posix().startswith(_FAST)
         needs = _NEED_KERAS & {
             *getattr(item, "fixturenames", ()),

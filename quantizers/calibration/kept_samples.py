@@ -9,6 +9,7 @@ together. So no sum of floats is ever put together from parts.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 import numpy as np
 
@@ -27,9 +28,10 @@ Samples = Mapping[int, Mapping[str, Array]]
 """By position: one sample of every input, without the batch axis."""
 
 
-def wanted_positions(total: int) -> Array:
+@lru_cache(maxsize=4)
+def wanted_positions(total: int) -> tuple[int, ...]:
     """Which of ``total`` samples are kept, ascending: the first ones, and those of ``spread``."""
-    return np.unique(
+    found = np.unique(
         np.concatenate(
             [
                 np.arange(min(total, BLOCK)),
@@ -38,6 +40,7 @@ def wanted_positions(total: int) -> Array:
             ]
         )
     )
+    return tuple(found.tolist())
 
 
 class KeptSource:

@@ -62,7 +62,7 @@ def observe_shard(
     total = _total(data, place, passes.block)
     start, stop = shard_bounds(data.num_samples or 0, *place.shard, passes.block)
     part = data.shard(*place.shard, block=passes.block)
-    recorder = _Recorder(place.offset, frozenset(map(int, wanted_positions(total))), stop - start)
+    recorder = _Recorder(place.offset, frozenset(wanted_positions(total)), stop - start)
     statistics = observe(source, plan, part.changed(recorder), options, progress, passes=passes)
     identity = Identity(
         model_digest(model),
@@ -141,7 +141,7 @@ def sample_digest(position: int, sample: Feed) -> int:
     """SHA-256 of a sample and its position, as a number."""
     digest = hashlib.sha256(position.to_bytes(8, "little"))
     for name, array in sorted(sample.items()):
-        digest.update(canonical_json([name, array.dtype.name, list(array.shape)]))
+        digest.update(f"{name}\0{array.dtype.str}{array.shape}".encode())
         if array.dtype.kind in "OUS":
             digest.update(canonical_json([str(one) for one in array.reshape(-1)]))
         else:

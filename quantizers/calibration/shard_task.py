@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import onnx
@@ -40,8 +41,14 @@ class CalibrationTask:
 
     def __call__(self, shard: tuple[int, int]) -> bytes:
         """The bytes of the statistics of a shard."""
-        model = ir.from_proto(onnx.ModelProto.FromString(self.model))
-        data = Dataset.open(self.data)
-        return b"".join(
-            statistics_chunks(observe_shard(model, data, Place(shard), options=self.options))
-        )
+        found = observe_shard(self._graph, self._opened, Place(shard), options=self.options)
+        return b"".join(statistics_chunks(found))
+
+    @cached_property
+    def _graph(self) -> ir.Model:
+        found: ir.Model = ir.from_proto(onnx.ModelProto.FromString(self.model))
+        return found
+
+    @cached_property
+    def _opened(self) -> Dataset:
+        return Dataset.open(self.data)

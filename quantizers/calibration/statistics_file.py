@@ -32,8 +32,8 @@ from runtimes.errors import DataError
 
 KIND = Kind("kilnxcal", 1, "calibration statistics")
 
-# Beyond it a block of positions would not fit into the numbers of NumPy.
-_MOST_SAMPLES = 2**48
+# Which samples are kept is found by a hash of every position: more would take minutes.
+_MOST_SAMPLES = 2**32
 
 
 def write_statistics(
@@ -109,7 +109,7 @@ def _statistics(header: dict[str, Any], arrays: Mapping[str, Array], name: str) 
     intervals = _intervals(header["intervals"], identity)
     values, inputs = _names(header["values"]), _names(header["inputs"])
     wanted = wanted_positions(identity.total)
-    kept = [int(one) for one in wanted if any(start <= one < stop for start, stop in intervals)]
+    kept = [one for one in wanted if any(start <= one < stop for start, stop in intervals)]
     expected = {f"{end}/{value}" for end in ("low", "high") for value in values}
     expected |= {f"sample/{position}/{one}" for position in kept for one in inputs}
     if arrays.keys() != expected or (kept and not inputs):

@@ -28,10 +28,14 @@ def smallest_below(total: int, count: int, seed: int) -> Array:
     In memory that does not grow with ``total``.
     """
     found = np.zeros(0, np.int64)
+    limit = np.iinfo(np.uint64).max  # the largest hash among those found, once there are enough
     for start in range(0, total, _CHUNK):
-        found = np.concatenate([found, np.arange(start, min(start + _CHUNK, total))])
+        chunk = np.arange(start, min(start + _CHUNK, total))
+        found = np.concatenate([found, chunk[hashed(chunk, seed) <= limit]])
         if len(found) > count:
             found = found[smallest(found, count, seed)]
+        if len(found) == count:
+            limit = hashed(found, seed).max()
     return found
 
 

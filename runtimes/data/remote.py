@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from runtimes.base import Array
+from runtimes.base import Array, TensorSpec
 from runtimes.data.numpy_files import read_npy_header
 from runtimes.data.parquet import ParquetFile, ParquetSource
 from runtimes.data.sources import Columns, Source, column
@@ -67,7 +67,8 @@ class RemoteArray:
             raise DataError(f"{name} holds no samples in C order; write it with numpy.save")
         self.num_samples = shape[0]
         self._row_bytes = self._header.data_bytes // shape[0]
-        self.columns = (column(name, key, np.empty((0, *shape[1:]), self._header.dtype)),)
+        empty = np.empty((0, *shape[1:]), self._header.dtype)
+        self.columns: tuple[TensorSpec, ...] = (column(name, key, empty),)
 
     def read(self, indices: Array | None, batch_size: int) -> Iterator[Columns]:
         """Yield batches; consecutive rows are read at once."""

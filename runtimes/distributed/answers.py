@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import traceback
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from runtimes.errors import DataError, KilnxError, error_class, first_line
@@ -34,6 +35,12 @@ class WorkerDefect(RuntimeError):
     """An error in a worker that is no ``KilnxError``; holds the traceback."""
 
 
+@lru_cache(maxsize=1)
+def _opened(task: bytes) -> Any:
+    """The task, which a worker keeps for its next shard."""
+    return pickle.loads(task)
+
+
 def version_there() -> str:
     """The version of the kilnx that runs where this is called."""
     return own_version()
@@ -42,7 +49,7 @@ def version_there() -> str:
 def answer(task: bytes, shard: Any) -> Answer:
     """Run a task, as ``pickled`` gave it, on ``shard``: in a worker."""
     try:
-        return Answer(own_version(), pickle.loads(task)(shard))
+        return Answer(own_version(), _opened(task)(shard))
     except KilnxError as error:
         return Answer(own_version(), error=type(error).__name__, message=str(error))
     except Exception as error:  # told on the other side

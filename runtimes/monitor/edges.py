@@ -14,12 +14,13 @@ import numpy as np
 
 from runtimes.base import Array
 from runtimes.monitor.binning import text_of
+from runtimes.monitor.layout import NOISE_STEP_DB
 
 QUANTILES = 8
 MOST_CATEGORIES = 63
 ENDS_EDGES = (0.0, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3)
 """Shares of an activation's elements at the ends of its range."""
-NOISE_EDGES = tuple(float(decibels) for decibels in range(-60, 1, 3))
+NOISE_EDGES = tuple(float(decibels) for decibels in range(-60, 1, NOISE_STEP_DB))
 """Noise of the answer over its signal, in dB; what is worse is above."""
 DISAGREEMENT_EDGES = (0.5,)
 

@@ -50,15 +50,18 @@ class Examiner:
             found += self._measure(Seen(inputs, outputs), _starts(same), _CHEAP)
         return found
 
-    def models(self, sample: Sample) -> list[Measured]:
+    def models(self, samples: Sequence[Sample]) -> list[Measured]:
         """What costs runs of the models: saturation and the shadow."""
-        seen = self._run(sample)
-        if seen is None:
-            return []
-        groups: tuple[Group, ...] = ("saturation", "shadow")
-        if sample.by_fp32:  # the compressed model answered here only
-            groups = ("outputs", *groups)
-        return self._measure(seen, np.zeros(1, np.int64), groups)
+        runs = [(one, seen) for one in samples if (seen := self._run(one)) is not None]
+        found: list[Measured] = []
+        for _, alike in itertools.groupby(runs, key=lambda pair: pair[0].kind):
+            same = list(alike)
+            groups: tuple[Group, ...] = ("saturation", "shadow")
+            if same[0][0].by_fp32:  # the compressed model answered here only
+                groups = ("outputs", *groups)
+            seen = _side_by_side([(one.rows, seen) for one, seen in same])
+            found += self._measure(seen, _starts([one for one, _ in same]), groups)
+        return found
 
     def _run(self, sample: Sample) -> Seen | None:
         """The compressed model's answers, its saturation, and fp32's answers."""
@@ -104,9 +107,27 @@ def _by_sample(sample: Sample) -> dict[str, Array]:
     }
 
 
+def _side_by_side(parts: Sequence[tuple[int, Seen]]) -> Seen:
+    """What was seen of several requests of one kind, as far as it has samples first."""
+    seen = [part for _, part in parts]
+    outputs = [_with_rows(part.outputs or {}, rows) for rows, part in parts]
+    expected = [_with_rows(part.fp32 or {}, rows) for rows, part in parts]
+    ends = [part.ends for part in seen if part.ends is not None]
+    return Seen(
+        {},
+        _joined(outputs),
+        np.concatenate(ends) if len(ends) == len(seen) else None,
+        None if any(part.fp32 is None for part in seen) else _joined(expected),
+    )
+
+
 def _answers(sample: Sample) -> dict[str, Array]:
     """The outputs that have the samples first."""
-    return {name: one for name, one in sample.outputs.items() if one.shape[:1] == (sample.rows,)}
+    return _with_rows(sample.outputs, sample.rows)
+
+
+def _with_rows(arrays: Mapping[str, Array], rows: int) -> dict[str, Array]:
+    return {name: one for name, one in arrays.items() if one.shape[:1] == (rows,)}
 
 
 def _joined(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:

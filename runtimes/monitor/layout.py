@@ -8,6 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
+
+from runtimes.base import Array
+
 FORMAT, VERSION = "kilnx-reference", 1
 
 Group = Literal["inputs", "outputs", "saturation", "shadow"]
@@ -39,7 +43,10 @@ UNIT = 65_536
 _SHARED: frozenset[Form] = frozenset(
     ("pixels", "steps", "tokens", "classes", "score", "disagreement")
 )
-_ONE_SIDED: frozenset[Form] = frozenset(("ends", "disagreement", "noise"))
+_ONE_SIDED: frozenset[Form] = frozenset(("ends", "disagreement"))
+_MEDIAN, _USUAL = 0.5, 0.9
+NOISE_BINS, NOISE_STEP_DB = 2, 3
+"""Noise may grow by so many bins of so many decibels: 6 dB are twice the amplitude."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +83,19 @@ class Block:
         """What a sample counts."""
         return UNIT if self.form in _SHARED else 1
 
-    @property
-    def one_sided(self) -> bool:
-        """Whether only more of it is worse: less saturation is no drift that anyone minds."""
-        return self.form in _ONE_SIDED
+    def harmless(self, shares: Array) -> Array:
+        """Bins ``[features, bins]`` of which any share is fine: less of it is no drift.
+
+        Of saturation and disagreement those up to the reference's median; of noise those up to
+        twice the amplitude of what nine tenths of the reference have.
+        """
+        before = np.cumsum(shares, axis=1) - shares
+        if self.form == "noise":
+            free = before < _USUAL
+            for _ in range(NOISE_BINS):
+                free[:, 1:] |= free[:, :-1].copy()
+            return free
+        return np.asarray((before < _MEDIAN) & (self.form in _ONE_SIDED))
 
     def used_bins(self, feature: int) -> list[int]:
         """The bins that a feature can fall into."""

@@ -29,11 +29,11 @@ from runtimes.monitor.sketches import Errors, Latencies
 from runtimes.monitor.state_file import StateFile
 
 _SUSPICIOUS = 2.0  # log of what some bet has won since its lowest point
-_EARLY = 100  # observations of a group from which a start is over
+_EARLY = 500  # observations of a group from which a start is over, if the purse lasts so long
 _STEP, _BATCH = 4, 32  # requests that a test takes at once, and that are measured at once
 # Requests that the thread waits for, and for how many seconds at most: one at a time costs twenty
 # times as much as 32 at once.
-_ENOUGH, _PATIENCE = 16, 0.5
+_ENOUGH, _PATIENCE = 16, 3.0
 _EAGER_ENOUGH, _EAGER_PATIENCE = 4, 0.05
 _SECONDS_BETWEEN_WRITES = 10.0
 _STATISTICS_SHARE = 0.4  # of the budget; the rest is for running models
@@ -229,11 +229,11 @@ class ModelMonitor(Closable):
             begun = thread_time()
             self._judge(self._examiner.statistics(part))
             self._sampling.spend(thread_time() - begun, len(part))
-            for one in part:
-                if self._runs(one):
-                    begun = thread_time()
-                    self._judge(self._examiner.models(one))
-                    self._shadowing.spend(thread_time() - begun)
+            chosen = [one for one in part if self._runs(one)]
+            if chosen:
+                begun = thread_time()
+                self._judge(self._examiner.models(chosen))
+                self._shadowing.spend(thread_time() - begun, len(chosen))
         with self._lock:
             self._earn()
             self._be_eager()
@@ -285,15 +285,13 @@ class ModelMonitor(Closable):
             self._write()
 
     def _be_eager(self) -> None:
-        """Look closely at the start, and as long as something is suspected or an alarm stands."""
-        tests = [one.test for one in self._watched.values()]
-        early = any(test.observations < _EARLY for test in tests) and not self._seen_enough()
+        """Look closely at the start, and as long as something is suspected that is not known."""
+        known = self._hysteresis.standing
+        tests = [one.test for group, one in self._watched.items() if group not in known]
         suspected = any(test.climb() > _SUSPICIOUS for test in tests)
-        eager = early or suspected or bool(self._hysteresis.standing)
-        self._sampling.eager = self._shadowing.eager = eager
-
-    def _seen_enough(self) -> bool:
-        return self._latency_count() > 10 * _EARLY
+        early = any(test.observations < _EARLY for test in tests)
+        for sampling in (self._sampling, self._shadowing):
+            sampling.eager = suspected or (early and sampling.at_ease)
 
     def _state(self) -> str:
         if not self._uses_fp32:

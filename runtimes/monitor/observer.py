@@ -29,16 +29,19 @@ class Watched:
             (block, place) for block, _ in pairs for place in range(len(block.names))
         ]
         bins, samples = self.binning.bins, reference.samples[group]
-        self._shares = np.concatenate(
-            [padded(shares_of(counts, samples, block.unit), bins) for block, counts in pairs]
-        )
+        shares = [shares_of(counts, samples, block.unit) for block, counts in pairs]
+        harmless = [one.harmless(part) for (one, _), part in zip(pairs, shares, strict=True)]
+        self._shares = np.concatenate([padded(one, bins) for one in shares])
         used = np.zeros(self._shares.shape, bool)
         for row, (block, place) in enumerate(self.features):
             used[row, block.used_bins(place)] = True
-        one_sided = np.array([block.one_sided for block, _ in self.features])
-        risk = alpha * REFERENCE_SHARE
         null = null_of(
-            self._shares, used, one_sided, samples=samples, tolerance=tolerance, risk=risk
+            self._shares,
+            used,
+            np.concatenate([padded(one, bins) for one in harmless]) & used,
+            samples=samples,
+            tolerance=tolerance,
+            risk=alpha * REFERENCE_SHARE,
         )
         self.test = SequentialTest(null, alpha * (1 - REFERENCE_SHARE), _weights(self.features))
 

@@ -80,6 +80,11 @@ class Sampling:
         self._adjust()
 
     @property
+    def at_ease(self) -> bool:
+        """Whether more than half of what may be saved is there: the rest is for suspicion."""
+        return self._purse > self._bound / 2
+
+    @property
     def share(self) -> float:
         """The share of the requests that is looked at in quiet times."""
         return self._threshold / _ONE

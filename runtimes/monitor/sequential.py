@@ -54,14 +54,14 @@ class Null:
 
 
 def null_of(
-    shares: Array, used: Array, one_sided: Array, *, samples: int, tolerance: float, risk: float
+    shares: Array, used: Array, harmless: Array, *, samples: int, tolerance: float, risk: float
 ) -> Null:
     """The null hypothesis around a reference.
 
     Args:
         shares: The reference's, ``[features, bins]``.
         used: Which bins can occur, of that shape.
-        one_sided: For which features only more (higher bins) is a drift, ``[features]``.
+        harmless: Bins of which any share is fine, of that shape.
         samples: That the reference was measured on.
         tolerance: Total variation that is no drift.
         risk: Probability δ that some bound is wrong, over all features.
@@ -70,8 +70,7 @@ def null_of(
     each = np.log(2 * features * used.sum(axis=1, keepdims=True) / risk)
     upper = upper_shares(shares, samples, each)
     spread = total_variation(used.sum(axis=1), samples, math.log(2 * features / risk))
-    free = one_sided[:, None] & (np.cumsum(shares, axis=1) - shares < 0.5)
-    bounds = np.stack([np.where(free, 1.0, upper), np.where(free, 1.0, shares)])
+    bounds = np.stack([np.where(harmless, 1.0, upper), np.where(harmless, 1.0, shares)])
     bounds = np.where(used, bounds, 0.0)
     tolerances = np.stack([np.full(features, tolerance), np.minimum(1.0, tolerance + spread)])
     even = used / used.sum(axis=1, keepdims=True)

@@ -66,16 +66,16 @@ def survey(
     for name, found in outputs.items():
         expected = (seen[0].fp32 or {}).get(name)
         if expected is not None and comparable(expected, found):
-            blocks += _of_shadow(name, is_class=name in class_outputs)
+            blocks.append(_of_shadow(name, is_class=name in class_outputs))
     return tuple(block for block in blocks if block.categories or any(block.edges))
 
 
-def _of_shadow(name: str, *, is_class: bool) -> list[Block]:
-    noise = Block("shadow", name, "noise", (f"{name}: noise over signal, dB",), (NOISE_EDGES,))
-    if not is_class:
-        return [noise]
-    other = f"{name}: another answer than fp32"
-    return [Block("shadow", name, "disagreement", (other,), (DISAGREEMENT_EDGES,)), noise]
+def _of_shadow(name: str, *, is_class: bool) -> Block:
+    """Where classes compete, another answer is what counts; elsewhere noise is."""
+    if is_class:
+        other = f"{name}: another answer than fp32"
+        return Block("shadow", name, "disagreement", (other,), (DISAGREEMENT_EDGES,))
+    return Block("shadow", name, "noise", (f"{name}: noise over signal, dB",), (NOISE_EDGES,))
 
 
 def _of_classes(name: str, arrays: Sequence[Array]) -> list[Block]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from short_measurements import as_for_users
 
 from runtimes import machine_load
 from runtimes.machine_load import LoadWatch, MachineLoad, Moment, noted
@@ -113,6 +114,8 @@ def test_a_profile_takes_more_launches_and_says_so(
 ) -> None:
     from runtimes import profile
 
+    as_for_users(monkeypatch)
+
     def interleave(calls: list[Any], **options: Any) -> np.ndarray:
         return np.full((len(calls), 4), 0.001)
 
@@ -126,10 +129,11 @@ def test_a_profile_takes_more_launches_and_says_so(
 
 
 def test_costs_that_were_measured_on_a_busy_machine_say_so(
-    busy: None, graph: Callable[[str], Any]
+    busy: None, graph: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from runtimes.costs import open_costs
 
+    as_for_users(monkeypatch)
     costs = open_costs("none")
     costs.predict(graph(MODEL), {"x": np.zeros((1, 2), np.float32)})
     (note,) = costs.notes

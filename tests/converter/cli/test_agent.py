@@ -190,6 +190,7 @@ def namespaces() -> Iterator[tuple[str, str]]:
             subprocess.run([ip, "netns", "del", name], capture_output=True, check=False)
 
 
+@pytest.mark.slow
 def test_between_two_networks_with_a_cable_that_is_pulled(
     namespaces: tuple[str, str], model: Path, tmp_path: Path
 ) -> None:

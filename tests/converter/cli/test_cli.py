@@ -54,15 +54,14 @@ def test_help_loads_no_heavy_library(command: str) -> None:
     assert result.stderr.strip() == "exit 0;"
 
 
-def test_commands_on_onnx_files_load_no_tensorflow(
-    onnx_file: Path, digits_files: Path, tmp_path: Path
-) -> None:
-    data = digits_files / "test.npz"
+def test_commands_on_onnx_files_load_no_tensorflow(model: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data.npz"
+    int8 = ["quantize", model, "-o", tmp_path / "int8.onnx", "--data", data]
     for arguments in (
-        ["check", onnx_file, onnx_file, "--data", data],
-        ["profile", onnx_file],
-        ["dedupe", onnx_file, "-o", tmp_path / "deduped.onnx"],
-        ["quantize", onnx_file, "-o", tmp_path / "int8.onnx", "--data", data],
+        ["check", model, model, "--data", data],
+        ["profile", model],
+        ["dedupe", model, "-o", tmp_path / "deduped.onnx"],
+        [*int8, "--effort", "low", "--stress", "none"],
     ):
         result = python(REPORT_MODULES, *arguments)
         assert "exit 0;" in result.stderr, result.stderr
@@ -80,6 +79,7 @@ def test_convert_prints_the_proof(kilnx: Kilnx, digits_files: Path, tmp_path: Pa
     assert (tmp_path / "m.onnx").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_files_convert_whatever_backend_keras_is_set_to(
     backend: str, digits_files: Path, tmp_path: Path
@@ -108,8 +108,7 @@ def test_json_is_one_document(
             tmp_path / "out",
             "--data",
             digits_files / "train.npz",
-            "--skip",
-            "prune",
+            *("--skip", "prune", "--stress", "none"),
         ],
         "quantize": [onnx_file, "-o", tmp_path / "q.onnx", "--data", digits_files / "train.npz"],
         "check": [onnx_file, onnx_file, "--data", digits_files / "test.npz"],
@@ -304,7 +303,7 @@ def test_too_little_memory_is_one_line(
 def test_standard_output_that_is_full_is_one_line(onnx_file: Path, tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
         result = subprocess.run(
-            [sys.executable, "-m", "converter", "profile", str(onnx_file), "--json", "-q"],
+            [sys.executable, "-m", "converter", "inspect", str(onnx_file), "--json"],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx.parser
@@ -14,6 +17,18 @@ import pytest
 Kilnx = Callable[..., tuple[int, str, str]]
 
 FAST = ("--engines", "cpu", "--threads", "1", "--large-batch", "2")
+
+
+@pytest.fixture(autouse=True)
+def short_races(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One launch of moments: no test here depends on who wins."""
+    module = import_module("runtimes.racing.race")
+    race = module.race
+
+    def briefly(*models: Any, options: Any, **others: Any) -> Any:
+        return race(*models, options=replace(options, launches=1, min_time=0.01), **others)
+
+    monkeypatch.setattr(module, "race", briefly)
 
 
 @pytest.fixture

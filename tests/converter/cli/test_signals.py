@@ -16,6 +16,8 @@ import pytest
 SLOW = """
 import sys, time
 import converter.compression.compress as pipeline
+profile = sys.modules["runtimes.profiling.profile"]
+profile._LAUNCHES = profile._MAX_LAUNCHES = 2
 def wait(*_):
     print("ready", flush=True)
     time.sleep(600)
@@ -56,6 +58,7 @@ def start(files: Path) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_nothing(files: Path, number: signal.Signals) -> None:
     before = sorted(files.iterdir())

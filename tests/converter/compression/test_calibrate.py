@@ -151,6 +151,26 @@ def test_a_worker_that_is_killed_changes_nothing(folder, shards) -> None:
     assert path.read_bytes() == shards(1)[0].read_bytes()
 
 
+@pytest.mark.filterwarnings("ignore")  # of Dask, about ports and clocks
+def test_a_cluster_that_loses_workers_makes_the_same_file(folder, shards) -> None:
+    distributed = pytest.importorskip("distributed")
+    killed: list[int] = []
+
+    def kill_one(stage: str, done: int | None = None, total: int | None = None) -> None:
+        if not killed:
+            (nanny,) = list(cluster.workers.values())[:1]
+            killed.append(nanny.pid)
+            os.kill(nanny.pid, signal.SIGKILL)
+
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as cluster:
+        where = {"cluster": cluster.scheduler_address, "progress": kill_one}
+        calibrate(folder / "net.onnx", folder / "c.stats", folder / "data.npz", **where)
+    assert killed
+    assert (folder / "c.stats").read_bytes() == shards(1)[0].read_bytes()
+
+
 def workers_of_this_process() -> list[int]:
     found = []
     for status in Path("/proc").glob("[0-9]*/status"):

@@ -16,6 +16,8 @@ from runtimes.errors import DataError, UnsupportedOperator
 
 BRIEF = {"trial_steps": 60, "final_steps": 150}
 BUDGET: dict[str, Any] = {"metric": "top1", "max_drop": 0.05, "steps": ["prune"]}
+# Where it does not matter how far pruning goes.
+QUICK: dict[str, Any] = {**BUDGET, "stress": "none"}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def test_decisions_are_repeated_with_training(trained: Path, digits: Any, tmp_pa
 
 def test_no_recover_trains_nothing(trained: Path, digits: Any, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    compress(trained / "fp32.onnx", out, digits[0], evaluate_on=digits[1], recover=False, **BUDGET)
+    compress(trained / "fp32.onnx", out, digits[0], evaluate_on=digits[1], recover=False, **QUICK)
     assert pruning(out)["details"].get("training") is None
 
 
@@ -78,7 +80,7 @@ def test_what_stands_against_training_is_said(
 
     monkeypatch.setattr(recovery, "refuse_unknown", refuse)
     train, test = digits
-    compress(trained / "fp32.onnx", tmp_path / "out", train, evaluate_on=test, **BUDGET)
+    compress(trained / "fp32.onnx", tmp_path / "out", train, evaluate_on=test, **QUICK)
     assert "not trained: Loop 'l' cannot be trained" in pruning(tmp_path / "out")["reason"]
 
 
@@ -91,13 +93,14 @@ def test_a_defect_of_training_costs_the_training_alone(
     monkeypatch.delenv("KILNX_STRICT", raising=False)
     monkeypatch.setattr(recovery, "Distiller", planted)
     train, test = digits
-    compress(trained / "fp32.onnx", tmp_path / "out", train, evaluate_on=test, **BUDGET)
+    compress(trained / "fp32.onnx", tmp_path / "out", train, evaluate_on=test, **QUICK)
     step = pruning(tmp_path / "out")
     assert "not trained: training failed and was left out: IndexError: planted" in step["reason"]
     assert "planted" in json.dumps(step["details"]["defects"])
     assert step["details"]["plan"]  # cuts were searched for all the same
 
 
+@pytest.mark.slow
 def test_a_user_who_stops_training_gets_the_other_steps(
     trained: Path, digits: Any, tmp_path: Path
 ) -> None:
@@ -110,7 +113,7 @@ def test_a_user_who_stops_training_gets_the_other_steps(
 
     train, test = digits
     source, out = trained / "fp32.onnx", tmp_path / "out"
-    more: dict[str, Any] = {"evaluate_on": test, "recover": True, "progress": press, **BUDGET}
+    more: dict[str, Any] = {"evaluate_on": test, "recover": True, "progress": press, **QUICK}
     with pytest.raises(KeyboardInterrupt):
         compress(source, out, train, **more)
     assert not out.exists()
@@ -127,5 +130,5 @@ def test_too_few_samples_are_an_error_where_training_was_asked_for(
     few = {name: array[:40] for name, array in digits[0].items()}
     source, out = trained / "fp32.onnx", tmp_path / "out"
     with pytest.raises(DataError, match="40 samples"):
-        compress(source, out, few, evaluate_on=digits[1], recover=True, **BUDGET)
+        compress(source, out, few, evaluate_on=digits[1], recover=True, **QUICK)
     assert not out.exists()

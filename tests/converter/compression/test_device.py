@@ -55,6 +55,7 @@ def test_compress_decides_there_as_it_decides_here(
     assert not agent.jobs._jobs  # all were ended
 
 
+@pytest.mark.slow
 def test_quantize_and_prune_judge_there(
     agent: AgentServer, device: Device, residual_model: ir.Model, images: Any, tmp_path: Path
 ) -> None:

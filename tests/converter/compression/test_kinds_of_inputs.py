@@ -69,6 +69,7 @@ def test_int8_takes_them(model: ir.Model, run: Any, sqnr: Any) -> None:
     assert sqnr(run(model, **feed), run(quantized, **feed)) > 20
 
 
+@pytest.mark.sweep(2)
 def test_so_does_the_whole(
     model: ir.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,6 +83,7 @@ def test_a_live_model_goes_through_a_process_that_has_tensorflow(
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_compress_takes_its_float_model_and_loss_from_there(
     live: Any, tmp_path: Path, elsewhere: None
 ) -> None:

@@ -54,6 +54,7 @@ def session_of(path: Path) -> Any:
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("make", [make for make, _ in LAYERS.values()], ids=LAYERS)
 def test_the_file_starts_from_the_state_that_was_given(
     make: Make, keras: Any, tmp_path: Path
@@ -67,6 +68,7 @@ def test_the_file_starts_from_the_state_that_was_given(
     np.testing.assert_allclose(found, model(chunk(1)), atol=1e-5)
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize(("make", "parts"), LAYERS.values(), ids=LAYERS)
 def test_states_go_in_and_come_out(
     make: Make, parts: list[str], keras: Any, tmp_path: Path

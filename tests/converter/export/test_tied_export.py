@@ -45,6 +45,7 @@ def tables(path):
     ]
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("build", [reversible, by_hand])
 def test_the_table_is_there_once(keras, tmp_path, build):
     keras.utils.set_random_seed(0)

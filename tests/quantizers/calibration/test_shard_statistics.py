@@ -31,7 +31,7 @@ def part(first: int, last: int) -> ShardStatistics:
     observers = {"whole": MinMaxObserver(), "channels": MinMaxObserver(-1)}
     for one in observers.values():
         one.update(VALUES[start:stop])
-    kept = {int(one): {"x": VALUES[one]} for one in wanted_positions(TOTAL) if start <= one < stop}
+    kept = {one: {"x": VALUES[one]} for one in wanted_positions(TOTAL) if start <= one < stop}
     identity = Identity("m", "1", "2", TOTAL, BLOCK, BLOCK, (2,), "f" if start == 0 else None)
     digest = sum(hash_of(row) for row in range(start, stop)) % 2**256
     return ShardStatistics(
@@ -131,7 +131,7 @@ def test_content_that_is_not_right_is_refused(changed: dict[str, Any], message: 
 
 
 def test_kept_samples_are_what_spread_gives() -> None:
-    kept = {int(one): {"x": VALUES[one]} for one in wanted_positions(TOTAL)}
+    kept = {one: {"x": VALUES[one]} for one in wanted_positions(TOTAL)}
     few, everything = Dataset(KeptSource("few", TOTAL, kept)), Dataset.open({"x": VALUES})
     assert len(kept) < 360
     for samples, seed in ((64, 0), (128, 0), (192, 1), (16, 1)):
@@ -151,4 +151,4 @@ def test_kept_samples_are_what_spread_gives() -> None:
 
 def test_a_million_samples_keep_few_and_small_data_all() -> None:
     assert len(wanted_positions(1_000_000)) <= 352
-    assert wanted_positions(40).tolist() == list(range(40))
+    assert wanted_positions(40) == tuple(range(40))

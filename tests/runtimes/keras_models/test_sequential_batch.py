@@ -47,6 +47,7 @@ def test_the_batch_of_fit_is_free(network: Any, tmp_path: Path) -> None:
     assert model.input_shape == (16, 8, 8, 3)  # the live model is as it was
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("ending", ["keras", "h5"])
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5")
 def test_so_it_is_in_a_file(ending: str, network: Any, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def contents(model: Any) -> list[tuple[str, bytes]]:
     return [(str(one.name), np.asarray(one.numpy()).tobytes()) for one in variables.values()]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")  # no test changes it, which is what they say
 def restless(keras: Any) -> Any:
     """A compiled model of which nearly everything moves when it is called."""
     import tensorflow as tf
@@ -57,7 +57,7 @@ def restless(keras: Any) -> Any:
     return model
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def streaming(keras: Any) -> Any:
     """A stateful model in the middle of a stream, with BatchNormalization and Dropout."""
     keras.utils.set_random_seed(0)

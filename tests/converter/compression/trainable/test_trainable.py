@@ -59,7 +59,8 @@ def _check_files(keras: Any, model: GraphModel, image: NDArray[Any], folder: Pat
     assert np.mean(answers.argmax(1) == predicted.argmax(1)) > 0.99
 
 
-@pytest.mark.parametrize("learn_scales", [False, True])
+@pytest.mark.sweep(2)
+@pytest.mark.parametrize("learn_scales", [True, False])
 def test_four_bits_per_tensor_are_recovered(
     keras: Any, digits: Digits, digits_onnx: Path, tmp_path: Path, learn_scales: bool
 ) -> None:
@@ -83,6 +84,7 @@ def test_four_bits_per_tensor_are_recovered(
     assert learn_scales == any(np.any(scales[name] != first[name]) for name in first)
 
 
+@pytest.mark.slow
 def test_an_int8_file_is_trained_as_it_is(
     keras: Any, digits: Digits, digits_onnx: Path, tmp_path: Path
 ) -> None:
@@ -103,15 +105,26 @@ def test_an_int8_file_is_trained_as_it_is(
         QuantizedModel(digits_onnx)
 
 
-def test_what_pruning_left_is_trained_and_composes(
-    keras: Any, digits: Digits, digits_model: Any, tmp_path: Path
+@pytest.fixture(scope="module")
+def pruned(digits: Digits, digits_model: Any) -> PrunedModel:
+    return PrunedModel(digits_model, digits[0], flops=0.4)
+
+
+def test_what_pruning_left_is_trained(
+    keras: Any, digits: Digits, digits_model: Any, pruned: PrunedModel
 ) -> None:
     train, test = digits
-    pruned = PrunedModel(digits_model, train, flops=0.4)
     assert sum(np.size(one) for one in pruned.get_weights()) < 0.7 * digits_model.count_params()
     before = _accuracy(_compiled(keras, pruned), test)
     _fit(pruned, train)
     assert _accuracy(pruned, test) >= before
+
+
+@pytest.mark.slow
+def test_what_pruning_left_composes(
+    keras: Any, digits: Digits, pruned: PrunedModel, tmp_path: Path
+) -> None:
+    train, test = digits
     for place, model in enumerate(
         (SharedModel(pruned, clusters=16), QuantizedModel(pruned, train))
     ):

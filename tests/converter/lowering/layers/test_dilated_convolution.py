@@ -18,6 +18,7 @@ def one_conv(operators: Any) -> bool:
     return operators["Conv"] == 1 and set(operators) <= {"Conv", *moves}
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pytest
 RECURRENT = {"LSTM": "LSTM", "GRU": "GRU", "SimpleRNN": "RNN"}
 LOOPS = {"Loop", "Scan", "If"}
 
-pytestmark = pytest.mark.parametrize("name", RECURRENT)
+# A layer is as good as another for what they share: all three are in the table of layers.
+pytestmark = [pytest.mark.parametrize("name", RECURRENT), pytest.mark.sweep(4)]
 
 
 def features(batch: int, *shape: int, seed: int = 0) -> Any:

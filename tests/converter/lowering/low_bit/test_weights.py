@@ -133,6 +133,7 @@ def _cases() -> list[Any]:
     ]
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(("build", "name"), _cases())
 def test_no_weight_becomes_float(build: Build, name: str, keras: Any, tmp_path: Path) -> None:
     model = _quantized(keras, build, CONFIGS[name](keras))
@@ -141,6 +142,7 @@ def test_no_weight_becomes_float(build: Build, name: str, keras: Any, tmp_path: 
     assert report.opset == (21 if has_int4(model) else 18)
 
 
+@pytest.mark.sweep(5)
 @pytest.mark.parametrize("opset", [13, 18])
 @pytest.mark.parametrize("name", ["int4", "int4 columns", "int4 odd groups"])
 def test_an_older_opset_gets_int8(name: str, opset: int, keras: Any, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ def tensor(*shape: int) -> np.ndarray[Any, Any]:
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
+@pytest.mark.sweep(5)
 @pytest.mark.parametrize("layer", ["Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"])
 @pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
 @pytest.mark.parametrize("padding", ["same", "valid"])

@@ -18,6 +18,7 @@ def applied(keras: Any, call: Callable[[Any], Any], *shape: int | None) -> Any:
     return keras.Model(tensor, Apply()(tensor))
 
 
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("shape", [(3, 5), (5, 3), (4, 4)])
 @pytest.mark.parametrize("offset", [0, 1, -2])
 def test_one_diagonal(keras: Any, parity: Any, shape: tuple[int, int], offset: int) -> None:
@@ -56,6 +57,7 @@ def test_tensors(keras: Any, parity: Any) -> None:
     parity(applied(keras, call, 3), [[np.array([[1, np.float32(2.5), -3]], np.float32)]])
 
 
+@pytest.mark.sweep(5)
 @pytest.mark.parametrize("align", ["RIGHT_LEFT", "LEFT_RIGHT", "LEFT_LEFT", "RIGHT_RIGHT"])
 @pytest.mark.parametrize("band", [(-1, 1), (0, 2), (-2, -1), (1, 2)])
 def test_bands(keras: Any, parity: Any, band: tuple[int, int], align: str) -> None:

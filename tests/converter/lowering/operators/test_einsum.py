@@ -60,6 +60,7 @@ def check(keras: Any, parity: Any, equation: str, dynamic: bool) -> Any:
     return parity(keras.Model(tensors, layer(keras, equation)(tensors)), [arrays])
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("equation", CASES)
 @pytest.mark.parametrize("dynamic", [False, True])
 @pytest.mark.filterwarnings("ignore:The structure of `inputs`:UserWarning")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize(("strides", "rates"), [((2, 3), (1, 1)), ((1, 1), (2, 1))])
 @pytest.mark.parametrize("known", [True, False])

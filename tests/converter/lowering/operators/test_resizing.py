@@ -22,6 +22,7 @@ def resized(keras: Any, shape: tuple[int | None, ...], size: tuple[int, int], **
     return keras.Model(tensor, layer(tensor))
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("method", KERNELS)
 @pytest.mark.parametrize("size", [(5, 21), (14, 9)])
 def test_sampling_kernels(keras: Any, parity: Any, method: str, size: tuple[int, int]) -> None:
@@ -95,6 +96,7 @@ def test_box_kernel_and_translation(keras: Any, parity: Any) -> None:
     parity(keras.Model(tensor, both), [[image(1, 8, 8, 1)]], tolerance=1e-5)
 
 
+@pytest.mark.sweep(5)
 @pytest.mark.parametrize("method", ["resize_bicubic", "resize_area"])
 @pytest.mark.parametrize("corners", [True, False])
 @pytest.mark.parametrize("size", [(5, 11), (1, 8)])

@@ -64,6 +64,7 @@ def test_boxes_of_one_image(keras: Any, parity: Any, how: str) -> None:
     assert operators["NonMaxSuppression"] == 1
 
 
+@pytest.mark.slow
 def test_tiles_of_boxes_in_loops(keras: Any, parity: Any) -> None:
     """What detectors of KerasHub do on batches, too."""
     import tensorflow as tf
@@ -79,6 +80,7 @@ def test_tiles_of_boxes_in_loops(keras: Any, parity: Any) -> None:
     parity(model, [[boxes(1, 40), scores(1, 40)], [boxes(3, 40), scores(3, 40) * 0.35]])
 
 
+@pytest.mark.sweep(5)
 @pytest.mark.parametrize("sets", [1, 3])
 @pytest.mark.parametrize("options", [{}, {"pad_per_class": True}, {"clip_boxes": False}])
 @pytest.mark.parametrize("total", [7, 60])

@@ -83,6 +83,7 @@ MODELS: dict[Callable[[Any], Any], tuple[int, ...]] = {
 }
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("build", MODELS)
 def test_free_sizes_stay_free(build: Callable[[Any], Any], keras: Any, tmp_path: Path) -> None:
     shape = MODELS[build]
