@@ -24,7 +24,7 @@ from runtimes.serving.protocol.binary_elements import array_from_bytes, bytes_of
 from runtimes.serving.protocol.datatypes import datatype_of, dtype_of
 from runtimes.serving.protocol.errors import ProtocolError
 from runtimes.serving.protocol.limits import ProtocolLimits
-from runtimes.serving.protocol.shapes import declared
+from runtimes.serving.protocol.shapes import declare_all
 
 _HEADER = "Inference-Header-Content-Length"
 _LIMITS = ProtocolLimits(body_bytes=1 << 30, elements=1 << 28)
@@ -174,7 +174,7 @@ def _answered(body: bytes, length: int | None) -> dict[str, Array]:
     found, rest = {}, memoryview(body)[end:]
     for one in json.loads(body[:end])["outputs"]:
         shape = tuple(int(dim) for dim in one["shape"])
-        of = declared(str(one["name"]), str(one["datatype"]), shape, _LIMITS)
+        (of,) = declare_all([(str(one["name"]), str(one["datatype"]), shape)], _LIMITS)
         size = one.get("parameters", {}).get("binary_data_size")
         if size is None:
             found[of.name] = np.array(one["data"], of.dtype).reshape(shape)
