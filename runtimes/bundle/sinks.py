@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from io import BytesIO
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -77,16 +76,6 @@ class ArchiveSink:
         offset = self._file.tell()
         directory = b"".join(map(central_header, self._entries))
         self._file.write(directory + ending(len(self._entries), len(directory), offset))
-
-
-def zip_bytes(files: Sequence[tuple[str, bytes]]) -> bytes:
-    """A zip file in memory, the same bytes for the same files on every system."""
-    file = BytesIO()
-    sink = ArchiveSink(file)
-    for name, content in files:
-        sink.add(name, content)
-    sink.close()
-    return file.getvalue()
 
 
 def _pieces(content: Content | Iterable[bytes]) -> Iterator[bytes]:

@@ -159,7 +159,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], dict[str, Any], type[Exception]
     "missing": (lambda f: f / "no", {}, ModelError, "no such file"),
     "empty folder": (_empty, {}, ModelError, "holds no model.onnx"),
     "labels": (lambda f: f / "net.onnx", {"labels": ["a"]}, DataError, "no output has so many"),
-    "policy": (lambda f: f / "net.onnx", {"policy": {"alhpa": 1}}, DataError, "alhpa"),
+    "policy": (lambda f: f / "net.onnx", {"policy": {"speed": 1}}, DataError, "no member 'speed'"),
     "webhook": (
         lambda f: f / "net.onnx",
         {"policy": {"webhook": "http://evil"}},
