@@ -28,7 +28,7 @@ class DeployOptions:
         cpus: Cores of one copy.
         max_batch: The most samples that Triton puts into one run; None: the bundle's limit, or 32.
         instances: Copies of the model in one Triton server.
-        serve: Whether an executable also has the server.
+        with_server: Whether an executable also has the server.
     """
 
     name: str | None = None
@@ -38,7 +38,7 @@ class DeployOptions:
     cpus: int = 1
     max_batch: int | None = None
     instances: int = 1
-    serve: bool = False
+    with_server: bool = False
 
     def __post_init__(self) -> None:
         counts = {
