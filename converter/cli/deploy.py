@@ -93,7 +93,7 @@ def show_deployment(report: DeployReport, *, json: bool) -> None:
     if json:
         print_json(report.to_dict())
         return
-    print_line(f"{report.folder}: {len(report.files)} files for {report.to}, of {report.bundle}")
-    print_rows([{"in that folder": step} for step in report.next_steps])
+    print_line(report.headline())
+    print_rows(report.rows())
     for note in report.notes:
         print_line(f"note: {note}")

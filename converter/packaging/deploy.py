@@ -19,6 +19,7 @@ from converter.packaging.triton import export_triton
 from runtimes.atomic_files import atomic_folder, file_digests, foreign_files
 from runtimes.bundle import Bundle
 from runtimes.errors import DataError
+from runtimes.options import flat_options
 from runtimes.suggestions import did_you_mean
 from runtimes.version import own_version
 
@@ -48,6 +49,7 @@ RECORD = "kilnx-deployment.json"
 """The file that says what was written, so that it can be replaced later."""
 
 
+@flat_options(options=DeployOptions)
 def deploy(
     bundle: str | os.PathLike[str] | Bundle,
     output: str | os.PathLike[str],
@@ -64,7 +66,7 @@ def deploy(
         bundle: A bundle, a folder or a ``.kilnx`` file, which is verified; or an open one.
         output: The folder to write.
         to: ``executable``, ``docker``, ``k8s``, ``kserve``, ``triton`` or ``mlflow``.
-        options: Names, image and sizes.
+        options: Names, image and sizes; its fields are taken as keywords, too.
         force: Whether a folder that this function wrote before is replaced.
 
     Returns:
@@ -74,6 +76,11 @@ def deploy(
         DataError: The output is in the way, or a name or version is none in the other system.
         BundleError: The bundle is not what its manifest says.
         RuntimeUnavailable: Something that is to be shipped is not installed here.
+
+    Example:
+        >>> bundle = package("model.onnx", "digits.kilnx", name="digits")
+        >>> deploy("digits.kilnx", "digits-triton", "triton", max_batch=8).next_steps
+        ('tritonserver --model-repository repository',)
     """
     if to not in EXPORTERS:
         raise DataError(f"no system is called {to!r}{did_you_mean(to, EXPORTERS)}")
@@ -91,7 +98,7 @@ def deploy(
             _write_readme(folder, to, bundle, exported)
             files = _write_record(folder, to, bundle)
         steps, notes = exported.next_steps, (*bundle.notes, *exported.notes)
-        return DeployReport(to, Path(output), bundle.digest, files, steps, notes)
+        return DeployReport(to, str(output), bundle.digest, files, steps, notes)
 
 
 def files_not_recorded(folder: Path) -> Iterator[str]:
