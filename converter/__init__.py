@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from converter.compression.prune import PruneFileOptions, prune
     from converter.compression.recover import RecoverOptions, RecoveryReport, recover
     from converter.export.convert import ConversionReport, ConvertOptions, convert
+    from converter.packaging.deploy import deploy
+    from converter.packaging.options import DeployOptions, DeployReport
     from converter.packaging.package import PackageOptions, PackageReport, package
     from converter.passes.deduplication.initializers import DedupeReport
     from converter.pruning.report import PruningReport
@@ -35,6 +37,8 @@ __all__ = [
     "ConvertOptions",
     "DedupeOptions",
     "DedupeReport",
+    "DeployOptions",
+    "DeployReport",
     "PackageOptions",
     "PackageReport",
     "PartitionOptions",
@@ -48,6 +52,7 @@ __all__ = [
     "compress",
     "convert",
     "dedupe",
+    "deploy",
     "package",
     "partition",
     "prune",
@@ -61,6 +66,9 @@ _HOME = {
     "CompressOptions": "converter.compression.compress",
     "ConvertOptions": "converter.export.convert",
     "DedupeOptions": "converter.compression.dedupe",
+    "DeployOptions": "converter.packaging.options",
+    "DeployReport": "converter.packaging.options",
+    "deploy": "converter.packaging.deploy",
     "PackageOptions": "converter.packaging.package",
     "PackageReport": "converter.packaging.package",
     "package": "converter.packaging.package",

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from converter.cli.console import print_json, print_line, print_rows
+from converter.cli.deploy import DeployGroup, show_deployment, write_deployment
 from converter.cli.groups import ImageGroup, RunGroup, grouped
 from converter.cli.options import Force, Json, PublicKey
 from converter.cli.progress import progress
@@ -27,6 +28,7 @@ def package(
     ],
     images: ImageGroup,
     run: RunGroup,
+    *,
     data: Annotated[
         Path | None,
         typer.Option(help="Held-out samples: those that calibrated are left out.", metavar="DATA"),
@@ -60,6 +62,7 @@ def package(
         ),
     ] = None,
     verify: PublicKey = None,
+    deploy: DeployGroup,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -67,23 +70,28 @@ def package(
     from converter.packaging import labels as class_names
     from converter.packaging import package as command
 
+    options = command.PackageOptions(
+        name,
+        version,
+        None if labels is None else class_names.read_labels(labels),
+        _document(limits),
+        _document(policy),
+        sign,
+        _password,
+        verify,
+        force,
+    )
+    deploy.options()
+    if deploy.to is not None:
+        with progress() as say:
+            deployed = write_deployment(
+                deploy, source, output, images.open(data), options, run.run(say)
+            )
+        show_deployment(deployed, json=json)
+        return
     with progress() as say:
         report = command.package(
-            source,
-            output,
-            images.open(data),
-            options=command.PackageOptions(
-                name,
-                version,
-                None if labels is None else class_names.read_labels(labels),
-                _document(limits),
-                _document(policy),
-                sign,
-                _password,
-                verify,
-                force,
-            ),
-            run=run.run(say),
+            source, output, images.open(data), options=options, run=run.run(say)
         )
     if json:
         print_json(report.to_dict())

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from converter.packaging.docker import export_docker
@@ -18,23 +19,37 @@ from converter.packaging.triton import export_triton
 from runtimes.atomic_files import atomic_folder, file_digests, foreign_files
 from runtimes.bundle import Bundle
 from runtimes.errors import DataError
+from runtimes.options import flat_options
 from runtimes.suggestions import did_you_mean
 from runtimes.version import own_version
 
-EXPORTERS: Mapping[str, Callable[[Bundle, Path, DeployOptions], Exported]] = {
-    "executable": export_executable,
-    "docker": export_docker,
-    "k8s": export_kubernetes,
-    "kserve": export_kserve,
-    "triton": export_triton,
-    "mlflow": export_mlflow,
+
+@dataclass(frozen=True)
+class Exporter:
+    """What writes a bundle for one system, and which options have a meaning there."""
+
+    write: Callable[[Bundle, Path, DeployOptions], Exported]
+    uses: frozenset[str]
+
+
+_IMAGE = frozenset({"name", "image", "cpus"})
+_CLUSTER = _IMAGE | {"replicas", "max_replicas"}
+
+EXPORTERS: Mapping[str, Exporter] = {
+    "executable": Exporter(export_executable, frozenset({"name", "with_server"})),
+    "docker": Exporter(export_docker, _IMAGE),
+    "k8s": Exporter(export_kubernetes, _CLUSTER),
+    "kserve": Exporter(export_kserve, _CLUSTER),
+    "triton": Exporter(export_triton, frozenset({"name", "max_batch", "instances"})),
+    "mlflow": Exporter(export_mlflow, frozenset()),
 }
-"""What writes a bundle for each system."""
+"""By the name of the system."""
 
 RECORD = "kilnx-deployment.json"
 """The file that says what was written, so that it can be replaced later."""
 
 
+@flat_options(options=DeployOptions)
 def deploy(
     bundle: str | os.PathLike[str] | Bundle,
     output: str | os.PathLike[str],
@@ -51,7 +66,7 @@ def deploy(
         bundle: A bundle, a folder or a ``.kilnx`` file, which is verified; or an open one.
         output: The folder to write.
         to: ``executable``, ``docker``, ``k8s``, ``kserve``, ``triton`` or ``mlflow``.
-        options: Names, image and sizes.
+        options: Names, image and sizes; its fields are taken as keywords, too.
         force: Whether a folder that this function wrote before is replaced.
 
     Returns:
@@ -61,21 +76,29 @@ def deploy(
         DataError: The output is in the way, or a name or version is none in the other system.
         BundleError: The bundle is not what its manifest says.
         RuntimeUnavailable: Something that is to be shipped is not installed here.
+
+    Example:
+        >>> bundle = package("model.onnx", "digits.kilnx", name="digits")
+        >>> deploy("digits.kilnx", "digits-triton", "triton", max_batch=8).next_steps
+        ('tritonserver --model-repository repository',)
     """
     if to not in EXPORTERS:
         raise DataError(f"no system is called {to!r}{did_you_mean(to, EXPORTERS)}")
+    _refuse_unused(to, options)
     with ExitStack() as held:
         if not isinstance(bundle, Bundle):
             bundle = held.enter_context(Bundle.open(bundle))
+        if Path(output).resolve().is_relative_to(bundle.path.resolve()):
+            raise DataError(f"{output} is in the bundle {bundle.path}; choose another output")
         inputs = (bundle.path, bundle.folder)
         with atomic_folder(
             output, force=force, inputs=inputs, foreign=files_not_recorded
         ) as folder:
-            exported = EXPORTERS[to](bundle, folder, options)
+            exported = EXPORTERS[to].write(bundle, folder, options)
             _write_readme(folder, to, bundle, exported)
             files = _write_record(folder, to, bundle)
         steps, notes = exported.next_steps, (*bundle.notes, *exported.notes)
-        return DeployReport(to, Path(output), bundle.digest, files, steps, notes)
+        return DeployReport(to, str(output), bundle.digest, files, steps, notes)
 
 
 def files_not_recorded(folder: Path) -> Iterator[str]:
@@ -86,6 +109,16 @@ def files_not_recorded(folder: Path) -> Iterator[str]:
         yield from foreign_files(folder, {})
         return
     yield from (name for name in foreign_files(folder, written) if name != RECORD)
+
+
+def _refuse_unused(to: str, options: DeployOptions) -> None:
+    """Refuse an option that would change nothing: who gave it expects that it does."""
+    plain = DeployOptions()
+    for one in fields(options):
+        given = getattr(options, one.name) != getattr(plain, one.name)
+        if given and one.name not in EXPORTERS[to].uses:
+            option = one.name.replace("_", "-")
+            raise DataError(f"--{option} has no meaning for {to}; leave it out")
 
 
 def _write_readme(folder: Path, to: str, bundle: Bundle, exported: Exported) -> None:

@@ -25,6 +25,9 @@ STATE = "/state"
 BUNDLE = "/bundle"
 """Where an image holds its bundle."""
 
+DRAIN_SECONDS = 30
+"""How long a server that is stopped finishes what it has accepted."""
+
 READY = "/v2/health/ready"
 LIVE = "/v2/health/live"
 
@@ -125,15 +128,19 @@ def write_context(
         port=PORT,
         health=_HEALTH,
         copy=_COPY_BUNDLE if with_bundle else "",
-        command=", ".join(f'"{word}"' for word in serve_arguments(BUNDLE)),
+        command=", ".join(f'"{word}"' for word in serve_arguments(BUNDLE, options.cpus)),
     )
     (folder / "Dockerfile").write_text(text, encoding="utf-8")
 
 
-def serve_arguments(bundle: str, port: int = PORT) -> list[str]:
-    """The arguments of ``kilnx`` in a container: all of its interfaces, TLS left to a proxy."""
+def serve_arguments(bundle: str, cpus: int, port: int = PORT) -> list[str]:
+    """The arguments of ``kilnx`` in a container: all of its interfaces, TLS left to a proxy.
+
+    How many runs at a time is said: a container sees all cores of the machine, not its share.
+    """
     address = ["--host", "0.0.0.0", "--plain", "--port", str(port)]  # a container's own interfaces
-    return ["serve", bundle, *address, "--state", STATE]
+    work = ["--replicas", str(cpus), "--drain", str(DRAIN_SECONDS)]
+    return ["serve", bundle, *address, *work, "--state", STATE, "--log-format", "json"]
 
 
 def _title(bundle: Bundle) -> str:
@@ -157,6 +164,6 @@ def _compose(name: str, image: str, options: DeployOptions) -> dict[str, Any]:
         "init": True,
         "restart": "unless-stopped",
         # The server answers what it has accepted before it goes.
-        "stop_grace_period": "60s",
+        "stop_grace_period": f"{DRAIN_SECONDS + 10}s",
     }
     return {"name": name, "services": {name: service}, "volumes": {"state": {}}}

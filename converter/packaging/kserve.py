@@ -13,6 +13,7 @@ from converter.packaging.kubernetes import (
     container_security,
     labels,
     probe,
+    registry_notes,
     resources,
     token_variable,
     volumes,
@@ -70,6 +71,7 @@ def export_kserve(bundle: Bundle, folder: Path, options: DeployOptions) -> Expor
             "kubectl apply -f manifests",
         ),
         notes=(
+            *registry_notes(server),
             f"clients ask for the model {bundle.name!r}: /v2/models/{bundle.name}/infer",
             "KServe needs enableModelcar in its configuration of storage",
         ),
@@ -83,7 +85,7 @@ def _runtime(
     container = {
         "name": "kserve-container",
         "image": image,
-        "args": serve_arguments(_MOUNT, _PORT),
+        "args": serve_arguments(_MOUNT, options.cpus, _PORT),
         "env": [token_variable(name)],
         "ports": [{"containerPort": _PORT, "protocol": "TCP"}],
         "readinessProbe": probe(READY, _PORT, 5, 2),

@@ -12,6 +12,7 @@ from typing import Any
 
 from converter.packaging.docker import (
     BUNDLE,
+    DRAIN_SECONDS,
     LIVE,
     READY,
     STATE,
@@ -30,7 +31,6 @@ _MEBI = 1 << 20
 _BASE_MEBI = 384
 # ONNX Runtime holds weights as they are and as its kernels want them, and a reload both anew.
 _TIMES_WEIGHTS = 4
-_DRAIN_SECONDS = 60
 # Until every proxy knows that a pod leaves, requests still come.
 _LEAVE_SECONDS = 5
 
@@ -66,11 +66,21 @@ def export_kubernetes(bundle: Bundle, folder: Path, options: DeployOptions) -> E
             "kubectl apply -f manifests/monitoring",
         ),
         notes=(
+            *registry_notes(image),
             "the ServiceMonitor needs the Prometheus operator; the autoscaler needs the metrics "
             "server",
-            f"kubectl create secret generic {name} --from-literal=token=… asks clients for a token",
+            f"kubectl create secret generic {name} --from-literal=token=TOKEN lets only those in "
+            "who know it",
         ),
     )
+
+
+def registry_notes(image: str) -> tuple[str, ...]:
+    """What to say of an image that a cluster would look for at its default registry."""
+    registry, slash, _ = image.partition("/")
+    if slash and ("." in registry or ":" in registry or registry == "localhost"):
+        return ()
+    return (f"{image} names no registry; --image REGISTRY/NAME:TAG names one for the cluster",)
 
 
 def write_manifest(path: Path, document: Mapping[str, Any]) -> None:
@@ -156,7 +166,7 @@ def _pod(name: str, image: str, bundle: Bundle, options: DeployOptions) -> dict[
         "name": "kilnx",
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "args": serve_arguments(BUNDLE),
+        "args": serve_arguments(BUNDLE, options.cpus),
         "env": [token_variable(name)],
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "startupProbe": probe(READY, "http", 2, 60),
@@ -171,7 +181,7 @@ def _pod(name: str, image: str, bundle: Bundle, options: DeployOptions) -> dict[
     return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": _LEAVE_SECONDS + _DRAIN_SECONDS,
+        "terminationGracePeriodSeconds": _LEAVE_SECONDS + DRAIN_SECONDS + 10,
         "securityContext": {**user, "seccompProfile": {"type": "RuntimeDefault"}},
         "topologySpreadConstraints": [
             {

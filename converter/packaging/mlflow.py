@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from converter.packaging.installed import require_engine
 from converter.packaging.options import PORT, DeployOptions, Exported
 from converter.packaging.signature import copy_model, read_signature
@@ -100,8 +98,7 @@ def _tensor(spec: TensorSpec) -> dict[str, Any]:
 
 def _dtype(spec: TensorSpec) -> str | None:
     """The name of a type that NumPy has by itself; bfloat16 is of another package."""
-    known = spec.dtype.name in np.sctypeDict
-    return spec.dtype.name if known else None
+    return spec.dtype.name if spec.dtype.isbuiltin == 1 else None
 
 
 def _python_env(python: str) -> dict[str, Any]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 from runtimes.errors import DataError
+from runtimes.readable import ReadableReport
 
 PORT = 8000
 """Where the server in a container listens."""
@@ -28,7 +27,7 @@ class DeployOptions:
         cpus: Cores of one copy.
         max_batch: The most samples that Triton puts into one run; None: the bundle's limit, or 32.
         instances: Copies of the model in one Triton server.
-        serve: Whether an executable also has the server.
+        with_server: Whether an executable also has the server.
     """
 
     name: str | None = None
@@ -38,7 +37,7 @@ class DeployOptions:
     cpus: int = 1
     max_batch: int | None = None
     instances: int = 1
-    serve: bool = False
+    with_server: bool = False
 
     def __post_init__(self) -> None:
         counts = {
@@ -66,7 +65,7 @@ class Exported:
 
 
 @dataclass(frozen=True)
-class DeployReport:
+class DeployReport(ReadableReport):
     """What was written.
 
     Attributes:
@@ -79,19 +78,16 @@ class DeployReport:
     """
 
     to: str
-    folder: Path
+    folder: str
     bundle: str
     files: Mapping[str, str]
-    next_steps: tuple[str, ...] = field(default=())
-    notes: tuple[str, ...] = field(default=())
+    next_steps: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """The report as plain JSON values."""
-        return {
-            "to": self.to,
-            "folder": str(self.folder),
-            "bundle": self.bundle,
-            "files": dict(self.files),
-            "next_steps": list(self.next_steps),
-            "notes": list(self.notes),
-        }
+    def headline(self) -> str:
+        """What was written, and of which bundle."""
+        return f"{self.folder}: {len(self.files)} files for {self.to}, of {self.bundle}"
+
+    def rows(self) -> list[dict[str, str]]:
+        """The commands that come next."""
+        return [{"in that folder": step} for step in self.next_steps]

@@ -86,7 +86,7 @@ def warmup_sample(
     if warmup is None:
         return None
     try:
-        with np.load(warmup, allow_pickle=False) as held:
+        with warmup.open("rb") as file, np.load(file, allow_pickle=False) as held:
             sample = {one.name: _first(held[one.name], one) for one in inputs if one.name in held}
     except (ValueError, OSError, zipfile.BadZipFile) as error:
         raise DataError(f"{warmup.name} of the bundle cannot be read: {error}") from error

@@ -30,14 +30,14 @@ _LIBRARY, _BUNDLE = "lib", "bundle"
 def export_executable(bundle: Bundle, folder: Path, options: DeployOptions) -> Exported:
     """Write ``NAME.pyz`` into ``folder``."""
     name = model_name(options.name or bundle.name)
-    extras = [engine_extra(), *(["serve"] if options.serve else [])]
+    extras = [engine_extra(), *(["serve"] if options.with_server else [])]
     path = folder / f"{name}.pyz"
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     with path.open("wb") as file:
         file.write(f"#!/usr/bin/env python{python}\n".encode())
         write_zip(file, _entries(bundle, closure(extras), options, python))
     path.chmod(0o755)
-    serve = (f"python{python} {path.name} serve",) if options.serve else ()
+    serve = (f"python{python} {path.name} serve",) if options.with_server else ()
     return Exported(
         next_steps=(f"python{python} {path.name} --data samples.npz", *serve),
         notes=(
@@ -67,7 +67,7 @@ def _entries(
     launch = {
         "kilnx": own_version(),
         "bundle": bundle.digest,
-        "commands": ["run", "drift", *(["serve"] if options.serve else [])],
+        "commands": ["run", "drift", *(["serve"] if options.with_server else [])],
         "python": python,
         "abi": sysconfig.get_config_var("SOABI"),
         "files": files,

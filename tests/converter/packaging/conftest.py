@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from runtime_fixtures import graph, saved  # noqa: F401
 
 from converter.packaging import installed
 from converter.packaging.project import Project
