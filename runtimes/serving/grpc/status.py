@@ -38,7 +38,7 @@ def trailer_of(error: ProtocolError) -> tuple[tuple[str, str], ...]:
 
     https://github.com/grpc/proposal/blob/master/A6-client-retries.md#pushback
     """
-    if error.seconds is None:
+    if not error.seconds:
         return ()
     return (("grpc-retry-pushback-ms", str(round(error.seconds * 1000))),)
 

@@ -11,10 +11,10 @@ class ProtocolError(KilnxError):
     Attributes:
         status: The HTTP status; gRPC's is derived from it.
         message: What is wrong, where, and how to fix it; the body is ``{"error": message}``.
-        seconds: After how long it makes sense to try again; None where it makes none.
+        seconds: After how long it makes sense to try again; 0 where it makes none.
     """
 
-    seconds: float | None = None
+    seconds: float = 0.0
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)

@@ -7,7 +7,6 @@ limits and with the bytes that are there.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
@@ -34,8 +33,6 @@ from runtimes.serving.protocol.requested import (
 from runtimes.serving.protocol.shapes import Declared, declare_all
 
 _Given = dict[str, bool | int | float | str | None]
-# Possessive, and an end that may be missing: linear in whatever a client sends.
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _BEFORE_VALUE = b",[{"
 
 
@@ -105,9 +102,11 @@ def _read(header: memoryview, limits: ProtocolLimits) -> _Request:
 
 
 def _values(header: memoryview) -> int:
-    """How many values there are at most, without reading them."""
-    bare = np.frombuffer(_STRING.sub(b"", header), np.uint8)
-    return sum(int(np.count_nonzero(bare == sign)) for sign in _BEFORE_VALUE)
+    """How many values there are at most, without reading them: the signs outside of strings."""
+    plain = bytes(header).replace(b"\\\\", b"").replace(b'\\"', b"")
+    signs = np.frombuffer(plain, np.uint8)
+    outside = ~np.logical_xor.accumulate(signs == ord('"'))
+    return sum(int(np.count_nonzero((signs == sign) & outside)) for sign in _BEFORE_VALUE)
 
 
 def _parameters(given: _Given | None, limits: ProtocolLimits) -> dict[str, Parameter]:
