@@ -17,13 +17,10 @@ class Overloaded(ProtocolError):
 
     def __init__(self, message: str, seconds: float) -> None:
         super().__init__(429, message)
-        self.seconds = min(max(seconds, 0.001), _LONGEST_WAIT)
-
-    @property
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """Whole seconds, as HTTP wants them, and milliseconds for those who can use them."""
-        whole, fine = math.ceil(self.seconds), math.ceil(self.seconds * 1000)
-        return [(b"retry-after", b"%d" % whole), (b"retry-after-ms", b"%d" % fine)]
+        self.seconds = wait = min(max(seconds, 0.001), _LONGEST_WAIT)
+        # Whole seconds, as HTTP wants them, and milliseconds for those who can use them.
+        whole, fine = math.ceil(wait), math.ceil(wait * 1000)
+        self.headers = [(b"retry-after", b"%d" % whole), (b"retry-after-ms", b"%d" % fine)]
 
 
 class WrongMethod(ProtocolError):

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtimes.base import Feed
+from runtimes.base import Array, Feed
 from runtimes.cpu_info import own_cores
 from runtimes.engines.open_runtime import open_runtime
-from runtimes.engines.ort import NO_SPINNING
+from runtimes.engines.ort import NO_SPINNING, OrtRuntime
 from runtimes.engines.runtime import Runtime
 from runtimes.errors import DataError
 from runtimes.serving.host import Host
+from runtimes.serving.jobs import Run
 from runtimes.serving.measure import Measured, has_free_batch, measure
-from runtimes.serving.monitoring import Monitor, RunFeed, open_monitor
+from runtimes.serving.monitoring import Monitor, open_monitor
 from runtimes.serving.options import ServeOptions
 from runtimes.serving.proof import prove_parity, require_finite
 from runtimes.serving.scheduler import Fallback, Scheduler
@@ -23,6 +26,7 @@ from runtimes.serving.servable import Servable, open_servable
 from runtimes.serving.signature import Signature
 from runtimes.serving.sources import Source
 from runtimes.serving.version import ServedVersion
+from runtimes.targets import find_target
 from runtimes.weight_store.shared_sessions import SharedWeights
 
 
@@ -48,63 +52,65 @@ class Loader:
         state = source.state()
         with ExitStack() as held:
             servable = held.enter_context(open_servable(source))
-            runtime = held.enter_context(self._open(servable.model))
+            opened = _Opened(held.enter_context(self._open(servable, servable.model)))
             original = None
             if servable.fp32 is not None and (self.options.model.monitor or servable.warmup):
-                original = held.enter_context(self._open(servable.fp32))
-            measured = self._prove(servable, runtime, original)
+                original = _Opened(held.enter_context(self._open(servable, servable.fp32)))
+            measured = self._prove(servable, opened, original)
             servable.require_unchanged()
-            monitor = open_monitor(servable, self.options.model, _run_feed(original))
+            monitor = open_monitor(
+                servable, self.options.model, None if original is None else original.answer
+            )
             if monitor is not None:
                 held.callback(monitor.close)
             fallback = self._fallback(servable, original, monitor)
-            version = self._served(servable, runtime, measured, monitor, fallback)
+            version = self._served(servable, opened.runtime, measured, monitor, fallback)
             version.state = state
             version.held = held.pop_all()
         return version
 
-    def _open(self, path: Path) -> Runtime:
-        model = self.options.model
+    def _open(self, servable: Servable, path: Path) -> Runtime:
+        """A session in the engine that the model was proven on, where that is another one."""
+        model, target = self.options.model, find_target(servable.target)
+        if not target.is_default:
+            return open_runtime(path, target.engine, threads=model.threads)
         if self.shared is not None:
             return self.shared.open(path)
         return open_runtime(path, model.provider, threads=model.threads, config=NO_SPINNING)
 
-    def _prove(self, servable: Servable, runtime: Runtime, original: Runtime | None) -> Measured:
+    def _prove(self, servable: Servable, opened: _Opened, original: _Opened | None) -> Measured:
         """Warm the model up, time it, and compare it with its original on the samples."""
+        runtime, run, names = opened.runtime, opened.run, opened.names
         samples = servable.samples(runtime.inputs)
-        run = runtime.run_checked
-        names = [spec.name for spec in runtime.outputs]
         name = f"{servable.source.name} {servable.source.version}"
         if samples is not None:
             runtime.run(samples)  # which says what does not fit
             require_finite(run(samples, names), names, name)
             if original is not None:
-                _require_same_names(runtime, original, name)
-                prove_parity(
-                    run, original.run_checked, samples, names, model=name, limits=servable.limits
-                )
-        return self._measure(servable, runtime, samples)
+                _require_same_names(runtime, original.runtime, name)
+                prove_parity(run, original.run, samples, names, model=name, limits=servable.limits)
+        return self._measure(servable, opened, samples)
 
-    def _measure(self, servable: Servable, runtime: Runtime, samples: Feed | None) -> Measured:
+    def _measure(self, servable: Servable, opened: _Opened, samples: Feed | None) -> Measured:
         asked = servable.limits.get("max_batch_size")
         max_batch = self.options.model.max_batch
         if isinstance(asked, int) and asked > 0:
             max_batch = min(max_batch, asked)
         return measure(
-            runtime.run_checked,
-            runtime.inputs,
-            runtime.outputs,
+            opened.run,
+            opened.runtime.inputs,
+            opened.runtime.outputs,
             samples=samples,
             max_batch=max_batch,
         )
 
     def _fallback(
-        self, servable: Servable, original: Runtime | None, monitor: Monitor | None
+        self, servable: Servable, original: _Opened | None, monitor: Monitor | None
     ) -> Fallback | None:
         """The original, ready to answer in the model's place."""
         if original is None or monitor is None:
             return None
-        engine = self._measure(servable, original, servable.samples(original.inputs)).engine
+        engine = self._measure(servable, original, servable.samples(original.runtime.inputs)).engine
         return Fallback(engine, lambda: monitor.uses_fp32, lambda: monitor.capacity)
 
     def _served(
@@ -151,8 +157,22 @@ def default_replicas(threads: int) -> int:
     return max(1, (len(cores) if cores else os.cpu_count() or 1) // threads)
 
 
-def _run_feed(original: Runtime | None) -> RunFeed | None:
-    return None if original is None else original.run
+class _Opened:
+    """A session that several threads may use: ONNX Runtime allows it, in others they take turns."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime, self._lock = runtime, threading.Lock()
+        self.names = [spec.name for spec in runtime.outputs]
+        free = isinstance(runtime, OrtRuntime)
+        self.run: Run = runtime.run_checked if free else self._run_in_turn
+
+    def answer(self, feed: Feed) -> dict[str, Array]:
+        """All outputs by name, of a feed that fits."""
+        return dict(zip(self.names, self.run(feed, self.names), strict=True))
+
+    def _run_in_turn(self, feed: Feed, names: Sequence[str]) -> Sequence[Array]:
+        with self._lock:
+            return self.runtime.run_checked(feed, names)
 
 
 def _require_same_names(runtime: Runtime, original: Runtime, model: str) -> None:

@@ -128,8 +128,6 @@ class Models:
         """Load a model, or load it anew; raises where a version fails, and the old one stays."""
         async with self._lock:
             wanted = self._wanted(name)
-            if not wanted:
-                raise not_found(f"there is no model {name[:200]!r} to load")
             self._unloaded.discard(name)
             await self._load(name, wanted)
 
@@ -179,7 +177,14 @@ class Models:
             served.scheduler.cancel_waiting()
 
     def _wanted(self, name: str) -> list[Source]:
-        return choose_versions(self._sources.find().get(name, []), self._policy)
+        sources = self._sources.find().get(name, [])
+        wanted = choose_versions(sources, self._policy)
+        if not sources:
+            raise not_found(f"there is no model {name[:200]!r} to load")
+        if not wanted:
+            there = ", ".join(source.version for source in sources)
+            raise not_found(f"{name} has no version {self._policy} (--versions); it has {there}")
+        return wanted
 
     def _has_changed(self, name: str, sources: list[Source]) -> bool:
         wanted = choose_versions(sources, self._policy)

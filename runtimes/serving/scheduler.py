@@ -23,9 +23,9 @@ from runtimes.serving.statistics import Statistics
 
 # After so many passes in which nobody else came, a request no longer waits for the others.
 _PASSES_ALONE = 8
-# What is foreseen to come so close to the deadline is refused; and what the last run tells counts
-# so much for the next.
-_MARGIN, _NEWS = 1.25, 0.2
+# What is foreseen to come so close to its deadline is refused.
+_MARGIN = 1.4
+_BAD_NEWS, _GOOD_NEWS = 0.5, 0.1
 _TOO_MANY = "too many requests wait for this model; try again later"
 
 
@@ -232,11 +232,15 @@ class Scheduler:
         rows = sum(job.rows for job in jobs)
         self._running -= 1
         self._running_rows -= rows
-        pace = sum(job.seconds for job in jobs) / max(rows, 1)
-        self._pace[jobs[0].fp32] += _NEWS * (pace - self._pace[jobs[0].fp32])
+        self._learn_pace(sum(job.seconds for job in jobs) / max(rows, 1), fp32=jobs[0].fp32)
         self._finish(jobs, outcomes)
         self._start_replicas()
         self._tell_idle()
+
+    def _learn_pace(self, pace: float, *, fp32: bool) -> None:
+        """Believe soon that runs take longer, and late that they take less: promises are kept."""
+        known = self._pace[fp32]
+        self._pace[fp32] += (_BAD_NEWS if pace > known else _GOOD_NEWS) * (pace - known)
 
     def _finish(self, jobs: Sequence[Job], outcomes: Outcomes) -> None:
         rows = sum(job.rows for job in jobs)

@@ -18,6 +18,7 @@ from runtimes.onnx_files.external_data import external_tensors
 from runtimes.onnx_files.load import load_graph
 from runtimes.onnx_files.tensor_bytes import digest_of
 from runtimes.serving.sources import MODEL, Source
+from runtimes.targets import DEFAULT_TARGET
 
 _WARMUP_SAMPLES = 16
 _CHUNK = 1 << 20
@@ -37,6 +38,7 @@ class Servable(Closable):
         labels: Names of the classes.
         limits: What the bundle says should be refused.
         policy: What the bundle says the monitor should do.
+        target: The runtime that it was proven on.
     """
 
     source: Source
@@ -48,6 +50,7 @@ class Servable(Closable):
     labels: Sequence[str] = ()
     limits: Mapping[str, Any] = field(default_factory=dict)
     policy: Mapping[str, Any] = field(default_factory=dict)
+    target: str = DEFAULT_TARGET
     _bundle: Any = None
     _held: ExitStack = field(default_factory=ExitStack)
 
@@ -112,6 +115,7 @@ def _open_bundle(source: Source, held: ExitStack) -> Servable:
         bundle.labels,
         bundle.limits,
         bundle.policy,
+        bundle.target,
         _bundle=bundle,
     )
 

@@ -13,7 +13,7 @@ from runtimes.serving.models import Models
 from runtimes.serving.options import ServeOptions
 from runtimes.serving.protocol.documents import ServerMetadata
 from runtimes.serving.protocol.messages import InferRequest, InferResponse
-from runtimes.serving.sources import Sources
+from runtimes.serving.sources import Sources, choose_versions
 from runtimes.version import own_version
 from runtimes.weight_store.shared_sessions import SharedWeights
 
@@ -33,6 +33,7 @@ class Server:
         self.draining = False
         self.connections: Callable[[], int] = lambda: 0
         self._held = ExitStack()
+        choose_versions([], options.versions)  # which refuses what is no policy
         self._reloading: asyncio.Task[None] | None = None
         model = options.model
         shared = None

@@ -240,7 +240,22 @@ def test_who_would_wait_beyond_the_deadline_is_refused_at_once(
     with pytest.raises(Overloaded):
         scheduler.submit(job(2, deadline=1.5))
     assert scheduler.waiting == 0
-    scheduler.submit(job(2, deadline=2.5))
+    scheduler.submit(job(2, deadline=3.0))
+
+
+def test_runs_that_take_longer_than_measured_are_foreseen(host: ByHand, model: Doubling) -> None:
+    def run(feed: Feed, names: Sequence[str]) -> list[Array]:
+        host.time += 4.0
+        return model(feed, names)
+
+    scheduler = Scheduler(Engine(run, 1.0, batch_rows=8), host)
+    for n in range(3):
+        scheduler.submit(job(n))
+        host.finish_thread()
+    scheduler.submit(job(3))
+    with pytest.raises(Overloaded) as refused:
+        scheduler.submit(job(4, deadline=9.0))
+    assert 3 < refused.value.seconds <= 4
 
 
 def test_expired_and_abandoned_requests_cost_no_run(host: ByHand, model: Doubling) -> None:
