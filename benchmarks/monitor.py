@@ -33,7 +33,8 @@ from runtimes.monitor import ModelMonitor, Policy, Reference, make_reference, op
 from runtimes.monitor.observer import watch  # noqa: E402
 from runtimes.monitor.seen import Seen  # noqa: E402
 
-BLOCK = 25  # observations that a test takes at once in the simulation
+CLEAN = 50  # observations after which an alarm is over here
+BLOCK = 50  # observations that a test takes at once in the simulation
 REFERENCE = 400  # samples of each stream's reference
 FRAGILITY = 20.0  # weights on what clean images do not excite, in means of those that they do
 
@@ -177,7 +178,7 @@ def delay(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     found: dict[str, Any] = {}
     for name, before in (("at the start", 50), ("later", options.requests)):
-        with Service(folder, reference, Policy(), options.pace) as service:
+        with Service(folder, reference, Policy(clean=CLEAN), options.pace) as service:
             phases = found[name] = {}
             for phase, noise, count in (
                 ("clean", 0.0, before),

@@ -45,6 +45,11 @@ class Alarms:
         self.count = int(state["count"])
         self.events.extend(events)
 
+    def begin_anew(self) -> None:
+        """Forget what happened."""
+        self.events.clear()
+        self.count = 0
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {"count": self.count, "events": list(self.events)}

@@ -15,9 +15,9 @@ from typing import Any
 
 from runtimes.base import Array, Closable
 from runtimes.monitor.alarms import Alarms
+from runtimes.monitor.decisions import Decisions
 from runtimes.monitor.examine import Examiner, Measured, RunFp32, in_steps
 from runtimes.monitor.feedback import Feedback
-from runtimes.monitor.hysteresis import Hysteresis
 from runtimes.monitor.observer import watch
 from runtimes.monitor.policy import Policy
 from runtimes.monitor.probe import Probe
@@ -64,24 +64,24 @@ class ModelMonitor(Closable):
         version: str = "1",
     ) -> None:
         self.name, self.version, self.policy = name, version, policy
-        self._can_roll_back = run_fp32 is not None
-        self._watched = {} if reference is None else watch(reference, policy)
+        watched = {} if reference is None else watch(reference, policy)
+        self._alarms = Alarms(name, version, policy)
+        self._decisions = Decisions(
+            watched, policy, self._alarms, can_roll_back=run_fp32 is not None
+        )
         self._sums = ShadowSums(_class_outputs(reference))
-        self._examiner = Examiner(self._watched, probe, run_fp32, self._sums)
+        self._examiner = Examiner(watched, probe, run_fp32, self._sums)
         self._probe, self._queue = probe, SampleQueue()
         burst = policy.burst_seconds
         cheap, dear = _STATISTICS_SHARE, 1 - _STATISTICS_SHARE
         self._sampling = Sampling(cheap * policy.budget, cheap * burst)
         self._shadowing = Sampling(dear * policy.budget, dear * burst)
-        self._hysteresis = Hysteresis(policy)
-        self._alarms = Alarms(name, version, policy)
         self._latencies = {False: Latencies(), True: Latencies()}
         self._errors = Errors()
         self._feedback = Feedback(None if reference is None else reference.metric)
         self._lock, self._feedback_lock = threading.Lock(), threading.Lock()
         self._faults = 0
         self._last_fault: str | None = None
-        self._uses_fp32 = False
         self._file = None if state is None else StateFile(Path(os.fspath(state)), reference)
         self._take_up()
         self._written = self._earned_at = monotonic()
@@ -93,12 +93,12 @@ class ModelMonitor(Closable):
     @property
     def uses_fp32(self) -> bool:
         """Whether the server is to answer with fp32."""
-        return self._uses_fp32
+        return self._decisions.uses_fp32
 
     @property
     def capacity(self) -> float:
         """What the server multiplies its limits by: below 1 while a slower fp32 answers."""
-        return self._sums.capacity if self._uses_fp32 else 1.0
+        return self._sums.capacity if self.uses_fp32 else 1.0
 
     @property
     def events(self) -> list[dict[str, Any]]:
@@ -124,12 +124,12 @@ class ModelMonitor(Closable):
         from ``uses_fp32`` by now.
         """
         begun = perf_counter()
-        fp32 = self._uses_fp32 if by_fp32 is None else by_fp32
+        fp32 = self.uses_fp32 if by_fp32 is None else by_fp32
         self._latencies[fp32].add(seconds)
         self._sums.took(seconds, by_fp32=fp32)
         if request_id is not None:
             self.remember(request_id, outputs)
-        if self._watched:
+        if self._decisions.watched:
             of = rows_of(inputs)
             rows = min(of, MOST_ROWS)
             kept = copied(inputs, rows, of)
@@ -154,34 +154,20 @@ class ModelMonitor(Closable):
     def come_back(self) -> None:
         """By hand: let the compressed model answer again, whatever was found."""
         with self._lock:
-            was = self._hysteresis.uses_fp32
-            self._hysteresis.come_back()
-            for watched in self._watched.values():
-                watched.test.restart()
-            if was:
-                self._alarms.add("back", by="hand")
-            self._decide()
+            self._decisions.come_back()
+            self._write()
 
     def status(self) -> dict[str, Any]:
         """Everything that is known, as plain JSON values."""
         with self._lock:
-            groups: dict[str, dict[str, Any]] = {
-                group: one.to_dict() for group, one in self._watched.items()
-            }
-            standing = sorted(self._hysteresis.standing)
-            for group, found in groups.items():
-                found["alarm"] = group in standing
-            if "shadow" in groups or self._sums.samples:
-                groups["shadow"] = {**groups.get("shadow", {}), **self._sums.to_dict()}
+            found = self._decisions.status()
+            if "shadow" in found or self._sums.samples:
+                found["shadow"] = {**found.get("shadow", {}), **self._sums.to_dict()}
             return {
                 "model": self.name,
                 "version": self.version,
-                "state": self._state(),
-                "uses_fp32": self._uses_fp32,
+                **found,
                 "capacity": self.capacity,
-                "rollbacks": self._hysteresis.rollbacks,
-                "standing": standing,
-                **groups,
                 "latency": {
                     "compressed": self._latencies[False].to_dict(),
                     "fp32": self._latencies[True].to_dict(),
@@ -261,42 +247,16 @@ class ModelMonitor(Closable):
         return sum(sum(one.counts) for one in self._latencies.values())
 
     def _judge(self, measured: Sequence[Measured]) -> None:
-        """Let the tests take what was measured, and look at them: alarms, and ends of alarms."""
         with self._lock:
-            for group, shares in measured:
-                watched = self._watched[group]
-                watched.test.update(shares)
-                if watched.test.first_alarm is not None:
-                    evidence = watched.to_dict()
-                    watched.test.restart()
-                    if self._hysteresis.alarm(group):
-                        action = self.policy.actions[group]
-                        self._alarms.add("alarm", group, action=action, evidence=evidence)
-                elif self._hysteresis.clean(group, watched.test.observations):
-                    self._alarms.add("over", group, observations=watched.test.observations)
-            self._decide()
-
-    def _decide(self) -> None:
-        before = self._uses_fp32
-        self._uses_fp32 = self._hysteresis.uses_fp32 and self._can_roll_back
-        if self._uses_fp32 != before:
-            event = "rollback" if self._uses_fp32 else "back"
-            self._alarms.add(event, by_hand_from_now=self._hysteresis.by_hand)
-            self._write()
+            if self._decisions.judge(measured):
+                self._write()
 
     def _be_eager(self) -> None:
         """Look closely at the start, and as long as something is suspected that is not known."""
-        known = self._hysteresis.standing
-        tests = [one.test for group, one in self._watched.items() if group not in known]
-        suspected = any(test.climb() > _SUSPICIOUS for test in tests)
-        early = any(test.observations < _EARLY for test in tests)
+        suspected = self._decisions.suspects(_SUSPICIOUS)
+        early = self._decisions.is_early(_EARLY)
         for sampling in (self._sampling, self._shadowing):
             sampling.eager = suspected or (early and sampling.at_ease)
-
-    def _state(self) -> str:
-        if not self._uses_fp32:
-            return "compressed"
-        return "fp32 until by hand" if self._hysteresis.by_hand else "fp32"
 
     def _cost(self) -> dict[str, Any]:
         spent = self._sampling.spent + self._shadowing.spent
@@ -313,17 +273,25 @@ class ModelMonitor(Closable):
         }
 
     def _notes(self) -> list[str]:
-        notes = []
+        notes = self._decisions.notes()
         if self._file is not None and self._file.note:
             notes.append(self._file.note)
-        if not self._watched:
+        if not self._decisions.watched:
             notes.append("there is no reference, so nothing is compared with what was proven")
+        if self._probe is not None and self._probe.note:
+            notes.append(self._probe.note)
+        elif self._probe is not None and not self._counts_what_the_reference_does():
+            notes.append("saturation is not watched: the reference tells of other activations")
         if self._faults:
             notes.append(f"the monitor failed {self._faults} times, last: {self._last_fault}")
-        wanted = self._hysteresis.uses_fp32
-        if wanted and not self._can_roll_back:
-            notes.append("the policy rolls back, and there is no fp32 model to roll back to")
         return notes
+
+    def _counts_what_the_reference_does(self) -> bool:
+        watched = self._decisions.watched.get("saturation")
+        if watched is None or self._probe is None:
+            return True
+        names = tuple(block.names[place] for block, place in watched.features)
+        return names == self._probe.activations
 
     def _take_up(self) -> None:
         """Go on where the last process left off."""
@@ -331,10 +299,7 @@ class ModelMonitor(Closable):
         if state is None or self._file is None:
             return
         try:
-            for group, watched in self._watched.items():
-                if group in state["tests"]:
-                    watched.test.take_up(state["tests"][group])
-            self._hysteresis.take_up(state["hysteresis"])
+            self._decisions.take_up(state)
             self._alarms.take_up(state["alarms"])
             self._errors.take_up(state["errors"])
             self._feedback.take_up(state["feedback"])
@@ -342,15 +307,8 @@ class ModelMonitor(Closable):
                 one.take_up(state["latency"]["fp32" if key else "compressed"])
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             self._file.damaged(error)
-            self._begin_anew()
-        self._uses_fp32 = self._hysteresis.uses_fp32 and self._can_roll_back
-
-    def _begin_anew(self) -> None:
-        self._hysteresis.come_back()
-        for watched in self._watched.values():
-            watched.test.forget()
-        self._alarms.events.clear()
-        self._alarms.count = 0
+            self._decisions.begin_anew()
+            self._alarms.begin_anew()
 
     def _write(self) -> None:
         self._written = monotonic()
@@ -358,8 +316,7 @@ class ModelMonitor(Closable):
             return
         self._file.write(
             {
-                "tests": {group: one.test.to_dict() for group, one in self._watched.items()},
-                "hysteresis": self._hysteresis.to_dict(),
+                **self._decisions.to_dict(),
                 "alarms": self._alarms.to_dict(),
                 "errors": self._errors.counts,
                 "feedback": self._feedback.sums(),

@@ -11,6 +11,7 @@ from runtimes.base import Array, Closable, Feed, TensorSpec
 from runtimes.engines.batching import run_padded
 from runtimes.engines.open_runtime import open_runtime
 from runtimes.engines.ort import NO_SPINNING
+from runtimes.errors import ModelError
 from runtimes.monitor.ends import with_ends
 from runtimes.onnx_files.load_save import load_model
 
@@ -29,25 +30,37 @@ class Probe(Closable):
     Attributes:
         inputs: What the model takes.
         outputs: What the model itself gives.
-        activations: The activations whose codes at the ends of their ranges are counted.
+        note: Why saturation is not watched, where the counting graph does not load.
     """
 
     def __init__(self, model: str | os.PathLike[str]) -> None:
         prepared = with_ends(load_model(model))
-        self._runtime = open_runtime(prepared.model, threads=1, config=NO_SPINNING)
-        self._ends = list(prepared.activations)
-        self.name = os.fspath(model)
-        self.activations = tuple(prepared.activations.values())
+        self.name, self.note = os.fspath(model), None
+        self._activations = prepared.activations
+        try:
+            self._runtime = open_runtime(prepared.model, threads=1, config=NO_SPINNING)
+        except ModelError as error:
+            if not self._activations:
+                raise
+            self.note = f"saturation is not watched: {error}"
+            self._activations = {}
+            self._runtime = open_runtime(model, threads=1, config=NO_SPINNING)
         self.inputs: tuple[TensorSpec, ...] = self._runtime.inputs
-        self.outputs = tuple(
-            spec for spec in self._runtime.outputs if spec.name not in prepared.activations
-        )
+        own = (spec for spec in self._runtime.outputs if spec.name not in self._activations)
+        self.outputs: tuple[TensorSpec, ...] = tuple(own)
+
+    note: str | None
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """The activations whose codes at the ends of their ranges are counted."""
+        return tuple(self._activations.values())
 
     def run(self, feed: Feed) -> Probed:
         """Run some samples; they are padded where the model's batch size is fixed."""
         found = run_padded(self._runtime, feed)
         rows = len(next(iter(feed.values())))
-        ends = [_by_sample(found.pop(name), rows) for name in self._ends]
+        ends = [_by_sample(found.pop(name), rows) for name in self._activations]
         return Probed(found, np.stack(ends, axis=1) if ends else np.zeros((rows, 0), np.float32))
 
     def close(self) -> None:

@@ -27,7 +27,8 @@ class Seen:
         if block.group == "inputs":
             return self.inputs.get(block.tensor)
         if block.group == "saturation":
-            return self.ends
+            fits = self.ends is not None and self.ends.shape[1] == len(block.names)
+            return self.ends if fits else None
         found = None if self.outputs is None else self.outputs.get(block.tensor)
         if block.group == "outputs" or found is None:
             return found

@@ -10,7 +10,7 @@ import onnx_ir as ir
 import pytest
 
 from runtimes.engines.ort import OrtRuntime
-from runtimes.monitor.ends import with_ends
+from runtimes.monitor.ends import Ends, with_ends
 from runtimes.monitor.probe import open_probe
 
 CHAIN = """<ir_version: 8, opset_import: ["": {opset}]>
@@ -65,6 +65,24 @@ def test_a_float_model_stays_as_it_is(original: Path) -> None:
         found = probe.run({"x": np.ones((2, 4), np.float32)})
     assert found.ends.shape == (2, 0)
     assert list(found.outputs) == ["y"]
+
+
+def test_a_graph_that_cannot_count_is_run_without(
+    quantized: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(model: ir.Model) -> Ends:
+        ends = with_ends(model)
+        for node in ends.model.graph:
+            if node.op_type == "Equal":
+                node.op_type = "NoSuchOperator"
+        return ends
+
+    monkeypatch.setattr("runtimes.monitor.probe.with_ends", damaged)
+    with open_probe(quantized) as probe:
+        assert probe.note is not None
+        assert "NoSuchOperator" in probe.note
+        assert probe.activations == ()
+        assert probe.run({"x": np.ones((1, 4), np.float32)}).outputs["y"].shape == (1, 4)
 
 
 def test_weights_are_no_activations() -> None:

@@ -298,6 +298,20 @@ def test_a_disk_that_refuses_does_not_stop_the_serving(
     assert any("cannot be written" in note for note in served.monitor.status()["notes"])
 
 
+def test_a_reference_of_other_activations_is_told(
+    serving: Callable[..., Served], original: Path, reference: Reference
+) -> None:
+    served = Served(reference, original, original)
+    try:
+        served.serve(2 * samples(30, seed=1))
+        status = served.monitor.status()
+    finally:
+        served.monitor.close()
+    assert any("other activations" in note for note in status["notes"])
+    assert status["saturation"]["observations"] == 0
+    assert status["shadow"]["disagreement"] == 0
+
+
 def test_a_hand_brings_the_model_back(serving: Callable[..., Served]) -> None:
     served = serving(policy={"most_rollbacks": 1})
     served.serve(2 * samples(100, seed=1))
