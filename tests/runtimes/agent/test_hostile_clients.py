@@ -24,13 +24,13 @@ from hypothesis import strategies as st
 
 from runtimes import DataError, Device, ModelError, RuntimeUnavailable, open_runtime
 from runtimes.agent.addresses import Address
-from runtimes.agent.limits import RateLimiter
 from runtimes.agent.link import Link
 from runtimes.agent.messages import ModelFiles, OpenCall, Part
 from runtimes.agent.parts import ModelParts
 from runtimes.agent.protocol import encode
 from runtimes.agent.remote_job import RemoteJob
 from runtimes.agent.server import AgentServer
+from runtimes.network.rate_limiter import RateLimiter
 
 Start = Callable[..., AgentServer]
 JOB = "0123456789abcdef" * 2

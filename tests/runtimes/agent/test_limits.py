@@ -12,10 +12,11 @@ import onnx_ir as ir
 import pytest
 
 from runtimes import DataError, ModelError
-from runtimes.agent.limits import Counter, RateLimiter, Turns
+from runtimes.agent.limits import Counter, Turns
 from runtimes.agent.messages import ModelFiles, Part
 from runtimes.agent.parts import parts_of
 from runtimes.agent.store import MissingParts, PartStore
+from runtimes.network.rate_limiter import RateLimiter
 
 pytestmark = pytest.mark.fast
 
