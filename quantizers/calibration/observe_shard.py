@@ -9,7 +9,12 @@ import onnx_ir as ir
 
 from quantizers.calibration.calibrate import plan_passes
 from quantizers.calibration.kept_samples import wanted_positions
-from quantizers.calibration.shard_statistics import DIGEST_BITS, Identity, ShardStatistics
+from quantizers.calibration.shard_statistics import (
+    DIGEST_BITS,
+    Identity,
+    ShardStatistics,
+    this_cpu,
+)
 from quantizers.calibration.statistics import observe
 from quantizers.options import DEFAULT_OPTIONS, QuantizeOptions
 from quantizers.policy.plan import make_plan
@@ -80,6 +85,7 @@ def observe_shard(
         recorder.digest,
         statistics,
         recorder.kept,
+        frozenset({this_cpu()}),
     )
 
 
