@@ -1,8 +1,8 @@
 """Files of statistics: what one process writes and another one merges.
 
 An array file (``runtimes.array_file``) of kind ``kilnxcal``. Its header holds ``identity``,
-``intervals``, ``digest`` (hexadecimal), ``cpus``, ``values`` (names of what was observed) and ``inputs``. Its
-arrays are ``low/<value>`` and ``high/<value>`` (one number, or one a channel) and
+``intervals``, ``digest`` (hexadecimal), ``cpus``, ``values`` (names of what was observed) and
+``inputs``. Its arrays are ``low/<value>`` and ``high/<value>`` (one number, or one a channel) and
 ``sample/<position>/<input>``. The same samples of the same model are the same bytes.
 """
 
