@@ -6,6 +6,7 @@ A convolutional network is calibrated on random images by one process, by so man
 machine, and with ``--cluster`` by a Dask cluster of as many. Every file of statistics must have the
 bytes of the first; with ``--kill`` a worker dies on the way. Seconds are wall time, and how many
 times faster than the first row that is. ``client`` is the peak memory of the process that merges.
+``model`` is what ``benchmarks/scale_model.py`` predicts from the first row and a run of one block.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scale_model import Job, makespan
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -157,9 +159,13 @@ def main() -> None:
         write_model(folder / "net.onnx")
         write_images(folder / "x.npy", args.samples)
         rows = {"in this process": measured(folder, {})}
+        start = measured(folder, {"shard": f"0/{-(-args.samples // 32)}"})["seconds"]
+        predicted = {"in this process": rows["in this process"]["seconds"]}
+        each = (predicted["in this process"] - start) / args.samples
         for count in counts:
             if count > 1:
                 rows[f"{count} processes"] = measured(folder, {"workers": count})
+                predicted[f"{count} processes"] = makespan(Job(args.samples, count, each, start))
             if args.cluster:
                 rows[f"Dask, {count} workers"] = on_cluster(folder, count)
         if args.kill:
@@ -167,9 +173,11 @@ def main() -> None:
     first = next(iter(rows.values()))
     for label, row in rows.items():
         speedup = first["seconds"] / row["seconds"]
+        model = f"{predicted[label]:7.1f} s" if label in predicted else ""
+        same = "" if row["digest"] == first["digest"] else "DIFFERS"
         print(
-            f"{label:26} {row['seconds']:7.1f} s {speedup:5.2f}x  client {row['client_mb']:6.0f} MB"
-            f"  {row['digest']} {'' if row['digest'] == first['digest'] else 'DIFFERS'}"
+            f"{label:26} {row['seconds']:7.1f} s {speedup:5.2f}x  model {model:9}  "
+            f"client {row['client_mb']:6.0f} MB  {row['digest']} {same}"
         )
     if len({row["digest"] for row in rows.values()}) > 1:
         sys.exit(1)

@@ -180,7 +180,7 @@ def _by_workers(
     """The statistics of all shards, each run by a worker, merged as they come."""
     opened = Dataset.open(data, inputs=model_inputs(reference))
     if opened.num_samples is None:
-        raise DataError(f"{opened.name} do not say how many samples they hold; give a file")
+        raise DataError(f"{opened.name} does not say how many samples it holds; give a file")
     if isinstance(data, str | os.PathLike):
         data = Dataset.open(data)  # which another process opens likewise, from any folder
     blocks = -(-opened.num_samples // block_size(reference, quantize_options))

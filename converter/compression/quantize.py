@@ -164,7 +164,9 @@ def quantize(
     samples, resolved, _ = open_judged(reference, data, evaluate_on, budget, run.seed)
     costs = costs_of(options, run, target.clock)
     pair = samples.calibration, samples.evaluation
-    work, unplanned = planned(time_budget, reference, pair, costs, ("quantize",))
+    work, unplanned = planned(
+        time_budget, reference, pair, costs, ("quantize",), calibrated=known is not None
+    )
     defects = (*defects, *unplanned)
     options = replace(options, effort=work.effort)
     told = refuse_wrong(reference, samples.evaluation, target, run.threads)

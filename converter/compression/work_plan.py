@@ -22,6 +22,7 @@ import onnx_ir as ir
 
 from converter.pruning.prepare import Extent, extent_of
 from converter.pruning.search.limits import NO_LIMITS, USUAL_PLANS, SearchLimits
+from quantizers.calibration.kept_samples import SCORE_SAMPLES
 from runtimes.costs import Costs, open_costs
 from runtimes.data.dataset import Dataset
 from runtimes.defects import Defect, contain
@@ -88,17 +89,27 @@ class TimeBudget:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Predicted seconds of each part: judging, quantization by effort, cuts and their training."""
+    """Predicted seconds of each part: judging, quantization by effort, cuts and their training.
+
+    ``calibration``: of the one pass over all data, whatever the effort.
+    """
 
     judging: float
     quantize: dict[str, float]
     prune_prepare: float = 0.0
     prune_plan: float = 0.0
     training: float = 0.0
+    calibration: float = 0.0
 
     @classmethod
     def of(
-        cls, model: ir.Model, samples: tuple[Dataset, Dataset], costs: Costs, *, steps: int
+        cls,
+        model: ir.Model,
+        samples: tuple[Dataset, Dataset],
+        costs: Costs,
+        *,
+        steps: int,
+        calibrated: bool = False,
     ) -> Forecast:
         """What ``steps`` candidates of ``model`` take, with data that calibrate and that judge."""
         calibration, evaluation = samples
@@ -107,6 +118,7 @@ class Forecast:
         return cls(
             judging=3 + steps * (2 + 2 * run * _count(evaluation)),
             quantize=_quantization(model, run, _count(calibration)),
+            calibration=0.0 if calibrated else run * _count(calibration),
         )
 
     def with_cuts(self, model: ir.Model, calibration: Dataset, costs: Costs) -> Forecast:
@@ -169,16 +181,19 @@ def planned(
     samples: tuple[Dataset, Dataset],
     costs: Costs | None,
     steps: Sequence[str],
+    *,
+    calibrated: bool = False,
 ) -> tuple[WorkPlan, list[Defect]]:
     """The work that ``budget`` allows on ``model`` in ``steps``; without limits where that fails.
 
-    ``samples``: data that calibrate, and data that judge. Raises ``DataError`` for too small a
+    ``samples``: data that calibrate, and data that judge; ``calibrated``: the ranges of the former
+    are known. Raises ``DataError`` for too small a
     budget of the user's.
     """
 
     def plan() -> WorkPlan:
         table = costs or open_costs()
-        forecast = Forecast.of(model, samples, table, steps=len(steps))
+        forecast = Forecast.of(model, samples, table, steps=len(steps), calibrated=calibrated)
         if "prune" in steps:
             forecast = forecast.with_cuts(model, samples[0], table)
         return plan_work(budget, forecast, quantizes="quantize" in steps, prunes="prune" in steps)
@@ -195,18 +210,22 @@ def plan_work(budget: TimeBudget, forecast: Forecast, *, quantizes: bool, prunes
 
     Raises ``DataError`` where the user's budget is too small for anything, and says the least.
     """
-    least = forecast.judging + (forecast.quantize["low"] if quantizes else _least_cuts(forecast))
+    calibration = forecast.calibration if quantizes else 0.0
+    least = forecast.judging + calibration
+    least += forecast.quantize["low"] if quantizes else _least_cuts(forecast)
     if budget.given is not None and least > budget.given:
         raise DataError(
             f"a time budget of {duration(budget.given)} is too little for this model and these "
             f"data: the least is about {duration(math.ceil(least))}, less with fewer samples"
         )
-    left = budget.seconds - forecast.judging
+    left = budget.seconds - forecast.judging - calibration
     effort, notes = budget.effort, list[str]()
     if quantizes:
-        effort = _affordable(budget.effort, forecast, left)
+        # The pass over all data takes what it takes: nothing that nobody asked for depends on it.
+        room = left + calibration if budget.given is None else left
+        effort = _affordable(budget.effort, forecast, room)
         if effort != budget.effort:
-            more = forecast.quantize[budget.effort] - left
+            more = forecast.quantize[budget.effort] - room
             notes.append(
                 f"{budget} allows INT8 with {effort} effort only; about {duration(more)} more "
                 f"would allow {budget.effort} effort, which mostly keeps more accuracy"
@@ -276,12 +295,13 @@ def _least_cuts(forecast: Forecast) -> float:
 
 
 def _quantization(model: ir.Model, run: float, samples: int) -> dict[str, float]:
-    """Seconds by effort: passes over the data, candidates, and the noise of every operator."""
+    """Seconds by effort, on some of the samples: candidates, and the noise of every operator."""
     operators = sum(multiplies(node.op_type) for node in all_nodes(model))
     few = 16 if weight_bytes(model) < 40 * 2**20 else 4
-    low = 1.5 + 4 * run * samples
-    default = low + 6 * run * samples + operators * (0.05 + 2 * run * few)
-    return {"low": low, "default": default, "high": default + 30 * run * samples + operators}
+    pass_ = run * min(samples, SCORE_SAMPLES)
+    low = 1.5 + 4 * pass_
+    default = low + 6 * pass_ + operators * (0.05 + 2 * run * few)
+    return {"low": low, "default": default, "high": default + 30 * pass_ + operators}
 
 
 def _count(data: Dataset) -> int:

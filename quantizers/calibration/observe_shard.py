@@ -9,7 +9,12 @@ import onnx_ir as ir
 
 from quantizers.calibration.calibrate import plan_passes
 from quantizers.calibration.kept_samples import wanted_positions
-from quantizers.calibration.shard_statistics import DIGEST_BITS, Identity, ShardStatistics
+from quantizers.calibration.shard_statistics import (
+    DIGEST_BITS,
+    Identity,
+    ShardStatistics,
+    this_cpu,
+)
 from quantizers.calibration.statistics import observe
 from quantizers.options import DEFAULT_OPTIONS, QuantizeOptions
 from quantizers.policy.plan import make_plan
@@ -80,6 +85,7 @@ def observe_shard(
         recorder.digest,
         statistics,
         recorder.kept,
+        frozenset({this_cpu()}),
     )
 
 
@@ -91,7 +97,7 @@ def _total(data: Dataset, place: Place, block: int) -> int:
     own = data.num_samples
     if own is None or not data.is_whole:
         raise DataError(
-            f"{data.name} do not say how many samples they hold, or are a part of others; "
+            f"{data.name} does not say how many samples it holds, or is a part of other data; "
             "statistics need positions: give a file, a folder or arrays"
         )
     total = own if place.total is None else place.total
@@ -107,7 +113,7 @@ def _total(data: Dataset, place: Place, block: int) -> int:
         )
     if own % block and place.offset + own != total:
         raise DataError(
-            f"{data.name} hold {own} samples, no multiple of {block}, and are not the end of the "
+            f"{data.name} holds {own} samples, no multiple of {block}, and is not the end of the "
             f"{total}; cut the data at multiples of {block}"
         )
     return total

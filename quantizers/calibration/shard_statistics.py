@@ -12,6 +12,7 @@ from typing import Any
 
 from quantizers.calibration.kept_samples import KeptSource, Samples
 from quantizers.calibration.statistics import Statistics
+from runtimes.costs.machine import this_machine
 from runtimes.data.dataset import Dataset
 from runtimes.errors import DataError
 
@@ -56,6 +57,7 @@ class ShardStatistics:
         digest: Sum of the digests of all samples, modulo 2^256.
         statistics: The ranges.
         kept: The kept samples among them.
+        cpus: What CPUs they were run on: their vector features, which choose the kernels.
         name: What to call it in messages.
     """
 
@@ -64,6 +66,7 @@ class ShardStatistics:
     digest: int
     statistics: Statistics
     kept: Samples
+    cpus: frozenset[str] = frozenset()
     name: str = field(default="the statistics", compare=False)
 
     def merge(self, other: ShardStatistics) -> ShardStatistics:
@@ -76,6 +79,7 @@ class ShardStatistics:
             digest=(self.digest + other.digest) % 2**DIGEST_BITS,
             statistics=self.statistics.merge(other.statistics),
             kept={**self.kept, **other.kept},
+            cpus=self.cpus | other.cpus,
         )
 
     def missing(self) -> Iterator[Interval]:
@@ -97,7 +101,23 @@ class ShardStatistics:
 
     def data(self) -> Dataset:
         """The data as far as they were kept: for every step behind the ranges."""
-        return Dataset(KeptSource("the statistics", self.identity.total, self.kept))
+        kept = KeptSource("the statistics", self.identity.total, self.kept)
+        return Dataset(kept, notes=self._notes())
+
+    def _notes(self) -> tuple[str, ...]:
+        here = this_cpu()
+        if self.cpus <= {here}:
+            return ()
+        seen = "; ".join(sorted(self.cpus))
+        return (
+            f"calibrated on CPUs with {seen}, and this one has {here}: their kernels may round the "
+            "last digit of a scale differently",
+        )
+
+
+def this_cpu() -> str:
+    """The vector features of the CPU here."""
+    return ", ".join(this_machine(1).features) or "no vector features known"
 
 
 def merge_all(shards: Iterable[ShardStatistics]) -> ShardStatistics:

@@ -1,8 +1,8 @@
 """Files of statistics: what one process writes and another one merges.
 
 An array file (``runtimes.array_file``) of kind ``kilnxcal``. Its header holds ``identity``,
-``intervals``, ``digest`` (hexadecimal), ``values`` (names of what was observed) and ``inputs``. Its
-arrays are ``low/<value>`` and ``high/<value>`` (one number, or one a channel) and
+``intervals``, ``digest`` (hexadecimal), ``cpus``, ``values`` (names of what was observed) and
+``inputs``. Its arrays are ``low/<value>`` and ``high/<value>`` (one number, or one a channel) and
 ``sample/<position>/<input>``. The same samples of the same model are the same bytes.
 """
 
@@ -88,6 +88,7 @@ def _header(one: ShardStatistics) -> dict[str, Any]:
         "identity": {**asdict(one.identity), "passes": list(one.identity.passes)},
         "intervals": [list(interval) for interval in one.intervals],
         "digest": f"{one.digest:064x}",
+        "cpus": sorted(one.cpus),
         "values": sorted(one.statistics.observers),
         "inputs": sorted({name for sample in one.kept.values() for name in sample}),
     }
@@ -103,7 +104,7 @@ def _arrays(one: ShardStatistics) -> dict[str, Array]:
 
 
 def _statistics(header: dict[str, Any], arrays: Mapping[str, Array], name: str) -> ShardStatistics:
-    if header.keys() != {"identity", "intervals", "digest", "values", "inputs"}:
+    if header.keys() != {"identity", "intervals", "digest", "cpus", "values", "inputs"}:
         raise _Bad("its header has other entries")
     identity = _identity(header["identity"])
     intervals = _intervals(header["intervals"], identity)
@@ -123,6 +124,7 @@ def _statistics(header: dict[str, Any], arrays: Mapping[str, Array], name: str) 
             sum(stop - start for start, stop in intervals),
         ),
         {one: {key: arrays[f"sample/{one}/{key}"] for key in inputs} for one in kept},
+        frozenset(_names(header["cpus"])),
         name,
     )
 

@@ -34,6 +34,15 @@ def test_enough_time_limits_nothing() -> None:
     assert (plan.effort, plan.limits.plans, plan.notes) == ("default", None, ())
 
 
+def test_a_long_pass_over_the_data_lowers_the_effort_only_of_a_budget_that_was_given() -> None:
+    long = replace(FORECAST, calibration=5000.0)
+    alone = {"quantizes": True, "prunes": False}
+    assert plan_work(budget(None), long, **alone).effort == "default"
+    assert plan_work(budget(5020), long, **alone).effort == "low"
+    with pytest.raises(DataError, match=r"the least is about 1 h 23 min"):
+        plan_work(budget(5000), long, **alone)
+
+
 def test_what_is_left_goes_into_cuts() -> None:
     plan = plan_work(budget(125), FORECAST, **BOTH)  # 10 + 20 + 30, then six at 10
     assert (plan.effort, plan.limits.plans) == ("default", 6)

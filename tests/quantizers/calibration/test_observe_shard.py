@@ -93,9 +93,9 @@ def test_two_inputs_and_one_value_for_all(graph: Graph) -> None:
 
 def test_data_without_positions_of_their_own_are_refused(graph: Graph) -> None:
     model, x = convolution(graph), images(70)
-    with pytest.raises(DataError, match="do not say how many"):
+    with pytest.raises(DataError, match="does not say how many"):
         observe_shard(model, Dataset.open(lambda: iter([x])))
-    with pytest.raises(DataError, match="a part of others"):
+    with pytest.raises(DataError, match="a part of other data"):
         observe_shard(model, Dataset.open(x).split(0.5)[0])
 
 

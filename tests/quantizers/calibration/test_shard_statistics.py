@@ -149,6 +149,17 @@ def test_kept_samples_are_what_spread_gives() -> None:
         list(few.batches(32))
 
 
+def test_statistics_of_other_cpus_are_told() -> None:
+    one = replace(part(0, BLOCKS), cpus=frozenset({"avx1024"}))
+    (note,) = merge_all([one]).data().notes
+    assert "calibrated on CPUs with avx1024" in note
+    assert part(0, BLOCKS).data().notes == ()
+    mixed = replace(part(0, 9), cpus=frozenset({"b"})).merge(
+        replace(part(9, BLOCKS), cpus=frozenset({"a"}))
+    )
+    assert parse_statistics(raw(mixed), "m.stats").cpus == {"a", "b"}
+
+
 def test_a_million_samples_keep_few_and_small_data_all() -> None:
     assert len(wanted_positions(1_000_000)) <= 352
     assert wanted_positions(40) == tuple(range(40))
