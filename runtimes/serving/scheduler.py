@@ -251,7 +251,7 @@ class Scheduler:
     def _drop_dead(self, queue: deque[Job]) -> None:
         """Forget the jobs whose clients left or whose time is over, before they cost a run."""
         now = self._host.now()
-        dead = [job for job in queue if job.deadline < now or job.is_abandoned()]
+        dead = [job for job in queue if self._is_too_late(job, now) or job.is_abandoned()]
         for job in dead:
             queue.remove(job)
             if queue is self._waiting:
@@ -262,6 +262,15 @@ class Scheduler:
             else:
                 self.statistics.expired += 1
                 _set_error(job, DeadlineExceeded())
+
+    def _is_too_late(self, job: Job, now: float) -> bool:
+        """Whether the answer would come after the deadline.
+
+        Who has not waited is never given up for what earlier runs took: it may be over.
+        """
+        pace = self._pace[job.fp32]
+        has_waited = now - job.arrived > pace
+        return now + (pace * job.rows if has_waited else 0.0) > job.deadline
 
     def _tell_idle(self) -> None:
         idle = self._idle

@@ -277,6 +277,30 @@ def test_expired_and_abandoned_requests_cost_no_run(host: ByHand, model: Doublin
     assert (scheduler.statistics.expired, scheduler.statistics.cancelled) == (1, 2)
 
 
+def test_no_run_is_spent_on_an_answer_that_comes_too_late(host: ByHand, model: Doubling) -> None:
+    scheduler = Scheduler(slow(model), host)
+    scheduler.submit(job(1))
+    hopeless = scheduler.submit(job(2, deadline=4.0))
+    host.time = 3.5
+    host.finish_thread()
+    assert isinstance(hopeless.exception(), DeadlineExceeded)
+    assert model.batches == [1]
+
+
+def test_one_slow_run_does_not_shut_the_others_out(host: ByHand, model: Doubling) -> None:
+    def run(feed: Feed, names: Sequence[str]) -> list[Array]:
+        host.time += 60.0 if not model.batches else 1.0
+        return model(feed, names)
+
+    scheduler = Scheduler(Engine(run, 1.0, batch_rows=8), host)
+    scheduler.submit(job(1))
+    host.finish_thread()
+    late = Job({"x": np.ones((1, 2), np.float32)}, ["y"], 1, host.time, host.time + 5.0)
+    future = scheduler.submit(late)
+    host.finish_thread()
+    assert value(future) == [2]
+
+
 def test_draining_finishes_what_was_accepted(host: ByHand, model: Doubling) -> None:
     scheduler = Scheduler(slow(model), host)
     futures = [scheduler.submit(job(n)) for n in (1, 2)]
