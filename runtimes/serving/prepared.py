@@ -27,6 +27,9 @@ _MOST_KEPT, _LARGEST_HEADER = 256, 4096
 _LITTLE_ENDIAN = sys.byteorder == "little"  # as the protocol's bytes are
 
 
+_Form = tuple[str, str, tuple[int, ...]]
+
+
 class Prepared:
     """What all requests with the same JSON have in common."""
 
@@ -41,7 +44,7 @@ class Prepared:
             dtype, count = dtype_of(tensor.datatype), math.prod(tensor.shape)
             self._inputs.append((tensor.name, tensor.datatype, tensor.shape, dtype, count, start))
             start += count * dtype.itemsize
-        self._answer: tuple[str, str, list[tuple[int, ...]], bytes] | None = None
+        self._answer: tuple[str, str, list[_Form], bytes] | None = None
 
     def request(self, body: bytes) -> InferRequest:
         """The request whose data are in ``body``."""
@@ -61,11 +64,11 @@ class Prepared:
         known = self._answer
         if known is None or response.parameters is not NO_PARAMETERS:
             return None
-        model, version, shapes, header = known
+        model, version, forms, header = known
         outputs = response.outputs
         if response.version != version or response.model != model:
             return None
-        if [tensor.shape for tensor in outputs] != shapes:
+        if _forms(outputs) != forms:  # a model that was loaded anew may have other outputs
             return None
         return b"".join([header, *[tensor.data.tobytes() for tensor in outputs]]), len(header)
 
@@ -74,8 +77,8 @@ class Prepared:
         if json_length is None or response.parameters is not NO_PARAMETERS:
             return
         if _fixed_bytes(response.outputs) == len(body) - json_length:
-            shapes = [tensor.shape for tensor in response.outputs]
-            self._answer = response.model, response.version, shapes, body[:json_length]
+            forms = _forms(response.outputs)
+            self._answer = response.model, response.version, forms, body[:json_length]
 
 
 class PreparedRequests:
@@ -101,6 +104,10 @@ class PreparedRequests:
         bare = msgspec.structs.replace(request, inputs=tuple(map(_without_data, request.inputs)))
         prepared = self._known[body[:header]] = Prepared(bare, header, len(body))
         return prepared
+
+
+def _forms(tensors: Sequence[Tensor]) -> list[_Form]:
+    return [(tensor.name, tensor.datatype, tensor.shape) for tensor in tensors]
 
 
 def _may_come_again(request: InferRequest) -> bool:

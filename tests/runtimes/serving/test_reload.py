@@ -12,7 +12,17 @@ import pytest
 
 pytest.importorskip("uvicorn")
 
-from served import MIXING, SOFTMAX, SQUARE, TWICE, Client, serving, write_model
+from served import (
+    HEADER,
+    MIXING,
+    SOFTMAX,
+    SQUARE,
+    TWICE,
+    Client,
+    binary_output,
+    serving,
+    write_model,
+)
 
 from runtimes.bundle import write_bundle
 from runtimes.errors import DataError, KilnxError
@@ -34,6 +44,19 @@ def test_a_model_is_loaded_anew(tmp_path: Path) -> None:
         assert client.outputs(client.infer(X))[0, 0] == 6
         assert control(client, "load").status == 200
         assert client.outputs(client.infer(X))[0, 0] == 9
+
+
+def test_outputs_that_changed_are_told_as_they_are(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "net.onnx", TWICE)
+    with serving(path, token=TOKEN) as client:
+        for _ in range(2):
+            assert b'"name":"y"' in client.infer_binary(X).body
+        write_model(path, HEADER + "net (float[n, 4] x) => (float[n, 4] z) { z = Neg(x) }")
+        assert control(client, "load").status == 200
+        for _ in range(2):
+            answer = client.infer_binary(X)
+            assert b'"name":"z"' in answer.body
+            assert binary_output(answer).tolist() == [[-3.0] * 4]
 
 
 def test_what_does_not_load_changes_nothing(tmp_path: Path) -> None:
