@@ -49,7 +49,6 @@ class Loader:
 
         Raises a ``KilnxError`` that says what is wrong with it; nothing is left behind then.
         """
-        state = source.state()
         with ExitStack() as held:
             servable = held.enter_context(open_servable(source))
             opened = _Opened(held.enter_context(self._open(servable, servable.model)))
@@ -65,7 +64,6 @@ class Loader:
                 held.callback(monitor.close)
             fallback = self._fallback(servable, original, monitor)
             version = self._served(servable, opened.runtime, measured, monitor, fallback)
-            version.state = state
             version.held = held.pop_all()
         return version
 
@@ -139,7 +137,6 @@ class Loader:
         )
         return ServedVersion(
             servable,
-            (),
             signature,
             scheduler,
             monitor,

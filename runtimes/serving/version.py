@@ -30,17 +30,17 @@ class ServedVersion:
 
     Attributes:
         servable: The files that it was loaded from.
-        state: The files' times and sizes when they were loaded.
         signature: What it takes and gives.
         scheduler: When its requests run.
         monitor: What compares it with its proof; None where nothing does.
         engine: The engine that runs it, with its version.
         rows: How its batches compare with single samples.
+        host: Whose clock counts.
+        seconds: How long a request may take.
         held: Everything that is freed with it.
     """
 
     servable: Servable
-    state: object
     signature: Signature
     scheduler: Scheduler
     monitor: Monitor | None
