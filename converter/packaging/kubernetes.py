@@ -213,7 +213,7 @@ def _autoscaler(name: str, version: str, options: DeployOptions) -> dict[str, An
         "minReplicas": options.replicas,
         "maxReplicas": options.max_replicas,
         "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
-        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 300}},
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 300}},  # codespell:ignore behavior
     }
     return _object("autoscaling/v2", "HorizontalPodAutoscaler", name, version, spec)
 

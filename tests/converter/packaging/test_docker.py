@@ -57,8 +57,8 @@ def test_versions_and_code_are_those_that_run_here(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as held:
         assert "converter/packaging/docker.py" in held.namelist()
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    froms = re.findall(r"^FROM (\S+)", (folder / "Dockerfile").read_text(), re.MULTILINE)
-    assert froms == [f"python:{version}-slim-bookworm"] * 2
+    bases = re.findall(r"^FROM (\S+)", (folder / "Dockerfile").read_text(), re.MULTILINE)
+    assert bases == [f"python:{version}-slim-bookworm"] * 2
 
 
 def test_the_server_is_started_as_nobody_and_asked_for_its_health(tmp_path: Path) -> None:

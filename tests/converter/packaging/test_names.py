@@ -1,4 +1,4 @@
-"""Names that other systems refuse are refused before anything is written, with one that is right."""
+"""Names that other systems refuse are refused first, with one that is right."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_what_is_no_image(image: str) -> None:
 
 
 def test_an_image_that_may_be_another_tomorrow_is_refused() -> None:
-    with pytest.raises(DataError, match="'r.example.com:5000/digits' has no tag.*digits:1"):
+    with pytest.raises(DataError, match=r"'r.example.com:5000/digits' has no tag.*digits:1"):
         image_reference("r.example.com:5000/digits")
 
 

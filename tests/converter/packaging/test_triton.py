@@ -168,7 +168,7 @@ def test_weights_in_other_files_come_along(tmp_path: Path) -> None:
 
 
 def test_a_version_that_is_no_number_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="version '1.2' cannot be a version of a model repository"):
+    with pytest.raises(DataError, match=r"version '1.2' cannot be a version of a model repository"):
         export(make_bundle(tmp_path, version="1.2"))
     assert not (tmp_path / "triton").exists()
 
