@@ -18,6 +18,7 @@ from runtimes.serving.protocol.limits import ProtocolLimits
 # What a message may have besides tensors.
 _HEAD_BYTES = 2**20
 _METADATA_BYTES = 16 * 2**10
+_UNCOMPRESSED = 1
 _CONCURRENT_STREAMS = 1024
 
 
@@ -93,6 +94,8 @@ def _options(limits: ProtocolLimits) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", limits.body_bytes + _HEAD_BYTES),
         ("grpc.max_send_message_length", -1),
+        # A compressed message could become a thousand times as large before anything looks at it.
+        ("grpc.compression_enabled_algorithms_bitset", _UNCOMPRESSED),
         ("grpc.max_metadata_size", _METADATA_BYTES),
         ("grpc.max_concurrent_streams", _CONCURRENT_STREAMS),
         ("grpc.so_reuseport", 0),  # two servers on one port are a mistake

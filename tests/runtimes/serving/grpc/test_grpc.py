@@ -304,6 +304,18 @@ def test_messages_above_the_limit_are_refused_before_they_are_read() -> None:
     talk(to, ProtocolLimits(body_bytes=2**20))
 
 
+def test_compressed_messages_are_refused_before_they_grow() -> None:
+    async def to(channel: Any, backend: FakeBackend) -> None:
+        message = REQUEST(model_name="echo", raw_input_contents=[bytes(2**20)])
+        message.inputs.add(name="x", datatype="UINT8", shape=[2**20])
+        packed = grpc.Compression.Gzip
+        error = await refusal(call(channel, "ModelInfer", message, compression=packed))
+        assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert (await call(channel, "ModelInfer", message)).id == ""
+
+    talk(to)
+
+
 def test_bytes_that_are_no_message_are_refused() -> None:
     async def to(channel: Any, backend: FakeBackend) -> None:
         ask = channel.unary_unary(f"/{SERVICE}/ModelInfer")
