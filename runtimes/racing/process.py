@@ -9,12 +9,12 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from typing import Any
 
 from runtimes.base import Closable
 from runtimes.child_process import last_line, python_path, signal_name
 from runtimes.errors import ModelError, error_class
+from runtimes.racing.channel import Channel
 from runtimes.racing.messages import Failure
 
 # By name and not with -m: what the worker sends must have the same classes here.
@@ -46,12 +46,12 @@ class EngineProcess(Closable):
                 env={**os.environ, "PYTHONPATH": python_path()},
                 start_new_session=True,  # so that Ctrl-C reaches it through us, and all below it
             )
-        self._connection: Connection | None = Connection(ours.detach())
+        self._channel: Channel | None = Channel(ours)
 
     @property
     def has_ended(self) -> bool:
         """Whether the process is gone, or was closed."""
-        return self._connection is None or self._process.poll() is not None
+        return self._channel is None or self._process.poll() is not None
 
     def ask(self, question: str, *arguments: Any) -> Any:
         """What the worker's method ``question`` returns for these arguments.
@@ -59,13 +59,13 @@ class EngineProcess(Closable):
         Raises the worker's own ``KilnxError``, or ``ModelError`` where the process died or does not
         answer; it is closed then.
         """
-        if self._connection is None:
+        if self._channel is None:
             raise ModelError(f"{self._name}: its process has ended")
         try:
-            self._connection.send((question, arguments))
-            answered = self._connection.poll(self._patience)
-            found = self._connection.recv() if answered else None
-        except (EOFError, ConnectionError) as error:
+            self._channel.send((question, arguments))
+            answered = self._channel.poll(self._patience)
+            found = self._channel.receive() if answered else None
+        except (EOFError, OSError) as error:
             raise ModelError(self._death()) from error
         if not answered:
             self._kill()
@@ -79,13 +79,13 @@ class EngineProcess(Closable):
 
     def close(self) -> None:
         """Let the engine free what it holds, and end its process and all below it."""
-        connection, self._connection = self._connection, None
-        if connection is None:
+        channel, self._channel = self._channel, None
+        if channel is None:
             return
         with suppress(OSError, EOFError, ValueError):
-            connection.send(("close", ()))
-            connection.poll(_SECONDS_TO_CLOSE)
-        connection.close()
+            channel.send(("close", ()))
+            channel.poll(_SECONDS_TO_CLOSE)
+        channel.close()
         self._kill()
         self._log.close()
 

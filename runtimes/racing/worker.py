@@ -7,9 +7,9 @@ its process, a crash included, stays there.
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
 from typing import Any
 
 # Loaded before memory is looked at: every entry needs them, whatever its engine.
@@ -22,6 +22,7 @@ from runtimes.engines.ort import NO_SPINNING
 from runtimes.engines.ort_session import Optimization
 from runtimes.errors import KilnxError, first_line
 from runtimes.profiling.stopwatch import Stopwatch
+from runtimes.racing.channel import Channel
 from runtimes.racing.messages import Failure, Opened
 
 
@@ -92,12 +93,12 @@ def answer(worker: Worker, question: str, arguments: Sequence[Any]) -> Any:
 
 def main() -> None:
     """Answer what comes through the socket that the command line names, until it is closed."""
-    connection, worker = Connection(int(sys.argv[1])), Worker()
+    channel, worker = Channel(socket.socket(fileno=int(sys.argv[1]))), Worker()
     while True:
         try:
-            question, arguments = connection.recv()
-        except (EOFError, ConnectionError):
+            question, arguments = channel.receive()
+        except (EOFError, OSError):
             return
-        connection.send(answer(worker, question, arguments))
+        channel.send(answer(worker, question, arguments))
         if question == "close":
             return

@@ -1,0 +1,66 @@
+"""What goes through a channel comes out as it was, through memory that both sides share."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from runtimes.racing.channel import Channel
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[Channel, Channel]]:
+    left, right = (Channel(one) for one in socket.socketpair())
+    yield left, right
+    left.close()
+    right.close()
+
+
+def passed(ends: tuple[Channel, Channel], message: Any) -> Any:
+    found: list[Any] = []
+    reader = threading.Thread(target=lambda: found.append(ends[1].receive()))
+    reader.start()
+    ends[0].send(message)
+    reader.join()
+    return found[0]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_arrays_of_all_sizes_arrive_whole(
+    ends: tuple[Channel, Channel], monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
+    if not shared:
+        monkeypatch.delattr(os, "memfd_create")
+    rng = np.random.default_rng(0)
+    for size in (0, 1, 5_000, 70_000, 30_000, 400_000, 3):  # the memory grows, and is used again
+        arrays = {
+            "flat": rng.normal(size=size).astype(np.float32),
+            "turned": rng.integers(0, 9, (size, 2)).T,
+            "texts": np.array(["a", "bc"], object),
+            "flags": rng.random(size) < 0.5,
+        }
+        found = passed(ends, ("run", arrays))
+        assert found[0] == "run"
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(found[1][name], array)
+            assert found[1][name].dtype == array.dtype
+
+
+def test_what_was_received_is_the_receivers_own(ends: tuple[Channel, Channel]) -> None:
+    first = passed(ends, np.zeros(50_000))
+    passed(ends, np.ones(50_000))
+    assert not first.any()
+    first += 2  # and may be written to
+
+
+def test_the_end_of_the_other_side_is_told(ends: tuple[Channel, Channel]) -> None:
+    ends[0].close()
+    assert ends[1].poll(1.0)
+    with pytest.raises(EOFError):
+        ends[1].receive()
