@@ -1,9 +1,9 @@
 """Objects from one process to another: large arrays through memory that both have mapped.
 
 A message is pickled, and the bytes of its arrays (pickle's protocol 5 gives them apart) are laid
-into an anonymous file of the sender's, whose descriptor goes along once. It is used again for the next
-message: each side answers before it is asked again, so what lies there was read by then. Where
-there are no such files, the bytes follow the message through the socket.
+into an anonymous file of the sender's, whose descriptor goes along once. The file is used again for
+the next message: each side answers before it is asked again, so what lies there was read by then.
+Where there are no such files, the bytes follow the message through the socket.
 https://peps.python.org/pep-0574/, https://man7.org/linux/man-pages/man2/memfd_create.2.html
 """
 
