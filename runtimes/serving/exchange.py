@@ -20,6 +20,9 @@ Answer = tuple[int, Headers, bytes]
 CLIENT = "kilnx.client"
 """Where the scope holds the connection's transport, if the HTTP server puts it there."""
 
+COMPLETE = "kilnx.complete"
+"""Where the scope says that the whole body is there, if the HTTP server puts that there."""
+
 # Bodies that come slower than this are given up, after some seconds of grace.
 _LEAST_BYTES_PER_SECOND = 32 * 2**10
 
@@ -70,12 +73,10 @@ class Exchange:
         length = headers.get(b"content-length")
         if length is not None and int(length) > most:
             raise self._too_large()
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            raise ClientLeft
-        body: bytes = message.get("body", b"")
-        if message.get("more_body"):
-            body = await self._rest(body)
+        if COMPLETE in self.scope:
+            body: bytes = (await self._part()).get("body", b"")
+        else:
+            body = await self._slowly()
         self.is_read = True
         if len(body) > most:
             raise self._too_large()
@@ -90,17 +91,21 @@ class Exchange:
         length = self.headers.get(b"content-length", b"0")
         return b"transfer-encoding" in self.headers or int(length) > self._limits.head_bytes
 
-    async def _rest(self, first: bytes) -> bytes:
-        """What comes after the first part, at a least speed."""
+    async def _part(self) -> Mapping[str, Any]:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        return message
+
+    async def _slowly(self) -> bytes:
+        """A body that is still on its way, at a least speed."""
         size = int(self.headers.get(b"content-length", self._limits.body_bytes))
-        parts, total, more = [first], len(first), True
-        self._flight.take(total)
+        parts: list[bytes] = []
+        total, more = 0, True
         try:
             async with asyncio.timeout(self._limits.stall_seconds + size / _LEAST_BYTES_PER_SECOND):
                 while more:
-                    message = await self._receive()
-                    if message["type"] == "http.disconnect":
-                        raise ClientLeft
+                    message = await self._part()
                     part: bytes = message.get("body", b"")
                     more = message.get("more_body", False)
                     if total + len(part) > self._limits.body_bytes:

@@ -343,6 +343,17 @@ def test_without_batches_and_with_threads(tmp_path: Path) -> None:
         assert binary_output(client.infer_binary(x)).tobytes() == (2 * x).tobytes()
 
 
+@pytest.mark.parametrize("begun", [b"", b"{"])
+def test_a_body_that_never_comes_is_given_up(tmp_path: Path, begun: bytes) -> None:
+    model = write_model(tmp_path / "net.onnx")
+    with serving(model, limits=ServeLimits(stall_seconds=0.1)) as client, client.raw() as raw:
+        raw.sendall(
+            b"POST /v2/models/net/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n" + begun
+        )
+        raw.settimeout(20)
+        assert raw.recv(1000).startswith(b"HTTP/1.1 408 ")
+
+
 def test_answers_that_nobody_reads_are_given_up(tmp_path: Path) -> None:
     model = write_model(tmp_path / "net.onnx")
     x = np.zeros((500_000, 4), np.float32)
