@@ -16,9 +16,10 @@ _LARGEST_EXAMPLE = 1024
 _REFUSALS = {
     "400": "The request is malformed.",
     "401": "It needs a token.",
+    "403": "Not with this token, or not from a page of another site.",
     "404": "There is no such model or version.",
     "413": "It is larger than this server takes.",
-    "429": "The server is overloaded; Retry-After says when to try again.",
+    "429": "The server is overloaded, or heard too many wrong tokens; see Retry-After.",
     "503": "The model does not answer now.",
     "504": "The deadline passed.",
 }
@@ -54,7 +55,7 @@ _SERVER = {
 _CONTROL = {
     f"/v2/repository/models/{{model}}/{action}": (
         "post",
-        _Call(f"{action.capitalize()} a model", "Done", "Done", ("400", "401", "403", "404")),
+        _Call(f"{action.capitalize()} a model", "Done", "Done", ("400", "401", "404")),
     )
     for action in ("load", "unload")
 }
@@ -71,7 +72,7 @@ _MODEL = {
     ),
     "/come_back": (
         "post",
-        _Call("Answer with the compressed model again", "Done", None, ("401", "403", "404", "409")),
+        _Call("Answer with the compressed model again", "Done", None, ("401", "404", "409")),
     ),
 }
 
@@ -141,10 +142,15 @@ def _content(description: str, content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refusals(statuses: Sequence[str]) -> dict[str, Any]:
+    """What a call may be refused with; one that needs a token, as all that do."""
     error = {_JSON: {"schema": ref("Error")}}
-    other = {"403": "Not with this token.", "409": "The model is not a bundle with a reference."}
-    known = {**_REFUSALS, **other, "406": "JSON cannot hold the outputs; ask for binary data."}
-    return {status: _content(known[status], error) for status in statuses}
+    known = {
+        **_REFUSALS,
+        "406": "JSON cannot hold the outputs; ask for binary data.",
+        "409": "The model is not a bundle with a reference.",
+    }
+    guarded = ("403", "429") if "401" in statuses else ()
+    return {status: _content(known[status], error) for status in sorted({*statuses, *guarded})}
 
 
 def _metrics() -> dict[str, Any]:

@@ -118,3 +118,15 @@ def test_documents_are_as_described() -> None:
     assert told["model_stats"][0]["inference_stats"]["success"] == {"count": 0, "ns": 0}
     with pytest.raises(jsonschema.ValidationError):
         check({"name": "m"}, "ModelMetadata")
+
+
+def test_whoever_needs_a_token_may_be_refused_for_a_wrong_one() -> None:
+    paths = DOCUMENT["paths"]
+    guarded = [
+        operation["responses"]
+        for item in paths.values()
+        for operation in item.values()
+        if isinstance(operation, dict) and "401" in operation.get("responses", {})
+    ]
+    assert len(guarded) > 10
+    assert all({"403", "429"} <= responses.keys() for responses in guarded)
