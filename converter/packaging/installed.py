@@ -6,10 +6,11 @@ What was measured is what is shipped: versions come from here, not from what an 
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 from collections.abc import Iterator, Sequence
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -82,17 +83,13 @@ def installed_files(distribution: metadata.Distribution) -> Iterator[tuple[str, 
     Raises:
         RuntimeUnavailable: It has no list of files, or a file is not the one that was installed.
     """
-    if distribution.files is None:
-        raise RuntimeUnavailable(
-            f"{distribution.name} has no list of its files (RECORD); install it with pip"
-        )
-    for path in sorted(distribution.files, key=str):
+    for path, mode, digest in sorted(_record(distribution)):
         if ".." in path.parts or "__pycache__" in path.parts or path.suffix == ".pyc":
             continue
         if path.name in _OF_THIS_INSTALLATION and path.parent.name.endswith(".dist-info"):
             continue
         content = _content(distribution, path)
-        if path.hash is not None and path.hash.value != _digest(content, path.hash.mode):
+        if mode and digest != _digest(content, mode):
             raise RuntimeUnavailable(
                 f"{path} of {distribution.name} {distribution.version} is not the file that was "
                 "installed; install it again"
@@ -100,9 +97,25 @@ def installed_files(distribution: metadata.Distribution) -> Iterator[tuple[str, 
         yield path.as_posix(), content
 
 
-def _content(distribution: metadata.Distribution, path: metadata.PackagePath) -> bytes:
+def _record(distribution: metadata.Distribution) -> Iterator[tuple[PurePosixPath, str, str]]:
+    """Each file's path, and its digest with its kind; both empty where RECORD has none.
+
+    ``distribution.files`` leaves out files that are gone, in some versions.
+    """
+    record = distribution.read_text("RECORD")
+    if record is None:
+        raise RuntimeUnavailable(
+            f"{distribution.name} has no list of its files (RECORD); install it with pip"
+        )
+    for row in csv.reader(record.splitlines()):
+        path, hashed = (*row, "", "")[:2]
+        mode, _, digest = hashed.partition("=")
+        yield PurePosixPath(path), mode, digest
+
+
+def _content(distribution: metadata.Distribution, path: PurePosixPath) -> bytes:
     try:
-        return Path(str(distribution.locate_file(path))).read_bytes()
+        return Path(str(distribution.locate_file(str(path)))).read_bytes()
     except OSError as error:
         raise RuntimeUnavailable(
             f"{path} of {distribution.name} {distribution.version} cannot be read ({error}); "
