@@ -83,10 +83,16 @@ def _digests(batch: Batch) -> Iterator[bytes]:
     for row in range(len(batch)):
         digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
         for name in sorted(batch.feed):
-            values = batch.feed[name][row]
-            digest.update(f"{name}\0{values.dtype.name}{values.shape}\0".encode())
+            array = batch.feed[name]
+            values = array[row : row + 1].reshape(array.shape[1:])  # a text stays an array
+            digest.update(f"{name}\0{_kind(values)}{values.shape}\0".encode())
             digest.update(_bytes(values))
         yield digest.digest()
+
+
+def _kind(values: Array) -> str:
+    """The dtype; texts are the same however many characters their array has room for."""
+    return "text" if values.dtype.kind in "OUS" else str(values.dtype.name)
 
 
 def _bytes(values: Array) -> bytes:

@@ -35,6 +35,12 @@ def test_several_inputs_text_and_sizes_count() -> None:
     known = digests_of(Dataset.open({"x": X[:3], "name": names}))
     other = Dataset.open({"x": X[[0, 0, 2]], "name": np.array(["a", "b", "a"])})
     assert shared_samples(other, known).tolist() == [0, 2]
+    objects = np.array(["a", "longer", "b"], object)
+    assert shared_samples(Dataset.open({"x": X[:3], "name": objects}), known).tolist() == [0]
+    again = Dataset.open({"x": X[:3], "name": np.array(["a", "longer", "b"])})
+    assert (
+        digests_of(again).digests == digests_of(Dataset.open({"x": X[:3], "name": objects})).digests
+    )
     wider = Dataset.open({"x": X[:3].reshape(3, 3, 1), "name": names})
     assert not len(shared_samples(wider, known))
 
