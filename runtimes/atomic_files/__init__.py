@@ -3,6 +3,7 @@
 from runtimes.atomic_files.output import atomic_file, atomic_folder, replace_text
 from runtimes.atomic_files.replaceable import (
     all_files,
+    file_digest,
     file_digests,
     foreign_files,
     refuse_existing,
@@ -13,6 +14,7 @@ __all__ = [
     "all_files",
     "atomic_file",
     "atomic_folder",
+    "file_digest",
     "file_digests",
     "foreign_files",
     "refuse_existing",

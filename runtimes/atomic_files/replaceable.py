@@ -76,13 +76,13 @@ def foreign_files(folder: Path, digests: Mapping[str, str]) -> Iterator[str]:
     """Yield the files in ``folder`` that are not those of ``digests``, by path and SHA-256."""
     for name in all_files(folder):
         path = folder / name
-        if path.is_symlink() or not path.is_file() or digests.get(name) != _digest(path):
+        if path.is_symlink() or not path.is_file() or digests.get(name) != file_digest(path):
             yield name
 
 
 def file_digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file in ``folder``, by its path in it."""
-    return {name: _digest(folder / name) for name in sorted(all_files(folder))}
+    return {name: file_digest(folder / name) for name in sorted(all_files(folder))}
 
 
 def all_files(folder: Path) -> Iterator[str]:
@@ -216,6 +216,7 @@ def _stat(path: Path) -> os.stat_result | None:
         return None
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -20,6 +20,7 @@ from runtimes.base import Feed
 from runtimes.engines.ort import NO_SPINNING, OrtRuntime
 from runtimes.engines.ort_events import read_events
 from runtimes.onnx_files.load_save import ModelSource, load_model
+from runtimes.onnx_graph.node_names import has_node_names, with_node_names
 from runtimes.onnx_graph.origins import Origins
 
 # Longer constants are weights, of which only the shape matters.
@@ -101,8 +102,8 @@ def trace_kernels(
     signatures of kernels that need not be measured, of which no weights are kept.
     """
     graph = load_model(model)
-    if not _has_names(graph):  # by which the profiler tells of nodes
-        model = graph = _named(graph)
+    if not has_node_names(graph):  # by which the profiler tells of nodes
+        model = graph = with_node_names(graph)
     with scratch_folder() as folder:
         optimized_path = folder / "optimized.onnx"
         with OrtRuntime(
@@ -140,22 +141,6 @@ def _executed(
         durations = tuple(float(one["dur"]) for one in seen)
         found.append(Executed(kernel, name, taken, durations, times))
     return tuple(found)
-
-
-def _has_names(model: ir.Model) -> bool:
-    names = [node.name for node in model.graph]
-    return all(names) and len(set(names)) == len(names)
-
-
-def _named(model: ir.Model) -> ir.Model:
-    """A copy in which every node has a name of its own."""
-    copy = model.clone()
-    seen: set[str | None] = {None, ""}
-    for number, node in enumerate(copy.graph):
-        if node.name in seen:
-            node.name = f"{node.op_type}_{number}_unnamed"
-        seen.add(node.name)
-    return copy
 
 
 def kernel_of(

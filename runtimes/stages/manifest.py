@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from runtimes.agent.typed_json import read
+from runtimes.atomic_files import file_digest
 from runtimes.errors import DataError, ModelError
-from runtimes.onnx_files.tensor_bytes import digest_of
 
 MANIFEST = "stages.json"
 FORMAT = 1
 _LARGEST = 16 << 20
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}\.onnx")
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Stage:
     outputs: tuple[str, ...]
     weight_bytes: int
     microseconds: float
-    files: dict[str, str]
+    files: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -74,18 +73,15 @@ def read_manifest(folder: Path) -> Stages:
         raise ModelError(f"{path} is larger than {_LARGEST >> 20} MiB, which no such file is")
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        if document["format"] != FORMAT:
+        version = document.pop("format")
+        if version != FORMAT:
             raise ModelError(
-                f"{path} has format {str(document['format'])[:20]}, and this kilnx reads {FORMAT}"
+                f"{path} has format {str(version)[:20]}, and this kilnx reads {FORMAT}"
             )
-        found = Stages(
-            _texts(document["inputs"]),
-            _texts(document["outputs"]),
-            tuple(_stage(one) for one in document["stages"]),
-            None if document["exact"] is None else _text(document["exact"]),
-        )
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ModelError(f"{path} is damaged ({type(error).__name__}); partition again") from error
+        found = read(Stages, document, MANIFEST)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{path} is damaged ({error}); partition again") from error
+    _refuse_names(found, path)
     _refuse_gaps(found, path)
     for stage in found.stages:
         for name, digest in stage.files.items():
@@ -93,29 +89,14 @@ def read_manifest(folder: Path) -> Stages:
     return found
 
 
-def digest_file(path: Path) -> str:
-    """The digest of a file's bytes."""
-    with path.open("rb") as file:
-        return digest_of(iter(lambda: file.read(_CHUNK), b""))
-
-
-def _stage(one: Any) -> Stage:
-    stage = Stage(
-        _text(one["name"]),
-        _text(one["file"]),
-        _text(one["device"]),
-        _texts(one["inputs"]),
-        _texts(one["outputs"]),
-        int(one["weight_bytes"]),
-        float(one["microseconds"]),
-        {_text(name): _text(digest) for name, digest in one["files"].items()},
-    )
-    for name in (stage.file, *stage.files):
-        if not _FILE.fullmatch(name.removesuffix(".data")):
-            raise ValueError(name)
-    if stage.file not in stage.files:
-        raise KeyError(stage.file)
-    return stage
+def _refuse_names(stages: Stages, path: Path) -> None:
+    """Raise ``ModelError`` for a file that does not have to be in the folder."""
+    for stage in stages.stages:
+        for name in (stage.file, *stage.files):
+            if not _FILE.fullmatch(name.removesuffix(".data")):
+                raise ModelError(f"{path} is damaged: {name[:60]!r} is no file of a stage")
+        if stage.file not in stage.files:
+            raise ModelError(f"{path} is damaged: {stage.file} has no digest")
 
 
 def _refuse_gaps(stages: Stages, path: Path) -> None:
@@ -133,17 +114,5 @@ def _refuse_gaps(stages: Stages, path: Path) -> None:
 def _refuse_changed(path: Path, digest: str) -> None:
     if path.is_symlink() or not path.is_file():
         raise ModelError(f"{path} is missing, or not a plain file; partition the model again")
-    if digest_file(path) != digest:
+    if file_digest(path) != digest:
         raise ModelError(f"{path} was changed since the model was partitioned; partition it again")
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _texts(values: Sequence[Any]) -> tuple[str, ...]:
-    if not isinstance(values, list):
-        raise TypeError
-    return tuple(_text(value) for value in values)

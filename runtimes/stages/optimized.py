@@ -10,15 +10,9 @@ import onnx_ir as ir
 
 from runtimes.atomic_files import scratch_folder
 from runtimes.cpu_info import cpu_info
-from runtimes.engines.ort import OrtRuntime
 from runtimes.engines.ort_install import require_onnxruntime
+from runtimes.engines.ort_optimized import write_optimized
 from runtimes.onnx_files.load_save import ModelSource, load_graph
-
-_CONFIG = {
-    "session.optimized_model_external_initializers_file_name": "optimized.data",
-    "session.optimized_model_external_initializers_min_size_in_bytes": "1024",
-    "session.disable_prepacking": "1",
-}
 
 
 @contextmanager
@@ -26,9 +20,7 @@ def optimized_graph(model: ModelSource, threads: int | None = 1) -> Iterator[ir.
     """``model`` as ONNX Runtime optimizes it here; its weights last as long as the block."""
     with scratch_folder() as folder:
         path = folder / "optimized.onnx"
-        OrtRuntime(
-            model, threads=threads, optimized_model_path=path, config=_CONFIG, arena=False
-        ).close()
+        write_optimized(model, path, threads=threads)
         yield load_graph(path)
 
 

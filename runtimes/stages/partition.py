@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from runtimes.atomic_files import atomic_folder
+from runtimes.atomic_files import all_files, atomic_folder, file_digest
 from runtimes.base import Feed
 from runtimes.costs import CostsSource, open_costs
 from runtimes.data.dataset import Dataset
@@ -21,16 +21,17 @@ from runtimes.engines.batching import fixed_batch
 from runtimes.engines.open_runtime import open_runtime
 from runtimes.errors import BudgetError, DataError, ModelError
 from runtimes.onnx_files.load_save import ModelSource, load_model, model_inputs, write_model
+from runtimes.onnx_graph.node_names import with_node_names
 from runtimes.options import RunOptions, flat_options
 from runtimes.parity.check import check
 from runtimes.stages.boundaries import Boundary, find_boundaries
 from runtimes.stages.choose import choose_places
 from runtimes.stages.costing import look_at_values, segments_of, times_of_nodes
-from runtimes.stages.manifest import MANIFEST, Stage, Stages, digest_file, write_manifest
+from runtimes.stages.manifest import MANIFEST, Stage, Stages, write_manifest
 from runtimes.stages.open_stage import refuse_unknown_device
 from runtimes.stages.optimized import machine_of_graph, optimized_graph
 from runtimes.stages.report import PartitionReport, StageRow
-from runtimes.stages.split import Part, split_graph
+from runtimes.stages.split import split_graph, value_names
 from runtimes.stages.staged import StagedRuntime
 
 # Of more places than this, those that the fewest bytes cross are looked at.
@@ -143,21 +144,10 @@ def _to_be_cut(
 ) -> Iterator[ir.Model]:
     """A copy of the graph in which every node has a name of its own."""
     if not options.exact:
-        copy = whole.clone()
-        _name_nodes(copy)
-        yield copy
+        yield with_node_names(whole)
         return
     with optimized_graph(model, run.threads) as graph:
-        _name_nodes(graph)
-        yield graph
-
-
-def _name_nodes(graph: ir.Model) -> None:
-    seen: set[str | None] = {None, ""}
-    for number, node in enumerate(graph.graph):
-        if node.name in seen:
-            node.name = f"{node.op_type}_{number}_unnamed"
-        seen.add(node.name)
+        yield with_node_names(graph)
 
 
 def _written(
@@ -186,7 +176,7 @@ def _written(
         StageRow(
             f"stage-{number + 1}",
             options.devices[number] if options.devices else "cpu",
-            len(list(part.model.graph)),
+            len(list(part.graph)),
             float(segments.seconds[ends[number], ends[number + 1]]),
             int(segments.weight_bytes[ends[number], ends[number + 1]]),
             int(segments.crossing[ends[number + 1]]),
@@ -194,8 +184,8 @@ def _written(
         for number, part in enumerate(parts)
     ]
     stages = Stages(
-        tuple(str(value.name) for value in graph.graph.inputs),
-        tuple(str(value.name) for value in graph.graph.outputs),
+        value_names(graph.graph.inputs),
+        value_names(graph.graph.outputs),
         tuple(_write(part, row, folder) for part, row in zip(parts, rows, strict=True)),
         machine_of_graph() if options.exact else None,
     )
@@ -205,16 +195,16 @@ def _written(
     )
 
 
-def _write(part: Part, row: StageRow, folder: Path) -> Stage:
+def _write(part: ir.Model, row: StageRow, folder: Path) -> Stage:
     path = folder / f"{row.name}.onnx"
-    write_model(part.model, path)
-    files = {one.name: digest_file(one) for one in sorted(folder.glob(f"{path.name}*"))}
+    write_model(part, path)
+    files = {one.name: file_digest(one) for one in sorted(folder.glob(f"{path.name}*"))}
     return Stage(
         row.name,
         path.name,
         row.device,
-        part.inputs,
-        part.outputs,
+        value_names(part.graph.inputs),
+        value_names(part.graph.outputs),
         row.weight_bytes,
         row.microseconds,
         files,
@@ -269,8 +259,6 @@ def _refuse_slower(report: PartitionReport, options: PartitionOptions) -> None:
 
 def _foreign(folder: Path) -> Iterator[str]:
     """Files of ``folder`` that are no stages of ours."""
-    from runtimes.atomic_files import all_files
-
     known = set()
     if (folder / MANIFEST).is_file():
         known = {MANIFEST, *(p.name for p in folder.glob("stage-*.onnx*"))}

@@ -11,10 +11,11 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from runtimes.base import Array, Closable, Feed, TensorSpec
@@ -23,7 +24,7 @@ from runtimes.engines.runtime import Runtime
 from runtimes.errors import KilnxError, ModelError
 from runtimes.stages.manifest import Stage, read_manifest
 from runtimes.stages.open_stage import Where, open_stage
-from runtimes.stages.staged import pass_on, whole
+from runtimes.stages.staged import only, wanted_later, whole
 
 Outputs = dict[str, Array]
 
@@ -80,17 +81,23 @@ class Pipeline(Closable):
     ) -> None:
         self._folder = Path(folder)
         stages = read_manifest(self._folder)
-        self._how = _How(self._folder, stages.exact, where, threads, token)
+        start = partial(
+            open_stage, self._folder, exact=stages.exact, where=where, threads=threads, token=token
+        )
         self._stack = ExitStack()
         self._queues: list[_Queue] = [queue.Queue(depth) for _ in stages.stages]
         self._depth = depth * len(stages.stages)
         self._order, self._closed = threading.Lock(), False
         try:
-            self._seats = seats = [
-                _Seat(self._stack, stage, f"stage {n} of {len(stages.stages)}", self._how)
-                for n, stage in enumerate(stages.stages, 1)
+            self._seats = [
+                self._stack.enter_context(
+                    closing(_Seat(stage, f"stage {n} of {len(stages.stages)}", later, start))
+                )
+                for n, (stage, later) in enumerate(
+                    zip(stages.stages, wanted_later(stages.stages), strict=True), 1
+                )
             ]
-            loaded = whole(stages, [seat.runtime.loaded for seat in seats])
+            loaded = whole(stages, [seat.runtime.loaded for seat in self._seats])
         except BaseException:
             self._stack.close()
             raise
@@ -99,11 +106,11 @@ class Pipeline(Closable):
         self._workers = [
             threading.Thread(
                 target=self._serve,
-                args=(number, seat, stages.stages[number + 1 :]),
+                args=(number, seat),
                 name=f"kilnx {seat.title}",
                 daemon=True,
             )
-            for number, seat in enumerate(seats)
+            for number, seat in enumerate(self._seats)
         ]
         for worker in self._workers:
             worker.start()
@@ -148,18 +155,18 @@ class Pipeline(Closable):
             worker.join()
         self._stack.close()
 
-    def _serve(self, number: int, seat: _Seat, later: tuple[Stage, ...]) -> None:
+    def _serve(self, number: int, seat: _Seat) -> None:
         """The life of one stage's thread."""
-        own = self._queues[number]
-        following = self._queues[number + 1] if later else None
+        own, *behind = self._queues[number:]
+        following = behind[0] if behind else None
         while (request := own.get()) is not None:
             try:
                 given = seat.run(request.carried)
             except Exception as error:
                 request.future.set_exception(error)
                 continue
-            request.found |= {name: given[name] for name in self._names if name in given}
-            request.carried = pass_on({**request.carried, **given}, seat.stage, later)
+            request.found |= only(given, self._names)
+            request.carried = only({**request.carried, **given}, seat.later)
             if following is None:
                 request.future.set_result({name: request.found[name] for name in self._names})
             else:
@@ -168,44 +175,25 @@ class Pipeline(Closable):
             following.put(None)
 
 
-@dataclass(frozen=True)
-class _How:
-    folder: Path
-    exact: str | None
-    where: Where
-    threads: int | None
-    token: str | None
-
-
 class _Seat:
-    """A stage's place: its runtime, opened again after its process or server went away."""
+    """A stage's place: its runtime, opened again after its process went away."""
 
-    def __init__(self, stack: ExitStack, stage: Stage, title: str, how: _How) -> None:
-        self.stage, self.title, self._how = stage, f"{title} ({stage.name})", how
-        self.runtime = self._opened()
-        stack.callback(self.close)
+    def __init__(
+        self, stage: Stage, title: str, later: frozenset[str], start: Callable[[Stage], Runtime]
+    ) -> None:
+        self.stage, self.title, self.later = stage, f"{title} ({stage.name})", later
+        self._start, self.runtime = start, start(stage)
 
     def run(self, carried: Feed) -> Outputs:
         """The outputs of the stage; raises its error with its name before it."""
         try:
             if getattr(self.runtime, "has_ended", False):
                 self.runtime.close()
-                self.runtime = self._opened()
-            return self.runtime.run({name: carried[name] for name in self.stage.inputs})
+                self.runtime = self._start(self.stage)
+            return self.runtime.run(only(carried, self.stage.inputs))
         except KilnxError as error:
             raise type(error)(f"{self.title}: {error}") from error
 
     def close(self) -> None:
         """Free the stage, as it was opened last."""
         self.runtime.close()
-
-    def _opened(self) -> Runtime:
-        how = self._how
-        return open_stage(
-            how.folder,
-            self.stage,
-            exact=how.exact,
-            where=how.where,
-            threads=how.threads,
-            token=how.token,
-        )

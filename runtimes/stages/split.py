@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import onnx_ir as ir
 
@@ -11,21 +10,12 @@ from runtimes.onnx_graph.subgraphs import extract_submodel, needs
 from runtimes.stages.costing import Crossing
 
 
-@dataclass(frozen=True)
-class Part:
-    """One stage: its model, and the names of what it takes and gives."""
-
-    model: ir.Model
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-
-
 def split_graph(
     model: ir.Model,
     nodes: Sequence[ir.Node],
     positions: Sequence[int],
     crossing: Mapping[str, Crossing],
-) -> list[Part]:
+) -> list[ir.Model]:
     """The models between the beginning, each of ``positions`` among ``nodes``, and the end.
 
     A part takes what it reads and gives what later parts read, and those outputs of the graph that
@@ -45,7 +35,7 @@ def _part(
     piece: Sequence[ir.Node],
     later: Sequence[ir.Node],
     crossing: Mapping[str, Crossing],
-) -> Part:
+) -> ir.Model:
     inside = {id(value) for node in piece for value in node.outputs}
     wanted = {id(value) for node in later for value in needs(node)}
     reads = {
@@ -61,7 +51,7 @@ def _part(
         if id(value) in wanted or value.is_graph_output()
     ]
     if not later:
-        passed = [value for value in model.graph.outputs if _is_passed(value)]
+        passed = [value for value in model.graph.outputs if value.producer() is None]
         gives += passed
         reads |= {id(value): value for value in passed if not value.is_initializer()}
     inputs = list(reads.values())
@@ -69,11 +59,7 @@ def _part(
     part = extract_submodel(model, inputs, gives, piece, types)
     _state_types(part.graph.inputs, inputs, crossing)
     _state_types(part.graph.outputs, gives, crossing)
-    return Part(part, _names(inputs), _names(gives))
-
-
-def _is_passed(value: ir.Value) -> bool:
-    return value.producer() is None
+    return part
 
 
 def _state_types(
@@ -92,5 +78,6 @@ def _state_types(
             value.shape = ir.Shape([None] * seen.rank)
 
 
-def _names(values: Sequence[ir.Value]) -> tuple[str, ...]:
+def value_names(values: Sequence[ir.Value]) -> tuple[str, ...]:
+    """The names of values, in order."""
     return tuple(str(value.name) for value in values)

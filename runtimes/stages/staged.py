@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +14,17 @@ from runtimes.stages.manifest import Stage, Stages, read_manifest
 from runtimes.stages.open_stage import open_stage
 
 
-def pass_on(carried: dict[str, Array], stage: Stage, later: Sequence[Stage]) -> dict[str, Array]:
-    """What is still wanted of ``carried`` by ``later`` stages, now that ``stage`` has read it."""
-    wanted = {name for one in later for name in one.inputs}
-    return {name: array for name, array in carried.items() if name in wanted}
+def wanted_later(stages: Sequence[Stage]) -> list[frozenset[str]]:
+    """For each stage, the names of what those behind it read."""
+    return [
+        frozenset(name for one in stages[place + 1 :] for name in one.inputs)
+        for place in range(len(stages))
+    ]
+
+
+def only(arrays: Mapping[str, Array], names: Collection[str]) -> dict[str, Array]:
+    """Those of ``arrays`` that are called so."""
+    return {name: array for name, array in arrays.items() if name in names}
 
 
 class StagedRuntime(Runtime):
@@ -37,6 +44,7 @@ class StagedRuntime(Runtime):
     def _load(self, source: str) -> Loaded:
         folder = Path(source)
         self.stages: Stages = read_manifest(folder)
+        self._later = wanted_later(self.stages.stages)
         try:
             self._runtimes = [
                 self._stack.enter_context(
@@ -58,11 +66,12 @@ class StagedRuntime(Runtime):
     def _run(self, feed: Feed, names: Sequence[str]) -> Sequence[Array]:
         carried = dict(feed)
         found: dict[str, Array] = {}
-        stages = self.stages.stages
-        for place, (stage, runtime) in enumerate(zip(stages, self._runtimes, strict=True)):
-            given = runtime.run({name: carried[name] for name in stage.inputs})
-            found |= {name: given[name] for name in names if name in given}
-            carried = pass_on({**carried, **given}, stage, stages[place + 1 :])
+        for stage, runtime, later in zip(
+            self.stages.stages, self._runtimes, self._later, strict=True
+        ):
+            given = runtime.run(only(carried, stage.inputs))
+            found |= only(given, names)
+            carried = only({**carried, **given}, later)
         return [found[name] for name in names]
 
     def _unload(self) -> None:

@@ -30,6 +30,7 @@ from runtimes.base import Closable
 from runtimes.engines.ort import OrtRuntime
 from runtimes.engines.ort_cuda import CudaOptions
 from runtimes.engines.ort_install import require_onnxruntime
+from runtimes.engines.ort_optimized import write_optimized
 from runtimes.engines.runtime import name_of
 from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import ModelSource, load_graph, load_model
@@ -153,21 +154,13 @@ class SharedWeights(Closable):
             return name
         with scratch_folder() as folder:
             path = folder / "optimized.onnx"
-            config = {
-                "session.optimized_model_external_initializers_file_name": "optimized.data",
-                "session.optimized_model_external_initializers_min_size_in_bytes": str(
-                    SMALLEST_BYTES
-                ),
-                **_NO_PREPACKING,
-            }
-            OrtRuntime(
+            write_optimized(
                 model,
+                path,
                 provider=self.provider,
                 threads=self.threads,
-                optimized_model_path=path,
-                config=config,
-                arena=False,
-            ).close()
+                external_from=SMALLEST_BYTES,
+            )
             _add(self.folder, path, name)
         return name
 

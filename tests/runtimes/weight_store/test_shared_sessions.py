@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+import runtimes.engines.ort_optimized
 import runtimes.weight_store.shared_sessions
 from runtimes import SharedWeights
 from runtimes.engines.ort import OrtRuntime
@@ -168,7 +169,8 @@ def test_each_gpu_gets_one_copy(files, monkeypatch):
         return SimpleNamespace()
 
     monkeypatch.setattr(runtimes.weight_store.shared_sessions, "require_onnxruntime", lambda: ort)
-    monkeypatch.setattr(runtimes.weight_store.shared_sessions, "OrtRuntime", runtime)
+    for module in (runtimes.weight_store.shared_sessions, runtimes.engines.ort_optimized):
+        monkeypatch.setattr(module, "OrtRuntime", runtime)
     with SharedWeights(provider="cuda", arena=False) as shared:
         for path in files[:2]:
             for device in (0, 1):
