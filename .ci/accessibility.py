@@ -43,16 +43,12 @@ ANSWER = re.compile(r'<pre id="answer">(.*?)</pre>', re.DOTALL)
 
 def main() -> int:
     """Check every page; the exit code."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None or shutil.which("npm") is None:
-        print("skipped: npm or Chromium is not installed")
+    tools = found_tools()
+    if tools is None:
         return 0
+    chromium, axe = tools
+    wrong = 0
     with tempfile.TemporaryDirectory() as scratch:
-        axe = installed(Path(scratch))
-        if axe is None:
-            print(f"skipped: {AXE} cannot be had from the registry")
-            return 0
-        wrong = 0
         for report, dark, width in itertools.product(sys.argv[1:], (False, True), WIDTHS):
             found = checked(chromium, Path(report), axe, width, dark=dark, folder=Path(scratch))
             print(
@@ -62,6 +58,20 @@ def main() -> int:
                 wrong += 1
                 print(f"  {line}")
     return int(wrong > 0)
+
+
+def found_tools() -> tuple[str, str] | None:
+    """Chromium and the script of axe-core; None, with what is missing said, where there is none."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None or shutil.which("npm") is None:
+        print("skipped: npm or Chromium is not installed")
+        return None
+    with tempfile.TemporaryDirectory() as scratch:
+        axe = installed(Path(scratch))
+    if axe is None:
+        print(f"skipped: {AXE} cannot be had from the registry")
+        return None
+    return chromium, axe
 
 
 def installed(folder: Path) -> str | None:

@@ -8,16 +8,14 @@ Without npm, Chromium or a registry that answers, it says so and exits with 0.
 from __future__ import annotations
 
 import itertools
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/support")]
 
-from accessibility import AXE, WIDTHS, installed, said  # noqa: E402
-from page_server import CHROMIUM, FakeServer, drive, watched  # noqa: E402
+from accessibility import WIDTHS, found_tools, said  # noqa: E402
+from page_server import FakeServer, drive, watched  # noqa: E402
 
 USED = """
 await until(() => !at("send").disabled);
@@ -39,14 +37,10 @@ ASKED = 'await until(() => at("ask").open); results.asked = await axe();'
 
 def main() -> int:
     """Check every state; the exit code."""
-    if CHROMIUM is None or shutil.which("npm") is None:
-        print("skipped: npm or Chromium is not installed")
+    tools = found_tools()
+    if tools is None:
         return 0
-    with tempfile.TemporaryDirectory() as scratch:
-        axe = installed(Path(scratch))
-    if axe is None:
-        print(f"skipped: {AXE} cannot be had from the registry")
-        return 0
+    _, axe = tools
     wrong = 0
     for width, dark in itertools.product(WIDTHS, (False, True)):
         found = drive(

@@ -9,16 +9,14 @@ from typing import Annotated
 import typer
 
 from converter.cli.console import print_json, print_line
-from converter.cli.options import Json
+from converter.cli.options import Cert, Host, Json, Key, Plain, Port
 
 _MIB = 2**20
 
 
 def agent(
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(help="The port; 0 takes a free one.", min=0, max=65535)
-    ] = 8714,
+    host: Host = "127.0.0.1",
+    port: Port = 8714,
     token: Annotated[
         str | None,
         typer.Option(
@@ -28,13 +26,9 @@ def agent(
             show_default="made up and shown",
         ),
     ] = None,
-    cert: Annotated[
-        Path | None, typer.Option(help="Certificate for TLS (PEM).", metavar="FILE")
-    ] = None,
-    key: Annotated[Path | None, typer.Option(help="Its private key.", metavar="FILE")] = None,
-    plain: Annotated[
-        bool, typer.Option("--plain", help="Let other machines connect without TLS.")
-    ] = False,
+    cert: Cert = None,
+    key: Key = None,
+    plain: Plain = False,
     cache: Annotated[
         Path | None,
         typer.Option(

@@ -158,6 +158,14 @@ def print_rows(rows: Sequence[dict[str, str]], title: str | None = None) -> None
         _print(line)
 
 
+def print_report(report: Any, *, place: Path | None = None, notes: Sequence[str]) -> None:
+    """A report's headline, with the ``place`` of what was written before it, rows and notes."""
+    print_line(report.headline() if place is None else f"{place}: {report.headline()}")
+    print_rows(report.rows())
+    for note in notes:
+        print_line(f"note: {note}")
+
+
 def print_line(text: str) -> None:
     """One line of prose on stdout, wrapped on a terminal."""
     for line in wrapped(text, _width(None)):

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from converter.cli.console import print_json, print_line, print_rows
-
 if TYPE_CHECKING:
     from converter.packaging.options import DeployOptions, DeployReport
     from converter.packaging.package import PackageOptions
@@ -86,14 +84,3 @@ def write_deployment(
     return deploy_source(
         source, output, group.to, data, options=group.options(), packaged=packaged, run=run
     )
-
-
-def show_deployment(report: DeployReport, *, json: bool) -> None:
-    """Print what was written and what comes next."""
-    if json:
-        print_json(report.to_dict())
-        return
-    print_line(report.headline())
-    print_rows(report.rows())
-    for note in report.notes:
-        print_line(f"note: {note}")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from converter.cli.console import print_json, print_line, print_rows
+from converter.cli.console import print_json, print_report
 from converter.cli.groups import ImageGroup, grouped
 from converter.cli.options import Json
 from converter.cli.progress import progress
@@ -62,10 +62,7 @@ def drift(
     if json:
         print_json(report.to_dict())
     else:
-        print_line(report.headline())
-        print_rows(report.rows())
-        for note in report.notes():
-            print_line(f"note: {note}")
+        print_report(report, notes=report.notes())
     return 0 if report.passed else 1
 
 

@@ -136,6 +136,11 @@ KeepBest = Annotated[
         help="Ctrl-C ends training with the best so far; a second one ends the command.",
     ),
 ]
+Host = Annotated[str, typer.Option(help="The address to listen on.")]
+Port = Annotated[int, typer.Option(help="The port; 0 takes a free one.", min=0, max=65535)]
+Cert = Annotated[Path | None, typer.Option(help="Certificate for TLS (PEM).", metavar="FILE")]
+Key = Annotated[Path | None, typer.Option(help="Its private key.", metavar="FILE")]
+Plain = Annotated[bool, typer.Option("--plain", help="Let other machines connect without TLS.")]
 DeviceAddress = Annotated[
     str | None,
     typer.Option(

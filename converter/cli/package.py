@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from converter.cli.console import print_json, print_line, print_rows
-from converter.cli.deploy import DeployGroup, show_deployment, write_deployment
+from converter.cli.console import print_json, print_report
+from converter.cli.deploy import DeployGroup, write_deployment
 from converter.cli.groups import ImageGroup, RunGroup, grouped
 from converter.cli.options import Force, Json, PublicKey
 from converter.cli.progress import progress
+
+if TYPE_CHECKING:
+    from converter.packaging.options import DeployReport
+    from converter.packaging.package import PackageReport
 
 _PASSWORD = "KILNX_SIGN_PASSWORD"
 
@@ -82,24 +86,17 @@ def package(
         force,
     )
     deploy.options()
-    if deploy.to is not None:
-        with progress() as say:
-            deployed = write_deployment(
-                deploy, source, output, images.open(data), options, run.run(say)
-            )
-        show_deployment(deployed, json=json)
-        return
+    report: PackageReport | DeployReport
     with progress() as say:
-        report = command.package(
-            source, output, images.open(data), options=options, run=run.run(say)
-        )
+        samples = images.open(data)
+        if deploy.to is None:
+            report = command.package(source, output, samples, options=options, run=run.run(say))
+        else:
+            report = write_deployment(deploy, source, output, samples, options, run.run(say))
     if json:
         print_json(report.to_dict())
         return
-    print_line(report.headline())
-    print_rows(report.rows())
-    for note in report.notes:
-        print_line(f"note: {note}")
+    print_report(report, notes=report.notes)
 
 
 def _password() -> str:

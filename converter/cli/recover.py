@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from converter.cli.console import print_json, print_line, print_rows
+from converter.cli.console import print_json, print_report
 from converter.cli.groups import BudgetGroup, ImageGroup, RunGroup, grouped
 from converter.cli.options import Data, Eval, Force, Json, KeepBest, OnnxFile, OutputFile
 from converter.cli.progress import progress
@@ -45,8 +45,5 @@ def recover(
     if json:
         print_json(report.to_dict())
     else:
-        print_line(f"{output}: {report.headline()}")
-        print_rows(report.rows())
-        for note in report.notes:
-            print_line(f"note: {note}")
+        print_report(report, place=output, notes=report.notes)
     return 0 if report.passed else 1

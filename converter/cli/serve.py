@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from converter.cli.console import print_json, print_line
-from converter.cli.options import Json
+from converter.cli.options import Cert, Host, Json, Key, Plain, Port
 
 _MIB = 2**20
 
@@ -37,10 +37,8 @@ def serve(
     versions: Annotated[
         str, typer.Option(help="Versions to serve: latest, latest:N, all, or a list: 1,3.")
     ] = "latest",
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(help="The port; 0 takes a free one.", min=0, max=65535)
-    ] = 8000,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
     grpc_port: Annotated[
         int | None, typer.Option(help="The port for gRPC.", min=0, max=65535)
     ] = None,
@@ -61,13 +59,9 @@ def serve(
             show_default="the token",
         ),
     ] = None,
-    cert: Annotated[
-        Path | None, typer.Option(help="Certificate for TLS (PEM).", metavar="FILE")
-    ] = None,
-    key: Annotated[Path | None, typer.Option(help="Its private key.", metavar="FILE")] = None,
-    plain: Annotated[
-        bool, typer.Option("--plain", help="Let other machines connect without TLS.")
-    ] = False,
+    cert: Cert = None,
+    key: Key = None,
+    plain: Plain = False,
     threads: Annotated[int, typer.Option(help="Threads of one run.", min=1)] = 1,
     replicas: Annotated[
         int | None,

@@ -89,7 +89,7 @@ def installed_files(distribution: metadata.Distribution) -> Iterator[tuple[str, 
         if path.name in _OF_THIS_INSTALLATION and path.parent.name.endswith(".dist-info"):
             continue
         content = _content(distribution, path)
-        if mode and digest != _digest(content, mode):
+        if mode and digest != record_digest(content, mode):
             raise RuntimeUnavailable(
                 f"{path} of {distribution.name} {distribution.version} is not the file that was "
                 "installed; install it again"
@@ -123,7 +123,7 @@ def _content(distribution: metadata.Distribution, path: PurePosixPath) -> bytes:
         ) from error
 
 
-def _digest(content: bytes, mode: str) -> str:
+def record_digest(content: bytes, mode: str) -> str:
     """As a wheel's RECORD has it: base64 without its padding."""
     return base64.urlsafe_b64encode(hashlib.new(mode, content).digest()).rstrip(b"=").decode()
 

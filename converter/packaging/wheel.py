@@ -5,12 +5,11 @@ https://packaging.python.org/en/latest/specifications/binary-distribution-format
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from converter.packaging.installed import record_digest
 from converter.packaging.project import Project
 from converter.packaging.zip_file import write_zip
 
@@ -42,7 +41,10 @@ def write_wheel(folder: Path, project: Project) -> Path:
     information = f"kilnx-{project.version}.dist-info"
     files = {**dict(own_files(project)), f"{information}/WHEEL": _WHEEL}
     record = f"{information}/RECORD"
-    lines = [f"{name},sha256={_digest(content)},{len(content)}" for name, content in files.items()]
+    lines = [
+        f"{name},sha256={record_digest(content, 'sha256')},{len(content)}"
+        for name, content in files.items()
+    ]
     files[record] = "".join(f"{line}\n" for line in (*lines, f"{record},,")).encode()
     path = folder / f"kilnx-{project.version}-py3-none-any.whl"
     with path.open("wb") as file:
@@ -54,7 +56,3 @@ def _roots(package: str) -> list[Path]:
     spec = find_spec(package)
     assert spec is not None, package
     return [Path(place) for place in spec.submodule_search_locations or ()]
-
-
-def _digest(content: bytes) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
-import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import make_certificate
 from fake_backend import FakeBackend
 from hypothesis import given, settings
 from oip_reference import DATATYPES, Sent, element_bytes
@@ -353,14 +352,9 @@ def test_a_certificate_that_is_not_there_is_named(tmp_path: Path) -> None:
         asyncio.run(serve_grpc(FakeBackend(), "127.0.0.1:0", tls=TlsFiles(tmp_path / "cert.pem")))
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
 @pytest.mark.parametrize("one_file", [False, True])
 def test_a_certificate_encrypts(tmp_path: Path, one_file: bool) -> None:
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    made = ("-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2")
-    names = ("-addext", "subjectAltName=DNS:localhost")
-    command = ["openssl", "req", "-x509", *made, *names, "-keyout", str(key), "-out", str(cert)]
-    subprocess.run(command, check=True, capture_output=True)
+    cert, key = make_certificate(tmp_path)
     trusted = grpc.ssl_channel_credentials(cert.read_bytes())
     if one_file:
         cert.write_bytes(key.read_bytes() + cert.read_bytes())
