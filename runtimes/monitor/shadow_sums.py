@@ -9,6 +9,7 @@ import numpy as np
 
 from runtimes.base import Array
 from runtimes.monitor.shadow import comparable, disagreement
+from runtimes.parity.error_sums import decibels
 
 _RECENT = 0.1
 
@@ -70,13 +71,13 @@ class ShadowSums:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        decibels = None
+        sqnr = None
         if self._noise > 0 and self._signal > 0 and np.isfinite(self._noise / self._signal):
-            decibels = float(10 * np.log10(self._signal / self._noise))
+            sqnr = decibels(self._signal, self._noise)
         return {
             "samples": self.samples,
             "disagreement": self._other / self._rows if self._rows else None,
-            "sqnr_db": decibels,
+            "sqnr_db": sqnr,
             "failures": self.failures,
             "last_error": self.last_error,
         }

@@ -10,6 +10,13 @@ import numpy as np
 from runtimes.base import Array
 
 
+def decibels(signal: float, noise: float) -> float:
+    """The ratio of two powers in dB; infinite where there is no noise."""
+    if noise == 0:
+        return math.inf
+    return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
+
+
 @dataclass
 class ErrorSums:
     """What the errors of some elements add up to, in memory that does not grow with them."""
@@ -47,6 +54,4 @@ class ErrorSums:
     @property
     def decibels(self) -> float:
         """Signal-to-noise ratio in dB; infinite where nothing differs."""
-        if self.noise == 0:
-            return math.inf
-        return 10 * math.log10(self.signal / self.noise) if self.signal > 0 else -math.inf
+        return decibels(self.signal, self.noise)

@@ -13,6 +13,7 @@ import numpy as np
 
 from runtimes.base import Array, Feed
 from runtimes.errors import BudgetError
+from runtimes.parity.error_sums import decibels
 from runtimes.serving.jobs import Run
 
 # Noise of half the signal's power. Whatever budget a model was compressed within, one that is
@@ -70,9 +71,7 @@ def sqnr_db(wanted: Array, found: Array) -> float:
     reference = wanted.astype(np.float64)
     noise = float(np.sum((found.astype(np.float64) - reference) ** 2))
     signal = float(np.sum(reference**2))
-    if noise == 0 or not np.isfinite(signal):
-        return float("inf")
-    return 10 * float(np.log10(signal / noise)) if signal else float("-inf")
+    return decibels(signal, noise) if np.isfinite(signal) else float("inf")
 
 
 def _limit(limits: Mapping[str, Any], name: str, default: float) -> float:
