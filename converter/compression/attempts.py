@@ -206,19 +206,17 @@ def _attempt(
         path.unlink()
         report = StepReport(name, False, parity, best.measured, False, outcome.details)
         return _Attempt(best, report, False, outcome.less_aggressive)
-    measured = judge.measure(path, parity, best.measured)
+    decided = None if replay is None else replay.get(name)
+    if decided and not parity.passed:
+        raise BudgetError(
+            f"the decisions keep the step {name!r}, but here it is outside the budget: "
+            f"{parity.reason}"
+        )
+    measured, kept, reason = _decide(parity, path, best, judge, decided)
     pruned = path if name == "prune" else best.pruned
     challenger = Candidate(outcome.model, path, measured, pruned, parity)
-    kept, reason = _decide(parity, challenger, best, judge)
-    if outcome.reason:
+    if outcome.reason and decided is None:
         reason = f"{reason} ({outcome.reason})"
-    if replay is not None and name in replay:
-        if replay[name] and not parity.passed:
-            raise BudgetError(
-                f"the decisions keep the step {name!r}, but here it is outside the budget: "
-                f"{parity.reason}"
-            )
-        kept, reason = replay[name], "as decided in the report that is replayed"
     report = StepReport(name, kept, reason, measured, True, outcome.details, stress=parity.stress)
     if not kept:
         path.unlink()
@@ -243,18 +241,23 @@ def _free_path(folder: Path, stem: str) -> Path:
 
 
 def _decide(
-    parity: ParityReport, challenger: Candidate, best: Candidate, judge: Judge
-) -> tuple[bool, str]:
+    parity: ParityReport, path: Path, best: Candidate, judge: Judge, decided: bool | None
+) -> tuple[Measured, bool, str]:
     """The rule: inside the budget, then faster, or smaller and no slower beyond doubt.
 
-    What the cost table finds worth it, races against fp32 can only refuse.
+    What the cost table finds worth it, races against fp32, which can only refuse. Nothing else
+    does: a race takes longer than a judgement. ``decided``: what a report that is replayed says.
     """
+    if decided is not None:
+        measured = judge.measure(path, parity, best.measured)
+        return measured, decided, "as decided in the report that is replayed"
     if not parity.passed:
-        return False, f"outside the budget: {parity.reason}"
-    gain = judge.gain(challenger.path, best.path)
+        predicted = judge.predict(path, parity, best.measured)
+        return predicted, False, f"outside the budget: {parity.reason}"
+    gain = judge.gain(path, best.path)
     if not gain.pays:
-        return False, gain.verdict
-    found, before = challenger.measured, best.measured
+        return judge.predict(path, parity, best.measured), False, gain.verdict
+    found, before = judge.measure(path, parity, best.measured), best.measured
     lost = lost_race(found.speedup, found.speedup_low, found.speedup_high, judge.prefer)
     lost = lost or lost_to_another(found.speedup_high, before.speedup_low, judge.prefer)
-    return (False, lost) if lost else (True, f"{gain}; {parity.reason}")
+    return (found, False, lost) if lost else (found, True, f"{gain}; {parity.reason}")

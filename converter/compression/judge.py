@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -28,6 +28,10 @@ from runtimes.parity.report import ParityReport
 from runtimes.parity.stressed import Stressed
 from runtimes.profiling.profile import ProfileReport, profile
 from runtimes.stress.rungs import Rung
+
+# A race that only confirms what the cost table found may be short; intervals tell if it was too
+# short, and then it goes on.
+_RACE_SECONDS, _DECIDING_SECONDS = 0.5, 1.0
 
 
 @dataclass(frozen=True)
@@ -88,19 +92,32 @@ class Judge:
         medians from different minutes of a shared machine would contradict the ratio.
         """
         found = self._profile(path, self.reference).batches[0]
-        sqnr = [out.sqnr_db for out in parity.outputs if out.sqnr_db is not None]
-        agreement = [out.agreement for out in parity.outputs if out.agreement is not None]
-        worst = min(sqnr, default=math.inf)
-        faster = (found.ratio or 1.0) / (best.speedup or 1.0)
-        return Measured(
-            size_bytes=file_bytes(path),
-            latency_ms=None if best.latency_ms is None else best.latency_ms / faster,
-            metric=parity.metrics[0].candidate if parity.metrics else None,
-            agreement=min(agreement, default=None),
-            sqnr_db=worst if math.isfinite(worst) else None,
+        timed = replace(
+            self._found(path, parity),
             speedup=found.ratio,
             speedup_low=found.ratio_low,
             speedup_high=found.ratio_high,
+        )
+        return replace(timed, latency_ms=_latency(best, found.ratio))
+
+    def predict(self, path: Path, parity: ParityReport, best: Measured) -> Measured:
+        """The same by the cost table, for what is not going to be kept; measured without one."""
+        if self.costs is None:
+            return self.measure(path, parity, best)
+        whole, own = self.costs.latencies([self.reference, path], self._feeds[0])
+        found = replace(self._found(path, parity), speedup=whole / own)
+        return replace(found, latency_ms=_latency(best, found.speedup))
+
+    def _found(self, path: Path, parity: ParityReport) -> Measured:
+        sqnr = [out.sqnr_db for out in parity.outputs if out.sqnr_db is not None]
+        agreement = [out.agreement for out in parity.outputs if out.agreement is not None]
+        worst = min(sqnr, default=math.inf)
+        return Measured(
+            size_bytes=file_bytes(path),
+            latency_ms=None,
+            metric=parity.metrics[0].candidate if parity.metrics else None,
+            agreement=min(agreement, default=None),
+            sqnr_db=worst if math.isfinite(worst) else None,
         )
 
     def gain(self, path: Path, than: Path) -> Gain:
@@ -153,6 +170,7 @@ class Judge:
             provider=self.provider,
             data=self.evaluation,
             device=self.device,
+            min_time=_DECIDING_SECONDS if self.costs is None else _RACE_SECONDS,
             run=self._quiet,
         )
         self._loads.append(found.load)
@@ -162,3 +180,10 @@ class Judge:
     def _quiet(self) -> RunOptions:
         """The steps are told, not every sample."""
         return RunOptions(self.run.threads, self.run.seed)
+
+
+def _latency(best: Measured, speedup: float | None) -> float | None:
+    """Milliseconds of what is ``speedup`` times as fast as the reference of ``best``."""
+    if best.latency_ms is None:
+        return None
+    return best.latency_ms * (best.speedup or 1.0) / (speedup or 1.0)

@@ -73,7 +73,7 @@ class Measured:
     ``metric`` is the metric on labelled data and ``agreement`` the share of samples for which the
     model and the reference have the same top-1 class; ``None`` if it does not apply. ``sqnr_db`` is
     relative to the reference. ``speedup`` is the reference's median latency divided by this one's,
-    from interleaved runs, with its 95% interval.
+    from interleaved runs, with its 95% interval; without one where the cost table predicts it.
     """
 
     size_bytes: int
@@ -307,5 +307,5 @@ def cells(found: Measured | None, report: Report) -> list[str]:
 def _speedup(found: Measured) -> str:
     speedup = times(found.speedup or 0.0)
     if found.speedup_low is None or found.speedup_high is None:
-        return speedup
+        return f"about {speedup}"
     return f"{speedup} ({found.speedup_low:.2f} to {found.speedup_high:.2f})"

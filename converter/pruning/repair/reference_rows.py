@@ -6,7 +6,7 @@ that stay. So the rows are drawn once for a layer, and the reference computes th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,9 @@ from converter.pruning.operators.channels import IntArray
 from converter.pruning.regression import LinearLayer
 from converter.pruning.repair.walk import Walk
 from runtimes.base import Array
+
+# Layers for which a run of their own pays: what they read and give is held for a batch.
+_MANY = 2
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,38 @@ class Drawn:
         return self.rows.nbytes + self.targets.nbytes
 
 
+@dataclass(frozen=True)
+class Asked:
+    """The rows of ``layer`` that a refit looks at, at most ``most`` of each batch.
+
+    ``target`` names the results there; None stands for what the layer makes of its input.
+    """
+
+    layer: LinearLayer
+    target: str | None
+    most: int
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells these rows from others."""
+        return (str(self.layer.node.name), self.layer.weight, self.target, self.most)
+
+    @property
+    def names(self) -> list[str]:
+        """The values of the reference that tell."""
+        return [self.layer.source] if self.target is None else [self.layer.source, self.target]
+
+    def most_bytes(self, batches: int) -> int:
+        """What the rows of so many batches take, at most."""
+        groups, _, outputs = self.layer.weights().shape
+        return int(batches * self.most * (groups * outputs + 2) * 4)
+
+    def drawn(self, batch: Mapping[str, Array], random: np.random.Generator) -> Drawn:
+        """The rows of one batch."""
+        rows = choose(random, self.layer.count_rows(batch[self.layer.source]), self.most)
+        return Drawn(rows, results(self.layer, self.target, batch, rows))
+
+
 class ReferenceRows:
     """Rows of one reference on one set of data, ``most_bytes`` of them kept in memory."""
 
@@ -42,37 +77,54 @@ class ReferenceRows:
         self._kept.clear()
         self._left = self._most
 
-    def batches(
-        self, layer: LinearLayer, target: str | None, most: int, walk: Callable[[], Walk]
-    ) -> Iterator[Drawn]:
-        """At most ``most`` rows of each batch for ``layer``, whose results are ``target``.
+    def learn(self, asked: Iterable[Asked], batches: int, walk: Callable[[], Walk]) -> None:
+        """Compute together, in one run of the reference, what will be asked for.
+
+        Nothing where the first of them is known, and only what is sure to find room: the rest is
+        computed when it is asked for. ``walk`` gives the reference, stopped before all of these
+        layers, with so many ``batches``.
+        """
+        chosen: dict[tuple[object, ...], Asked] = {}
+        room = self._left
+        for one in asked:
+            if one.key in self._kept and not chosen:
+                return
+            room -= one.most_bytes(batches)
+            if room < 0:
+                break
+            if one.key not in self._kept:
+                chosen[one.key] = one
+        if len(chosen) < _MANY:
+            return
+        random = {key: draws(one.layer, self._seed) for key, one in chosen.items()}
+        found: dict[tuple[object, ...], list[Drawn]] = {key: [] for key in chosen}
+        names = list(dict.fromkeys(name for one in chosen.values() for name in one.names))
+        for batch in walk().batches(names):
+            for key, one in chosen.items():
+                found[key].append(one.drawn(batch, random[key]))
+        self._kept |= found
+        self._left -= sum(drawn.nbytes for rows in found.values() for drawn in rows)
+
+    def batches(self, asked: Asked, walk: Callable[[], Walk]) -> Iterator[Drawn]:
+        """The rows of each batch.
 
         ``walk`` gives the reference, stopped before the layer's node; it is asked for only where
-        the rows are not known yet. A ``target`` of None stands for what the layer makes of its
-        input.
+        the rows are not known yet.
         """
-        key = (str(layer.node.name), layer.weight, target, most)
-        if key in self._kept:
-            yield from self._kept[key]
+        if asked.key in self._kept:
+            yield from self._kept[asked.key]
             return
         found: list[Drawn] = []
         left = self._left
-        for drawn in self._compute(layer, target, most, walk()):
+        random = draws(asked.layer, self._seed)
+        for batch in walk().batches(asked.names):
+            drawn = asked.drawn(batch, random)
             left -= drawn.nbytes
             if left >= 0:
                 found.append(drawn)
             yield drawn
         if left >= 0:
-            self._kept[key], self._left = found, left
-
-    def _compute(
-        self, layer: LinearLayer, target: str | None, most: int, walk: Walk
-    ) -> Iterator[Drawn]:
-        random = draws(layer, self._seed)
-        names = [layer.source] if target is None else [layer.source, target]
-        for batch in walk.batches(names):
-            rows = choose(random, layer.count_rows(batch[layer.source]), most)
-            yield Drawn(rows, results(layer, target, batch, rows))
+            self._kept[asked.key], self._left = found, left
 
 
 def draws(layer: LinearLayer, seed: int) -> np.random.Generator:

@@ -8,10 +8,11 @@ makes up for what the shortcut has lost (https://arxiv.org/abs/1707.06168, secti
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import onnx_ir as ir
@@ -22,7 +23,14 @@ from converter.pruning.operators.channels import IntArray
 from converter.pruning.operators.rule import Use
 from converter.pruning.regression import LinearLayer, linear_layers
 from converter.pruning.regression.normal_equations import NormalEquations
-from converter.pruning.repair.reference_rows import Drawn, ReferenceRows, choose, draws, results
+from converter.pruning.repair.reference_rows import (
+    Asked,
+    Drawn,
+    ReferenceRows,
+    choose,
+    draws,
+    results,
+)
 from converter.pruning.repair.walk import Samples, Walk, WalkOptions
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
@@ -36,6 +44,8 @@ MOST_COLUMNS = 6000
 # Of the memory that is allowed, what rows of the reference may take for each of the few problems
 # that a search holds side by side.
 _PART_OF_ROWS = 6
+# And what all its values of a batch may take, where they are asked for in one run.
+_PART_OF_VALUES = 8
 
 Rows = Callable[[int], int]
 """How many rows to look at for a layer of so many columns."""
@@ -105,21 +115,42 @@ def walk_layers(
     it asks for the next. ``rows`` says how many are drawn, from all over the data. Branches make
     up for their shortcuts. ``shared``: a walk over the reference as far as ``pruned`` is the same.
     """
-    whole = {str(node.name): node for node in problem.reference.graph}
     begun = shared or Walk(problem.reference, problem.samples, problem.options)
+    layers = [
+        _Batches(problem, pruned, kept, pair) for pair in _wanted_layers(problem, pruned, wanted)
+    ]
     with ExitStack() as stack:
         walk = stack.enter_context(begun.over(pruned))
         reference_walk = stack.enter_context(begun.over(problem.reference))
-        for node in tuple(pruned.graph):
-            if str(node.name) not in whole or not wanted(node):
-                continue
-            layers = zip(linear_layers(node), linear_layers(whole[str(node.name)]), strict=True)
-            for layer, whole_layer in layers:
-                if layer.weights().shape[1] > MOST_COLUMNS:
-                    continue
-                walk.advance(str(node.name))
-                batches = _Batches(problem, pruned, kept, (layer, whole_layer))
-                yield batches.sums(walk, reference_walk, rows)
+        for place, layer in enumerate(layers):
+            behind = partial(layer.stopped, reference_walk)
+            ahead = _ahead(problem, layers[place:], rows)
+            problem.reference_rows.learn(ahead, problem.batches, behind)
+            yield layer.sums(layer.stopped(walk), behind, rows)
+
+
+def _wanted_layers(
+    problem: Problem, pruned: ir.Model, wanted: Callable[[ir.Node], bool]
+) -> Iterator[tuple[LinearLayer, LinearLayer]]:
+    """The wanted layers of ``pruned`` in graph order, each with the whole layer."""
+    whole = {str(node.name): node for node in problem.reference.graph}
+    for node in tuple(pruned.graph):
+        if str(node.name) in whole and wanted(node):
+            pairs = zip(linear_layers(node), linear_layers(whole[str(node.name)]), strict=True)
+            yield from (pair for pair in pairs if pair[0].weights().shape[1] <= MOST_COLUMNS)
+
+
+def _ahead(problem: Problem, layers: Sequence[_Batches], rows: Rows) -> Iterator[Asked]:
+    """What of the reference can be computed in one run: as many layers as memory holds."""
+    room = problem.options.memory_bytes / _PART_OF_VALUES
+    for one in layers:
+        asked = one.asked(rows)
+        if asked is None:
+            continue
+        room -= one.value_bytes(problem.options.batch_size)
+        if room < 0:
+            return
+        yield asked
 
 
 def walk_inputs(
@@ -165,21 +196,20 @@ class _Batches:
             self._other, self._target = addition
         self._rows = problem.reference_rows
 
-    def sums(self, walk: Walk, reference_walk: Walk, rows: Rows) -> LayerSums:
-        """Stream all batches into the normal equations."""
+    def stopped(self, walk: Walk) -> Walk:
+        """``walk``, which then has come to this layer."""
+        walk.advance(str(self._layer.node.name))
+        return walk
+
+    def sums(self, walk: Walk, reference: Callable[[], Walk], rows: Rows) -> LayerSums:
+        """Stream all batches into the normal equations; ``walk`` has come to this layer."""
         layer = self._layer
         groups, columns, outputs = layer.weights().shape
         halves = (
             NormalEquations.empty(groups, columns, outputs),
             NormalEquations.empty(groups, columns, outputs),
         )
-        # As many as the whole layer needs: so the rows are the same for every plan.
-        most = -(-rows(self._whole.weights().shape[1]) // self._problem.batches)
-
-        def reference() -> Walk:
-            reference_walk.advance(str(self._whole.node.name))
-            return reference_walk
-
+        most = self._most(rows)
         if layer.from_reference:
             pairs = self._by_state(reference(), most)
         else:
@@ -187,6 +217,21 @@ class _Batches:
         for index, (x, t) in enumerate(pairs):
             halves[index % 2].update(x, t)
         return LayerSums(layer, halves)
+
+    def asked(self, rows: Rows) -> Asked | None:
+        """What of the reference can be learned ahead, if anything."""
+        if self._layer.from_reference or not self._rows_stay():
+            return None
+        return Asked(self._whole, self._target, self._most(rows))
+
+    def value_bytes(self, batch_size: int) -> float:
+        """Bytes of what the reference reads and gives here in a batch; infinite if not known."""
+        node = self._whole.node
+        return sum(_bytes(value, batch_size) for value in (*node.inputs[:1], *node.outputs[:1]))
+
+    def _most(self, rows: Rows) -> int:
+        """Rows of a batch: as many as the whole layer needs, so they are the same for all plans."""
+        return -(-rows(self._whole.weights().shape[1]) // self._problem.batches)
 
     def _by_input(
         self, walk: Walk, reference: Callable[[], Walk], most: int
@@ -209,7 +254,7 @@ class _Batches:
         if not self._rows_stay():
             yield from self._cut_batches(reference(), most)
             return
-        for drawn in self._rows.batches(self._whole, self._target, most, reference):
+        for drawn in self._rows.batches(Asked(self._whole, self._target, most), reference):
             yield drawn.rows, self._stays(drawn)
 
     def _by_state(self, reference: Walk, most: int) -> Iterator[tuple[Array, Array]]:
@@ -275,6 +320,13 @@ class _Batches:
             if channels is not None:
                 array = np.compress(self._kept.mask(channels), array, axis=axis)
         return array
+
+
+def _bytes(value: ir.Value | None, batch_size: int) -> float:
+    if value is None or value.shape is None or not value.shape:
+        return math.inf
+    sizes = [batch_size, *value.shape[1:]]
+    return math.prod(size if isinstance(size, int) else math.inf for size in sizes) * 4
 
 
 def find_use(dependencies: Dependencies, layer: LinearLayer, axis: int) -> Use | None:

@@ -43,11 +43,18 @@ class JudgeOfWhatModelsSay:
 
     prefer = "balanced"
 
+    def __init__(self) -> None:
+        self.raced: list[float] = []
+
     def parity(self, path: Path) -> Any:
         spent = says(path, "spent")
         return SimpleNamespace(passed=spent <= 1.0, reason=f"spent {spent:g}", stress=None)
 
     def measure(self, path: Path, parity: Any, best: Measured) -> Measured:
+        self.raced.append(says(path, "time"))
+        return Measured(100, says(path, "time"), None)
+
+    def predict(self, path: Path, parity: Any, best: Measured) -> Measured:
         return Measured(100, says(path, "time"), None)
 
     def gain(self, path: Path, than: Path) -> Gain:
@@ -82,12 +89,14 @@ class Context:
     run: RunOptions = RunOptions()  # frozen
 
 
-def run_all(tmp_path: Path, replay: Any = None, **steps: Any) -> tuple[Candidate, Any]:
+def run_all(
+    tmp_path: Path, replay: Any = None, judge: Any = None, **steps: Any
+) -> tuple[Candidate, Any]:
     first = model()
     write_model(first, tmp_path / "fp32.onnx")
     begin = Candidate(first, tmp_path / "fp32.onnx", Measured(100, 1.0, None))
     context: Any = Context()
-    judge: Any = JudgeOfWhatModelsSay()
+    judge = judge or JudgeOfWhatModelsSay()
     return run_steps(steps, context, begin, judge, replay)
 
 
@@ -106,6 +115,15 @@ def test_a_step_outside_the_budget_is_tried_milder(tmp_path: Path) -> None:
     assert says(best, "spent") == pytest.approx(0.6)
     assert "lost 0.5" in reports[0].reason
     assert "outside the budget: spent 1.2" in reports[0].reason
+
+
+def test_only_what_is_inside_the_budget_and_worth_it_races(tmp_path: Path) -> None:
+    judge = JudgeOfWhatModelsSay()
+    steps = {"prune": spends(1.2, 4, MILD), "quantize": spends(0.1, 0.5), "weights": spends(0, 5)}
+    best, reports = run_all(tmp_path, None, judge, **steps)
+    assert [one.kept for one in reports] == [True, False, True]
+    assert judge.raced == [0.5, 0.1]  # neither the step outside the budget nor the slower one
+    assert best.measured.latency_ms == 0.1
 
 
 def test_ever_milder(tmp_path: Path) -> None:

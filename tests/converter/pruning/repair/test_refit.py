@@ -16,6 +16,7 @@ from random_graphs import Builder, image_network, sequence_network
 from converter.passes.shapes.infer_shapes import InferShapes
 from converter.pruning.groups.dependencies import find_dependencies
 from converter.pruning.ranking.ranking import rank_groups
+from converter.pruning.repair.reference_rows import ReferenceRows
 from converter.pruning.repair.sums import Problem
 from converter.pruning.repair.walk import Walk, WalkOptions
 from converter.pruning.search.cost import CostModel
@@ -191,3 +192,35 @@ def test_the_reference_runs_once_for_all_plans(monkeypatch: pytest.MonkeyPatch) 
     problem.reference_rows.clear()
     cut_and_repair(problem, random_selection(problem.dependencies, 1))
     assert problem.reference in walked
+
+
+@pytest.mark.parametrize("memory", [1, 1 << 14, 1 << 30])
+def test_what_is_learned_ahead_is_what_layers_ask_for(
+    memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the memory: alone, some layers together, or all in one run of the reference."""
+    model = residual_network()
+    problem = problem_of(model, IMAGES)
+    problem = replace(problem, options=replace(problem.options, memory_bytes=memory))
+    runs: list[int] = []
+    batches = Walk.batches
+
+    def noted(walk: Walk, names: Any) -> Any:
+        if walk._model is problem.reference:
+            runs.append(len(names))
+        return batches(walk, names)
+
+    kept = random_selection(problem.dependencies, 0)
+    ahead = cut_and_repair(problem, kept)
+    with monkeypatch.context() as patched:
+        patched.setattr(ReferenceRows, "learn", lambda *_: None)
+        alone = cut_and_repair(replace(problem), kept)
+    for one, other in zip(
+        ahead.graph.initializers.values(), alone.graph.initializers.values(), strict=True
+    ):
+        found, wanted = one.const_value.numpy(), other.const_value.numpy()
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    monkeypatch.setattr(Walk, "batches", noted)
+    cut_and_repair(replace(problem), kept)
+    assert runs
+    assert (len(runs) <= 2) == (memory == 1 << 30)  # to the first layer, and behind it
