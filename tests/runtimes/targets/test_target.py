@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+import numpy as np
 import onnx_ir as ir
 import pytest
 
@@ -51,6 +53,15 @@ def test_the_caller_chooses_the_error_and_the_name(graph: Graph) -> None:
 def test_an_attribute_can_decide(graph: Graph, axis: int, problems: int) -> None:
     model = _model(graph, f"y = Softmax<axis = {axis}>(x)")
     assert len(list(TARGET.problems(model))) == problems
+
+
+@pytest.mark.parametrize(("indices", "problems"), [("i", 1), ("k", 0)])
+def test_whether_an_input_is_computed_can_decide(graph: Graph, indices: str, problems: int) -> None:
+    target = replace(TARGET, refused={"Gather": (Refusal("tables only", computed=(1,)),)})
+    given = {"k": np.array([0])} if indices == "k" else {}
+    text = f"y = Gather (x, {indices})"
+    model = graph("(float[4] x, int64[n] i) => (float[n] y)", text, **given)
+    assert len(list(target.problems(model))) == problems
 
 
 def test_an_attribute_that_is_left_out_is_none_of_the_values(graph: Graph) -> None:
