@@ -197,7 +197,8 @@ def _is_computed(node: ir.Node, place: int) -> bool:
 
 
 def _article(operator: str) -> str:
-    return f"{'an' if operator[0] in 'AEIOU' else 'a'} {operator}"
+    vowels = "AEFHILMNORSX" if operator.isupper() else "AEIOU"  # an LSTM is spelt out
+    return f"{'an' if operator[0] in vowels else 'a'} {operator}"
 
 
 def _batches(model: ir.Model, title: str) -> Iterator[str]:

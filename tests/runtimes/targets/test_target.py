@@ -44,6 +44,13 @@ def test_a_refused_operator_is_named_with_its_node_and_the_way_out(graph: Graph)
         TARGET.check(_model(graph, "a = Relu(x) y = Erf(a)"))
 
 
+@pytest.mark.parametrize(("operator", "text"), [("LSTM", "an LSTM"), ("GRU", "a GRU")])
+def test_an_operator_that_is_spelt_out_has_its_article(operator: str, text: str) -> None:
+    target = replace(TARGET, refused={operator: (Refusal("no"),)})
+    model = ir.Model(ir.Graph([], [], nodes=[ir.Node("", operator, [])]), ir_version=9)
+    assert text in next(target.problems(model))
+
+
 def test_the_caller_chooses_the_error_and_the_name(graph: Graph) -> None:
     with pytest.raises(ConversionError, match=r"^model\.onnx does not run on the target 'small'"):
         TARGET.check(_model(graph, "y = Erf(x)"), name="model.onnx", error=ConversionError)
