@@ -1,12 +1,16 @@
 """Which runtime runs which model? Every case for every target, in float and in INT8.
 
     python benchmarks/runtime_matrix.py --output FOLDER [--models FOLDER] [--only CASE]...
-        [--target NAME]... [--json matrix.json]
+        [--target NAME]... [--cache FOLDER]
 
-A cell is made with ``--target`` and then run once more in the engine of the target, on the test
-samples, next to the float model in ONNX Runtime: SQNR and agreement, or why kilnx refused. Each has
-a process of its own, because engines abort and hang. ``WRONG`` is what must not be: a file that
+A cell is made with ``--target`` and then run once more in the engines of the target, on the test
+samples, next to the float model in ONNX Runtime: SQNR and agreement, or why kilnx refused. MNN and
+ncnn, which kilnx does not run, run in environments of their own, made under ``--cache``. Each cell
+has a process of its own, because engines abort and hang. ``WRONG`` is what must not be: a file that
 kilnx wrote and that its engine is outside the budget on. The cases are those of ``quantize.py``.
+
+``matrix.json`` in the folder keeps every cell, and a cell that is in it is not made again; the
+table, over all of it, is printed and written to ``matrix.md``.
 """
 
 from __future__ import annotations
@@ -15,11 +19,14 @@ import argparse
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from mobile_runtime import MOBILE
 from quantize_cases import cases
+from runtime_matrix_table import is_wrong, shown, table
 
 from runtimes.targets import target_names
 
@@ -49,7 +56,7 @@ def write(case: Path, target: str, form: str, output: Path) -> str:
     return ""
 
 
-def judge(case: Path, target: str, output: Path) -> dict[str, Any]:
+def judge(case: Path, target: str, output: Path, cache: Path) -> dict[str, Any]:
     """The file of a cell in the engines of its target, next to the float model."""
     from runtimes import Dataset, check, load_model
     from runtimes.onnx_files.load_save import model_inputs
@@ -57,13 +64,13 @@ def judge(case: Path, target: str, output: Path) -> dict[str, Any]:
 
     inputs = model_inputs(load_model(case / "model.onnx"))
     data = Dataset.open(case / "test.npz", inputs=inputs).without_labels().take(SAMPLES)
-    report = check(
-        case / "model.onnx",
-        output,
-        data,
-        providers=(find_target(target).engine, *installed(find_target(target).also)),
-        **BUDGET,
-    )
+    if target in MOBILE:
+        with MOBILE[target](output, cache) as runtime:
+            report = check(case / "model.onnx", runtime, data, **BUDGET)
+    else:
+        found = find_target(target)
+        places = (found.engine, *installed(found.also))
+        report = check(case / "model.onnx", output, data, providers=places, **BUDGET)
     return {
         "passed": report.passed,
         "reason": report.reason,
@@ -82,7 +89,7 @@ def installed(providers: Iterable[str]) -> list[str]:
     return [one for one in providers if is_available(one)]
 
 
-def cell(case: Path, target: str, form: str, output: Path) -> dict[str, Any]:
+def cell(case: Path, target: str, form: str, output: Path, cache: Path) -> dict[str, Any]:
     """What became of one cell, in this process."""
     from runtimes.errors import KilnxError, RuntimeUnavailable
 
@@ -91,7 +98,7 @@ def cell(case: Path, target: str, form: str, output: Path) -> dict[str, Any]:
         return {
             "state": "float" if kept_float else "",
             "why": kept_float,
-            **judge(case, target, output),
+            **judge(case, target, output, cache),
         }
     except RuntimeUnavailable as error:
         return {"state": "not installed", "why": str(error)}
@@ -99,16 +106,17 @@ def cell(case: Path, target: str, form: str, output: Path) -> dict[str, Any]:
         return {"state": "refused", "why": str(error)}
 
 
-def isolated(case: Path, target: str, form: str, seconds: float) -> dict[str, Any]:
+def isolated(case: Path, target: str, form: str, options: argparse.Namespace) -> dict[str, Any]:
     """The same in a process of its own."""
     output = case / f"{target}-{form}.onnx"
     command = [sys.executable, __file__, "--cell", str(case), target, form, str(output)]
+    command += ["--cache", str(options.cache)]
     try:
         found = subprocess.run(
-            command, capture_output=True, text=True, timeout=seconds, check=False
+            command, capture_output=True, text=True, timeout=options.seconds, check=False
         )
     except subprocess.TimeoutExpired:
-        return {"state": "too slow", "why": f"more than {seconds:.0f} s"}
+        return {"state": "too slow", "why": f"more than {options.seconds:.0f} s"}
     lines = [line for line in found.stdout.splitlines() if line.startswith("{")]
     if found.returncode or not lines:
         return {"state": "CRASH", "why": found.stderr[-500:]}
@@ -116,15 +124,30 @@ def isolated(case: Path, target: str, form: str, seconds: float) -> dict[str, An
     return document
 
 
-def shown(found: dict[str, Any]) -> str:
-    """A cell of the table."""
-    if "passed" not in found:
-        return str(found["state"])
-    decibels = found["sqnr_db"]
-    text = "" if decibels is None else f"{decibels:.0f} dB"
-    if not found["passed"]:
-        return f"WRONG {text}"
-    return f"{text} (float)" if found["state"] == "float" else text
+def fill(matrix: dict[str, dict[str, Any]], options: argparse.Namespace) -> None:
+    """Make the cells that are asked for and not there yet; each is kept at once."""
+    for name, make in cases(options.models).items():
+        if options.only and name not in options.only:
+            continue
+        case = options.output / name.replace(" ", "_")
+        for form in FORMS:
+            row = matrix.setdefault(f"{name}, {form}", {})
+            for target in options.target or target_names():
+                if target in row:
+                    continue
+                if not (case / "model.onnx").exists():
+                    case.mkdir(parents=True, exist_ok=True)
+                    make((options.models or Path()) / name, case)
+                begin = time.perf_counter()
+                row[target] = isolated(case, target, form, options)
+                told = f"{name}, {form}, {target}: {shown(row[target])}"
+                took = time.perf_counter() - begin
+                print(f"{told} ({took:.0f} s)", file=sys.stderr, flush=True)
+                keep(matrix, options.output / "matrix.json")
+
+
+def keep(matrix: dict[str, dict[str, Any]], path: Path) -> None:
+    path.write_text(json.dumps(matrix, indent=2) + "\n", encoding="utf-8")
 
 
 def main() -> int:
@@ -134,36 +157,20 @@ def main() -> int:
     parser.add_argument("--only", action="append")
     parser.add_argument("--target", action="append", choices=target_names())
     parser.add_argument("--seconds", type=float, default=600.0)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "kilnx-peers")
     parser.add_argument("--cell", nargs=4, metavar=("CASE", "TARGET", "FORM", "FILE"))
     options = parser.parse_args()
     if options.cell:
         case, target, form, output = options.cell
-        print(json.dumps(cell(Path(case), target, form, Path(output))))
+        print(json.dumps(cell(Path(case), target, form, Path(output), options.cache)))
         return 0
-    matrix: dict[str, Any] = {}
-    targets = options.target or target_names()
-    for name, make in cases(options.models).items():
-        if options.only and name not in options.only:
-            continue
-        case = options.output / name.replace(" ", "_")
-        if not (case / "model.onnx").exists():
-            case.mkdir(parents=True, exist_ok=True)
-            make((options.models or Path()) / name, case)
-        for form in FORMS:
-            found = {target: isolated(case, target, form, options.seconds) for target in targets}
-            matrix[f"{name}, {form}"] = found
-            print(
-                f"{name}, {form}: " + " | ".join(f"{t} {shown(c)}" for t, c in found.items()),
-                flush=True,
-            )
-            for target, one in found.items():
-                if one.get("why"):
-                    print(f"    {target}: {one['why'][:200]}", flush=True)
-    if options.json:
-        options.json.write_text(json.dumps(matrix, indent=2) + "\n", encoding="utf-8")
-    wrong = [one for row in matrix.values() for one in row.values() if one.get("passed") is False]
-    return 1 if wrong else 0
+    options.output.mkdir(parents=True, exist_ok=True)
+    kept = options.output / "matrix.json"
+    matrix: dict[str, dict[str, Any]] = json.loads(kept.read_text()) if kept.exists() else {}
+    fill(matrix, options)
+    (options.output / "matrix.md").write_text(table(matrix), encoding="utf-8")
+    print(table(matrix))
+    return 1 if any(is_wrong(one) for row in matrix.values() for one in row.values()) else 0
 
 
 if __name__ == "__main__":

@@ -24,12 +24,15 @@ class QdqForm:
     ``engine``: where is looked up which operators became INT8 kernels. ``in_kernels``: operators
     on single values that the kernel of a convolution or matrix product in front of them computes
     before it rounds. ``rounds_last``: kernels round only what other INT8 kernels read, and that of
-    a convolution adds the other operand of a residual sum before it does.
+    a convolution adds the other operand of a residual sum before it does. ``symmetric``:
+    activations are on grids around zero, written as signed bytes, biases stay in float, and the
+    engine itself fuses activations and moves bytes.
     """
 
     engine: Int8Engine
     in_kernels: frozenset[str] = frozenset()
     rounds_last: bool = False
+    symmetric: bool = False
 
     @property
     def provider(self) -> str:
@@ -52,7 +55,9 @@ OPENVINO = QdqForm(
     rounds_last=True,
 )
 
+TENSORRT = QdqForm("tensorrt", symmetric=True)
+
 FORMS: Mapping[str, QdqForm] = MappingProxyType(
-    {form.engine: form for form in (ONNX_RUNTIME, OPENVINO)}
+    {form.engine: form for form in (ONNX_RUNTIME, OPENVINO, TENSORRT)}
 )
 """By the engine's name."""

@@ -30,6 +30,7 @@ from quantizers.options import DEFAULT_OPTIONS, QuantizeOptions
 from quantizers.policy.kept_float import float_in, replayed_floats, requested
 from quantizers.policy.plan import Plan, Unit, is_float, make_plan
 from quantizers.qdq.dynamic import find_weights_only
+from quantizers.qdq.signed import to_signed
 from quantizers.report import OperatorReport, QuantizationReport
 from quantizers.rewrites.half_precision import store_half
 from quantizers.rewrites.prepare import prepare
@@ -160,7 +161,7 @@ def quantize_model(
             f"{len(fewer)} operators have fewer levels of weights, so that 16-bit sums cannot "
             "saturate on CPUs without VNNI; target_cpu vnni does without"
         )
-    best, tie_notes = _tied(source, best, data, options)
+    best, tie_notes = _tied(source, _in_form(best, options), data, options)
     notes += tie_notes
     report = _report(
         source, best, best.plan, samples=statistics.samples, notes=notes, choice=choice
@@ -173,6 +174,13 @@ def _unquantized(
 ) -> tuple[ir.Model, QuantizationReport]:
     report = _report(source, None, plan, samples=samples, notes=[])
     return store_half(source), report
+
+
+def _in_form(best: QuantizedCandidate, options: QuantizeOptions) -> QuantizedCandidate:
+    """``best``, its model written as the engine reads it; nothing computes otherwise by that."""
+    if options.qdq.symmetric:
+        to_signed(best.model.graph)
+    return best
 
 
 def _tied(

@@ -24,7 +24,7 @@ from converter.compression.samples import Samples, listed_calibration, open_judg
 from converter.compression.simplify import simplified
 from converter.compression.step_names import refuse_unknown_steps
 from converter.compression.steps import STEPS, StepContext
-from converter.compression.targeted import Shipped, fitted, refuse_wrong
+from converter.compression.targeted import Shipped, fitted, preferred, refuse_wrong
 from converter.compression.training_samples import looks_like_training
 from converter.compression.work_plan import Effort, TimeBudget, planned
 from converter.report.analysis import analyze
@@ -190,7 +190,12 @@ def compress(
         )
         judge = Judge(
             *(reference, samples.evaluation, budget, ships_on.provider, run),
-            *(options.prefer, costs, ships_on.judged_in, options.device),
+            *(
+                preferred(options.prefer, ships_on.target),
+                costs,
+                ships_on.judged_in,
+                options.device,
+            ),
         )
         told = refuse_wrong(fp32, samples.evaluation, ships_on.target, run.threads)
         run.tell("measuring fp32")
@@ -219,7 +224,7 @@ def compress(
             search_floors(model_outputs(fp32), samples.evaluation, budget),
             quantizes="quantize" in tried,
             decisions=decisions or Decisions(),
-            prefer=options.prefer,
+            prefer=preferred(options.prefer, ships_on.target),
             costs=costs,
             effort=work.effort,
             limits=work.limits,

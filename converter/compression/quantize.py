@@ -16,7 +16,7 @@ from converter.compression.gain import Gain, check_preference, lost_races
 from converter.compression.samples import Samples, open_judged
 from converter.compression.simplify import simplified
 from converter.compression.statistics import known_beforehand
-from converter.compression.targeted import fitted, open_target, refuse_wrong
+from converter.compression.targeted import fitted, open_target, preferred, refuse_wrong
 from converter.compression.users_errors import explained
 from converter.compression.work_plan import Effort, TimeBudget, planned
 from quantizers.calibration.open_statistics import StatisticsSource
@@ -168,7 +168,7 @@ def quantize(
         time_budget, reference, pair, costs, ("quantize",), calibrated=known is not None
     )
     defects = (*defects, *unplanned)
-    options = replace(options, effort=work.effort)
+    options = replace(options, effort=work.effort, prefer=preferred(options.prefer, target))
     told = refuse_wrong(reference, samples.evaluation, target, run.threads)
     judge = _Judge(reference, samples, resolved, run, costs, target, options.device, known)
     found: Defect | str | tuple[ir.Model, QuantizationReport] = target.no_int8

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from converter.compression.decisions import Decisions
 from converter.passes.target_form import fit_to_target
+from quantizers.options import Prefer
 from runtimes.data.dataset import Dataset
 from runtimes.engines.of_target import chosen_target, judging_providers, notes_of
 from runtimes.errors import DataError
@@ -74,6 +75,11 @@ def refuse_wrong(model: ir.Model, data: Dataset, target: Target, threads: int) -
     samples = data.without_labels().take(_SAMPLES)
     refuse_wrong_engines(model, samples, target, threads=threads)
     return notes_of(target)
+
+
+def preferred(prefer: Prefer, target: Target) -> Prefer:
+    """What counts on ``target``: size alone, where no clock tells how fast INT8 is there."""
+    return prefer if target.timed else "size"
 
 
 def steps_left_out(steps: Sequence[str], target: Target) -> dict[str, str]:

@@ -17,8 +17,9 @@ from runtimes.defects import Defect, contain
 from runtimes.engines.batching import fixed_batch, run_padded
 from runtimes.engines.open_runtime import open_runtime
 from runtimes.engines.ort import NO_SPINNING
+from runtimes.engines.provider_names import WITH_OPERATORS
 from runtimes.engines.timed_feeds import timed_feeds
-from runtimes.errors import KilnxError
+from runtimes.errors import KilnxError, RuntimeUnavailable
 from runtimes.json_values import plain
 from runtimes.parity.layers.compare_layers import compare_layers
 from runtimes.parity.layers.report import LayersReport
@@ -166,6 +167,8 @@ def _or_reason(name: str, action: Callable[[], T]) -> tuple[T | None, str | None
 def _operators(
     paths: tuple[Path, Path], evaluation: Dataset, provider: str, threads: int
 ) -> tuple[OperatorsReport, OperatorsReport]:
+    if provider not in WITH_OPERATORS:
+        raise RuntimeUnavailable("single operators are timed on cpu and cuda only")
     roof = measure_roof(threads)
     with open_runtime(paths[0], threads=threads) as runtime:
         inputs = runtime.inputs

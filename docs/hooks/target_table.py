@@ -43,6 +43,8 @@ def _row(target: Target) -> str:
 def _int8(target: Target) -> str:
     if target.int8 is None:
         return target.no_int8
+    if target.int8.engine == "tensorrt":
+        return f"signed Q/DQ of opset {target.int8.opset} or later, LSTM in float"
     lstm = "`DynamicQuantizeLSTM`" if "dynamic" in target.int8.storage else "byte weights"
     floats = "".join(
         f", {operator}{_where(one)} in float"
@@ -55,6 +57,7 @@ def _int8(target: Target) -> str:
 def _where(one: Refusal) -> str:
     parts = [f"{name} {' or '.join(map(str, values))}" for name, values in one.where.items()]
     parts += [f"{name} above {least}" for name, least in one.above.items()]
+    parts += [f"a computed input {place}" for place in one.computed]
     return f" of {' and '.join(parts)}" if parts else ""
 
 

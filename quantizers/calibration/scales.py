@@ -17,6 +17,9 @@ from runtimes.base import Array
 LEVELS = 255
 """The largest code of an unsigned byte."""
 
+SIGNED_LEVELS, SIGNED_ZERO = 127, 128
+"""The largest code of a signed byte, and the unsigned code that stands for its zero."""
+
 SMALLEST_SCALE = 2.0**-60
 """Below this the product of two scales would leave float32's normal numbers."""
 
@@ -62,6 +65,16 @@ def grid_for(span: Range, ceiling: float = math.inf) -> QuantizationParameters:
     while np.float32(LEVELS - zero_point) * scale > np.float32(ceiling) and scale > SMALLEST_SCALE:
         scale = np.nextafter(scale, np.float32(0))
     return QuantizationParameters(float(scale), zero_point)
+
+
+def symmetric_grid_for(span: Range) -> QuantizationParameters:
+    """The grid around zero that covers ``span``: 127 codes on each side, and zero in the middle.
+
+    Less 128, its codes are the signed bytes of a grid whose zero point is 0.
+    """
+    reach = max(-span.low, span.high) or _DEAD_RANGE.high
+    scale = np.float32(max(reach / SIGNED_LEVELS, SMALLEST_SCALE))
+    return QuantizationParameters(float(scale), SIGNED_ZERO)
 
 
 def quantize_array(values: Array, grid: QuantizationParameters) -> Array:

@@ -60,9 +60,9 @@ def insert_qdq(
     for unit in plan.units:
         if unit.weight is not None:
             _quantize_constants(writer, unit, grids[unit.data[0]], biases[unit], codes[unit])
-        if unit.has_activation:
+        if unit.has_activation and not plan.form.symmetric:
             _remove_clipped_activation(unit)
-        if unit.operator.on_bytes and not plan.form.rounds_last:
+        if unit.operator.on_bytes and not (plan.form.rounds_last or plan.form.symmetric):
             _put_on_bytes(writer, unit, grids[unit.output])
     settle_before_subgraphs(graph, writer.node)
 

@@ -96,7 +96,7 @@ def quantize_weights(
     fewest: dict[str, int] = {}
     for units in plan.weight_groups():
         layer = _Layer(units[0], covariances.get(units[0].name), known)
-        if options.target_cpu == "vnni":
+        if options.target_cpu == "vnni" or options.qdq.symmetric:  # no such CPU runs it
             found = layer.codes(None, options.rounding)
         else:
             seen = [_Seen.by(unit, grids, statistics) for unit in units]

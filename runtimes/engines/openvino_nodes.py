@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import onnx_ir as ir
@@ -60,9 +61,21 @@ def compile_model(model: ModelSource, *, threads: int | None, counts: bool = Fal
     }
     if threads is not None:
         options["INFERENCE_NUM_THREADS"] = threads
-    core = require_openvino().Core()
+    require_openvino()
+    core = _core()
     proto = ir.to_proto(self_contained(load_model(model)))
     return core.compile_model(core.read_model(proto.SerializeToString()), "CPU", options)
+
+
+@cache
+def _core() -> Any:
+    """OpenVINO's core, one for all models, which stays.
+
+    Each core gives the thread another stack for signals and takes it back at its end (2026.4), in
+    whichever order: with two of them a stack can stay in use that is freed, and Ctrl-C then ends
+    the process by a segmentation fault.
+    """
+    return require_openvino().Core()
 
 
 def runtime_nodes(compiled: Any) -> Iterator[RuntimeNode]:

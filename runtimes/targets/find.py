@@ -98,7 +98,11 @@ def _refusals(groups: list[Mapping[str, Any]]) -> dict[str, tuple[Refusal, ...]]
         where = {name: tuple(values) for name, values in group.get("where", {}).items()}
         for operator in sorted(group["operators"]):
             one = Refusal(
-                str(group["reason"]), where, group.get("above", {}), group.get("slow", False)
+                str(group["reason"]),
+                where,
+                group.get("above", {}),
+                tuple(group.get("computed", ())),
+                group.get("slow", False),
             )
             found[operator] = (*found.get(operator, ()), one)
     return found

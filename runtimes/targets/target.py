@@ -15,8 +15,8 @@ Storage = Literal["dynamic", "rows", "table"]
 """Weights as bytes under float activations: ``dynamic``, com.microsoft's LSTM that rounds its
 inputs; ``rows``, DequantizeLinear on a recurrent layer's weights; ``table``, behind a lookup."""
 
-Int8Engine = Literal["onnxruntime", "openvino"]
-"""Engines whose kernels and clock INT8 is placed by."""
+Int8Engine = Literal["onnxruntime", "openvino", "tensorrt"]
+"""Engines by whose kernels INT8 is placed."""
 
 _MOST_NAMED = 3
 
@@ -28,20 +28,24 @@ class Refusal:
     Attributes:
         reason: Why not.
         where: Attributes that a node has to have for it, any of the values of each.
-        above: Attributes that have to be larger than this. With neither, it is about all nodes of
-            the operator.
+        above: Attributes that have to be larger than this.
+        computed: Inputs, by place, that have to be computed and no constant. With none of these
+            three, it is about all nodes of the operator.
         slow: It is right, but slower than in float.
     """
 
     reason: str
     where: Mapping[str, tuple[Any, ...]] = field(default_factory=dict, hash=False)
     above: Mapping[str, float] = field(default_factory=dict, hash=False)
+    computed: tuple[int, ...] = ()
     slow: bool = False
 
     def applies_to(self, node: ir.Node) -> bool:
         """Whether it is about ``node``, whose operator it is about."""
-        return all(_attribute(node, name) in values for name, values in self.where.items()) and all(
-            (_attribute(node, name) or 0) > least for name, least in self.above.items()
+        return (
+            all(_attribute(node, name) in values for name, values in self.where.items())
+            and all((_attribute(node, name) or 0) > least for name, least in self.above.items())
+            and all(_is_computed(node, place) for place in self.computed)
         )
 
 
@@ -49,12 +53,12 @@ class Refusal:
 class Int8Form:
     """How a target reads INT8: QuantizeLinear and DequantizeLinear around float operators.
 
-    Activations are unsigned bytes, weights signed bytes with a scale a channel, biases INT32, in
-    all targets.
+    Activations are unsigned bytes, weights signed bytes with a scale a channel, biases INT32; for
+    ``tensorrt`` activations are signed bytes around zero, and biases float.
 
     Attributes:
         engine: By whose kernels is decided where QuantizeLinear and DequantizeLinear stand, and
-            whose clock tells what they cost.
+            what they hold.
         opset: The oldest opset whose QuantizeLinear and DequantizeLinear the target runs.
         storage: Which forms weights under float activations may have.
         keep_float: What stays in float, by operator, with the reason.
@@ -91,6 +95,8 @@ class Target:
             ``no_few_bits`` says why not.
         names_outputs: Optional outputs in front of one that is used need a name.
         note: What reports say of every file for this target.
+        timed: Whether ``clock`` tells how fast INT8 is where models ship; without, INT8 is kept for
+            its size.
     """
 
     name: str
@@ -108,6 +114,7 @@ class Target:
     no_few_bits: str = ""
     names_outputs: bool = False
     note: str = ""
+    timed: bool = True
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -184,8 +191,14 @@ def _attribute(node: ir.Node, name: str) -> Any:
     return None if attribute is None else attribute.value
 
 
+def _is_computed(node: ir.Node, place: int) -> bool:
+    value = node.inputs[place] if place < len(node.inputs) else None
+    return value is not None and value.const_value is None
+
+
 def _article(operator: str) -> str:
-    return f"{'an' if operator[0] in 'AEIOU' else 'a'} {operator}"
+    vowels = "AEFHILMNORSX" if operator.isupper() else "AEIOU"  # an LSTM is spelt out
+    return f"{'an' if operator[0] in vowels else 'a'} {operator}"
 
 
 def _batches(model: ir.Model, title: str) -> Iterator[str]:

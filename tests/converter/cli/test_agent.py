@@ -26,6 +26,9 @@ from runtimes.costs.machine import this_machine
 Kilnx = Callable[..., tuple[int, str, str]]
 TOKEN = "a token that only tests know"
 SIZES = (16, 8)
+ENTER = ("ip", "netns", "exec")
+THERE = ("--device", "http://10.213.7.1:8714")
+NAMES = ("here", "there")
 
 
 @pytest.fixture
@@ -190,16 +193,11 @@ def namespaces() -> Iterator[tuple[str, str]]:
             subprocess.run([ip, "netns", "del", name], capture_output=True, check=False)
 
 
-@pytest.mark.slow
-def test_between_two_networks_with_a_cable_that_is_pulled(
-    namespaces: tuple[str, str], model: Path, tmp_path: Path
-) -> None:
-    theirs, ours = namespaces
-    enter = ("ip", "netns", "exec")
-    tokens = {"KILNX_TOKEN": TOKEN, "KILNX_DEVICE_TOKEN": TOKEN}
-    environment = {**os.environ, **tokens, "XDG_CACHE_HOME": str(tmp_path)}
+@contextmanager
+def listening_in(network: str, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """An agent at 10.213.7.1, in its own network."""
     listening = subprocess.Popen(
-        [*enter, theirs, *command("agent", "--host", "10.213.7.1", "--plain", "--json")],
+        [*ENTER, network, *command("agent", "--host", "10.213.7.1", "--plain", "--json")],
         stdout=subprocess.PIPE,
         text=True,
         env=environment,
@@ -207,9 +205,28 @@ def test_between_two_networks_with_a_cable_that_is_pulled(
     try:
         assert listening.stdout is not None
         assert re.search(r"\{", listening.stdout.readline())
-        profile = command("profile", model, "--device", "http://10.213.7.1:8714", "--json")
+        yield listening
+    finally:
+        listening.kill()
+        listening.communicate()
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """One cache for both sides, so that they know the same costs."""
+    tokens = {"KILNX_TOKEN": TOKEN, "KILNX_DEVICE_TOKEN": TOKEN}
+    return {**os.environ, **tokens, "XDG_CACHE_HOME": str(tmp_path)}
+
+
+@pytest.mark.slow
+def test_between_two_networks_with_a_cable_that_is_pulled(
+    namespaces: tuple[str, str], model: Path, environment: dict[str, str]
+) -> None:
+    theirs, ours = namespaces
+    with listening_in(theirs, environment) as listening:
+        profile = command("profile", model, *THERE, "--json")
         with subprocess.Popen(
-            [*enter, ours, *profile],
+            [*ENTER, ours, *profile],
             stdout=subprocess.PIPE,
             text=True,
             env=environment,
@@ -223,6 +240,29 @@ def test_between_two_networks_with_a_cable_that_is_pulled(
             out, _ = asking.communicate(timeout=120)
         assert asking.returncode == 0
         assert "measured on the device 10.213.7.1:8714" in json.loads(out)["notes"]
-    finally:
-        listening.kill()
-        listening.communicate()
+
+
+@pytest.mark.slow
+def test_compress_decides_in_another_network_as_it_does_here(
+    namespaces: tuple[str, str], model: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    theirs, ours = namespaces
+    options = ["--data", tmp_path / "data.npz", "--effort", "low", "--prefer", "size"]
+    options += ["--min-sqnr", "5", "--min-agreement", "0", "--stress", "none"]
+    options += [part for step in ("dedupe", "prune", "weights") for part in ("--skip", step)]
+    with listening_in(theirs, environment):
+        for name, where in (("here", ()), ("there", THERE)):
+            asked = command("compress", model, "-o", tmp_path / name, *options, *where)
+            done = subprocess.run(
+                [*ENTER, ours, *asked], env=environment, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+    here, there = (json.loads((tmp_path / n / "report.json").read_text()) for n in NAMES)
+    assert any("device 10.213.7.1:8714" in note for note in there["notes"])
+    assert not any("device" in note for note in here["notes"])
+    assert there["costs"]["digest"] == here["costs"]["digest"]
+    assert [(s["name"], s["kept"]) for s in there["steps"]] == [
+        (s["name"], s["kept"]) for s in here["steps"]
+    ]
+    files = [(tmp_path / name / "model.onnx").read_bytes() for name in NAMES]
+    assert files[0] == files[1]

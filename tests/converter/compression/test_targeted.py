@@ -127,7 +127,7 @@ def test_compress_leaves_out_what_the_target_cannot_take(
     )
     reasons = {step.name: step.reason for step in report.steps}
     assert "ncnn reads no Q/DQ" in reasons["quantize"]
-    assert "ncnn reads float weights" in reasons["weights"]
+    assert "pnnx unpacks weights of fewer bits" in reasons["weights"]
     assert not any(step.kept for step in report.steps)
     written = json.loads((tmp_path / "out/report.json").read_text())
     assert written["target"] == "ncnn"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+import numpy as np
 import onnx_ir as ir
 import pytest
 
@@ -42,6 +44,13 @@ def test_a_refused_operator_is_named_with_its_node_and_the_way_out(graph: Graph)
         TARGET.check(_model(graph, "a = Relu(x) y = Erf(a)"))
 
 
+@pytest.mark.parametrize(("operator", "text"), [("LSTM", "an LSTM"), ("GRU", "a GRU")])
+def test_an_operator_that_is_spelt_out_has_its_article(operator: str, text: str) -> None:
+    target = replace(TARGET, refused={operator: (Refusal("no"),)})
+    model = ir.Model(ir.Graph([], [], nodes=[ir.Node("", operator, [])]), ir_version=9)
+    assert text in next(target.problems(model))
+
+
 def test_the_caller_chooses_the_error_and_the_name(graph: Graph) -> None:
     with pytest.raises(ConversionError, match=r"^model\.onnx does not run on the target 'small'"):
         TARGET.check(_model(graph, "y = Erf(x)"), name="model.onnx", error=ConversionError)
@@ -51,6 +60,15 @@ def test_the_caller_chooses_the_error_and_the_name(graph: Graph) -> None:
 def test_an_attribute_can_decide(graph: Graph, axis: int, problems: int) -> None:
     model = _model(graph, f"y = Softmax<axis = {axis}>(x)")
     assert len(list(TARGET.problems(model))) == problems
+
+
+@pytest.mark.parametrize(("indices", "problems"), [("i", 1), ("k", 0)])
+def test_whether_an_input_is_computed_can_decide(graph: Graph, indices: str, problems: int) -> None:
+    target = replace(TARGET, refused={"Gather": (Refusal("tables only", computed=(1,)),)})
+    given = {"k": np.array([0])} if indices == "k" else {}
+    text = f"y = Gather (x, {indices})"
+    model = graph("(float[4] x, int64[n] i) => (float[n] y)", text, **given)
+    assert len(list(target.problems(model))) == problems
 
 
 def test_an_attribute_that_is_left_out_is_none_of_the_values(graph: Graph) -> None:
