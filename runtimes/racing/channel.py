@@ -9,10 +9,8 @@ https://man7.org/linux/man-pages/man2/memfd_create.2.html
 
 from __future__ import annotations
 
-import io
 import mmap
 import os
-import pickle
 import select
 import socket
 import struct
@@ -22,14 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from runtimes.base import Array
+from runtimes.racing.pickled import Reading, Written
 
 # Bytes of the message and of small arrays behind it, large arrays, new memory, use in place.
 _HEAD = struct.Struct("<QQI??")
 _SIZE = struct.Struct("<Q")
 _ALIGN = 64
-# Smaller arrays are faster within the message.
-_APART = 16 * 1024
 # What is no longer than this goes through the socket in one piece.
 _PIECE = 64 * 1024
 _MOST_DESCRIPTORS = 4
@@ -52,7 +48,7 @@ class Channel:
 
         ``in_place``: the other end may use large arrays where they lie, until it answers.
         """
-        written = _Written(message)
+        written = Written(message)
         large = [one.reshape(-1).view(np.uint8).data for one in written.large]
         descriptor = self._lay_out(large)
         body, small = written.body, written.small
@@ -90,7 +86,7 @@ class Channel:
         else:
             with memoryview(self._theirs) as memory:
                 large = [bytearray(memory[at : at + size]) for at, size in _places(sizes)]
-        return _Reading(body, small, large).load()
+        return Reading(body, small, large).load()
 
     def close(self) -> None:
         """Close this end."""
@@ -153,51 +149,6 @@ class Channel:
                 raise EOFError
             self._read += some
             self._descriptors += descriptors
-
-
-class _Written(pickle.Pickler):
-    """A message without its arrays, and these."""
-
-    def __init__(self, message: Any) -> None:
-        file = io.BytesIO()
-        super().__init__(file, protocol=5)
-        self._small: list[bytes] = []
-        self._end = 0
-        self.large: list[Array] = []
-        self.dump(message)
-        self.body, self.small = file.getvalue(), b"".join(self._small)
-
-    def persistent_id(self, value: Any) -> Any:
-        """Where an array is, of which the message only says what it is; None for all else."""
-        if type(value) is not np.ndarray or value.dtype.hasobject or value.dtype.names:
-            return None
-        shape, dtype = value.shape, value.dtype
-        told = dtype.str if dtype.kind in "fiubc" else dtype  # a text is faster
-        value = np.ascontiguousarray(value)
-        if value.nbytes >= _APART:
-            self.large.append(value)
-            return told, shape, -len(self.large)
-        at, padding = self._end, -value.nbytes % _ALIGN
-        self._small.append(value.tobytes() + bytes(padding))
-        self._end += value.nbytes + padding
-        return told, shape, at
-
-
-class _Reading(pickle.Unpickler):
-    """The reverse of ``_Written``."""
-
-    def __init__(self, body: bytearray, small: bytearray, large: Sequence[Any]) -> None:
-        super().__init__(io.BytesIO(body))
-        self._small, self._large = small, large
-
-    def persistent_load(self, pid: Any) -> Array:
-        """The array that is told by ``persistent_id``."""
-        dtype, shape, at = pid
-        if at < 0:
-            return np.frombuffer(self._large[-at - 1], dtype).reshape(shape)
-        if not self._small:
-            return np.empty(shape, dtype)
-        return np.ndarray(shape, dtype, self._small, at)
 
 
 def _close_map(memory: mmap.mmap) -> None:

@@ -30,9 +30,9 @@ _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}\.onnx")
 class Stage:
     """One stage: its file and what it takes, gives, holds and costs.
 
-    ``device``: ``cpu``, ``cuda:1`` or another provider, or the address of a model that a server
-    has: ``http://host:port/v2/models/NAME``. ``files``: digests of the model and of its data.
-    ``microseconds``: what the cost table predicts for one run.
+    ``device``: ``cpu``, ``cuda:1`` or another provider; or the address of a server that has it
+    under its name, or of a model there: ``http://host:port/v2/models/NAME``. ``files``: digests of
+    the model and of its data. ``microseconds``: what the cost table predicts for one run.
     """
 
     name: str

@@ -46,8 +46,9 @@ class PartitionOptions:
         stages: How many stages there are; None: as few as ``max_bytes`` allows, or one for each of
             ``devices``.
         max_bytes: The most bytes of weights that a stage may have.
-        devices: Where each stage will run: a provider such as ``cpu`` or ``cuda:0``, or the address
-            of a model on a server. Only written into ``stages.json``.
+        devices: Where each stage will run: a provider such as ``cpu`` or ``cuda:0``, the address of
+            a server that has it under its name, or of a model there. Only written into
+            ``stages.json``.
         exact: Whether to cut the graph as ONNX Runtime optimizes it on this machine: bit for bit
             the same answers, on this kind of processor and with this version only.
         even_if_slower: Whether stages are written that as many copies of the whole model outrun.

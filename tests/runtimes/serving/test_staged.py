@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,17 @@ def test_a_device_that_vanished_is_named_and_may_come_back(
             pipeline.run({"x": X})
         with running(ServeOptions(models=(str(stages / "stage-2.onnx"),), port=port)):
             require_close(pipeline.run({"x": X}), expected)
+
+
+def test_clients_are_told_which_stage_is_away(
+    stages: Path, expected: dict[str, Any], tmp_path: Path
+) -> None:
+    with ExitStack() as held:
+        with serve(stages / "stage-2.onnx") as first:
+            at = held.enter_context(serve(copied(stages, tmp_path / "net", first.url)))
+            require_close(answer(at, "net"), expected)
+        with pytest.raises(RuntimeUnavailable, match=r"stage 2 of 2 \(stage-2\)"):
+            answer(at, "net")
 
 
 def test_a_server_of_which_a_stage_is_away_does_not_load_it(stages: Path, tmp_path: Path) -> None:
