@@ -1,10 +1,10 @@
 """What it costs to run a model as two stages in two processes.
 
-    python benchmarks/stages.py [--seconds 3] [--rounds 3] [--case large]
+    python benchmarks/stages.py [--seconds 2] [--rounds 3] [--case large]
 
 Networks of dense layers run whole and as two stages in two processes, all of them on one core, so
-that both numbers are seconds of work and no hyperthread slows another. The better of each is taken
-over the rounds, which take turns. ``stages_large.py`` is about memory.
+that numbers are seconds of work and no hyperthread slows another. The best of each is taken over
+the rounds, in which all take turns. ``stages_large.py`` is about memory.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Case:
 
 CASES = (
     Case("small: 4 x 64, batch 1", 64, 4, 1),
-    Case("small: 4 x 64, batch 8", 64, 4, 8),
     Case("4 x 512, batch 8", 512, 4, 8),
     Case("8 x 1024, batch 8", 1024, 8, 8),
-    Case("large: 8 x 2048, batch 32", 2048, 8, 32),
+    Case("8 x 1024, batch 32", 1024, 8, 32),
+    Case("large: 8 x 2048, batch 64", 2048, 8, 64),
 )
 
 
@@ -98,9 +98,11 @@ def children() -> list[int]:
     ]
 
 
-def work_of(run: Callable[[int], Any], pids: list[int], count: int) -> float:
-    """CPU seconds of a request, on average over ``count``."""
-    run(max(1, count // 20))
+def work_of(run: Callable[[int], Any], pids: list[int], seconds: float) -> float:
+    """CPU seconds of a request, on average over those that take ``seconds``."""
+    start = time.perf_counter()
+    run(20)
+    count = max(20, int(20 * seconds / (time.perf_counter() - start)))
     before = cpu_seconds(pids)
     run(count)
     return (cpu_seconds(pids) - before) / count
@@ -118,48 +120,45 @@ def on_one_core() -> Iterator[None]:
 
 
 def compare_work(case: Case, folder: Path, seconds: float, rounds: int) -> str:
-    """A row: the work of a request by the whole model, in one process, and by its stages in two."""
+    """A row: the work of a request by the whole model, and by its stages in one process and two."""
     from runtimes import Pipeline, open_runtime
     from runtimes.stages.partition import partition
+    from runtimes.stages.staged import StagedRuntime
 
     model = folder / "net.onnx"
     write_network(model, case.width, case.layers)
     partition(model, folder / "stages", stages=2, even_if_slower=True, costs="none", force=True)
-    x = np.random.default_rng(1).standard_normal((case.batch, case.width), np.float32)
+    feed = {"x": np.random.default_rng(1).standard_normal((case.batch, case.width), np.float32)}
     with ExitStack() as held:
         whole = held.enter_context(open_runtime(model, threads=1))
+        staged = held.enter_context(StagedRuntime(folder / "stages"))
         before = set(children())
-        stages = held.enter_context(Pipeline(folder / "stages"))
-        ours = [os.getpid(), *set(children()) - before]
+        pipeline = held.enter_context(Pipeline(folder / "stages"))
+        everyone = [os.getpid(), *set(children()) - before]
+        np.testing.assert_allclose(whole.run(feed)["y"], pipeline.run(feed)["y"], rtol=1e-4)
 
-        def run_whole(count: int) -> None:
-            for _ in range(count):
-                whole.run({"x": x})
-
-        def run_stages(count: int) -> None:
-            for _ in stages.map({"x": x} for _ in range(count)):
+        def piped(count: int) -> None:
+            for _ in pipeline.map(feed for _ in range(count)):
                 pass
 
-        np.testing.assert_allclose(whole.run({"x": x})["y"], stages.run({"x": x})["y"], rtol=1e-4)
-        start = time.perf_counter()
-        run_whole(20)
-        count = max(50, int(20 * seconds / (time.perf_counter() - start)))
-        found: dict[str, list[float]] = {"whole": [], "stages": []}
+        ways: dict[str, tuple[Callable[[int], Any], list[int]]] = {
+            "whole": (lambda count: [whole.run(feed) for _ in range(count)], everyone[:1]),
+            "one process": (lambda count: [staged.run(feed) for _ in range(count)], everyone[:1]),
+            "two processes": (piped, everyone),
+        }
+        found: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(rounds):
-            found["whole"].append(work_of(run_whole, ours[:1], count))
-            found["stages"].append(work_of(run_stages, ours, count))
-    best = {name: min(every) * 1e6 for name, every in found.items()}
-    ratio = best["stages"] / best["whole"]
-    return (
-        f"{case.name:28} whole {best['whole']:10.1f} us, two processes {best['stages']:10.1f} us, "
-        f"{ratio:6.3f} times, {best['stages'] - best['whole']:+8.1f} us a request"
-    )
+            for name, (run, pids) in ways.items():
+                found[name].append(1e6 * work_of(run, pids, seconds))
+    best = {name: min(every) for name, every in found.items()}
+    cells = [f"{name} {best[name]:8.1f} us ({best[name] / best['whole']:5.3f})" for name in ways]
+    return f"{case.name:28} {'  '.join(cells)}"
 
 
 def main() -> None:
     """Print a row for each case."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--case", default="", help="only cases whose name has this in it")
     args = parser.parse_args()

@@ -114,6 +114,10 @@ def serve(
             show_envvar=True,
         ),
     ] = None,
+    stage_servers: Annotated[
+        bool,
+        typer.Option("--stage-servers", help="Ask the servers that a bundle of stages names."),
+    ] = False,
     page: Annotated[bool, typer.Option(help="Serve the page at /.")] = True,
     trace: Annotated[bool, typer.Option("--trace", help="Send OpenTelemetry spans.")] = False,
     log_format: Annotated[
@@ -157,6 +161,7 @@ def serve(
             share=share,
             stages="processes" if stage_processes else "threads",
             stage_token=stage_token,
+            stage_servers=stage_servers,
         ),
         limits=ServeLimits(
             body_bytes=max_body * _MIB, queue=queue, seconds=deadline, connections=connections

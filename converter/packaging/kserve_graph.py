@@ -76,6 +76,8 @@ def export_graph(bundle: Bundle, folder: Path, options: DeployOptions) -> Export
             f"clients post requests of the protocol v2, in JSON, to the graph {name!r} itself",
             "the router passes tensors on as JSON text: it costs far more than kilnx serve of the "
             "bundle, which passes on bytes",
+            "the router passes on no token unless KServe is configured to propagate the header "
+            "Authorization",
             "KServe needs enableModelcar in its configuration of storage",
         ),
     )

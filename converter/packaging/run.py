@@ -20,6 +20,7 @@ from runtimes.engines.open_runtime import open_runtime
 from runtimes.engines.runtime import Runtime
 from runtimes.errors import DataError
 from runtimes.progress import Progress, silent
+from runtimes.stages.manifest import read_manifest
 from runtimes.stages.staged import StagedRuntime
 from runtimes.targets import find_target
 
@@ -78,6 +79,12 @@ def _opened(model: Path, bundle: Bundle | None, provider: str | None, threads: i
     if stages is not None:
         if provider not in (None, "cpu"):
             raise DataError("stages run on their own devices, or on the CPU; leave out --provider")
+        servers = read_manifest(stages, verify=False).servers
+        if servers and bundle is not None and provider is None:
+            raise DataError(
+                f"{model} has stages on {', '.join(servers)}, where samples would go; run all of "
+                "them here with --provider cpu"
+            )
         return StagedRuntime(stages, threads=threads, on_devices=provider is None)
     path = model if bundle is None else bundle.model
     if provider is None:

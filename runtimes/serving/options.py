@@ -57,6 +57,7 @@ class ModelOptions:
         share: A folder through which models, and processes, share equal weights.
         stages: Where stages run whose device is a CPU: in the server's process, or in processes.
         stage_token: What servers that run stages want to know.
+        stage_servers: Whether bundles may say on which servers their stages run.
     """
 
     threads: int = 1
@@ -69,6 +70,7 @@ class ModelOptions:
     share: Path | None = None
     stages: Literal["threads", "processes"] = "threads"
     stage_token: str | None = field(default=None, repr=False)
+    stage_servers: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 from runtimes.atomic_files import scratch_folder
 from runtimes.base import Array
 from runtimes.engines.runtime import Runtime
-from runtimes.errors import BudgetError
+from runtimes.errors import BudgetError, DataError
 from runtimes.serving.jobs import Run
 from runtimes.serving.measure import Measured
 from runtimes.serving.options import ServeOptions
@@ -36,9 +36,22 @@ def copied_stages(folder: Path, held: ExitStack) -> Path:
     return scratch
 
 
-def open_stages(folder: Path, options: ServeOptions) -> Runtime:
-    """Open the stages in ``folder`` on their devices; raises what ``StagedRuntime`` raises."""
+def open_stages(folder: Path, options: ServeOptions, *, travelled: bool) -> Runtime:
+    """Open the stages in ``folder`` on their devices.
+
+    ``travelled``: they came in a bundle, maybe from somebody else. Where requests, and the token,
+    are sent is then not for them to say. Raises ``DataError`` where they do, and what
+    ``StagedRuntime`` raises.
+    """
+    from runtimes.stages.manifest import read_manifest
     from runtimes.stages.staged import StagedRuntime
+
+    servers = read_manifest(folder, verify=False).servers
+    if servers and travelled and not options.model.stage_servers:
+        raise DataError(
+            f"the bundle has stages on {', '.join(servers)}, where requests would go; allow that "
+            "with --stage-servers"
+        )
 
     return StagedRuntime(
         folder,

@@ -64,6 +64,11 @@ class Stages:
     exact: str | None = None
     proof: str | None = None
 
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The addresses of the stages that run on servers."""
+        return tuple(one.device for one in self.stages if one.is_on_server)
+
     def files(self, *, here: bool = False) -> dict[str, str]:
         """The digest of each file, by name; ``here``: without those of stages on servers."""
         needed = [one for one in self.stages if not (here and one.is_on_server)]

@@ -19,10 +19,10 @@ from converter.packaging.options import DeployOptions
 from converter.packaging.package import package
 from converter.packaging.run import answers
 from converter.packaging.staged import read_staged
-from runtimes import BundleError, DataError, open_runtime
+from runtimes import BundleError, DataError, RuntimeUnavailable, open_runtime
 from runtimes.bundle import Bundle
 from runtimes.serving.client import ServedModel
-from runtimes.serving.options import ServeOptions
+from runtimes.serving.options import ModelOptions, ServeOptions
 from runtimes.serving.run import running
 from runtimes.stages.partition import partition
 
@@ -99,6 +99,23 @@ def test_stages_that_changed_are_refused(bundle: Path, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(BundleError, match=r"stage-2\.onnx"):
         Bundle.open(tmp_path / "again")
+
+
+def test_a_bundle_does_not_say_where_requests_go(model: Path, tmp_path: Path) -> None:
+    partition(model, tmp_path / "stages", devices=["cpu", "http://127.0.0.1:1"], costs="none")
+    bundle = tmp_path / "net.kilnx"
+    package(tmp_path / "stages", bundle, name="net")
+    with (
+        pytest.raises(DataError, match=r"stages on http://127\.0\.0\.1:1, where requests would go"),
+        running(ServeOptions(models=(str(bundle),), port=0)),
+    ):
+        pass
+    allowed = ServeOptions(models=(str(bundle),), port=0, model=ModelOptions(stage_servers=True))
+    with pytest.raises(RuntimeUnavailable, match="stage 2 of 2"), running(allowed):
+        pass
+    with pytest.raises(DataError, match="--provider cpu"):
+        answers(bundle, {"x": X})
+    assert answers(bundle, {"x": X}, provider="cpu").samples == 5
 
 
 def test_systems_that_run_one_file_say_so(bundle: Path, tmp_path: Path) -> None:
