@@ -25,7 +25,10 @@ _PASSWORD = "KILNX_SIGN_PASSWORD"
 @grouped
 def package(
     source: Annotated[
-        Path, typer.Argument(help="The folder of kilnx compress, an ONNX file, or a bundle.")
+        Path,
+        typer.Argument(
+            help="The folder of kilnx compress or partition, an ONNX file, or a bundle."
+        ),
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="NAME.kilnx for one file, else a folder.")

@@ -28,7 +28,7 @@ def partition(
     devices: Annotated[
         str | None,
         typer.Option(
-            help="Where each stage will run, with commas: cpu,cuda:0,http://host:8000/v2/models/M."
+            help="Where each stage runs, with commas: cpu,cuda:0,http://host:8000[/v2/models/NAME]."
         ),
     ] = None,
     exact: Annotated[

@@ -25,7 +25,9 @@ _SHOWN_SAMPLES, _SHOWN_VALUES = 20, 6
 
 @grouped
 def run(
-    model: Annotated[Path, typer.Argument(help="A bundle (file or folder), or an ONNX file.")],
+    model: Annotated[
+        Path, typer.Argument(help="A bundle (file or folder), an ONNX file, or a folder of stages.")
+    ],
     images: ImageGroup,
     data: Annotated[
         Path | None,

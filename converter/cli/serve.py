@@ -25,7 +25,7 @@ def serve(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            help="A bundle, an ONNX file, a folder that compress wrote or one of versions; "
+            help="A bundle, an ONNX file, a folder of compress, of stages or of versions; "
             "NAME=PATH gives it another name.",
             metavar="[NAME=]PATH",
             show_default=False,
@@ -100,6 +100,24 @@ def serve(
             metavar="FOLDER",
         ),
     ] = None,
+    stage_processes: Annotated[
+        bool,
+        typer.Option(
+            "--stage-processes", help="Run each stage of a model in a process of its own."
+        ),
+    ] = False,
+    stage_token: Annotated[
+        str | None,
+        typer.Option(
+            help="What servers want to know that run stages.",
+            envvar="KILNX_STAGE_TOKEN",
+            show_envvar=True,
+        ),
+    ] = None,
+    stage_servers: Annotated[
+        bool,
+        typer.Option("--stage-servers", help="Ask the servers that a bundle of stages names."),
+    ] = False,
     page: Annotated[bool, typer.Option(help="Serve the page at /.")] = True,
     trace: Annotated[bool, typer.Option("--trace", help="Send OpenTelemetry spans.")] = False,
     log_format: Annotated[
@@ -141,6 +159,9 @@ def serve(
             state=state,
             webhook=webhook,
             share=share,
+            stages="processes" if stage_processes else "threads",
+            stage_token=stage_token,
+            stage_servers=stage_servers,
         ),
         limits=ServeLimits(
             body_bytes=max_body * _MIB, queue=queue, seconds=deadline, connections=connections

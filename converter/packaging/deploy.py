@@ -12,10 +12,12 @@ from pathlib import Path
 from converter.packaging.docker import export_docker
 from converter.packaging.executable.build import export_executable
 from converter.packaging.kserve import export_kserve
+from converter.packaging.kserve_graph import export_graph
 from converter.packaging.kubernetes import export_kubernetes
 from converter.packaging.mlflow import export_mlflow
 from converter.packaging.options import DeployOptions, DeployReport, Exported
 from converter.packaging.triton import export_triton
+from converter.packaging.triton_ensemble import export_ensemble
 from runtimes.atomic_files import atomic_folder, file_digests, foreign_files
 from runtimes.bundle import Bundle
 from runtimes.errors import DataError
@@ -23,13 +25,23 @@ from runtimes.options import flat_options
 from runtimes.suggestions import did_you_mean
 from runtimes.version import own_version
 
+Write = Callable[[Bundle, Path, DeployOptions], Exported]
+
 
 @dataclass(frozen=True)
 class Exporter:
-    """What writes a bundle for one system, and which options have a meaning there."""
+    """What writes a bundle for one system, and which options have a meaning there.
 
-    write: Callable[[Bundle, Path, DeployOptions], Exported]
+    ``write_stages``: what writes a bundle of stages, where the system runs one after the other.
+    """
+
+    write: Write
     uses: frozenset[str]
+    write_stages: Write | None = None
+
+    def of(self, bundle: Bundle) -> Write:
+        """What writes ``bundle``."""
+        return self.write if bundle.stages is None else self.write_stages or self.write
 
 
 _IMAGE = frozenset({"name", "image", "cpus"})
@@ -39,8 +51,10 @@ EXPORTERS: Mapping[str, Exporter] = {
     "executable": Exporter(export_executable, frozenset({"name", "with_server"})),
     "docker": Exporter(export_docker, _IMAGE),
     "k8s": Exporter(export_kubernetes, _CLUSTER),
-    "kserve": Exporter(export_kserve, _CLUSTER),
-    "triton": Exporter(export_triton, frozenset({"name", "max_batch", "instances"})),
+    "kserve": Exporter(export_kserve, _CLUSTER, export_graph),
+    "triton": Exporter(
+        export_triton, frozenset({"name", "max_batch", "instances"}), export_ensemble
+    ),
     "mlflow": Exporter(export_mlflow, frozenset()),
 }
 """By the name of the system."""
@@ -94,7 +108,7 @@ def deploy(
         with atomic_folder(
             output, force=force, inputs=inputs, foreign=files_not_recorded
         ) as folder:
-            exported = EXPORTERS[to].write(bundle, folder, options)
+            exported = EXPORTERS[to].of(bundle)(bundle, folder, options)
             _write_readme(folder, to, bundle, exported)
             files = _write_record(folder, to, bundle)
         steps, notes = exported.next_steps, (*bundle.notes, *exported.notes)

@@ -24,7 +24,7 @@ from converter.packaging.options import DeployOptions, Exported
 from runtimes.bundle import Bundle, repack
 
 # KServe makes a Service of it, NAME-predictor, whose own name may have 63 characters.
-_LONGEST_NAME = 63 - len("-predictor")
+LONGEST_NAME = 63 - len("-predictor")
 _PORT = 8080
 _MOUNT = "/mnt/models"
 # KServe starts a shell in it, which links its /models to where the server looks.
@@ -41,24 +41,15 @@ _MODELCAR_USER = 1010
 
 def export_kserve(bundle: Bundle, folder: Path, options: DeployOptions) -> Exported:
     """Write ``modelcar/``, ``runtime/`` (what builds the two images) and ``manifests/``."""
-    name = dns_label(options.name or bundle.name, "an InferenceService", longest=_LONGEST_NAME)
+    name = dns_label(options.name or bundle.name, "an InferenceService", longest=LONGEST_NAME)
     version = label_value(bundle.version, "version")
     server = server_image(bundle, options)
     model = with_suffix(server, "-model") if is_tagged(server) else f"{name}-model:{version}"
-    modelcar = folder / "modelcar"
-    modelcar.mkdir()
-    with repack(bundle, modelcar / "bundle"):
-        pass  # opened to be verified
-    text = _MODELCAR.format(
-        name=bundle.name, version=version, digest=bundle.digest, user=_MODELCAR_USER
-    )
-    (modelcar / "Containerfile").write_text(text, encoding="utf-8")
-    (modelcar / ".containerignore").write_text(_IGNORED, encoding="utf-8")
-    (modelcar / ".dockerignore").write_text(_IGNORED, encoding="utf-8")
+    write_modelcar(bundle, folder / "modelcar")
     (folder / "manifests").mkdir()
-    runtime = _runtime(name, version, server, bundle, options)
+    runtime = runtime_of(name, version, server, bundle, options)
     write_manifest(folder / "manifests/servingruntime.yaml", runtime)
-    service = _service(name, version, model, options)
+    service = service_of(name, version, model, options, runtime=name)
     write_manifest(folder / "manifests/inferenceservice.yaml", service)
     images = {model: "--file modelcar/Containerfile modelcar"}
     if is_tagged(server):
@@ -78,9 +69,23 @@ def export_kserve(bundle: Bundle, folder: Path, options: DeployOptions) -> Expor
     )
 
 
-def _runtime(
+def write_modelcar(bundle: Bundle, folder: Path) -> None:
+    """Write what builds the image of a bundle."""
+    folder.mkdir()
+    with repack(bundle, folder / "bundle"):
+        pass  # opened to be verified
+    text = _MODELCAR.format(
+        name=bundle.name, version=bundle.version, digest=bundle.digest, user=_MODELCAR_USER
+    )
+    (folder / "Containerfile").write_text(text, encoding="utf-8")
+    (folder / ".containerignore").write_text(_IGNORED, encoding="utf-8")
+    (folder / ".dockerignore").write_text(_IGNORED, encoding="utf-8")
+
+
+def runtime_of(
     name: str, version: str, image: str, bundle: Bundle, options: DeployOptions
 ) -> dict[str, Any]:
+    """The ServingRuntime: kilnx in an image, sized for ``bundle``."""
     held, mounts = volumes()
     container = {
         "name": "kserve-container",
@@ -113,10 +118,13 @@ def _runtime(
     }
 
 
-def _service(name: str, version: str, image: str, options: DeployOptions) -> dict[str, Any]:
+def service_of(
+    name: str, version: str, image: str, options: DeployOptions, *, runtime: str
+) -> dict[str, Any]:
+    """The InferenceService of the model in an image."""
     model = {
         "modelFormat": {"name": "kilnx", "version": "1"},
-        "runtime": name,
+        "runtime": runtime,
         "protocolVersion": "v2",
         "storageUri": f"oci://{image}",
     }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ from runtimes.bundle.manifest import REFERENCE
 from runtimes.bundle.signature import Password, open_signer
 from runtimes.bundle.write import repack, write_bundle
 from runtimes.data.dataset import Dataset
-from runtimes.onnx_files.load_save import load_graph, model_inputs, model_outputs
 from runtimes.options import RunOptions, flat_options
 from runtimes.readable import ReadableReport
+from runtimes.stages.staged import StagedRuntime
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ def package(
     keywords, too.
 
     Args:
-        source: The folder that ``compress`` wrote, an ONNX file, or a bundle to write anew.
+        source: The folder that ``compress`` or ``partition`` wrote, an ONNX file, or a bundle to
+            write anew.
         output: A name that ends with ``.kilnx`` for one file, any other for a folder.
         data: What ``Dataset.open`` takes: held-out samples, from which the reference and the
             samples to warm up with come. What calibrated is left out, if the report tells. Without
@@ -155,12 +156,13 @@ def _with_data(parts: Parts, data: Any, run: RunOptions) -> tuple[Parts, tuple[s
         none = () if parts.reference else (_NOTHING_TO_COMPARE,)
         return parts, none
     run.tell("looking for held-out samples")
-    samples = Dataset.open(data, inputs=model_inputs(load_graph(parts.model)))
+    samples = Dataset.open(data, inputs=parts.signature()[0])
     chosen, told = held_out(samples, parts.calibration)
     run.tell("measuring the reference")
     from runtimes.monitor import make_reference
 
-    reference = make_reference(parts.model, parts.fp32, chosen, seed=run.seed)
+    with _opened(parts) as model:
+        reference = make_reference(model, parts.fp32, chosen, seed=run.seed)
     found = replace(
         parts,
         reference=reference.to_json().encode(),
@@ -168,6 +170,17 @@ def _with_data(parts: Parts, data: Any, run: RunOptions) -> tuple[Parts, tuple[s
         labels=parts.labels or labels_of(samples),
     )
     return found, (told, *samples.notes)
+
+
+@contextmanager
+def _opened(parts: Parts) -> Iterator[Path | StagedRuntime]:
+    """The model's file, or its stages, which run here one after the other."""
+    if parts.folder_of_stages is None:
+        assert parts.model is not None
+        yield parts.model
+        return
+    with StagedRuntime(parts.folder_of_stages) as staged:
+        yield staged
 
 
 _NOTHING_TO_COMPARE = (
@@ -179,7 +192,7 @@ _NOTHING_TO_COMPARE = (
 def _with_words(parts: Parts, options: PackageOptions, output: Path) -> Parts:
     """What the options say, in place of what a bundle or the data said; checked."""
     labels = parts.labels if options.labels is None else tuple(options.labels)
-    check_labels(labels, model_outputs(load_graph(parts.model)))
+    check_labels(labels, parts.signature()[1])
     policy = parts.policy if options.policy is None else options.policy
     if policy:
         from runtimes.monitor import Policy

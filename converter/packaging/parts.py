@@ -9,15 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from converter.packaging.staged import is_staged, read_staged, stage_files
 from converter.report.report import REPORT_NAME
 from runtimes.atomic_files import file_digests
+from runtimes.base import TensorSpec
 from runtimes.bundle.bundle import Bundle
 from runtimes.bundle.compatibility import ENGINES, installed_engines
 from runtimes.bundle.file_names import MANIFEST, SUFFIX
-from runtimes.bundle.manifest import FP32, MODEL, PAGE
+from runtimes.bundle.manifest import FP32, MODEL, PAGE, STAGES
 from runtimes.bundle.sinks import Content
 from runtimes.data.sample_digests import SampleDigests
 from runtimes.errors import DataError, ModelError
+from runtimes.onnx_files.load_save import load_graph, model_inputs, model_outputs
 from runtimes.targets import DEFAULT_TARGET
 
 
@@ -25,11 +28,12 @@ from runtimes.targets import DEFAULT_TARGET
 class Parts:
     """Models, report and what else a bundle holds, as ``write_bundle`` takes them.
 
-    ``calibration``: the samples that calibrated, as far as the report tells. ``name`` and
-    ``version`` are empty where nobody gave them yet.
+    ``model`` is None where there are ``stages``: all of their files, by name. ``calibration``: the
+    samples that calibrated, as far as the report tells. ``name`` and ``version`` are empty where
+    nobody gave them yet.
     """
 
-    model: Path
+    model: Path | None = None
     fp32: Path | None = None
     report: Path | None = None
     html: Path | None = None
@@ -44,6 +48,21 @@ class Parts:
     name: str = ""
     version: str = ""
     calibration: SampleDigests | None = None
+    stages: Mapping[str, Path] | None = None
+
+    @property
+    def folder_of_stages(self) -> Path | None:
+        """The folder that holds the stages, where there are some."""
+        return None if self.stages is None else self.stages[STAGES].parent
+
+    def signature(self) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+        """What the model takes and gives; raises ``ModelError``."""
+        if self.folder_of_stages is not None:
+            whole = read_staged(self.folder_of_stages).whole
+            return whole.inputs, whole.outputs
+        assert self.model is not None
+        graph = load_graph(self.model)
+        return model_inputs(graph), model_outputs(graph)
 
 
 def open_parts(source: Path, held: ExitStack, public_key: str | None = None) -> Parts:
@@ -72,10 +91,12 @@ def refuse_key(source: Path, public_key: str | None) -> None:
 
 
 def _of_folder(folder: Path) -> Parts:
+    if is_staged(folder) and not (folder / MODEL).is_file():
+        return Parts(stages=stage_files(folder), packages=installed_engines())
     if not (folder / MODEL).is_file():
         raise ModelError(
-            f"{folder} holds no {MODEL}; give a folder that kilnx compress wrote, an ONNX file or "
-            "a bundle"
+            f"{folder} holds no {MODEL}; give a folder that kilnx compress or kilnx partition "
+            "wrote, an ONNX file or a bundle"
         )
     report = _report(folder)
     optional = {name: folder / name for name in (FP32, REPORT_NAME, PAGE)}
@@ -135,8 +156,9 @@ def _calibration(report: Mapping[str, Any], folder: Path) -> SampleDigests | Non
 
 def _of_bundle(bundle: Bundle) -> Parts:
     report = bundle.folder / REPORT_NAME if REPORT_NAME in bundle.files else None
+    stages = None if bundle.stages is None else stage_files(bundle.stages)
     return Parts(
-        bundle.model,
+        bundle.model if stages is None else None,
         bundle.fp32,
         report,
         bundle.page,
@@ -151,4 +173,5 @@ def _of_bundle(bundle: Bundle) -> Parts:
         bundle.name,
         bundle.version,
         _calibration(bundle.report or {}, bundle.path),
+        stages,
     )

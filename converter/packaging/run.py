@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from converter.packaging.parts import is_bundle, refuse_key
+from converter.packaging.staged import is_staged
 from runtimes.base import Array
 from runtimes.bundle.bundle import Bundle
 from runtimes.data.dataset import Dataset
@@ -19,6 +20,8 @@ from runtimes.engines.open_runtime import open_runtime
 from runtimes.engines.runtime import Runtime
 from runtimes.errors import DataError
 from runtimes.progress import Progress, silent
+from runtimes.stages.manifest import read_manifest
+from runtimes.stages.staged import StagedRuntime
 from runtimes.targets import find_target
 
 
@@ -43,7 +46,7 @@ def answers(  # noqa: PLR0917
     public_key: str | None = None,
     progress: Progress = silent,
 ) -> Answers:
-    """Run a bundle or an ONNX file over samples, of which ``labels`` are passed over.
+    """Run a bundle, an ONNX file or a folder of stages over samples; ``labels`` are passed over.
 
     Without a ``provider``, a bundle runs where it was proven: in the engine of its target.
 
@@ -60,10 +63,7 @@ def answers(  # noqa: PLR0917
             bundle = held.enter_context(Bundle.open(model, public_key=public_key))
         else:
             refuse_key(model, public_key)
-        path = model if bundle is None else bundle.model
-        if provider is None:
-            provider = "cpu" if bundle is None else find_target(bundle.target).engine
-        runtime = held.enter_context(open_runtime(path, provider, threads=threads))
+        runtime = held.enter_context(_opened(model, bundle, provider, threads))
         progress("running")
         samples = Dataset.open(data, inputs=runtime.inputs).without_labels()
         outputs, count = _run(runtime, samples, batch_size)
@@ -71,6 +71,25 @@ def answers(  # noqa: PLR0917
         if bundle is None:
             return Answers(str(model), "", count, outputs, (), notes)
         return Answers(bundle.name, bundle.version, count, outputs, bundle.labels, notes)
+
+
+def _opened(model: Path, bundle: Bundle | None, provider: str | None, threads: int) -> Runtime:
+    """The model, or its stages: on their devices, unless a provider is named."""
+    stages = bundle.stages if bundle is not None else model if is_staged(model) else None
+    if stages is not None:
+        if provider not in (None, "cpu"):
+            raise DataError("stages run on their own devices, or on the CPU; leave out --provider")
+        servers = read_manifest(stages, verify=False).servers
+        if servers and bundle is not None and provider is None:
+            raise DataError(
+                f"{model} has stages on {', '.join(servers)}, where samples would go; run all of "
+                "them here with --provider cpu"
+            )
+        return StagedRuntime(stages, threads=threads, on_devices=provider is None)
+    path = model if bundle is None else bundle.model
+    if provider is None:
+        provider = "cpu" if bundle is None else find_target(bundle.target).engine
+    return open_runtime(path, provider, threads=threads)
 
 
 def _run(runtime: Runtime, samples: Dataset, batch_size: int) -> tuple[dict[str, Array], int]:

@@ -40,29 +40,51 @@ def export_triton(bundle: Bundle, folder: Path, options: DeployOptions) -> Expor
     signature = read_signature(bundle.model)
     model = folder / "repository" / name
     copy_model(bundle.model, model / str(version), signature)
-    labels = _write_labels(model, bundle.labels, signature)
+    labels = write_labels(model, bundle.labels, signature)
     warmup = _write_warmup(model, bundle, signature)
+    batched = signature.is_batched
     config: Message = {
         "name": name,
         "backend": "onnxruntime",
-        "max_batch_size": _max_batch(bundle, options) if signature.is_batched else 0,
-        "default_model_filename": bundle.model.name,
-        "version_policy": {"specific": {"versions": [version]}},
-        "input": [_tensor(spec, signature) for spec in signature.inputs],
-        "output": [{**_tensor(spec, signature), **labels(spec)} for spec in signature.outputs],
-        "instance_group": [{"count": options.instances, "kind": Enum("KIND_CPU")}],
-        # A batch is what waits when an instance is free: nothing waits for a batch to fill.
-        **({"dynamic_batching": {}} if signature.is_batched else {}),
-        # What the model was measured with: more threads than one fight the other instances.
-        "parameters": map_entries({"intra_op_thread_count": {"string_value": "1"}}),
+        **shared_fields(bundle, options, batched=batched, file=bundle.model.name),
+        "input": [tensor(spec, batched=batched) for spec in signature.inputs],
+        "output": [{**tensor(spec, batched=batched), **labels(spec)} for spec in signature.outputs],
+        **how_it_runs(options, batched=batched),
         **({"model_warmup": [warmup]} if warmup else {}),
     }
-    comment = f"{bundle.name} {bundle.version}, written by kilnx from bundle {bundle.digest}"
-    (model / "config.pbtxt").write_text(protobuf_text(config, comment), encoding="utf-8")
+    write_config(model, config, bundle)
     return Exported(
         next_steps=("tritonserver --model-repository repository",),
         notes=tuple(_notes(signature, has_warmup=warmup is not None)),
     )
+
+
+def shared_fields(
+    bundle: Bundle, options: DeployOptions, *, batched: bool, file: str | None = None
+) -> Message:
+    """The largest batch, the ``file`` of the model and the version."""
+    return {
+        "max_batch_size": _max_batch(bundle, options) if batched else 0,
+        **({"default_model_filename": file} if file else {}),
+        "version_policy": {"specific": {"versions": [version_number(bundle.version)]}},
+    }
+
+
+def how_it_runs(options: DeployOptions, *, batched: bool) -> Message:
+    """Instances and threads of a model that ONNX Runtime runs, and whether Triton batches."""
+    return {
+        "instance_group": [{"count": options.instances, "kind": Enum("KIND_CPU")}],
+        # A batch is what waits when an instance is free: nothing waits for a batch to fill.
+        **({"dynamic_batching": {}} if batched else {}),
+        # What the model was measured with: more threads than one fight the other instances.
+        "parameters": map_entries({"intra_op_thread_count": {"string_value": "1"}}),
+    }
+
+
+def write_config(model: Path, config: Message, bundle: Bundle) -> None:
+    """Write ``config.pbtxt`` into the folder of a model."""
+    comment = f"{bundle.name} {bundle.version}, written by kilnx from bundle {bundle.digest}"
+    (model / "config.pbtxt").write_text(protobuf_text(config, comment), encoding="utf-8")
 
 
 def _max_batch(bundle: Bundle, options: DeployOptions) -> int:
@@ -86,19 +108,21 @@ def triton_type(spec: TensorSpec) -> str:
     return f"TYPE_{found.upper()}"
 
 
-def _tensor(spec: TensorSpec, signature: Signature) -> dict[str, Any]:
-    dims = [dim if isinstance(dim, int) else -1 for dim in _without_batch(spec, signature)]
+def tensor(spec: TensorSpec, *, batched: bool) -> dict[str, Any]:
+    """An input or an output as a configuration states it."""
+    shape = _without_batch(spec, batched=batched)
+    dims = [dim if isinstance(dim, int) else -1 for dim in shape]
     told = {"name": spec.name, "data_type": Enum(triton_type(spec))}
     # Triton's tensors have one dimension at least: what has none is reshaped.
     return {**told, "dims": dims} if dims else {**told, "dims": [1], "reshape": {"shape": []}}
 
 
-def _without_batch(spec: TensorSpec, signature: Signature) -> Sequence[int | str | None]:
+def _without_batch(spec: TensorSpec, *, batched: bool) -> Sequence[int | str | None]:
     shape = spec.shape or ()
-    return shape[1:] if signature.is_batched else shape
+    return shape[1:] if batched else shape
 
 
-def _write_labels(model: Path, labels: Sequence[str], signature: Signature) -> Any:
+def write_labels(model: Path, labels: Sequence[str], signature: Signature) -> Any:
     """Write the labels; gives the function that tells which outputs have them."""
 
     def has_labels(spec: TensorSpec) -> bool:
@@ -126,7 +150,7 @@ def _warmup_inputs(
     model: Path, sample: Mapping[str, np.ndarray] | None, signature: Signature
 ) -> Iterator[tuple[str, Message]]:
     for place, spec in enumerate(signature.inputs):
-        shape = _without_batch(spec, signature)
+        shape = _without_batch(spec, batched=signature.is_batched)
         data: Message = {"zero_data": True}
         if sample is not None:
             array = sample[spec.name]
@@ -140,8 +164,11 @@ def _warmup_inputs(
 
 
 def _all_sizes_known(signature: Signature) -> bool:
+    batched = signature.is_batched
     return all(
-        isinstance(dim, int) for spec in signature.inputs for dim in _without_batch(spec, signature)
+        isinstance(dim, int)
+        for spec in signature.inputs
+        for dim in _without_batch(spec, batched=batched)
     )
 
 
@@ -158,6 +185,11 @@ def _notes(signature: Signature, *, has_warmup: bool) -> Iterator[str]:
         yield "the model has no batch axis that every input and output shares: no batching"
     if not has_warmup:
         yield "no warm-up: the bundle has no samples, and the model takes several sizes"
+    yield from common_notes(signature)
+
+
+def common_notes(signature: Signature) -> Iterator[str]:
+    """What is to be known of every model there."""
     opsets = ", ".join(f"{name or 'ai.onnx'} {n}" for name, n in signature.opsets.items())
     yield f"Triton's ONNX Runtime has to know the operator sets {opsets}"
     yield "Triton neither watches drift nor goes back to fp32; kilnx serve does"

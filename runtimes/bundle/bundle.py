@@ -30,6 +30,7 @@ from runtimes.bundle.manifest import (
     REFERENCE,
     REPORT,
     REQUIREMENTS,
+    STAGES,
     WARMUP,
     FileEntry,
     Manifest,
@@ -63,7 +64,8 @@ class Bundle(Closable):
         version: Which version of it this is.
         digest: ``sha256:`` and the digest of the manifest; no two bundles have the same.
         files: Digest and size of each file, by name.
-        model: The ONNX file to run.
+        model: The ONNX file to run; raises ``BundleError`` where there are stages in its place.
+        stages: The folder of its stages, or None.
         fp32: The ONNX file that it was made from, or None.
         page: ``report.html``, or None.
         reference: ``reference.json``, statistics of held-out data, or None.
@@ -88,7 +90,7 @@ class Bundle(Closable):
         self.limits, self.policy = dict(manifest.limits), dict(manifest.policy)
         self.manifest: dict[str, Any] = manifest.to_dict()
         self.notes = engine_notes(manifest.packages)
-        self.model = folder / MODEL
+        self.stages = folder if STAGES in self.files else None
         self.fp32 = self._file(FP32)
         self.page = self._file(PAGE)
         self.reference = self._file(REFERENCE)
@@ -144,6 +146,17 @@ class Bundle(Closable):
             bundle._states = container.states
             bundle._held = held.pop_all()
         return bundle
+
+    @property
+    def model(self) -> Path:
+        """The ONNX file to run; raises ``BundleError`` where there are stages in its place."""
+        if MODEL not in self.files:
+            raise refusal(
+                Fault.STAGES,
+                f"{self.path} holds the stages of a model and not one file of it; serve it with "
+                "kilnx serve, or package it for triton or kserve",
+            )
+        return self.folder / MODEL
 
     @property
     def report(self) -> dict[str, Any] | None:

@@ -31,6 +31,7 @@ class Fault(StrEnum):
     SIZE = "size"
     DIGEST = "digest"
     MODEL = "model"
+    STAGES = "stages"
     WEIGHTS = "weights"
     CHANGED = "changed"
     UNSIGNED = "unsigned"

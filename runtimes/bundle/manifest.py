@@ -21,9 +21,12 @@ LARGEST_MANIFEST_BYTES = 1 << 24
 MODEL, FP32 = "model.onnx", "fp32.onnx"
 REPORT, PAGE = "report.json", "report.html"
 REFERENCE, WARMUP, REQUIREMENTS = "reference.json", "warmup.npz", "requirements.lock"
+STAGES = "stages.json"
+"""In place of ``MODEL``: what the stages are that the model was cut into."""
 
 RESERVED = frozenset(
-    {MODEL, FP32, REPORT, PAGE, REFERENCE, WARMUP, REQUIREMENTS} | {n.lower() for n in UNLISTED}
+    {MODEL, STAGES, FP32, REPORT, PAGE, REFERENCE, WARMUP, REQUIREMENTS}
+    | {n.lower() for n in UNLISTED}
 )
 """Names that mean something in a bundle, and are free for nothing else."""
 
@@ -182,7 +185,7 @@ def _check_files(files: Mapping[str, FileEntry], where: str) -> None:
     listed = next((name for name in files if name.lower() in UNLISTED), None)
     if listed is not None:
         raise refusal(Fault.BAD_NAME, f"{where} lists {listed!r}, which cannot vouch for itself")
-    if MODEL not in files:
+    if MODEL not in files and STAGES not in files:
         raise refusal(Fault.BAD_MANIFEST, f"{where} lists no {MODEL}, so there is nothing to run")
 
 
@@ -197,6 +200,7 @@ __all__ = [
     "REPORT",
     "REQUIREMENTS",
     "RESERVED",
+    "STAGES",
     "WARMUP",
     "FileEntry",
     "Manifest",

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from runtimes.bundle.containers import Container
 from runtimes.bundle.faults import Fault, listed, refusal
 from runtimes.bundle.file_names import MANIFEST, SIGNATURE, UNLISTED
-from runtimes.bundle.manifest import FP32, LARGEST_MANIFEST_BYTES, MODEL, FileEntry
+from runtimes.bundle.manifest import FP32, LARGEST_MANIFEST_BYTES, MODEL, STAGES, FileEntry
 from runtimes.bundle.signature import LARGEST_SIGNATURE_BYTES
 from runtimes.onnx_files.streaming import locations_in
 from runtimes.protobuf_fields import MalformedMessage
@@ -71,7 +71,8 @@ def check_digests(found: Files, files: Files, where: Path) -> None:
 
 def check_weights(folder: Path, files: Files, where: Path) -> None:
     """Raise ``BundleError`` where a model has weights in files that the manifest does not list."""
-    for name in (MODEL, FP32):
+    stages = sorted(one for one in files if STAGES in files and one.endswith(".onnx"))
+    for name in dict.fromkeys((MODEL, FP32, *stages)):
         if name not in files:
             continue
         try:

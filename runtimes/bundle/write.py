@@ -38,7 +38,8 @@ from runtimes.version import own_version
 def write_bundle(
     destination: str | os.PathLike[str],
     *,
-    model: str | os.PathLike[str],
+    model: str | os.PathLike[str] | None = None,
+    stages: Mapping[str, Path] | None = None,
     fp32: str | os.PathLike[str] | None = None,
     report: Content | None = None,
     html: Content | None = None,
@@ -62,6 +63,7 @@ def write_bundle(
     Args:
         destination: A name that ends with ``.kilnx`` for one file, any other for a folder.
         model: The ONNX file to run; its external data come along.
+        stages: In its place the files of its stages, by name.
         fp32: The ONNX file that it was made from.
         report: ``report.json`` of ``compress``.
         html: ``report.html``.
@@ -102,9 +104,14 @@ def write_bundle(
         "limits": limits or {},
         "policy": policy or {},
     }
-    inputs = [*models.values(), *(c for c in contents.values() if isinstance(c, Path))]
+    sources = (*contents.values(), *(stages or {}).values())
+    inputs = [
+        *(path for path in models.values() if path is not None),
+        *(one for one in sources if isinstance(one, Path)),
+    ]
     with _sink(Path(destination), force, inputs) as sink, ExitStack() as held:
         given: dict[str, Content] = {key: c for key, c in contents.items() if c is not None}
+        given |= stages or {}
         for key, path in models.items():
             if path is not None:
                 add_model(given, key, Path(path), lambda: held.enter_context(scratch_folder()))

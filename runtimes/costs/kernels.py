@@ -128,12 +128,15 @@ def _executed(
 ) -> tuple[Executed, ...]:
     origins = Origins(graph, optimized)
     found = []
+    seen_kernels: dict[str, Kernel] = {}  # the weights of one of them are enough
     for node in optimized.graph:
         name = str(node.name)
         if name not in events:
             continue  # of the other branch of an If
         seen = events[name]
-        kernel = kernel_of(node, seen[-1]["args"], dict(optimized.opset_imports), known)
+        opsets = dict(optimized.opset_imports)
+        kernel = kernel_of(node, seen[-1]["args"], opsets, known, seen_kernels)
+        kernel = seen_kernels.setdefault(kernel.signature, kernel)
         taken = origins.fused(node)
         if not taken and (end := origins.end(node)) is not None:
             taken = (str(end.name),)
@@ -148,8 +151,12 @@ def kernel_of(
     told: Mapping[str, Any],
     opsets: Mapping[str, int],
     known: Container[str] = frozenset(),
+    held: Container[str] = frozenset(),
 ) -> Kernel:
-    """The kernel that runs ``node``, of which the profiler ``told`` dtypes and shapes."""
+    """The kernel that runs ``node``, of which the profiler ``told`` dtypes and shapes.
+
+    Of those that are ``known``, or ``held`` with another node, no weights are kept.
+    """
     inputs = _inputs(node, _tensors(told.get("input_type_shape", ())))
     written = _tensors(told.get("output_type_shape", ()))
     attributes = ", ".join(
@@ -160,7 +167,7 @@ def kernel_of(
     signature = f"{domain}{node.op_type}({read}) {{{attributes}}} -> "
     signature += ", ".join(map(str, written))
     isolated = _can_be_isolated(node, inputs)
-    wanted = isolated and signature not in known
+    wanted = isolated and signature not in known and signature not in held
     return Kernel(
         signature, node.op_type, inputs, isolated, _detached(node) if wanted else None, opsets
     )

@@ -38,7 +38,7 @@ _BATCH = 32
 
 
 def make_reference(
-    model: str | os.PathLike[str],
+    model: str | os.PathLike[str] | Runtime,
     fp32: str | os.PathLike[str] | None,
     data: Any,
     *,
@@ -49,7 +49,7 @@ def make_reference(
     """What ``model`` sees and answers on held-out samples, next to ``fp32``.
 
     Args:
-        model: The ONNX file that serves.
+        model: The ONNX file that serves, or what has it open; of that, saturation is not told.
         fp32: The ONNX file that it was made from; None: no shadow.
         data: What ``Dataset.open`` takes. Neither calibration nor training may have seen it.
         seed: Chooses the samples, where there are more than 20,000, and those of the survey.
@@ -103,13 +103,18 @@ class _Runs:
             )
 
 
-def _surveyed(runs: _Runs, samples: Dataset, model: str | os.PathLike[str]) -> tuple[Block, ...]:
+def _surveyed(
+    runs: _Runs, samples: Dataset, model: str | os.PathLike[str] | Runtime
+) -> tuple[Block, ...]:
     seen = [one for one, _, _ in runs.over(samples)]
     rank = {name: array.ndim for name, array in seen[0].inputs.items()}
     alike = [one for one in seen if all(one.inputs[n].ndim == r for n, r in rank.items())]
+    looked_up: frozenset[str] = frozenset()
+    if not isinstance(model, Runtime):
+        looked_up = looked_up_inputs(load_model(model))
     return survey(
         alike,
-        looked_up_inputs(load_model(model)),
+        looked_up,
         frozenset(_class_outputs(alike)),
         runs.probe.activations,
     )

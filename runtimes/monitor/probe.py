@@ -11,6 +11,7 @@ from runtimes.base import Array, Closable, Feed, TensorSpec
 from runtimes.engines.batching import run_padded
 from runtimes.engines.open_runtime import open_runtime
 from runtimes.engines.ort import NO_SPINNING
+from runtimes.engines.runtime import Runtime
 from runtimes.errors import ModelError
 from runtimes.monitor.ends import with_ends
 from runtimes.onnx_files.load_save import load_model
@@ -25,7 +26,7 @@ class Probed:
 
 
 class Probe(Closable):
-    """A model with counting outputs in a session of its own, one thread.
+    """A model with counting outputs in a session of its own, one thread; or one that is open.
 
     Attributes:
         inputs: What the model takes.
@@ -33,7 +34,17 @@ class Probe(Closable):
         note: Why saturation is not watched, where the counting graph does not load.
     """
 
-    def __init__(self, model: str | os.PathLike[str]) -> None:
+    def __init__(self, model: str | os.PathLike[str] | Runtime) -> None:
+        self._activations: dict[str, str] = {}
+        if isinstance(model, Runtime):  # nothing can be counted inside of it
+            self._runtime, self.name, self.note = model, model.name, None
+        else:
+            self._open(model)
+        own = (spec for spec in self._runtime.outputs if spec.name not in self._activations)
+        self.inputs: tuple[TensorSpec, ...] = self._runtime.inputs
+        self.outputs: tuple[TensorSpec, ...] = tuple(own)
+
+    def _open(self, model: str | os.PathLike[str]) -> None:
         prepared = with_ends(load_model(model))
         self.name, self.note = os.fspath(model), None
         self._activations = prepared.activations
@@ -45,9 +56,6 @@ class Probe(Closable):
             self.note = f"saturation is not watched: {error}"
             self._activations = {}
             self._runtime = open_runtime(model, threads=1, config=NO_SPINNING)
-        self.inputs: tuple[TensorSpec, ...] = self._runtime.inputs
-        own = (spec for spec in self._runtime.outputs if spec.name not in self._activations)
-        self.outputs: tuple[TensorSpec, ...] = tuple(own)
 
     note: str | None
 

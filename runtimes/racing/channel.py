@@ -1,17 +1,16 @@
 """Objects from one process to another: large arrays through memory that both have mapped.
 
-A message is pickled, and the bytes of its arrays (pickle's protocol 5 gives them apart) are laid
-into an anonymous file of the sender's, whose descriptor goes along once. The file is used again for
-the next message: each side answers before it is asked again, so what lies there was read by then.
+A message is pickled without its arrays. Small ones follow it; the bytes of large ones are laid into
+an anonymous file of the sender's, whose descriptor goes along once. The file is used again for the
+next message: each side answers before it is asked again, so what lies there was read by then.
 Where there are no such files, the bytes follow the message through the socket.
-https://peps.python.org/pep-0574/, https://man7.org/linux/man-pages/man2/memfd_create.2.html
+https://man7.org/linux/man-pages/man2/memfd_create.2.html
 """
 
 from __future__ import annotations
 
 import mmap
 import os
-import pickle
 import select
 import socket
 import struct
@@ -19,11 +18,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-_HEAD = struct.Struct("<QI?")  # bytes of the message, how many arrays, whether memory comes along
+import numpy as np
+
+from runtimes.racing.pickled import Reading, Written
+
+# Bytes of the message and of small arrays behind it, large arrays, new memory, use in place.
+_HEAD = struct.Struct("<QQI??")
 _SIZE = struct.Struct("<Q")
 _ALIGN = 64
-# Smaller arrays are faster within the message.
-_APART = 16 * 1024
+# What is no longer than this goes through the socket in one piece.
+_PIECE = 64 * 1024
+_MOST_DESCRIPTORS = 4
 
 
 class Channel:
@@ -33,58 +38,65 @@ class Channel:
         self._socket = connected
         self._own: mmap.mmap | None = None
         self._theirs: mmap.mmap | None = None
+        self._read = bytearray()  # what was received and not yet asked for
+        self._descriptors: list[int] = []
+        self._waiting = select.poll()
+        self._waiting.register(connected, select.POLLIN)
 
-    def send(self, message: Any) -> None:
-        """Send ``message``; raises ``OSError`` where the other end is gone."""
-        found: list[pickle.PickleBuffer] = []
+    def send(self, message: Any, *, in_place: bool = False) -> None:
+        """Send ``message``; raises ``OSError`` where the other end is gone.
 
-        def apart(buffer: pickle.PickleBuffer) -> bool:
-            large = buffer.raw().nbytes >= _APART
-            if large:
-                found.append(buffer)
-            return not large
-
-        body = pickle.dumps(message, protocol=5, buffer_callback=apart)
-        arrays = [buffer.raw() for buffer in found]
-        descriptor = self._lay_out(arrays)
-        head = _HEAD.pack(len(body), len(arrays), descriptor is not None)
-        if descriptor is None:
-            self._socket.sendall(head)
-        else:
-            socket.send_fds(self._socket, [head], [descriptor])
+        ``in_place``: the other end may use large arrays where they lie, until it answers.
+        """
+        written = Written(message)
+        large = [one.reshape(-1).view(np.uint8).data for one in written.large]
+        descriptor = self._lay_out(large)
+        body, small = written.body, written.small
+        head = _HEAD.pack(len(body), len(small), len(large), descriptor is not None, in_place)
+        head += b"".join(_SIZE.pack(one.nbytes) for one in large)
+        rest = body + small if small else body
+        pieces = [head + rest] if len(rest) < _PIECE else [head, rest]
+        if descriptor is not None:
+            sent = socket.send_fds(self._socket, pieces[:1], [descriptor])
             os.close(descriptor)
-        self._socket.sendall(b"".join(_SIZE.pack(one.nbytes) for one in arrays))
-        self._socket.sendall(body)
+            pieces[0] = pieces[0][sent:]
+        for piece in pieces:
+            self._socket.sendall(piece)
         if self._own is None:
-            for one in arrays:
+            for one in large:
                 self._socket.sendall(one)
 
     def poll(self, seconds: float) -> bool:
         """Whether something comes within ``seconds``; the end of the other side counts."""
-        return bool(select.select([self._socket], [], [], seconds)[0])
+        return bool(self._read) or bool(self._waiting.poll(seconds * 1000))
 
     def receive(self) -> Any:
         """The next message; raises ``EOFError`` at the end, and ``OSError``."""
-        head, descriptors, _, _ = socket.recv_fds(self._socket, _HEAD.size, 1)
-        length, count, maps = _HEAD.unpack(head + self._exactly(_HEAD.size - len(head)))
+        length, behind, count, maps, in_place = _HEAD.unpack(self._exactly(_HEAD.size))
         sizes = [size for (size,) in _SIZE.iter_unpack(self._exactly(count * _SIZE.size))]
         if maps:
-            self._map(descriptors)
-        body = self._exactly(length)
+            self._map()
+        body, small = self._exactly(length), self._exactly(behind)
+        large: list[Any]
         if self._theirs is None:
-            arrays = [self._exactly(size) for size in sizes]
-        else:
+            large = [self._exactly(size) for size in sizes]
+        elif in_place:
             memory = memoryview(self._theirs)
-            arrays = [bytearray(memory[at : at + size]) for at, size in _places(sizes)]
-            memory.release()
-        return pickle.loads(body, buffers=arrays)
+            large = [memory[at : at + size] for at, size in _places(sizes)]
+        else:
+            with memoryview(self._theirs) as memory:
+                large = [bytearray(memory[at : at + size]) for at, size in _places(sizes)]
+        return Reading(body, small, large).load()
 
     def close(self) -> None:
         """Close this end."""
         self._socket.close()
         for memory in (self._own, self._theirs):
             if memory is not None:
-                memory.close()
+                _close_map(memory)
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._descriptors.clear()
 
     def _lay_out(self, arrays: Sequence[memoryview]) -> int | None:
         """Put the arrays into the shared memory; its descriptor where it is a new one."""
@@ -103,26 +115,46 @@ class Channel:
             self._own[at : at + size] = one
         return descriptor
 
-    def _map(self, descriptors: Sequence[int]) -> None:
-        if not descriptors:
+    def _map(self) -> None:
+        if not self._descriptors:
             raise EOFError
-        (descriptor,) = descriptors
+        descriptor = self._descriptors.pop(0)
         if self._theirs is not None:
-            self._theirs.close()
+            _close_map(self._theirs)
         with suppress(OSError):
             os.set_inheritable(descriptor, False)
         self._theirs = mmap.mmap(descriptor, os.fstat(descriptor).st_size)
         os.close(descriptor)
 
     def _exactly(self, size: int) -> bytearray:
-        found = bytearray(size)
-        view, read = memoryview(found), 0
-        while read < size:
-            got = self._socket.recv_into(view[read:])
-            if not got:
-                raise EOFError
-            read += got
+        """The next bytes; what comes with them is kept, and so are descriptors."""
+        if len(self._read) < size <= _PIECE:
+            self._fill(size)
+        found, self._read = self._read[:size], self._read[size:]
+        read = len(found)
+        if read < size:
+            found.extend(bytes(size - read))
+            view = memoryview(found)
+            while read < size:
+                got = self._socket.recv_into(view[read:])
+                if not got:
+                    raise EOFError
+                read += got
         return found
+
+    def _fill(self, size: int) -> None:
+        while len(self._read) < size:
+            some, descriptors, _, _ = socket.recv_fds(self._socket, _PIECE, _MOST_DESCRIPTORS)
+            if not some:
+                raise EOFError
+            self._read += some
+            self._descriptors += descriptors
+
+
+def _close_map(memory: mmap.mmap) -> None:
+    """Close what was mapped; an array that still is in use keeps it for as long as it lives."""
+    with suppress(BufferError):
+        memory.close()
 
 
 def _places(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -22,6 +22,8 @@ COMMAND = (sys.executable, "-P", "-c", "from runtimes.racing.worker import main;
 """What is started; the number of a socket is its last argument."""
 
 _SECONDS_TO_CLOSE = 5.0
+# What it is asked with these words is no longer needed once it has answered.
+_IN_PLACE = frozenset({"run"})
 
 
 class EngineProcess(Closable):
@@ -62,7 +64,7 @@ class EngineProcess(Closable):
         if self._channel is None:
             raise ModelError(f"{self._name}: its process has ended")
         try:
-            self._channel.send((question, arguments))
+            self._channel.send((question, arguments), in_place=question in _IN_PLACE)
             answered = self._channel.poll(self._patience)
             found = self._channel.receive() if answered else None
         except (EOFError, OSError) as error:

@@ -54,9 +54,8 @@ class Worker:
         return Opened(runtime.loaded, self._watch.load_seconds)
 
     def run(self, feed: Feed, names: Sequence[str]) -> list[Array]:
-        """The outputs called ``names``."""
-        found = self._watch.runtime.run(feed, names)
-        return [found[name] for name in names]
+        """The outputs called ``names`` for a feed that fits: it was checked before it was sent."""
+        return list(self._watch.runtime.run_checked(feed, names))
 
     def hold(self, key: str, feed: Feed) -> float:
         """Keep ``feed`` to be timed under ``key``; the seconds of its first run."""

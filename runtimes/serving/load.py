@@ -25,6 +25,7 @@ from runtimes.serving.scheduler import Fallback, Scheduler
 from runtimes.serving.servable import Servable, open_servable
 from runtimes.serving.signature import Signature
 from runtimes.serving.sources import Source
+from runtimes.serving.staged import at_work, in_threads, open_stages, prove_stages
 from runtimes.serving.version import ServedVersion
 from runtimes.targets import find_target
 from runtimes.weight_store.shared_sessions import SharedWeights
@@ -69,6 +70,8 @@ class Loader:
 
     def _open(self, servable: Servable, path: Path) -> Runtime:
         """A session in the engine that the model was proven on, where that is another one."""
+        if path.is_dir():
+            return open_stages(path, self.options, travelled=servable.source.is_bundle)
         model, target = self.options.model, find_target(servable.target)
         if not target.is_default:
             return open_runtime(path, target.engine, threads=model.threads)
@@ -87,6 +90,9 @@ class Loader:
             if original is not None:
                 _require_same_names(runtime, original.runtime, name)
                 prove_parity(run, original.run, samples, names, model=name, limits=servable.limits)
+        if servable.staged:
+            proven = prove_stages(run, names, servable.model, servable.limits, name)
+            samples = proven if samples is None else samples
         return self._measure(servable, opened, samples)
 
     def _measure(self, servable: Servable, opened: _Opened, samples: Feed | None) -> Measured:
@@ -94,13 +100,14 @@ class Loader:
         max_batch = self.options.model.max_batch
         if isinstance(asked, int) and asked > 0:
             max_batch = min(max_batch, asked)
-        return measure(
+        measured = measure(
             opened.run,
             opened.runtime.inputs,
             opened.runtime.outputs,
             samples=samples,
             max_batch=max_batch,
         )
+        return in_threads(measured) if at_work(opened.runtime) > 1 else measured
 
     def _fallback(
         self, servable: Servable, original: _Opened | None, monitor: Monitor | None
@@ -123,7 +130,8 @@ class Loader:
         scheduler = Scheduler(
             measured.engine,
             self.host,
-            replicas=options.model.replicas or default_replicas(options.model.threads),
+            replicas=options.model.replicas
+            or max(at_work(runtime), default_replicas(options.model.threads)),
             queue=options.limits.queue,
             fallback=fallback,
         )
@@ -160,7 +168,7 @@ class _Opened:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime, self._lock = runtime, threading.Lock()
         self.names = [spec.name for spec in runtime.outputs]
-        free = isinstance(runtime, OrtRuntime)
+        free = isinstance(runtime, OrtRuntime) or hasattr(runtime, "at_work")
         self.run: Run = runtime.run_checked if free else self._run_in_turn
 
     def answer(self, feed: Feed) -> dict[str, Array]:

@@ -85,7 +85,8 @@ def open_monitor(
         reference,
         policy,
         run_fp32=run_fp32,
-        probe=None if reference is None else open_probe(servable.model),
+        # Of stages, saturation is not watched: no session of this process has all of them.
+        probe=None if reference is None or servable.staged else open_probe(servable.model),
         state=state,
         name=source.name,
         version=source.version,

@@ -55,6 +55,9 @@ class ModelOptions:
         state: Where the monitor keeps its state; None: nowhere.
         webhook: A URL that alarms are sent to.
         share: A folder through which models, and processes, share equal weights.
+        stages: Where stages run whose device is a CPU: in the server's process, or in processes.
+        stage_token: What servers that run stages want to know.
+        stage_servers: Whether bundles may say on which servers their stages run.
     """
 
     threads: int = 1
@@ -65,6 +68,9 @@ class ModelOptions:
     state: Path | None = None
     webhook: str | None = None
     share: Path | None = None
+    stages: Literal["threads", "processes"] = "threads"
+    stage_token: str | None = field(default=None, repr=False)
+    stage_servers: bool = False
 
 
 @dataclass(frozen=True)

@@ -30,10 +30,12 @@ def prove_parity(
     *,
     model: str,
     limits: Mapping[str, Any],
+    known_as: str = "its fp32 original on the bundle's samples",
 ) -> None:
     """Raise ``BudgetError`` where the outputs of ``run`` are not those of ``original``.
 
-    ``limits`` may hold ``min_sqnr`` (dB, for floats) and ``min_agreement`` (for all else).
+    ``known_as``: the original in messages. ``limits`` may hold ``min_sqnr`` (dB, for floats) and
+    ``min_agreement`` (for all else).
     """
     sqnr = _limit(limits, "min_sqnr", _MIN_SQNR_DB)
     agreement = _limit(limits, "min_agreement", _MIN_AGREEMENT)
@@ -42,8 +44,8 @@ def prove_parity(
         reason = _difference(reference, output, sqnr, agreement)
         if reason:
             raise BudgetError(
-                f"{model}: its output {name!r} is not that of its fp32 original on the bundle's "
-                f"samples: {reason}; this version is not served"
+                f"{model}: its output {name!r} is not that of {known_as}: {reason}; this version "
+                "is not served"
             )
 
 

@@ -17,7 +17,8 @@ from runtimes.errors import DataError
 from runtimes.onnx_files.external_data import external_tensors
 from runtimes.onnx_files.load import load_graph
 from runtimes.onnx_files.tensor_bytes import digest_of
-from runtimes.serving.sources import MODEL, Source
+from runtimes.serving.sources import MODEL, STAGES, Source
+from runtimes.serving.staged import copied_stages
 from runtimes.targets import DEFAULT_TARGET
 
 _WARMUP_SAMPLES = 16
@@ -31,7 +32,7 @@ class Servable(Closable):
     Attributes:
         source: Where it lies.
         digest: Digest of the bundle's manifest, or of the model's file.
-        model: The ONNX file to run.
+        model: The ONNX file to run, or the folder of its stages.
         fp32: The ONNX file that it was made from, or None.
         warmup: A file of samples, or None.
         reference: The bundle's statistics of held-out data, or None.
@@ -39,6 +40,7 @@ class Servable(Closable):
         limits: What the bundle says should be refused.
         policy: What the bundle says the monitor should do.
         target: The runtime that it was proven on.
+        staged: Whether ``model`` is a folder of stages.
     """
 
     source: Source
@@ -51,13 +53,16 @@ class Servable(Closable):
     limits: Mapping[str, Any] = field(default_factory=dict)
     policy: Mapping[str, Any] = field(default_factory=dict)
     target: str = DEFAULT_TARGET
+    staged: bool = False
     _bundle: Any = None
     _held: ExitStack = field(default_factory=ExitStack)
 
     @property
     def original(self) -> Path:
         """The model's file, where it was found."""
-        return self.source.path if self.source.path.is_file() else self.source.path / MODEL
+        if self.source.path.is_file():
+            return self.source.path
+        return self.source.path / (STAGES if self.staged else MODEL)
 
     def samples(self, inputs: Sequence[TensorSpec]) -> dict[str, Array] | None:
         """The first samples for warming up; None where there are none."""
@@ -108,7 +113,7 @@ def _open_bundle(source: Source, held: ExitStack) -> Servable:
     return Servable(
         source,
         bundle.digest,
-        bundle.model,
+        bundle.stages or bundle.model,
         bundle.fp32,
         bundle.warmup,
         bundle.reference,
@@ -116,14 +121,17 @@ def _open_bundle(source: Source, held: ExitStack) -> Servable:
         bundle.limits,
         bundle.policy,
         bundle.target,
+        staged=bundle.stages is not None,
         _bundle=bundle,
     )
 
 
 def _open_files(source: Source) -> Servable:
-    """An ONNX file, or a folder that ``kilnx compress`` wrote."""
+    """An ONNX file, or a folder that ``kilnx compress`` or ``kilnx partition`` wrote."""
     if source.path.is_file():
         return Servable(source, file_digest(source.path), source.path)
+    if (source.path / STAGES).is_file() and not (source.path / MODEL).is_file():
+        return Servable(source, file_digest(source.path / STAGES), source.path, staged=True)
     model, fp32 = source.path / MODEL, source.path / "fp32.onnx"
     return Servable(source, file_digest(model), model, fp32 if fp32.is_file() else None)
 
@@ -133,6 +141,10 @@ def _keep_weights(servable: Servable, held: ExitStack) -> None:
     for place in ("model", "fp32"):
         path: Path | None = getattr(servable, place)
         if path is None:
+            continue
+        if path.is_dir():
+            if path == servable.source.path:  # and not what was unpacked from an archive
+                servable.model = copied_stages(path, held)
             continue
         needed = {Path(str(tensor.location)) for tensor in external_tensors(load_graph(path))}
         if needed:

@@ -1,7 +1,7 @@
 """Where models lie: paths given by name, and a repository of them.
 
 A path is an ONNX file, a bundle (a ``.kilnx`` file or a folder), a folder that ``kilnx compress``
-wrote, or a folder whose subfolders are versions, each with any of these.
+or ``kilnx partition`` wrote, or a folder whose subfolders are versions, each with any of these.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from runtimes.errors import DataError
 
 MANIFEST = "kilnx-bundle.json"
 MODEL = "model.onnx"
+STAGES = "stages.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _LARGEST_MANIFEST = 1 << 24
 
@@ -122,13 +123,14 @@ def _versions(name: str | None, path: Path) -> Iterator[Source]:
         yield Source(name or str(told.get("name")), str(told.get("version", "1")), path)
     elif path.is_file():
         yield Source(name or _safe(path.stem), "1", path)
-    elif (path / MODEL).is_file():
+    elif any((path / name).is_file() for name in (MODEL, STAGES)):
         yield Source(name or _safe(path.resolve().name), "1", path)
     else:
         numbered = [one for one in sorted(path.iterdir()) if one.name.isdigit() and one.is_dir()]
         if not numbered:
             raise DataError(
-                f"{path} holds no {MODEL}, no {MANIFEST} and no versions such as 1/{MODEL}"
+                f"{path} holds no {MODEL}, no {STAGES}, no {MANIFEST} and no versions such as "
+                f"1/{MODEL}"
             )
         for one in numbered:
             yield Source(name or _safe(path.resolve().name), one.name, _inside(one))

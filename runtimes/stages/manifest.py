@@ -15,9 +15,13 @@ from pathlib import Path
 from runtimes.agent.typed_json import read
 from runtimes.atomic_files import file_digest
 from runtimes.errors import DataError, ModelError
+from runtimes.stages.proof import PROOF
 
 MANIFEST = "stages.json"
 FORMAT = 1
+SERVERS = ("http://", "https://")
+"""How the addresses of servers begin."""
+
 _LARGEST = 16 << 20
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}\.onnx")
 
@@ -26,9 +30,9 @@ _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}\.onnx")
 class Stage:
     """One stage: its file and what it takes, gives, holds and costs.
 
-    ``device``: ``cpu``, ``cuda:1`` or another provider, or the address of a model that a server
-    has: ``http://host:port/v2/models/NAME``. ``files``: digests of the model and of its data.
-    ``microseconds``: what the cost table predicts for one run.
+    ``device``: ``cpu``, ``cuda:1`` or another provider; or the address of a server that has it
+    under its name, or of a model there: ``http://host:port/v2/models/NAME``. ``files``: digests of
+    the model and of its data. ``microseconds``: what the cost table predicts for one run.
     """
 
     name: str
@@ -40,18 +44,36 @@ class Stage:
     microseconds: float
     files: Mapping[str, str]
 
+    @property
+    def is_on_server(self) -> bool:
+        """Whether its device is an address."""
+        return self.device.startswith(SERVERS)
+
 
 @dataclass(frozen=True)
 class Stages:
     """All stages of a model; ``exact`` for what they run on if they are of an optimized graph.
 
-    ``inputs`` and ``outputs`` are the whole model's.
+    ``inputs`` and ``outputs`` are the whole model's. ``proof``: the digest of ``proof.npz``, if
+    there is one.
     """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     stages: tuple[Stage, ...]
     exact: str | None = None
+    proof: str | None = None
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The addresses of the stages that run on servers."""
+        return tuple(one.device for one in self.stages if one.is_on_server)
+
+    def files(self, *, here: bool = False) -> dict[str, str]:
+        """The digest of each file, by name; ``here``: without those of stages on servers."""
+        needed = [one for one in self.stages if not (here and one.is_on_server)]
+        found = {name: digest for one in needed for name, digest in one.files.items()}
+        return found if self.proof is None else {**found, PROOF: self.proof}
 
 
 def write_manifest(folder: Path, stages: Stages) -> None:
@@ -60,8 +82,10 @@ def write_manifest(folder: Path, stages: Stages) -> None:
     (folder / MANIFEST).write_text(f"{text}\n", encoding="utf-8")
 
 
-def read_manifest(folder: Path) -> Stages:
-    """What ``stages.json`` in ``folder`` says, checked.
+def read_manifest(folder: Path, *, verify: bool = True, here: bool = False) -> Stages:
+    """What ``stages.json`` in ``folder`` says, checked; ``verify``: its files, too.
+
+    ``here``: of those, the files of stages that run on servers need not be there.
 
     Raises ``DataError`` where there is none, and ``ModelError`` for one that is damaged or does not
     fit its files.
@@ -83,8 +107,8 @@ def read_manifest(folder: Path) -> Stages:
         raise ModelError(f"{path} is damaged ({error}); partition again") from error
     _refuse_names(found, path)
     _refuse_gaps(found, path)
-    for stage in found.stages:
-        for name, digest in stage.files.items():
+    if verify:
+        for name, digest in found.files(here=here).items():
             _refuse_changed(folder / name, digest)
     return found
 

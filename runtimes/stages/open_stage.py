@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from runtimes.engines.open_runtime import open_runtime
+from runtimes.engines.ort import NO_SPINNING
 from runtimes.engines.ort_cuda import CudaOptions
 from runtimes.engines.ort_session import Optimization
 from runtimes.engines.provider_names import refuse_unknown_provider
 from runtimes.engines.runtime import Runtime
 from runtimes.errors import DataError, ModelError
 from runtimes.racing.remote import RemoteRuntime
-from runtimes.stages.manifest import Stage
+from runtimes.stages.manifest import SERVERS, Stage
 from runtimes.stages.optimized import machine_of_graph
 
 Where = Literal["processes", "threads"]
-_SERVERS = ("http://", "https://")
 
 
 def open_stage(
@@ -27,16 +28,17 @@ def open_stage(
     where: Where,
     threads: int | None = 1,
     token: str | None = None,
+    seconds: float = 60.0,
 ) -> Runtime:
-    """Open ``stage``.
+    """Open ``stage``; a server may take ``seconds`` to answer.
 
     Raises ``ModelError`` where it is of an optimized graph (``exact``) for another machine, and
     what engines raise.
     """
-    if stage.device.startswith(_SERVERS):
+    if stage.is_on_server:
         from runtimes.serving.client import ServedModel
 
-        return ServedModel(stage.device, token=token)
+        return ServedModel(address_of(stage), token=token, seconds=seconds)
     if exact is not None and exact != machine_of_graph():
         raise ModelError(
             f"{folder} was cut, bit for bit, for {exact}, and this is {machine_of_graph()}; "
@@ -48,13 +50,34 @@ def open_stage(
     if where == "processes" and index is None:
         return RemoteRuntime(path, provider, threads=threads, optimization=level)
     cuda = None if index is None else CudaOptions(device=index)
-    return open_runtime(path, provider, threads=threads, optimization=level, cuda=cuda)
+    return open_runtime(
+        path, provider, threads=threads, optimization=level, config=NO_SPINNING, cuda=cuda
+    )
+
+
+def address_of(stage: Stage) -> str:
+    """Where a server has ``stage``: under the stage's own name, unless its device says another."""
+    parts = urlsplit(stage.device)
+    if parts.path.strip("/"):
+        return stage.device
+    return f"{parts.scheme}://{parts.netloc}/v2/models/{stage.name}"
 
 
 def refuse_unknown_device(device: str) -> None:
-    """Raise ``DataError`` for what is neither a provider nor an address."""
-    if not device.startswith(_SERVERS):
+    """Raise ``DataError`` for what is neither a provider nor the address of a server."""
+    if not device.startswith(SERVERS):
         refuse_unknown_provider(provider_of(device)[0])
+        return
+    try:
+        parts = urlsplit(device)
+        known = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        known = False
+    if not known or not (parts.path.strip("/") == "" or parts.path.startswith("/v2/models/")):
+        raise DataError(
+            f"{device!r} is no address of a server or of a model there: http://host:8000, or "
+            "http://host:8000/v2/models/NAME"
+        )
 
 
 def provider_of(device: str) -> tuple[str, int | None]:

@@ -1,7 +1,7 @@
 """Runs the stages of a model at the same time, each on the request after the one before it.
 
-Every stage has a thread that feeds it, and a queue of a few requests before it. A full queue makes
-the stage before it wait, and so whoever asks: memory does not grow with the number of requests.
+Every stage has a thread that feeds it, and a queue before it. Only so many requests are on their
+way at a time, and whoever asks for more waits: memory does not grow with the number of requests.
 Each stage takes requests in the order in which they came, so answers keep it.
 """
 
@@ -11,20 +11,20 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from runtimes.base import Array, Closable, Feed, TensorSpec
 from runtimes.engines.batching import check_feed
-from runtimes.engines.runtime import Runtime
-from runtimes.errors import KilnxError, ModelError
-from runtimes.stages.manifest import Stage, read_manifest
+from runtimes.errors import ModelError
+from runtimes.stages.manifest import read_manifest
 from runtimes.stages.open_stage import Where, open_stage
-from runtimes.stages.staged import only, wanted_later, whole
+from runtimes.stages.seat import Seat, only, open_seats
+from runtimes.stages.staged import whole
 
 Outputs = dict[str, Array]
 
@@ -36,7 +36,7 @@ class _Request:
     found: Outputs = field(default_factory=dict)
 
 
-_Queue = queue.Queue[_Request | None]
+_Queue = queue.SimpleQueue[_Request | None]
 
 
 class Pipeline(Closable):
@@ -47,7 +47,7 @@ class Pipeline(Closable):
         where: ``"processes"``: each stage in a process of its own; ``"threads"``: all in this one.
             A stage whose device is the address of a served model runs there in both.
         threads: Threads of a run, in each stage.
-        depth: How many requests may wait before each stage.
+        depth: How many requests may wait for each stage, on average.
         token: What servers want to know.
 
     Attributes:
@@ -80,23 +80,17 @@ class Pipeline(Closable):
         token: str | None = None,
     ) -> None:
         self._folder = Path(folder)
-        stages = read_manifest(self._folder)
+        stages = read_manifest(self._folder, here=True)
         start = partial(
             open_stage, self._folder, exact=stages.exact, where=where, threads=threads, token=token
         )
         self._stack = ExitStack()
-        self._queues: list[_Queue] = [queue.Queue(depth) for _ in stages.stages]
-        self._depth = depth * len(stages.stages)
+        self._queues: list[_Queue] = [queue.SimpleQueue() for _ in stages.stages]
+        self._most = (depth + 1) * len(stages.stages)  # with those at work
+        self._places = threading.Semaphore(self._most)
         self._order, self._closed = threading.Lock(), False
         try:
-            self._seats = [
-                self._stack.enter_context(
-                    closing(_Seat(stage, f"stage {n} of {len(stages.stages)}", later, start))
-                )
-                for n, (stage, later) in enumerate(
-                    zip(stages.stages, wanted_later(stages.stages), strict=True), 1
-                )
-            ]
+            self._seats = open_seats(stages.stages, start, self._stack)
             loaded = whole(stages, [seat.runtime.loaded for seat in self._seats])
         except BaseException:
             self._stack.close()
@@ -116,7 +110,7 @@ class Pipeline(Closable):
             worker.start()
 
     def submit(self, feed: Feed) -> Future[Outputs]:
-        """Give a request to the first stage; waits while its queue is full.
+        """Give a request to the first stage; waits while too many are on their way.
 
         Raises ``DataError`` for a feed that does not fit, ``ModelError`` where the pipeline is
         closed; the future raises what goes wrong in a stage, with the stage's name.
@@ -125,6 +119,7 @@ class Pipeline(Closable):
         with self._order:
             if self._closed:
                 raise ModelError(f"the pipeline of {self._folder} is closed")
+            self._places.acquire()
             request = _Request(dict(feed), Future())
             request.future.set_running_or_notify_cancel()  # it cannot be taken back any more
             self._queues[0].put(request)
@@ -139,7 +134,7 @@ class Pipeline(Closable):
         waiting: deque[Future[Outputs]] = deque()
         for feed in feeds:
             waiting.append(self.submit(feed))
-            if len(waiting) > self._depth:
+            if len(waiting) >= self._most:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
@@ -155,7 +150,7 @@ class Pipeline(Closable):
             worker.join()
         self._stack.close()
 
-    def _serve(self, number: int, seat: _Seat) -> None:
+    def _serve(self, number: int, seat: Seat) -> None:
         """The life of one stage's thread."""
         own, *behind = self._queues[number:]
         following = behind[0] if behind else None
@@ -163,37 +158,15 @@ class Pipeline(Closable):
             try:
                 given = seat.run(request.carried)
             except Exception as error:
+                self._places.release()
                 request.future.set_exception(error)
                 continue
             request.found |= only(given, self._names)
             request.carried = only({**request.carried, **given}, seat.later)
             if following is None:
+                self._places.release()
                 request.future.set_result({name: request.found[name] for name in self._names})
             else:
                 following.put(request)
         if following is not None:
             following.put(None)
-
-
-class _Seat:
-    """A stage's place: its runtime, opened again after its process went away."""
-
-    def __init__(
-        self, stage: Stage, title: str, later: frozenset[str], start: Callable[[Stage], Runtime]
-    ) -> None:
-        self.stage, self.title, self.later = stage, f"{title} ({stage.name})", later
-        self._start, self.runtime = start, start(stage)
-
-    def run(self, carried: Feed) -> Outputs:
-        """The outputs of the stage; raises its error with its name before it."""
-        try:
-            if getattr(self.runtime, "has_ended", False):
-                self.runtime.close()
-                self.runtime = self._start(self.stage)
-            return self.runtime.run(only(carried, self.stage.inputs))
-        except KilnxError as error:
-            raise type(error)(f"{self.title}: {error}") from error
-
-    def close(self) -> None:
-        """Free the stage, as it was opened last."""
-        self.runtime.close()

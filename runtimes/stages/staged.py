@@ -2,76 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from runtimes.base import Array, Feed
 from runtimes.engines.runtime import Loaded, Runtime
 from runtimes.errors import ModelError
 from runtimes.stages.manifest import Stage, Stages, read_manifest
-from runtimes.stages.open_stage import open_stage
-
-
-def wanted_later(stages: Sequence[Stage]) -> list[frozenset[str]]:
-    """For each stage, the names of what those behind it read."""
-    return [
-        frozenset(name for one in stages[place + 1 :] for name in one.inputs)
-        for place in range(len(stages))
-    ]
-
-
-def only(arrays: Mapping[str, Array], names: Collection[str]) -> dict[str, Array]:
-    """Those of ``arrays`` that are called so."""
-    return {name: array for name, array in arrays.items() if name in names}
+from runtimes.stages.open_stage import Where, open_stage
+from runtimes.stages.seat import only, open_seats
 
 
 class StagedRuntime(Runtime):
-    """The stages in ``folder`` on the CPU of this process, as a model like any other.
+    """The stages in ``folder``, as a model like any other; several threads may run it.
+
+    Args:
+        folder: What ``partition`` wrote.
+        threads: Threads of a run, in each stage.
+        on_devices: Whether each stage runs on its device; else all are on the CPU of this process.
+        where: Where a stage runs whose device is a CPU: in this process, or in one of its own.
+        token: What servers want to know.
+        seconds: How long a server may take to answer.
+
+    Attributes:
+        stages: What ``stages.json`` says.
+        at_work: How many stages can be at work at the same time.
 
     Raises:
         DataError: The folder has no stages.
         ModelError: They are damaged, or do not load.
+        RuntimeUnavailable: A device is not there.
     """
 
     engine = "stages"
 
-    def __init__(self, folder: Path, *, threads: int | None = 1) -> None:
+    stages: Stages
+    at_work: int
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        threads: int | None = 1,
+        on_devices: bool = False,
+        where: Where = "threads",
+        token: str | None = None,
+        seconds: float = 60.0,
+    ) -> None:
         self._stack = ExitStack()
+        self._on_devices = on_devices
+        self._open = partial(
+            open_stage, Path(folder), where=where, threads=threads, token=token, seconds=seconds
+        )
         super().__init__(str(folder), name=str(folder), threads=threads)
 
     def _load(self, source: str) -> Loaded:
-        folder = Path(source)
-        self.stages: Stages = read_manifest(folder)
-        self._later = wanted_later(self.stages.stages)
+        self.stages = read_manifest(Path(source), here=self._on_devices)
         try:
-            self._runtimes = [
-                self._stack.enter_context(
-                    open_stage(
-                        folder,
-                        replace(stage, device="cpu"),
-                        exact=self.stages.exact,
-                        where="threads",
-                        threads=self.threads,
-                    )
-                )
-                for stage in self.stages.stages
-            ]
+            self._seats = open_seats(self.stages.stages, self._start, self._stack)
+            loaded = whole(self.stages, [seat.runtime.loaded for seat in self._seats])
         except BaseException:
             self._stack.close()
             raise
-        return whole(self.stages, [one.loaded for one in self._runtimes])
+        elsewhere = sum(not seat.is_here for seat in self._seats)
+        self.at_work = max(1, elsewhere + (elsewhere < len(self._seats)))
+        return loaded
+
+    def _start(self, stage: Stage) -> Runtime:
+        stage = stage if self._on_devices else replace(stage, device="cpu")
+        return self._open(stage, exact=self.stages.exact)
 
     def _run(self, feed: Feed, names: Sequence[str]) -> Sequence[Array]:
         carried = dict(feed)
         found: dict[str, Array] = {}
-        for stage, runtime, later in zip(
-            self.stages.stages, self._runtimes, self._later, strict=True
-        ):
-            given = runtime.run(only(carried, stage.inputs))
+        for seat in self._seats:
+            given = seat.run(carried)
             found |= only(given, names)
-            carried = only({**carried, **given}, later)
+            carried = only({**carried, **given}, seat.later)
         return [found[name] for name in names]
 
     def _unload(self) -> None:

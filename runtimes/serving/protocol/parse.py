@@ -15,6 +15,7 @@ import orjson
 
 from runtimes.errors import first_line
 from runtimes.serving.protocol.binary_elements import array_from_bytes
+from runtimes.serving.protocol.chained import answer_as_request
 from runtimes.serving.protocol.errors import ProtocolError
 from runtimes.serving.protocol.json_elements import array_from_json
 from runtimes.serving.protocol.limits import ProtocolLimits
@@ -94,9 +95,11 @@ def _read(header: memoryview, limits: ProtocolLimits) -> _Request:
             f"a request may hold {limits.json_values} values in JSON; send tensors as binary data",
         )
     try:
-        return msgspec.convert(orjson.loads(header), _Request)
+        document = orjson.loads(header)
     except orjson.JSONDecodeError as error:
         raise ProtocolError(400, f"the body is not JSON: {first_line(error)}") from None
+    try:
+        return msgspec.convert(answer_as_request(document) or document, _Request)
     except msgspec.ValidationError as error:
         raise ProtocolError(400, f"not an inference request: {first_line(error)}") from None
 

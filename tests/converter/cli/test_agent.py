@@ -6,7 +6,6 @@ import gc
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from network_namespaces import namespaces  # noqa: F401
 
 from runtimes import Device, open_runtime
 from runtimes.agent.server import AgentOptions, AgentServer, running
@@ -166,33 +166,6 @@ def test_options_that_are_refused(kilnx: Kilnx) -> None:
     assert "agent" in error
 
 
-@pytest.fixture
-def namespaces() -> Iterator[tuple[str, str]]:
-    """Two networks with a cable between them: 10.213.7.1 and 10.213.7.2."""
-    ip = shutil.which("ip")
-    names = (f"kilnxa{os.getpid()}", f"kilnxb{os.getpid()}")
-    if ip is None:
-        pytest.skip("there is no ip that makes network namespaces")
-    made = [
-        ("netns", "add", names[0]),
-        ("netns", "add", names[1]),
-        ("link", "add", "k0", "netns", names[0], "type", "veth", "peer", "k1", "netns", names[1]),
-        ("-n", names[0], "addr", "add", "10.213.7.1/24", "dev", "k0"),
-        ("-n", names[1], "addr", "add", "10.213.7.2/24", "dev", "k1"),
-        ("-n", names[0], "link", "set", "k0", "up"),
-        ("-n", names[1], "link", "set", "k1", "up"),
-    ]
-    try:
-        for one in made:
-            done = subprocess.run([ip, *one], capture_output=True, text=True, check=False)
-            if done.returncode:
-                pytest.skip(f"network namespaces cannot be made here: {done.stderr.strip()}")
-        yield names
-    finally:
-        for name in names:
-            subprocess.run([ip, "netns", "del", name], capture_output=True, check=False)
-
-
 @contextmanager
 def listening_in(network: str, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     """An agent at 10.213.7.1, in its own network."""
@@ -220,7 +193,9 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_between_two_networks_with_a_cable_that_is_pulled(
-    namespaces: tuple[str, str], model: Path, environment: dict[str, str]
+    namespaces: tuple[str, str],  # noqa: F811
+    model: Path,
+    environment: dict[str, str],
 ) -> None:
     theirs, ours = namespaces
     with listening_in(theirs, environment) as listening:
@@ -244,7 +219,10 @@ def test_between_two_networks_with_a_cable_that_is_pulled(
 
 @pytest.mark.slow
 def test_compress_decides_in_another_network_as_it_does_here(
-    namespaces: tuple[str, str], model: Path, environment: dict[str, str], tmp_path: Path
+    namespaces: tuple[str, str],  # noqa: F811
+    model: Path,
+    environment: dict[str, str],
+    tmp_path: Path,
 ) -> None:
     theirs, ours = namespaces
     options = ["--data", tmp_path / "data.npz", "--effort", "low", "--prefer", "size"]

@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 import yaml
 from bundles import make_bundle
+from chain_graph import chain
 from google.protobuf import descriptor_pool, message_factory, text_format
 from peer_packages import installed
 
 from converter.packaging.deploy import deploy
 from converter.packaging.options import DeployOptions
+from converter.packaging.package import package
+from runtimes.stages.partition import partition
 
 pytestmark = pytest.mark.slow
 
@@ -56,6 +60,58 @@ def test_triton_parses_its_configuration(tmp_path: Path) -> None:
     assert found.parameters["intra_op_thread_count"].string_value == "1"
     with pytest.raises(text_format.ParseError):
         text_format.Parse(f'{text}max_batch_sise: "1"', model_config_class()())
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> Path:
+    """A bundle of two stages."""
+    ir.save(chain((6, 8, 8, 4)), tmp_path / "chain.onnx")
+    partition(tmp_path / "chain.onnx", tmp_path / "stages", stages=2, even_if_slower=True)
+    package(tmp_path / "stages", tmp_path / "net.kilnx", name="net")
+    return tmp_path / "net.kilnx"
+
+
+def test_triton_parses_an_ensemble(staged: Path, tmp_path: Path) -> None:
+    deploy(staged, tmp_path / "out", "triton")
+    found = {
+        path.parent.name: text_format.Parse(path.read_text(), model_config_class()())
+        for path in (tmp_path / "out/repository").glob("*/config.pbtxt")
+    }
+    ensemble = found.pop("net")
+    assert (ensemble.platform, ensemble.max_batch_size) == ("ensemble", 32)
+    assert [step.model_name for step in ensemble.ensemble_scheduling.step] == sorted(found)
+    known = {one.name for one in ensemble.input}
+    for step in ensemble.ensemble_scheduling.step:
+        own = found[step.model_name]
+        assert set(step.input_map) == {one.name for one in own.input}
+        assert set(step.output_map) == {one.name for one in own.output}
+        assert set(step.input_map.values()) <= known
+        known |= set(step.output_map.values())
+    assert {one.name for one in ensemble.output} <= known
+
+
+@pytest.mark.usefixtures("small_server")
+def test_kserve_takes_the_graph(staged: Path, tmp_path: Path) -> None:
+    """By the classes that KServe generates from its schema, which know every field."""
+    deploy(staged, tmp_path / "out", "kserve")
+    folder = installed("kserve", "kserve")
+    models = folder / "kserve/models"
+    document = yaml.safe_load((tmp_path / "out/manifests/inferencegraph.yaml").read_text())
+    assert set(document) <= known_fields(models / "v1alpha1_inference_graph.py")
+    assert set(document["spec"]) <= known_fields(models / "v1alpha1_inference_graph_spec.py")
+    (router,) = document["spec"]["nodes"].values()
+    assert set(router) <= known_fields(models / "v1alpha1_inference_router.py")
+    steps = known_fields(models / "v1alpha1_inference_step.py")
+    for step in router["steps"]:
+        assert set(step) <= steps
+
+
+def known_fields(path: Path) -> set[str]:
+    """The names in JSON of the fields of a class that openapi-generator wrote."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "attribute_map":
+            return set(ast.literal_eval(node.value).values())
+    raise AssertionError(f"{path} has no attribute_map")
 
 
 VALIDATE = """

@@ -44,6 +44,16 @@ def test_the_signature_holds_shapes_and_not_names(dense: Any) -> None:
     assert one[0].kernel.signature != larger[0].kernel.signature
 
 
+def test_the_weights_of_equal_kernels_are_kept_once(graph: Any) -> None:
+    body = "a = MatMul (x, w)\nb = MatMul (a, v)\ny = MatMul (b, w)"
+    weights = {"w": normal(16, 16), "v": 2 * normal(16, 16)}
+    made = graph("(float[N, 16] x) => (float[N, 16] y)", body, **weights)
+    first, *others = trace_kernels(made, {"x": normal(1, 16)})
+    assert first.kernel.node is not None
+    assert len(others) == 2
+    assert all(one.kernel is first.kernel for one in others)
+
+
 def test_attributes_make_another_kernel(graph: Any) -> None:
     found = set()
     for stride in (1, 2):

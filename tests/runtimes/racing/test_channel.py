@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -64,3 +65,43 @@ def test_the_end_of_the_other_side_is_told(ends: tuple[Channel, Channel]) -> Non
     assert ends[1].poll(1.0)
     with pytest.raises(EOFError):
         ends[1].receive()
+
+
+@pytest.mark.parametrize("size", [0, 3, 50_000])
+@pytest.mark.parametrize(
+    "dtype",
+    ["float16", ">f4", "complex64", "datetime64[s]", "U3", ml_dtypes.bfloat16, "longdouble"],
+)
+def test_arrays_of_all_types_arrive_whole(
+    ends: tuple[Channel, Channel], dtype: Any, size: int
+) -> None:
+    array = np.zeros(size, np.dtype(dtype))
+    array[1:] = np.arange(size)[1:].astype(array.dtype)
+    found = passed(ends, [array, array[::2], array.reshape(1, -1, 1), np.array(7.5)])
+    for one, other in zip((array, array[::2], array.reshape(1, -1, 1)), found[:3], strict=True):
+        assert (one.dtype, one.shape) == (other.dtype, other.shape)
+        assert one.tobytes() == other.tobytes()
+    assert found[3].shape == ()
+    assert found[3] == 7.5
+
+
+def test_what_is_used_in_place_holds_until_it_is_answered(ends: tuple[Channel, Channel]) -> None:
+    ends[0].send(("run", np.arange(50_000)), in_place=True)
+    question, first = ends[1].receive()
+    assert question == "run"
+    np.testing.assert_array_equal(first, np.arange(50_000))
+    ends[0].send(np.ones(200_000), in_place=True)  # new memory: what was mapped before stays
+    second = ends[1].receive()
+    assert second.sum() == 200_000
+    np.testing.assert_array_equal(first, np.arange(50_000))
+
+
+def test_messages_that_arrive_together_are_told_apart(ends: tuple[Channel, Channel]) -> None:
+    ends[0].send("first")
+    ends[0].send(np.arange(50_000))
+    ends[0].send(("close", ()))
+    assert ends[1].receive() == "first"
+    np.testing.assert_array_equal(ends[1].receive(), np.arange(50_000))
+    assert ends[1].poll(0)
+    assert ends[1].receive() == ("close", ())
+    assert not ends[1].poll(0)

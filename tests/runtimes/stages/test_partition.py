@@ -97,6 +97,9 @@ def test_options_that_say_nothing_are_refused(model: Path, tmp_path: Path) -> No
         ({"stages": 3, "devices": ["cpu", "cuda:0"]}, "2 devices are given for 3 stages"),
         ({"devices": ["cpu", "cdua"]}, "cuda"),
         ({"devices": ["cpu", "openvino:0"]}, "no device"),
+        ({"devices": ["cpu", "http://"]}, "no address"),
+        ({"devices": ["cpu", "http://host:x"]}, "no address"),
+        ({"devices": ["cpu", "https://host/models/net"]}, "/v2/models/NAME"),
     ):
         with pytest.raises(KilnxError, match=message):
             partition(model, tmp_path / "stages", **options)
