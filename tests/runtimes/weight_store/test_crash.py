@@ -10,7 +10,7 @@ import pytest
 from runtimes.weight_store.store import add_to_store, create_store, store_names, verify_store
 
 DIED = 9
-STEPS = ("open", "write", "fsync", "replace", "mkdir")
+STEPS = ("open", "write", "fsync", "replace", "mkdir", "unlink")
 
 
 def model(folder, name, seed):
