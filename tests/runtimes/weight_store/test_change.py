@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import onnx_ir as ir
 import pytest
+from dying_process import DIED, dense_model, in_a_process
 
 from runtimes import SharedWeights
 from runtimes.errors import DataError, ModelError
@@ -22,12 +23,11 @@ from runtimes.weight_store.store import (
     store_names,
     verify_store,
 )
-from tests.runtimes.weight_store.test_crash import DIED, in_a_process, model
 
 
 @pytest.fixture
 def files(tmp_path):
-    return [model(tmp_path, name, seed) for seed, name in enumerate("abc")]
+    return [dense_model(tmp_path, name, seed) for seed, name in enumerate("abc")]
 
 
 @pytest.fixture
