@@ -38,7 +38,7 @@ def run(path: Path, feed: dict[str, Any]) -> Any:
         return next(iter(runtime.run(feed).values()))
 
 
-def mobile_nets(folder: Path) -> list[Path]:
+def mobile_nets(folder: Path, heads: int = HEADS) -> list[Path]:
     """One exported MobileNetV2 with a head of ``CLASSES``; the others differ in the head."""
     import keras
 
@@ -53,7 +53,7 @@ def mobile_nets(folder: Path) -> list[Path]:
     first = folder / "head0.onnx"
     convert(keras.Model(image, outputs), first)
     paths = [first]
-    for index in range(1, HEADS):
+    for index in range(1, heads):
         rng = np.random.default_rng(index)
         model = ir.load(first)
         for value in model.graph.initializers.values():

@@ -30,6 +30,13 @@ def dedupe(
     add: Annotated[
         list[Path] | None, typer.Option(help="An ONNX file to add to the store; again for more.")
     ] = None,
+    remove: Annotated[
+        list[str] | None,
+        typer.Option(help="A model to remove from the store; again for more.", metavar="NAME"),
+    ] = None,
+    collect: Annotated[
+        bool, typer.Option("--collect", help="Remove what no model of the store uses.")
+    ] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Read every byte of the store again and check it.")
     ] = False,
@@ -54,14 +61,16 @@ def dedupe(
     """Store equal weights once: inside a model, or across several in a store that they share.
 
     One model and -o FILE.onnx: the model with each weight once. Several and -o FOLDER: a store,
-    whose files ONNX Runtime opens as they are. A store and --add, --verify or --extract: what
-    they say.
+    whose files ONNX Runtime opens as they are. A store and --add, --remove, --collect, --verify or
+    --extract: what they say; --add with --force replaces models of the same name.
     """
-    if verify or extract is not None or add:
+    if verify or extract is not None or add or remove or collect:
         code, shown = _on_store(
             models,
             output,
             add=add or [],
+            remove=remove or [],
+            collect=collect,
             verify=verify,
             extract=extract,
             names=name,
@@ -129,19 +138,27 @@ def _on_store(
     output: Path | None,
     *,
     add: Sequence[Path],
+    remove: Sequence[str],
+    collect: bool,
     verify: bool,
     extract: str | None,
     names: Sequence[str] | None,
     force: bool,
 ) -> tuple[int, _Shown]:
-    """Add to a store, check it or take a model out of it; exit code and report."""
+    """Change a store, check it or take a model out of it; exit code and report."""
     from runtimes.errors import DataError
-    from runtimes.weight_store.store import add_to_store, extract_model, verify_store
+    from runtimes.weight_store.store import extract_model, verify_store
 
-    if len(models) != 1 or sum((bool(add), verify, extract is not None)) != 1:
-        raise DataError("--add, --verify and --extract take one store, and one of them at a time")
-    if add:
-        return PASSED, _store(add_to_store(models[0], list(add), names))
+    changes = bool(add or remove or collect)
+    if len(models) != 1 or sum((changes, verify, extract is not None)) != 1:
+        raise DataError(
+            "--add, --remove, --collect, --verify and --extract take one store, and the last two "
+            "stand alone"
+        )
+    if changes:
+        return PASSED, _changed(
+            models[0], add=add, names=names, force=force, remove=remove, collect=collect
+        )
     if verify:
         check = verify_store(models[0])
         return PASSED if check.passed else FAILED, _check(check, models[0])
@@ -154,6 +171,46 @@ def _on_store(
     return PASSED, _Shown((), (line,), {"model": extract, "output": str(output), "bytes": size})
 
 
+def _changed(
+    store: Path,
+    *,
+    add: Sequence[Path],
+    names: Sequence[str] | None,
+    force: bool,
+    remove: Sequence[str],
+    collect: bool,
+) -> _Shown:
+    """Add models, remove others, and collect what is left over, in this order."""
+    from converter.compression.dedupe import merge_twins
+    from runtimes.weight_store.store import (
+        StoreReport,
+        add_to_store,
+        collect_store,
+        remove_from_store,
+        store_bytes,
+    )
+
+    added: StoreReport | None = None
+    lines: tuple[str, ...] = ()
+    if add:
+        added = add_to_store(store, list(add), names, replace=force, merge=merge_twins)
+        lines += _store(added).lines[:-1]
+    if remove:
+        remove_from_store(store, list(remove))
+        lines += (f"{store}: {', '.join(remove)} removed",)
+    collected = collect_store(store) if collect else None
+    if collected is not None:
+        kept = (f"{name} is no model of the store; its weights stay" for name in collected.kept)
+        lines += (*kept, collected.headline())
+    report = StoreReport(str(store), added.added if added else (), store_bytes(store))
+    document = report.to_dict()
+    if remove:
+        document["removed"] = list(remove)
+    if collected is not None:
+        document["collected"] = collected.to_dict()
+    return _Shown(tuple(report.rows()), (*lines, report.headline()), document)
+
+
 def _model(report: DedupeReport, output: Path) -> _Shown:
     lines = [f"note: {note}" for note in report.notes]
     if report.nodes_removed:
@@ -163,7 +220,8 @@ def _model(report: DedupeReport, output: Path) -> _Shown:
 
 
 def _store(report: StoreReport) -> _Shown:
-    return _Shown(tuple(report.rows()), (report.headline(),), report.to_dict())
+    notes = [f"note: {model.name}: {model.note}" for model in report.added if model.note]
+    return _Shown(tuple(report.rows()), (*notes, report.headline()), report.to_dict())
 
 
 def _check(check: StoreCheck, store: Path) -> _Shown:

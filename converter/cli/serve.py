@@ -118,6 +118,16 @@ def serve(
         bool,
         typer.Option("--stage-servers", help="Ask the servers that a bundle of stages names."),
     ] = False,
+    accept_pushes: Annotated[
+        bool,
+        typer.Option(
+            "--accept-pushes",
+            help="Let those who know the control token push bundles into the repository.",
+        ),
+    ] = False,
+    max_push: Annotated[
+        int, typer.Option(help="Size of a bundle that is pushed.", metavar="MIB", min=1)
+    ] = 4096,
     page: Annotated[bool, typer.Option(help="Serve the page at /.")] = True,
     trace: Annotated[bool, typer.Option("--trace", help="Send OpenTelemetry spans.")] = False,
     log_format: Annotated[
@@ -151,6 +161,7 @@ def serve(
         log_requests=log_requests,
         trace=trace,
         page=page,
+        accept_pushes=accept_pushes,
         model=ModelOptions(
             threads=threads,
             replicas=replicas,
@@ -164,7 +175,11 @@ def serve(
             stage_servers=stage_servers,
         ),
         limits=ServeLimits(
-            body_bytes=max_body * _MIB, queue=queue, seconds=deadline, connections=connections
+            body_bytes=max_body * _MIB,
+            queue=queue,
+            seconds=deadline,
+            connections=connections,
+            push_bytes=max_push * _MIB,
         ),
     )
 

@@ -33,7 +33,7 @@ from runtimes.options import flat_options
 from runtimes.parity.budget import Budget
 from runtimes.weight_store.store import StoreReport, create_store
 
-__all__ = ["dedupe", "deduplicate_all"]
+__all__ = ["dedupe", "deduplicate_all", "merge_twins"]
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def dedupe(
                 "--near is for one model: the models of a store come out as they went in; "
                 "run it on each model first"
             )
-        return create_store(output, sources, options.names, force=force)
+        return create_store(output, sources, options.names, force=force, merge=merge_twins)
     inputs = (*sources, data)
     refuse_existing(output, force=force, inputs=inputs)
     source = load_model(sources[0])
@@ -133,6 +133,18 @@ def _noting(report: DedupeReport, note: str) -> DedupeReport:
 
 def _failed(report: DedupeReport, defect: Defect) -> DedupeReport:
     return replace(_noting(report, str(defect)), defects=(*report.defects, defect))
+
+
+def merge_twins(model: ir.Model) -> str:
+    """Let equal, transposed, reshaped and sliced weights of a model be one, in place.
+
+    For stores (``runtimes.weight_store.twins``): nodes stay what they are. Says what kept it from
+    doing so, or nothing.
+    """
+    found = contain(
+        "deduplication", partial(deduplicate, model, views=True), partial(explained, data=())
+    )
+    return str(found) if isinstance(found, Defect) else ""
 
 
 def deduplicate_all(model: ir.Model) -> DedupeReport:

@@ -74,8 +74,41 @@ class PartStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("xb") as file:
                 for part in parts:
-                    self._copy(part, file)
+                    self.copy(part, file)
         return folder / model.main
+
+    def copy(self, part: Part, file: BinaryIO) -> None:
+        """Write a part to ``file``, compared with its digest once more.
+
+        Raises ``MissingParts``, and ``DataError`` where it is not what it was.
+        """
+        digest, size = hashlib.sha256(), 0
+        try:
+            for piece in _pieces(self._folder / part.digest):
+                digest.update(piece)
+                file.write(piece)
+                size += len(piece)
+        except FileNotFoundError:
+            self.forget(part.digest)
+            raise MissingParts([part.digest]) from None
+        if digest.hexdigest() != part.digest or size != part.size:
+            self.forget(part.digest)
+            raise DataError("a part that was kept is damaged; send it again")
+        with self._lock:
+            self._touch(part.digest)
+
+    def size_of(self, digest: str) -> int:
+        """Bytes of a part; raises ``MissingParts``."""
+        with self._lock:
+            if digest not in self._sizes:
+                raise MissingParts([digest])
+            return self._sizes[digest]
+
+    def forget(self, digest: str) -> None:
+        """Remove a part, if it is here."""
+        with self._lock:
+            self._sizes.pop(digest, None)
+            (self._folder / digest).unlink(missing_ok=True)
 
     def _received(self, part: Part, read: Callable[[int], bytes]) -> Path:
         descriptor, name = tempfile.mkstemp(".new", dir=self._folder)
@@ -96,22 +129,6 @@ class PartStore:
             raise
         return Path(name)
 
-    def _copy(self, part: Part, file: BinaryIO) -> None:
-        digest, size = hashlib.sha256(), 0
-        try:
-            for piece in _pieces(self._folder / part.digest):
-                digest.update(piece)
-                file.write(piece)
-                size += len(piece)
-        except FileNotFoundError:
-            self._forget(part.digest)
-            raise MissingParts([part.digest]) from None
-        if digest.hexdigest() != part.digest or size != part.size:
-            self._forget(part.digest)
-            raise DataError("a part that was kept is damaged; send it again")
-        with self._lock:
-            self._touch(part.digest)
-
     def _touch(self, digest: str) -> None:
         if digest in self._sizes:
             self._sizes[digest] = self._sizes.pop(digest)
@@ -125,11 +142,6 @@ class PartStore:
             (self._folder / oldest).unlink(missing_ok=True)
         if self._receiving + size > self._most:
             raise DataError("too many parts are being sent at once")
-
-    def _forget(self, digest: str) -> None:
-        with self._lock:
-            self._sizes.pop(digest, None)
-            (self._folder / digest).unlink(missing_ok=True)
 
 
 def _is_part(path: Path) -> bool:

@@ -52,18 +52,22 @@ class ArchiveSink:
         self._entries: list[ZipEntry] = []
 
     def add(self, name: str, content: Content) -> FileEntry:
-        """Write an entry; its header, which holds its CRC-32, comes after its bytes."""
+        """Write an entry."""
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
+        return self.add_pieces(name, size, _pieces(content))
+
+    def add_pieces(self, name: str, size: int, pieces: Iterable[bytes]) -> FileEntry:
+        """Write an entry of ``size`` bytes; its header, which has its CRC-32, comes last."""
         offset = self._file.tell()
         self._file.seek(ZipEntry(name, offset, size, 0).content)
         digest, crc, written = hashlib.sha256(), 0, 0
-        for piece in _pieces(content):
+        for piece in pieces:
             digest.update(piece)
             crc = zlib.crc32(piece, crc)
             written += len(piece)
             self._file.write(piece)
         if written != size:
-            raise OSError(f"{content!s:.200} changed while it was copied")
+            raise OSError(f"{name!r} changed while it was copied")
         entry = ZipEntry(name, offset, size, crc)
         self._file.seek(offset)
         self._file.write(local_header(entry))

@@ -13,6 +13,7 @@ import gc
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from runtimes.errors import KilnxError
@@ -130,6 +131,38 @@ class Models:
             wanted = self._wanted(name)
             self._unloaded.discard(name)
             await self._load(name, wanted)
+
+    async def install(
+        self, name: str, version: str, unproven: Path, place: Path, put: Callable[[], Path]
+    ) -> ServedVersion:
+        """Serve the bundle at ``unproven``; ``put`` moves it to ``place`` once it is proven.
+
+        Raises where it fails, or the model is served from elsewhere; nothing has changed then.
+        """
+        async with self._lock:
+            there = self._sources.find().get(name, [])
+            elsewhere = next((one for one in there if one.path != place), None)
+            if elsewhere is not None:
+                raise ProtocolError(
+                    409, f"{name} is served from {elsewhere.path.name}, which no push replaces"
+                )
+            if not choose_versions([Source(name, version, place)], self._policy):
+                raise ProtocolError(
+                    409,
+                    f"the server serves the versions {self._policy} (--versions), not {version}",
+                )
+            loaded = await asyncio.to_thread(self._loader.load, Source(name, version, unproven))
+            try:
+                loaded.servable.source = Source(name, version, await asyncio.to_thread(put))
+            except BaseException:
+                await loaded.close()
+                raise
+            self._unloaded.discard(name)
+            self._forget_failures(name)
+            self._tried[name, version] = loaded.servable.source.state()
+            _LOG.info("model pushed", extra=_told(loaded))
+            self._replace(name, {version: loaded})
+            return loaded
 
     async def unload(self, name: str) -> None:
         """Answer no more requests for a model, and free its memory."""

@@ -28,6 +28,7 @@ class ServeLimits:
         head_seconds: Until the head of a request has arrived.
         idle_seconds: Until a connection without a request is closed.
         stall_seconds: How long a client may neither send nor read.
+        push_bytes: A bundle that is pushed, and the parts of unfinished pushes together.
     """
 
     body_bytes: int = 64 * _MIB
@@ -40,6 +41,7 @@ class ServeLimits:
     head_seconds: float = 10.0
     idle_seconds: float = 75.0
     stall_seconds: float = 20.0
+    push_bytes: int = 4096 * _MIB
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class ServeOptions:
         log_requests: Whether each request is an event.
         trace: Whether OpenTelemetry spans are made.
         page: Whether the page is served at ``/``.
+        accept_pushes: Whether who knows the control token may push bundles into ``repository``.
         model: How each model is run.
         limits: What clients may take.
     """
@@ -116,9 +119,16 @@ class ServeOptions:
     log_requests: bool = False
     trace: bool = False
     page: bool = True
+    accept_pushes: bool = False
     model: ModelOptions = field(default_factory=ModelOptions)
     limits: ServeLimits = field(default_factory=ServeLimits)
 
     def __post_init__(self) -> None:
         if not self.models and self.repository is None:
             raise DataError("nothing to serve; name a model, or a folder with --repository")
+        if self.accept_pushes and self.repository is None:
+            raise DataError("a server that accepts pushes needs a folder for them (--repository)")
+        if self.accept_pushes and self.control_token is None and self.token is None:
+            raise DataError(
+                "only those who know a token may push; give one with --control-token or --token"
+            )

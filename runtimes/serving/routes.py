@@ -16,6 +16,7 @@ from runtimes.serving.metrics import metrics_text
 from runtimes.serving.monitoring import Monitor
 from runtimes.serving.protocol.documents import document, index_document, statistics_document
 from runtimes.serving.protocol.errors import ProtocolError
+from runtimes.serving.push.routes import PushRoutes
 from runtimes.serving.server import Server
 
 Handler = Callable[[Exchange], Awaitable[Answer]]
@@ -29,6 +30,10 @@ class Routes:
     def __init__(self, server: Server, access: Access, statuses: dict[int, int]) -> None:
         self._server, self._access, self._statuses = server, access, statuses
         self._infer = InferHandler(server, access)
+        self._pushes = None
+        if server.receiver is not None:
+            most = server.options.limits.body_bytes
+            self._pushes = PushRoutes(server.models, most, server.receiver, access)
         self._fixed: dict[tuple[str, str], Handler] = {
             ("GET", "/v2"): _open(self._server_metadata),
             ("GET", "/v2/"): _open(self._server_metadata),
@@ -101,7 +106,7 @@ class Routes:
         match parts:
             case ["v2", "repository", "models", name, ("load" | "unload") as action]:
                 return {"POST": partial(self._control, name, action)}
-        return {}
+        return {} if self._pushes is None else self._pushes.find(parts)
 
     def _of_page(self, path: str, parts: list[str]) -> dict[str, Handler]:
         if self._server.options.page and (path == "/" or parts[0] == "page"):

@@ -13,6 +13,7 @@ from runtimes.serving.models import Models
 from runtimes.serving.options import ServeOptions
 from runtimes.serving.protocol.documents import ServerMetadata
 from runtimes.serving.protocol.messages import InferRequest, InferResponse
+from runtimes.serving.push.receiver import Receiver
 from runtimes.serving.sources import Sources, choose_versions
 from runtimes.version import own_version
 from runtimes.weight_store.shared_sessions import SharedWeights
@@ -26,6 +27,7 @@ class Server:
         models: What it serves.
         draining: Whether it stops: it finishes what it accepted.
         connections: Tells how many connections are open.
+        receiver: What takes bundles that are pushed; None where nobody may push.
     """
 
     def __init__(self, options: ServeOptions, host: Host) -> None:
@@ -43,8 +45,16 @@ class Server:
                     model.share, provider=model.provider, threads=model.threads, prepack=True
                 )
             )
+        sources = Sources(options.models, options.repository)
+        self.receiver: Receiver | None = None
+        if options.accept_pushes and options.repository is not None:
+            self.receiver = Receiver(
+                options.repository,
+                options.limits.push_bytes,
+                lambda: [one for found in sources.find().values() for one in found],
+            )
         self.models = Models(
-            Sources(options.models, options.repository),
+            sources,
             options.versions,
             Loader(options, host, shared),
         )

@@ -12,7 +12,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -145,6 +145,36 @@ def only_writer(folder: Path) -> Iterator[None]:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DataError(f"no space left in {folder}; the store is as it was") from error
             raise
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def in_use(weights: Path) -> Iterator[None]:
+    """Keep what is in the folder of weights from being collected while the block reads it."""
+    descriptor = os.open(weights, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        # A file system without locks still lets its stores be read; nobody collects there.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def only_user(weights: Path) -> Iterator[None]:
+    """Keep others from reading; ``DataError`` while one does, or where files cannot be locked."""
+    descriptor = os.open(weights, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            reason = "another process reads it; try again when it is done"
+            if not isinstance(error, BlockingIOError):
+                reason = f"its folder cannot be locked: {error.strerror}"
+            raise DataError(f"nothing is removed from {weights.parent}: {reason}") from None
+        yield
     finally:
         os.close(descriptor)
 

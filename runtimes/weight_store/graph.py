@@ -16,6 +16,15 @@ import onnx_ir as ir
 
 from runtimes.errors import ModelError
 from runtimes.onnx_files.tensor_bytes import kept_at
+from runtimes.weight_store.twins import (
+    PLACE,
+    Merge,
+    Recipe,
+    initializers,
+    recipes_of,
+    restored,
+    tensor_of,
+)
 
 WEIGHTS_FOLDER = "weights"
 """Where in a store the weights are, one file each, called by the digest of its bytes."""
@@ -23,28 +32,32 @@ WEIGHTS_FOLDER = "weights"
 SMALLEST_BYTES = 256
 """A smaller tensor stays in the model: a file of its own would cost more."""
 
-_LEFT_OUT = "in-the-store"
 # Shapes of values are known to a runtime from the operators; those of others, it must be told.
 _KNOWN_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 
 
-def take_apart(model: ir.Model, put: Callable[[ir.TensorProtocol], str]) -> tuple[bytes, bytes]:
+def take_apart(
+    model: ir.Model, put: Callable[[ir.TensorProtocol], str], merge: Merge | None = None
+) -> tuple[bytes, bytes]:
     """The file that runs and the description, serialized.
 
-    ``put`` stores a tensor and gives its digest. ``model`` stays as it is. Raises ``ModelError``
-    where the graph alone exceeds what one file holds.
+    ``put`` stores a tensor and gives its digest; ``merge`` lets twins be one weight of the file
+    that runs. ``model`` stays as it is. Raises ``ModelError`` where the graph alone exceeds what
+    one file holds.
     """
-    runs, described = model.clone(), model.clone()
-    for owner in _initializers(runs):
-        tensor = _tensor(owner)
+    runs, recipes = _merged(model, merge)
+    described = model.clone()
+    for owner in initializers(runs):
+        tensor = tensor_of(owner)
         if tensor.dtype != ir.DataType.STRING and tensor.nbytes >= SMALLEST_BYTES:
             owner.const_value = kept_at(tensor, f"{WEIGHTS_FOLDER}/{put(tensor)}", str(tensor.name))
         elif isinstance(tensor, ir.ExternalTensor):
             owner.const_value = _embedded(tensor)
-    for owner in _initializers(described):
-        tensor = _tensor(owner)
+    for number, owner in enumerate(initializers(described)):
+        tensor = tensor_of(owner)
         if tensor.dtype != ir.DataType.STRING:
-            owner.const_value = kept_at(tensor, _LEFT_OUT, str(tensor.name))
+            place = PLACE if recipes is None else str(recipes[number])
+            owner.const_value = kept_at(tensor, place, str(tensor.name))
     for graph in (*runs.graphs(), *described.graphs()):
         _embed_attributes(graph)
     _strip(runs)
@@ -52,9 +65,28 @@ def take_apart(model: ir.Model, put: Callable[[ir.TensorProtocol], str]) -> tupl
     return _serialize(runs), _serialize(described)
 
 
+def _merged(model: ir.Model, merge: Merge | None) -> tuple[ir.Model, list[Recipe] | None]:
+    """A copy to run, and how the weights come from its own; None where they are the same."""
+    runs = model.clone()
+    if merge is None:
+        return runs, None
+    reason = merge(runs)
+    recipes = None if reason else recipes_of(model, runs)
+    if recipes is None:
+        return model.clone(), None
+    unmoved = [Recipe(number) for number in range(sum(1 for _ in initializers(runs)))]
+    return runs, None if recipes == unmoved else recipes
+
+
 def put_together(runs: ir.Model, description: ir.Model) -> ir.Model:
     """Give ``description`` the weights of ``runs`` (not copied): the model that was taken apart."""
-    weights, places = list(_initializers(runs)), list(_initializers(description))
+    weights, places = list(initializers(runs)), list(initializers(description))
+    if any(_is_recipe(place) for place in places):
+        stored = [tensor_of(weight) for weight in weights]
+        for place in places:
+            if isinstance(place.const_value, ir.ExternalTensor):  # texts stay in the description
+                place.const_value = restored(place.const_value, stored)
+        return description
     if [_kind(value) for value in places] != [_kind(value) for value in weights]:
         raise ModelError("the description in the store belongs to another model")
     for place, weight in zip(places, weights, strict=True):
@@ -62,28 +94,21 @@ def put_together(runs: ir.Model, description: ir.Model) -> ir.Model:
     return description
 
 
+def _is_recipe(place: ir.Value) -> bool:
+    tensor = place.const_value
+    return isinstance(tensor, ir.ExternalTensor) and str(tensor.location) != PLACE
+
+
 def _kind(value: ir.Value) -> tuple[ir.DataType, tuple[int, ...]]:
-    tensor = _tensor(value)
+    tensor = tensor_of(value)
     return tensor.dtype, tuple(tensor.shape.numpy())
 
 
 def stored_weights(model: ir.Model) -> Iterator[ir.ExternalTensor]:
     """The weights of ``model`` that lie outside its file, subgraphs included."""
-    for value in _initializers(model):
+    for value in initializers(model):
         if isinstance(value.const_value, ir.ExternalTensor):
             yield value.const_value
-
-
-def _initializers(model: ir.Model) -> Iterator[ir.Value]:
-    for graph in model.graphs():
-        for value in graph.initializers.values():
-            if value.const_value is not None:
-                yield value
-
-
-def _tensor(value: ir.Value) -> ir.TensorProtocol:
-    assert value.const_value is not None
-    return value.const_value
 
 
 def _embedded(tensor: ir.ExternalTensor) -> ir.TensorProtocol:

@@ -5,7 +5,8 @@ that its kernel reads, a folded constant into a new one. So each model is optimi
 came out goes into a weight store, where the weights of all models that are equal after it are one
 file. Sessions open that with optimization off, and get each weight as an
 initializer that they share (``SessionOptions.add_initializer``), mapped from its file: the page
-cache holds it once for every session of every process. On CUDA a device gets one copy.
+cache holds it once for every session of every process. On CUDA a device gets one copy, which goes
+with the last session that reads it: of a new version it gets the weights that changed.
 https://onnxruntime.ai/docs/get-started/with-c.html (sharing initializers between sessions)
 """
 
@@ -21,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import numpy as np
 import onnx_ir as ir
@@ -36,7 +38,8 @@ from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import ModelSource, load_graph, load_model
 from runtimes.onnx_files.tensor_bytes import byte_chunks, digest_of
 from runtimes.readable import ReadableReport
-from runtimes.weight_store.graph import SMALLEST_BYTES, take_apart
+from runtimes.weight_store.files import in_use
+from runtimes.weight_store.graph import SMALLEST_BYTES, WEIGHTS_FOLDER, take_apart
 from runtimes.weight_store.index import INDEX_NAME
 from runtimes.weight_store.store import add_to_store, create_store, model_path, store_names
 
@@ -49,7 +52,7 @@ _READ_BY_CPU = frozenset({ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL
 
 @dataclass(frozen=True)
 class SharedReport(ReadableReport):
-    """Sessions opened, and the bytes of their weights: held, and what each alone would hold."""
+    """Open sessions, and the bytes of their weights: held, and what each alone would hold."""
 
     sessions: int
     weights: int
@@ -102,8 +105,9 @@ class SharedWeights(Closable):
         self.arena = arena
         self._config = {**({} if prepack else _NO_PREPACKING), **(_ARENA if arena else {})}
         self._lock = threading.Lock()
-        self._values: dict[tuple[str, int], Any] = {}
-        self._used: list[tuple[str, ...]] = []
+        # A weight is let go with the last session that reads it: old versions leave nothing.
+        self._values: WeakValueDictionary[tuple[str, int], Any] = WeakValueDictionary()
+        self._used: WeakKeyDictionary[OrtRuntime, tuple[str, ...]] = WeakKeyDictionary()
         if arena:
             _register_arena(self._ort)
 
@@ -114,21 +118,25 @@ class SharedWeights(Closable):
         and ``ModelError`` where what lies in ``folder`` is damaged.
         """
         with self._lock:
-            path = model_path(self.folder, self._optimized(model))
+            name = self._optimized(model)
+        with in_use(self.folder / WEIGHTS_FOLDER):
+            path = model_path(self.folder, name)
             weights = {str(t.name): t for t in _shareable(load_graph(path), self.provider)}
-            initializers = {name: self._value(t, device) for name, t in weights.items()}
-            self._used.append(tuple(_digest(tensor) for tensor in weights.values()))
-        runtime = OrtRuntime(
-            path,
-            provider=self.provider,
-            threads=self.threads,
-            optimization="disabled",
-            config=self._config,
-            arena=self.arena,
-            cuda=CudaOptions(device=device) if self.provider == "cuda" else None,
-            initializers=initializers,
-        )
+            with self._lock:
+                initializers = {name: self._value(t, device) for name, t in weights.items()}
+            runtime = OrtRuntime(
+                path,
+                provider=self.provider,
+                threads=self.threads,
+                optimization="disabled",
+                config=self._config,
+                arena=self.arena,
+                cuda=CudaOptions(device=device) if self.provider == "cuda" else None,
+                initializers=initializers,
+            )
         runtime.name = name_of(model)
+        with self._lock:
+            self._used[runtime] = tuple(_digest(tensor) for tensor in weights.values())
         return runtime
 
     def report(self) -> SharedReport:
@@ -136,13 +144,13 @@ class SharedWeights(Closable):
         with self._lock:
             held = {key: value.tensor_size_in_bytes() for key, value in self._values.items()}
             size = {digest: held[digest, device] for digest, device in held}
-            alone = sum(size[digest] for used in self._used for digest in used)
-            return SharedReport(len(self._used), len(held), sum(held.values()), alone)
+            used = [digests for digests in self._used.values() if size.keys() >= set(digests)]
+            alone = sum(size[digest] for digests in used for digest in digests)
+            return SharedReport(len(used), len(held), sum(held.values()), alone)
 
     def close(self) -> None:
-        """Let go of the weights; a temporary folder is removed."""
+        """Remove a temporary folder; open sessions keep the weights that they read."""
         with self._lock:
-            self._values.clear()
             self._stack.close()
 
     def _optimized(self, model: ModelSource) -> str:
@@ -174,13 +182,14 @@ class SharedWeights(Closable):
         """The weight on a device, made when a session needs it first."""
         place = {"device_type": "cuda", "device_id": device} if self.provider == "cuda" else {}
         key = (_digest(tensor), device if place else 0)
-        if key not in self._values:
+        value = self._values.get(key)
+        if value is None:
             # On the CPU the value has no memory of its own: it is the mapped file.
             array = np.memmap(
                 tensor.path, tensor.dtype.numpy(), "r", shape=tuple(tensor.shape.numpy())
             )
-            self._values[key] = self._ort.OrtValue.ortvalue_from_numpy(array, **place)
-        return self._values[key]
+            value = self._values[key] = self._ort.OrtValue.ortvalue_from_numpy(array, **place)
+        return value
 
 
 def _shareable(model: ir.Model, provider: str) -> Iterator[ir.ExternalTensor]:

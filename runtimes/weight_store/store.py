@@ -8,19 +8,21 @@
     store/kilnx-store.json     which models there are: the index, written last
 
 A weight starts its file, so its place in memory is aligned to a page and ONNX Runtime maps it:
-processes share it through the page cache. Files only ever get added, and the index names them
-when they are on disk: a crash leaves the old store. The idea of addressing content by its digest
-is that of Git's objects and of Venti (Quinlan and Dorward 2002).
+processes share it through the page cache. The index names files when they are on disk: a crash
+leaves each model as it was, or as it was to be. What no model uses any more stays until it is
+collected. The idea of addressing content by its digest is that of Git's objects and of Venti
+(Quinlan and Dorward 2002).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import onnx_ir as ir
 
@@ -34,7 +36,9 @@ from runtimes.onnx_files.load_save import (
 )
 from runtimes.onnx_files.tensor_bytes import byte_chunks, digest_of, new_digest
 from runtimes.readable import ReadableReport
+from runtimes.weight_store.collect import Collected, collect_store
 from runtimes.weight_store.files import (
+    in_use,
     make_folder,
     named_afterwards,
     only_writer,
@@ -47,8 +51,10 @@ from runtimes.weight_store.index import (
     Entry,
     check_name,
     read_index,
+    read_whole_index,
     write_index,
 )
+from runtimes.weight_store.journal import change, settle
 from runtimes.weight_store.stored import (
     GRAPHS_FOLDER,
     check_digest,
@@ -56,34 +62,44 @@ from runtimes.weight_store.stored import (
     store_bytes,
     weight_path,
 )
+from runtimes.weight_store.twins import Merge
 from runtimes.weight_store.verify import StoreCheck, foreign_to_store, verify_store
 
 __all__ = [
     "Added",
+    "Collected",
     "StoreCheck",
     "StoreReport",
     "add_to_store",
+    "collect_store",
     "create_store",
     "extract_model",
     "load_stored",
     "model_path",
+    "remove_from_store",
     "store_bytes",
     "store_names",
     "verify_store",
 ]
+
+T = TypeVar("T")
 
 _HELD_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
 class Added:
-    """A model that went into a store: bytes that its weights take, and those that were new."""
+    """A model that went into a store: bytes that its weights take, and those that were new.
+
+    ``note``: why its twins were not merged, where that failed.
+    """
 
     name: str
     weight_bytes: int
     new_bytes: int
     weights: int
     new_weights: int
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,10 +138,12 @@ def create_store(
     names: Sequence[str] | None = None,
     *,
     force: bool = False,
+    merge: Merge | None = None,
 ) -> StoreReport:
     """Make a store at ``folder`` that holds ``models``; it appears whole or not at all.
 
-    ``names``: what the models are called, by default as their files. Raises ``ModelError`` for a
+    ``names``: what the models are called, by default as their files. ``merge``: lets the twins of
+    a model be one weight, see ``runtimes.weight_store.twins``. Raises ``ModelError`` for a
     model that cannot be read, ``DataError`` for names that clash and outputs that exist.
     """
     named = _named(models, names)
@@ -135,7 +153,7 @@ def create_store(
     held = only_writer(path) if (path / INDEX_NAME).is_file() else nullcontext()
     with held, atomic_folder(folder, **rules) as work:
         write_index(work, {})
-        report = _add(work, named)
+        report = _add(work, named, merge)
     return StoreReport(os.fspath(folder), report.added, report.store_bytes)
 
 
@@ -143,17 +161,35 @@ def add_to_store(
     folder: str | os.PathLike[str],
     models: Sequence[ModelSource],
     names: Sequence[str] | None = None,
+    *,
+    replace: bool = False,
+    merge: Merge | None = None,
 ) -> StoreReport:
     """Add ``models`` to the store at ``folder``; all of them, or the store stays as it was.
 
-    Raises what ``create_store`` raises, ``ModelError`` where the store is damaged or newer than
-    this kilnx, and ``DataError`` where another process writes to it.
+    ``replace``: a model takes the place of one that has its name, and each of these does so in one
+    step. Raises what ``create_store`` raises, ``ModelError`` where the store is damaged or newer
+    than this kilnx, and ``DataError`` where another process writes to it.
     """
     folder = Path(folder)
     read_index(folder)
     named = _named(models, names)
     with only_writer(folder):
-        return _add(folder, named)
+        return _add(folder, named, merge, replace=replace)
+
+
+def remove_from_store(folder: str | os.PathLike[str], names: Sequence[str]) -> None:
+    """Remove models from the store at ``folder``; weights stay until ``collect_store``.
+
+    Raises ``DataError`` for names that the store lacks, and where another process writes to it.
+    """
+    folder = Path(folder)
+    read_index(folder)
+    with only_writer(folder):
+        models = settle(folder)
+        for name in names:
+            _entry(folder, name)
+        change(folder, models, dict.fromkeys(names), {})
 
 
 def extract_model(
@@ -169,13 +205,33 @@ def extract_model(
     where they exceed what a file holds). Raises ``DataError`` for a name that the store lacks and
     ``ModelError`` where a byte is not what was added.
     """
-    save_model(load_stored(folder, name), output, force=force, inputs=(folder,))
+    read_index(Path(folder))
+    with in_use(Path(folder) / WEIGHTS_FOLDER):
+        save_model(load_stored(folder, name), output, force=force, inputs=(folder,))
 
 
 def load_stored(folder: str | os.PathLike[str], name: str) -> ir.Model:
     """The model ``name`` as it was added, weights mapped; every byte checked first."""
-    folder = Path(folder)
-    entry = _entry(folder, name)
+    return _current(Path(folder), name, _load)
+
+
+def model_path(folder: str | os.PathLike[str], name: str) -> Path:
+    """The file of the model ``name``, which ONNX Runtime opens as it is."""
+    return _current(Path(folder), name, _checked_path)
+
+
+def _current(folder: Path, name: str, read: Callable[[Path, str, Entry], T]) -> T:
+    """What ``read`` makes of a model, again where it was replaced meanwhile."""
+    while True:
+        index = read_whole_index(folder)
+        try:
+            return read(folder, name, _entry(folder, name))
+        except ModelError:
+            if read_whole_index(folder) == index:
+                raise
+
+
+def _load(folder: Path, name: str, entry: Entry) -> ir.Model:
     runs = load_runnable(folder, name, entry)
     for tensor in stored_weights(runs):
         path = weight_path(folder, tensor)
@@ -185,10 +241,8 @@ def load_stored(folder: str | os.PathLike[str], name: str) -> ir.Model:
     return put_together(runs, load_description(described))
 
 
-def model_path(folder: str | os.PathLike[str], name: str) -> Path:
-    """The file of the model ``name``, which ONNX Runtime opens as it is."""
-    folder = Path(folder)
-    check_digest(folder / f"{name}.onnx", _entry(folder, name).model)
+def _checked_path(folder: Path, name: str, entry: Entry) -> Path:
+    check_digest(folder / f"{name}.onnx", entry.model)
     return folder / f"{name}.onnx"
 
 
@@ -227,28 +281,40 @@ def _refuse_twice(names: Sequence[str]) -> None:
         raise DataError(f"two models would be called {twice!r} in the store; name them with --name")
 
 
-def _add(folder: Path, named: Iterable[tuple[str, ModelSource]]) -> StoreReport:
-    models = dict(read_index(folder))
-    taken = {name.lower() for name in models}
+def _add(
+    folder: Path,
+    named: Iterable[tuple[str, ModelSource]],
+    merge: Merge | None,
+    *,
+    replace: bool = False,
+) -> StoreReport:
+    models = settle(folder)
     named = list(named)
     for name, _ in named:
-        if name.lower() in taken:
-            raise DataError(
-                f"{folder} holds a model {name!r} already; give the new one another name (--name)"
-            )
+        _refuse_taken(folder, name, models, replace=replace)
     for inner in (WEIGHTS_FOLDER, GRAPHS_FOLDER):
         make_folder(folder / inner)
-    added = []
+    added, content, changes = [], {}, {}
     for name, source in named:
         counts = _Counts()
-        runs, graph = take_apart(load_model(source), lambda t, c=counts: c.put(folder, t))  # type: ignore[misc]
-        entry = Entry(digest_of(iter([runs])), digest_of(iter([graph])))
-        _write_once(folder / GRAPHS_FOLDER / entry.graph, graph)
-        _write_once(folder / f"{name}.onnx", runs)
-        models[name] = entry
+        merging = None if merge is None else partial(counts.merge, merge)
+        runs, graph = take_apart(load_model(source), partial(counts.put, folder), merging)
+        changes[name] = Entry(digest_of(iter([runs])), digest_of(iter([graph])))
+        _write_once(folder / GRAPHS_FOLDER / changes[name].graph, graph)
+        content[name] = runs
         added.append(counts.report(name))
-    write_index(folder, models)
+    if changes:
+        change(folder, models, changes, content)
     return StoreReport(str(folder), tuple(added), store_bytes(folder))
+
+
+def _refuse_taken(folder: Path, name: str, models: Mapping[str, Entry], *, replace: bool) -> None:
+    same = next((known for known in models if known.lower() == name.lower()), None)
+    if same is not None and not (replace and same == name):
+        raise DataError(
+            f"{folder} holds a model {same!r} already; give the new one another name (--name), or "
+            "let it take the place of that one (--force)"
+        )
 
 
 class _Counts:
@@ -256,6 +322,11 @@ class _Counts:
 
     def __init__(self) -> None:
         self.sizes: dict[str, tuple[int, bool]] = {}
+        self.note = ""
+
+    def merge(self, merge: Merge, model: ir.Model) -> str:
+        self.note = merge(model)
+        return self.note
 
     def put(self, folder: Path, tensor: ir.TensorProtocol) -> str:
         digest, new = _put_weight(folder / WEIGHTS_FOLDER, tensor)
@@ -265,7 +336,7 @@ class _Counts:
     def report(self, name: str) -> Added:
         new = [size for size, is_new in self.sizes.values() if is_new]
         total = sum(size for size, _ in self.sizes.values())
-        return Added(name, total, sum(new), len(self.sizes), len(new))
+        return Added(name, total, sum(new), len(self.sizes), len(new), self.note)
 
 
 def _put_weight(folder: Path, tensor: ir.TensorProtocol) -> tuple[str, bool]:
@@ -308,13 +379,10 @@ def _same(chunks: Iterator[bytes | memoryview], file: Any) -> bool:
 
 
 def _write_once(path: Path, raw: bytes) -> None:
-    """Write a file that the index does not name yet; one that is there has to be the same."""
+    """Write a file that is called by its digest, unless it is there."""
     if path.exists() or path.is_symlink():
         with open_plain(path) as file:
             if _same(iter([raw]), file):
                 return
-        raise DataError(
-            f"{path} is there already, and no model of the store: move it away, or give the new "
-            "model another name (--name)"
-        )
+        raise ModelError(f"{path} is damaged: its bytes are not those that it is called by")
     write_whole(path, [raw])

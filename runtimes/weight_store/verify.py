@@ -100,10 +100,11 @@ def foreign_to_store(folder: Path) -> Iterator[str]:
     if not check.passed:
         yield from all_files(folder)
         return
-    yield from (name for name in check.unused if not _is_left_over(folder / name))
+    yield from (name for name in check.unused if not is_left_over(folder / name))
 
 
-def _is_left_over(path: Path) -> bool:
+def is_left_over(path: Path) -> bool:
+    """Whether a store wrote what no model uses: its name is its digest, or a temporary one."""
     if path.is_symlink() or not path.is_file():
         return False
     if path.name.startswith(TEMPORARY_PREFIX):

@@ -3,9 +3,9 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from converter.compression.dedupe import dedupe, deduplicate_all
+from converter.compression.dedupe import dedupe, deduplicate_all, merge_twins
 from runtimes.errors import DataError, ModelError
-from runtimes.weight_store.store import store_names
+from runtimes.weight_store.store import create_store, extract_model, model_path, store_names
 
 # Small: a saturated Tanh gives the same output everywhere, and then no largest one.
 W = np.random.default_rng(0).normal(size=(32, 32), scale=0.15).astype(np.float32)
@@ -85,6 +85,70 @@ def test_several_models_make_a_store(tmp_path):
     assert store_names(tmp_path / "store") == ("a", "b")
     dedupe(tmp_path / "a.onnx", f"{tmp_path}/one/")
     assert store_names(tmp_path / "one") == ("a",)
+
+
+def test_twins_inside_each_model_of_a_store_are_one_weight(tmp_path):
+    zeros = np.zeros_like(W)
+    wide = np.concatenate([W, W + 3], axis=1)
+    given = {
+        "transposed": stack(W, W.T.copy(), W.copy(), W + 1),
+        "filled": stack(zeros, W, zeros.copy()),
+        "sliced": stack(wide, wide.T.copy(), W),
+    }
+    for name, model in given.items():
+        ir.save(model, tmp_path / f"{name}.onnx")
+    paths = [tmp_path / f"{name}.onnx" for name in given]
+    report = dedupe(paths, tmp_path / "store")
+    assert [added.weights for added in report.added] == [2, 1, 1]
+    assert sum(added.new_bytes for added in report.added) == 2 * W.nbytes + wide.nbytes
+    plain = create_store(tmp_path / "plain", paths)
+    assert report.store_bytes < 0.65 * plain.store_bytes
+    for path in paths:
+        extract_model(tmp_path / "store", path.stem, tmp_path / "back.onnx", force=True)
+        assert (tmp_path / "back.onnx").read_bytes() == path.read_bytes()
+    for path in paths:
+        np.testing.assert_array_equal(run(model_path(tmp_path / "store", path.stem)), run(path))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float16", "bool"])
+def test_twins_of_every_width_come_back(tmp_path, dtype):
+    array = np.random.default_rng(3).integers(0, 2, (80, 90)).astype(dtype)
+    weights = {"a": array, "b": array.T.copy(), "c": array.reshape(-1), "d": array[:, 20:80].copy()}
+    values = [
+        ir.Value(name=name, const_value=ir.tensor(one, name=name)) for name, one in weights.items()
+    ]
+    nodes = [ir.node("Identity", [value]) for value in values]
+    for value, node in zip(values, nodes, strict=True):
+        tensor = value.const_value
+        value.type, value.shape = ir.TensorType(tensor.dtype), tensor.shape
+        node.outputs[0].name, node.outputs[0].type = f"{value.name}_out", value.type
+        node.outputs[0].shape = value.shape
+    outputs = [node.outputs[0] for node in nodes]
+    graph = ir.Graph(
+        [], outputs, nodes=nodes, initializers=values, opset_imports={"": 18}, name="g"
+    )
+    ir.save(ir.Model(graph, ir_version=9), tmp_path / "m.onnx")
+    (added,) = create_store(tmp_path / "store", [tmp_path / "m.onnx"], merge=merge_twins).added
+    assert (added.weights, added.weight_bytes, added.note) == (1, array.nbytes, "")
+    extract_model(tmp_path / "store", "m", tmp_path / "back.onnx")
+    assert (tmp_path / "back.onnx").read_bytes() == (tmp_path / "m.onnx").read_bytes()
+
+
+def test_a_model_whose_twins_cannot_be_merged_is_stored_as_it_is(tmp_path, monkeypatch):
+    import converter.compression.dedupe as module
+
+    def fail(model, **options):
+        model.graph.initializers["w0"].const_value = None
+        raise RuntimeError("a defect")
+
+    monkeypatch.delenv("KILNX_STRICT", raising=False)
+    monkeypatch.setattr(module, "deduplicate", fail)
+    ir.save(stack(W, W.T.copy()), tmp_path / "m.onnx")
+    (added,) = dedupe([tmp_path / "m.onnx"], f"{tmp_path}/store/").added
+    assert added.weights == 2
+    assert "a defect" in added.note
+    extract_model(tmp_path / "store", "m", tmp_path / "back.onnx")
+    assert (tmp_path / "back.onnx").read_bytes() == (tmp_path / "m.onnx").read_bytes()
 
 
 def test_near_duplicates_are_merged_inside_the_budget(tmp_path, samples):

@@ -137,10 +137,10 @@ def test_parts_that_were_thrown_away_are_sent_again(agent: AgentServer, files: F
     with open_runtime(files["external"], device=device) as there:
         expected = there.run({"x": X})["y"]
         for digest in list(store._sizes):
-            store._forget(digest)
+            store.forget(digest)
     with open_runtime(files["external"], device=device) as there:
         for digest in list(store._sizes):
-            store._forget(digest)
+            store.forget(digest)
         agent.jobs.end_all()  # the model has to be opened, and its parts sent, once more
         agent.jobs._closed = False
         np.testing.assert_array_equal(there.run({"x": X})["y"], expected)

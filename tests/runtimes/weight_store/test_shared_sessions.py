@@ -78,9 +78,16 @@ def test_a_weight_of_several_models_is_one_value(files):
 def test_a_live_graph_and_a_model_of_a_store_share_with_a_file(files, tmp_path):
     create_store(tmp_path / "store", files[:1])
     with SharedWeights() as shared:
-        for source in (files[0], classifier(0), model_path(tmp_path / "store", "m0")):
-            shared.open(source).run(FEED)
-        assert shared.report().weights == 2
+        opened = [
+            shared.open(source)
+            for source in (files[0], classifier(0), model_path(tmp_path / "store", "m0"))
+        ]
+        report = shared.report()
+        assert (report.sessions, report.weights) == (3, 2)
+        for runtime in opened:
+            runtime.close()
+        del runtime, opened
+        assert shared.report().held_bytes == 0
 
 
 def test_a_folder_serves_later_pools(files, tmp_path, monkeypatch):
@@ -145,8 +152,9 @@ def test_models_that_do_not_load_are_named(tmp_path):
         shared.open(tmp_path / "absent.onnx")
 
 
-def test_each_gpu_gets_one_copy(files, monkeypatch):
-    """With a stand-in for the device: what is put where, and what sessions are given."""
+@pytest.fixture
+def gpus(monkeypatch):
+    """Stand-ins for devices: what is put where, and what open sessions were given."""
     placed, opened = [], []
 
     class Value:
@@ -157,6 +165,9 @@ def test_each_gpu_gets_one_copy(files, monkeypatch):
         def tensor_size_in_bytes(self):
             return self.size
 
+    class Session:
+        """Something that can be referred to weakly."""
+
     ort = SimpleNamespace(
         __version__="0",
         OrtValue=SimpleNamespace(ortvalue_from_numpy=lambda array, **place: Value(array, place)),
@@ -166,17 +177,24 @@ def test_each_gpu_gets_one_copy(files, monkeypatch):
         if "optimized_model_path" in options:
             return OrtRuntime(model, **options)
         opened.append((provider, cuda.device, initializers))
-        return SimpleNamespace()
+        return Session()
 
     monkeypatch.setattr(runtimes.weight_store.shared_sessions, "require_onnxruntime", lambda: ort)
     for module in (runtimes.weight_store.shared_sessions, runtimes.engines.ort_optimized):
         monkeypatch.setattr(module, "OrtRuntime", runtime)
+    return placed, opened
+
+
+def test_each_gpu_gets_one_copy(files, gpus):
+    placed, opened = gpus
     with SharedWeights(provider="cuda", arena=False) as shared:
-        for path in files[:2]:
-            for device in (0, 1):
-                shared.open(path, device=device)
-                shared.open(path, device=device)
-        assert len(opened) == 8
+        sessions = [
+            shared.open(path, device=device)
+            for path in files[:2]
+            for device in (0, 1)
+            for _ in range(2)
+        ]
+        assert len(opened) == len(sessions) == 8
         assert len(placed) == 2 * 3  # two devices; a backbone and two heads
         assert {(kind, device) for kind, device, _ in placed} == {("cuda", 0), ("cuda", 1)}
         for device in (0, 1):
@@ -184,6 +202,20 @@ def test_each_gpu_gets_one_copy(files, monkeypatch):
             assert values[0] == values[1]
             assert len(values[0] & values[2]) == 1
         assert shared.report().held_bytes == 2 * (BACKBONE.nbytes + 2 * 32 * 8 * 4)
+
+
+def test_a_new_version_puts_on_a_gpu_what_changed_and_the_old_one_goes(files, gpus):
+    placed, opened = gpus
+    head = 32 * 8 * 4
+    with SharedWeights(provider="cuda", arena=False) as shared:
+        old = [shared.open(files[0], device=device) for device in (0, 1)]
+        del placed[:]
+        new = [shared.open(files[1], device=device) for device in (0, 1)]
+        assert placed == [("cuda", 0, head), ("cuda", 1, head)]
+        assert shared.report().held_bytes == 2 * (BACKBONE.nbytes + 2 * head)
+        del old, opened[:2]
+        assert shared.report().held_bytes == 2 * (BACKBONE.nbytes + head)
+        assert shared.report().sessions == len(new)
 
 
 def test_proportional_memory_counts_what_is_there():

@@ -1,0 +1,1 @@
+"""Bundles that are sent to a server while it runs: only the parts that it lacks travel."""
