@@ -39,6 +39,8 @@ class QuantizeOptions:
     INT8 what is slower so on this machine: the file is for another one, or for a small disk.
     ``form``: what the target's INT8 may hold, by default what ONNX Runtime's may.
     ``noise_counts``: without, what is measured is the fastest mixture, however wrong its results.
+    ``workers``: processes that share what can be shared without changing the result; ``cluster``:
+    address of a Dask scheduler whose workers share it instead.
     """
 
     keep_float: frozenset[str] = frozenset()
@@ -59,6 +61,8 @@ class QuantizeOptions:
     noise_counts: bool = True
     form: Int8Form = field(default_factory=Int8Form)
     costs: Costs | None = field(default=None, compare=False)
+    workers: int = field(default=1, compare=False)
+    cluster: str | None = field(default=None, compare=False)
 
     @property
     def qdq(self) -> QdqForm:

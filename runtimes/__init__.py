@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runtimes.data.batches import Batch
     from runtimes.data.dataset import Dataset
     from runtimes.data.image_options import ImageOptions
+    from runtimes.distributed.check_shards import Workers
     from runtimes.engines.open_runtime import open_runtime
     from runtimes.engines.ort_cuda import CudaOptions
     from runtimes.engines.runtime import Runtime
@@ -35,10 +36,17 @@ if TYPE_CHECKING:
     from runtimes.onnx_files.load_save import save_model
     from runtimes.options import KerasOptions, RunOptions
     from runtimes.parity.budget import Budget
-    from runtimes.parity.check import CheckOptions, check, evaluate
+    from runtimes.parity.check import check, evaluate
+    from runtimes.parity.check_options import CheckOptions
     from runtimes.parity.layers.compare_layers import compare_layers
     from runtimes.parity.layers.report import LayersReport
     from runtimes.parity.report import ParityReport
+    from runtimes.parity.shards.compare_files import (
+        CompareFiles,
+        ShardOptions,
+        ShardReport,
+        compare_shard,
+    )
     from runtimes.profiling.profile import ProfileOptions, ProfileReport, profile
     from runtimes.progress import Progress
     from runtimes.racing.race import RaceOptions, RaceReport, race
@@ -53,6 +61,7 @@ __all__ = [
     "Bundle",
     "BundleError",
     "CheckOptions",
+    "CompareFiles",
     "ConversionError",
     "CudaOptions",
     "DataError",
@@ -75,12 +84,16 @@ __all__ = [
     "RunOptions",
     "Runtime",
     "RuntimeUnavailable",
+    "ShardOptions",
+    "ShardReport",
     "SharedReport",
     "SharedWeights",
     "TensorSpec",
     "UnsupportedOperator",
+    "Workers",
     "check",
     "compare_layers",
+    "compare_shard",
     "evaluate",
     "inspect_model",
     "load_model",
@@ -93,7 +106,12 @@ __all__ = [
 _HOME = {
     "Device": "runtimes.agent.device",
     "Budget": "runtimes.parity.budget",
-    "CheckOptions": "runtimes.parity.check",
+    "CheckOptions": "runtimes.parity.check_options",
+    "CompareFiles": "runtimes.parity.shards.compare_files",
+    "ShardOptions": "runtimes.parity.shards.compare_files",
+    "ShardReport": "runtimes.parity.shards.compare_files",
+    "Workers": "runtimes.distributed.check_shards",
+    "compare_shard": "runtimes.parity.shards.compare_files",
     "KerasOptions": "runtimes.options",
     "ProfileOptions": "runtimes.profiling.options",
     "RunOptions": "runtimes.options",

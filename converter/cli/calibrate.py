@@ -11,6 +11,7 @@ from converter.cli.console import print_json, print_line
 from converter.cli.groups import ImageGroup, grouped
 from converter.cli.options import Data, Force, Json, OnnxFile, Target, Threads
 from converter.cli.progress import progress
+from converter.cli.shard_groups import Cluster, Shard, WorkerCount
 
 
 @grouped
@@ -21,14 +22,7 @@ def calibrate(
     ],
     data: Data,
     images: ImageGroup,
-    shard: Annotated[
-        str | None,
-        typer.Option(
-            help="Which of how many shards of the data, from 0: 0/4 to 3/4.",
-            metavar="I/N",
-            show_default="all of the data",
-        ),
-    ] = None,
+    shard: Shard = None,
     offset: Annotated[
         int,
         typer.Option(help="Position of the data's first sample in the whole, if a part.", min=0),
@@ -39,15 +33,8 @@ def calibrate(
             help="Samples of the whole that the data are a part of.", min=1, show_default="no part"
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes that share the work.", min=1)] = 1,
-    cluster: Annotated[
-        str | None,
-        typer.Option(
-            help="Address of a Dask scheduler whose workers share the work.",
-            metavar="tcp://HOST:PORT",
-            show_default="this machine",
-        ),
-    ] = None,
+    workers: WorkerCount = 1,
+    cluster: Cluster = None,
     target: Target = None,
     threads: Threads = 1,
     force: Force = False,

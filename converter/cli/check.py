@@ -9,8 +9,9 @@ import typer
 
 from converter.cli.console import print_json, print_line, print_rows
 from converter.cli.groups import BudgetGroup, DeviceGroup, ImageGroup, KerasGroup, RunGroup, grouped
-from converter.cli.options import AllowFallback, Data, Json, OnnxFile, Target
+from converter.cli.options import AllowFallback, Data, Force, Json, OnnxFile, Target
 from converter.cli.progress import progress
+from converter.cli.shard_groups import CompareGroup
 from runtimes.engines.provider_names import PROVIDER_NAMES
 
 
@@ -24,6 +25,7 @@ def check(
     keras: KerasGroup,
     run: RunGroup,
     device: DeviceGroup,
+    shards: CompareGroup,
     rtol: Annotated[float | None, typer.Option(help="Relative tolerance, element-wise.")] = None,
     atol: Annotated[float | None, typer.Option(help="Absolute tolerance, element-wise.")] = None,
     provider: Annotated[
@@ -40,32 +42,36 @@ def check(
         typer.Option(help="ONNX Runtime's level: disabled, basic, extended or all; repeatable."),
     ] = None,
     allow_fallback: AllowFallback = False,
+    force: Force = False,
     json: Json = False,
 ) -> int:
     """Run two models on the same data and judge whether one may stand for the other."""
     levels = _levels(optimization)
     from runtimes.parity import check as command
 
+    options = command.CheckOptions(
+        tuple(provider or ("cpu",)),
+        levels,
+        allow_fallback,
+        rtol,
+        atol,
+        batch_size,
+        layers,
+        device=device.open(),
+        target=target,
+        spread=None if shards.is_one else shards.spread(),
+    )
+    models = reference, candidate, images.open(data)
     with progress() as say:
-        report = command.check(
-            reference,
-            candidate,
-            images.open(data),
-            budget=budget.budget(),
-            options=command.CheckOptions(
-                tuple(provider or ("cpu",)),
-                levels,
-                allow_fallback,
-                rtol,
-                atol,
-                batch_size,
-                layers,
-                device=device.open(),
-                target=target,
-            ),
-            keras=keras.keras(),
-            run=run.run(say),
-        )
+        asked: dict[str, Any] = {
+            "budget": budget.budget(),
+            "options": options,
+            "keras": keras.keras(),
+            "run": run.run(say),
+        }
+        if shards.is_one:
+            return _one_shard(models, shards, asked, force=force, json=json)
+        report = command.check(*models, **asked)
     if json:
         print_json(report.to_dict())
     else:
@@ -82,6 +88,27 @@ def check(
         for note in report.notes:
             print_line(f"note: {note}")
     return 0 if report.passed else 1
+
+
+def _one_shard(
+    models: tuple[Any, Any, Any],
+    shards: CompareGroup,
+    asked: dict[str, Any],
+    *,
+    force: bool,
+    json: bool,
+) -> int:
+    """Compare a shard, and write what ``--parts`` judges by."""
+    from runtimes.parity.shards.compare_files import ShardOptions, compare_shard
+
+    assert shards.output is not None
+    options = ShardOptions(**vars(asked.pop("options")), shard=shards.shard, force=force)
+    report = compare_shard(*models, shards.output, options=options, **asked)
+    if json:
+        print_json(report.to_dict())
+    else:
+        print_line(f"{shards.output}: {report.headline()}")
+    return 0
 
 
 def _levels(names: list[str] | None) -> Any:

@@ -32,6 +32,7 @@ from converter.cli.options import (
     Target,
 )
 from converter.cli.progress import progress
+from converter.cli.shard_groups import Cluster, WorkerCount
 
 
 @grouped
@@ -54,6 +55,8 @@ def compress(
     recover: Recover = None,
     keep_best: KeepBest = False,
     decisions: Decisions = None,
+    workers: WorkerCount = 1,
+    cluster: Cluster = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -84,6 +87,8 @@ def compress(
                 keep_best,
                 target,
                 device=device.open(),
+                workers=workers,
+                cluster=cluster,
             ),
             keras=keras.keras(),
             run=run.run(say),

@@ -31,6 +31,7 @@ from converter.cli.options import (
     sizes_of,
 )
 from converter.cli.progress import progress
+from converter.cli.shard_groups import Cluster, WorkerCount
 
 
 @grouped
@@ -64,6 +65,8 @@ def quantize(
     prefer: Prefer = "balanced",
     target: Target = None,
     decisions: Decisions = None,
+    workers: WorkerCount = 1,
+    cluster: Cluster = None,
     force: Force = False,
     json: Json = False,
 ) -> None:
@@ -92,6 +95,8 @@ def quantize(
                 effort.seconds(),
                 target,
                 device=device.open(),
+                workers=workers,
+                cluster=cluster,
             ),
             run=run.run(say),
         )

@@ -20,6 +20,7 @@ from quantizers.options import QuantizeOptions
 from quantizers.rewrites.prepare import refuse_quantized
 from runtimes.atomic_files import refuse_existing
 from runtimes.data.dataset import Dataset
+from runtimes.data.positions import parsed_shard
 from runtimes.distributed.map_shards import count_workers, map_shards
 from runtimes.errors import DataError, ModelError
 from runtimes.onnx_files.load_save import (
@@ -156,12 +157,7 @@ def options_of(target: Target | str | None, threads: int) -> QuantizeOptions:
 
 
 def _place(options: CalibrateOptions) -> Place:
-    shard = options.shard or (0, 1)
-    if isinstance(shard, str):
-        index, slash, count = shard.partition("/")
-        if not slash or not (index.isdecimal() and count.isdecimal()):
-            raise DataError(f"the shard {shard!r} is not index and count, such as 0/4")
-        shard = int(index), int(count)
+    shard = parsed_shard(options.shard or (0, 1))
     if options.total is None and options.offset:
         raise DataError("an offset alone does not say where the data lie; give the total, too")
     several = options.workers > 1 or options.cluster is not None

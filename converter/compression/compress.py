@@ -86,6 +86,8 @@ class CompressOptions:
         target: The runtime that the model ships on, by name; None: ONNX Runtime, or that of the
             decisions.
         device: Where to measure and judge in place of this machine: a ``runtimes.Device``.
+        workers: Processes of this machine that share what the noise of operators is measured by.
+        cluster: Address of a Dask scheduler, ``tcp://host:8786``, whose workers share it instead.
     """
 
     steps: Sequence[str] = tuple(STEPS)
@@ -101,6 +103,8 @@ class CompressOptions:
     keep_best: bool = False
     target: Target | str | None = None
     device: Elsewhere | None = None
+    workers: int = 1
+    cluster: str | None = None
 
 
 _DEFAULT_SECONDS = 600.0
@@ -233,6 +237,8 @@ def compress(
             reference=reference,
             target=ships_on.target,
             left_out=ships_on.left_out,
+            workers=options.workers,
+            cluster=options.cluster,
         )
         first = Candidate(fp32, reference, baseline)
         best, reports = run_steps(

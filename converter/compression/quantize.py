@@ -79,6 +79,8 @@ class QuantizeFileOptions:
         target: The runtime that the model ships on, by name; None: ONNX Runtime, or that of the
             decisions.
         device: Where to measure and judge in place of this machine: a ``runtimes.Device``.
+        workers: Processes of this machine that share what the noise of operators is measured by.
+        cluster: Address of a Dask scheduler, ``tcp://host:8786``, whose workers share it instead.
     """
 
     keep_float: Sequence[str] = ()
@@ -93,6 +95,8 @@ class QuantizeFileOptions:
     time_budget: str | float | None = None
     target: Target | str | None = None
     device: Elsewhere | None = None
+    workers: int = 1
+    cluster: str | None = None
 
 
 _DEFAULT_SECONDS = 180.0
@@ -325,6 +329,8 @@ def _quantize_options(
         prefer=options.prefer,
         costs=judge.costs,
         form=judge.target.int8 or Int8Form(),
+        workers=options.workers,
+        cluster=options.cluster,
     )
     return with_effort(plain, options.effort)
 

@@ -52,7 +52,8 @@ class StepContext:
     ``limits`` of the search for cuts are what the time allows; ``no_cuts`` says why it allows none.
     ``training`` recovers what pruning loses (None: nothing is trained). ``reference``: the file
     that the budget is about (None: the model that a step gets). ``target``: the runtime that it is
-    for; ``left_out``: which steps that cannot take, and why.
+    for; ``left_out``: which steps that cannot take, and why. ``workers`` or a ``cluster`` share
+    what does not change by it.
     """
 
     calibration: Dataset
@@ -70,6 +71,8 @@ class StepContext:
     reference: Path | None = None
     target: ShippedOn = field(default_factory=find_target)
     left_out: Mapping[str, str] = field(default_factory=dict)
+    workers: int = 1
+    cluster: str | None = None
 
 
 @dataclass(frozen=True)
@@ -209,6 +212,8 @@ def _quantized(
         prefer=context.prefer,
         costs=context.costs,
         form=context.target.int8 or Int8Form(),
+        workers=context.workers,
+        cluster=context.cluster,
     )
     candidate, found = quantize_model(
         model,

@@ -13,7 +13,6 @@ from quantizers.calibration.shard_statistics import (
     DIGEST_BITS,
     Identity,
     ShardStatistics,
-    this_cpu,
 )
 from quantizers.calibration.statistics import observe
 from quantizers.options import DEFAULT_OPTIONS, QuantizeOptions
@@ -21,6 +20,7 @@ from quantizers.policy.plan import make_plan
 from quantizers.rewrites.prepare import prepare
 from runtimes.array_file import canonical_json
 from runtimes.base import Array, Feed
+from runtimes.costs.this_cpu import this_cpu
 from runtimes.data.batches import Batch
 from runtimes.data.dataset import Dataset
 from runtimes.data.positions import shard_bounds

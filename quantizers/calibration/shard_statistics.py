@@ -12,7 +12,7 @@ from typing import Any
 
 from quantizers.calibration.kept_samples import KeptSource, Samples
 from quantizers.calibration.statistics import Statistics
-from runtimes.costs.machine import this_machine
+from runtimes.costs.this_cpu import this_cpu
 from runtimes.data.dataset import Dataset
 from runtimes.errors import DataError
 
@@ -113,11 +113,6 @@ class ShardStatistics:
             f"calibrated on CPUs with {seen}, and this one has {here}: their kernels may round the "
             "last digit of a scale differently",
         )
-
-
-def this_cpu() -> str:
-    """The vector features of the CPU here."""
-    return ", ".join(this_machine(1).features) or "no vector features known"
 
 
 def merge_all(shards: Iterable[ShardStatistics]) -> ShardStatistics:

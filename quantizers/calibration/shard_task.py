@@ -6,17 +6,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import onnx
 import onnx_ir as ir
 
 from quantizers.calibration.observe_shard import Place, observe_shard
 from quantizers.calibration.statistics_file import statistics_chunks
 from quantizers.options import QuantizeOptions
 from runtimes.data.dataset import Dataset
-from runtimes.errors import ModelError
-
-# What protobuf holds in one message.
-_MOST_BYTES = 2**31 - 2**20
+from runtimes.onnx_files.sent_bytes import bytes_to_send, model_sent
 
 
 @dataclass(frozen=True)
@@ -30,14 +26,8 @@ class CalibrationTask:
     @classmethod
     def of(cls, model: ir.Model, data: Any, options: QuantizeOptions) -> CalibrationTask:
         """Raises ``ModelError`` for a model that is too large to be sent."""
-        proto = ir.to_proto(model)
-        size = proto.ByteSize()
-        if size > _MOST_BYTES:
-            raise ModelError(
-                f"the model has {size / 2**30:.1f} GB, and workers are sent 2 GB at most; "
-                "calibrate shard by shard with --shard, where the model's file is"
-            )
-        return cls(proto.SerializeToString(deterministic=True), data, options)
+        advice = "calibrate shard by shard with --shard, where the model's file is"
+        return cls(bytes_to_send(model, advice), data, options)
 
     def __call__(self, shard: tuple[int, int]) -> bytes:
         """The bytes of the statistics of a shard."""
@@ -46,8 +36,7 @@ class CalibrationTask:
 
     @cached_property
     def _graph(self) -> ir.Model:
-        found: ir.Model = ir.from_proto(onnx.ModelProto.FromString(self.model))
-        return found
+        return model_sent(self.model)
 
     @cached_property
     def _opened(self) -> Dataset:

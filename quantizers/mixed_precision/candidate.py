@@ -24,6 +24,7 @@ from quantizers.weights.bias_correction import measure_bias_shifts
 from quantizers.weights.codes import Memory, WeightCodes, quantize_weights
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
+from runtimes.engines.runtime import Runtime
 from runtimes.parity.check import check
 from runtimes.parity.verdict import that_agree
 
@@ -140,14 +141,14 @@ def build_candidate(
 
 
 def score(
-    reference: ir.Model,
+    reference: ir.Model | Runtime,
     model: ir.Model,
     data: Dataset,
     options: QuantizeOptions,
     *,
     samples: int = SCORE_SAMPLES,
 ) -> Score:
-    """Compare ``model`` with ``reference`` on some samples from all over ``data``."""
+    """Compare ``model`` with ``reference``, open or not, on some samples of ``data``."""
     found = check(
         reference,
         model,

@@ -15,7 +15,7 @@ from quantizers.calibration.calibrate import bytes_per_sample
 from quantizers.mixed_precision.candidate import QuantizedCandidate, Score, build_candidate, score
 from quantizers.mixed_precision.min_cut_search import cheapest_floats
 from quantizers.mixed_precision.operator_costs import Cost, boundary_costs, operator_costs
-from quantizers.mixed_precision.sensitivity import measure_sensitivities
+from quantizers.mixed_precision.shared_sensitivity import shared_sensitivities
 from quantizers.options import QuantizeOptions
 from quantizers.policy.plan import Plan, make_plan
 from runtimes.base import Feed
@@ -194,7 +194,7 @@ def _measure(
     names += [one.name for one in full.weights_only]
     sensitivities: Mapping[str, float] = {}
     if options.noise_counts:
-        sensitivities = measure_sensitivities(
+        sensitivities = shared_sensitivities(
             source, full.basis, names, data, options, progress=progress
         )
     # The plan of the INT8 graph has Q/DQ between; the search needs the float graph's.

@@ -15,6 +15,8 @@ from quantizers.qdq.place import insert_qdq
 from quantizers.qdq_form import QdqForm
 from quantizers.weights.codes import quantize_weights
 from runtimes.data.dataset import Dataset
+from runtimes.engines.ort import NO_SPINNING
+from runtimes.engines.remembering import RememberingRuntime
 from runtimes.onnx_files.load_save import weight_bytes
 from runtimes.progress import Progress, silent
 
@@ -36,26 +38,41 @@ def measure_sensitivities(
 
     Operators that are not worth INT8 alone (an addition, say) have none.
     """
-    samples = _SAMPLES if weight_bytes(basis.source) < _LARGE else _SAMPLES_OF_LARGE
-    everything = {str(node.name) for node in basis.source.graph}
-    found = {}
-    for number, name in enumerate(names, 1):
-        progress("measuring the noise of operators", number, len(names))
-        model, whole = basis.source.clone(), _whole(basis, name, options.qdq)
-        plan = make_plan(model.graph, everything - whole, options.qdq)
-        single = find_weights_only(model.graph, everything - whole, options.form)
-        if not plan.units and not single:
-            continue
-        ranges = {str(v.name): basis.ranges[str(v.name)] for v in observed_values(plan)}
-        grids = assign_grids(plan, ranges)
-        codes = quantize_weights(
-            plan, grids, basis.statistics, basis.covariances, options, known=basis.rounded
-        )
-        if plan.units:
-            insert_qdq(model.graph, plan, grids, weights=codes.weights)
-        place_weights_only(model, single, target_cpu=options.target_cpu)
-        found[name] = score(reference, model, data, options, samples=samples).sqnr_db
+    if not names:
+        return {}
+    samples, found = samples_for(basis.source), {}
+    # The float model is the same for all: it is opened once, and runs once.
+    with RememberingRuntime(reference, threads=options.threads, config=NO_SPINNING) as whole:
+        for number, name in enumerate(names, 1):
+            progress("measuring the noise of operators", number, len(names))
+            model = _alone(basis, name, options)
+            if model is not None:
+                found[name] = score(whole, model, data, options, samples=samples).sqnr_db
     return found
+
+
+def samples_for(source: ir.Model) -> int:
+    """How many samples tell the noise of an operator."""
+    return _SAMPLES if weight_bytes(source) < _LARGE else _SAMPLES_OF_LARGE
+
+
+def _alone(basis: CalibratedModel, name: str, options: QuantizeOptions) -> ir.Model | None:
+    """The model with one operator in INT8; None where it is not worth that alone."""
+    model, whole = basis.source.clone(), _whole(basis, name, options.qdq)
+    everything = {str(node.name) for node in model.graph}
+    plan = make_plan(model.graph, everything - whole, options.qdq)
+    single = find_weights_only(model.graph, everything - whole, options.form)
+    if not plan.units and not single:
+        return None
+    ranges = {str(v.name): basis.ranges[str(v.name)] for v in observed_values(plan)}
+    grids = assign_grids(plan, ranges)
+    codes = quantize_weights(
+        plan, grids, basis.statistics, basis.covariances, options, known=basis.rounded
+    )
+    if plan.units:
+        insert_qdq(model.graph, plan, grids, weights=codes.weights)
+    place_weights_only(model, single, target_cpu=options.target_cpu)
+    return model
 
 
 def _whole(basis: CalibratedModel, name: str, form: QdqForm) -> set[str]:

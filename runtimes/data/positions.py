@@ -56,6 +56,16 @@ def shard_bounds(total: int, index: int, count: int, block: int) -> tuple[int, i
     return blocks * index // count * block, min(total, blocks * (index + 1) // count * block)
 
 
+def parsed_shard(shard: tuple[int, int] | str) -> tuple[int, int]:
+    """Index and count of a shard, which may be text such as ``0/4``; raises ``DataError``."""
+    if not isinstance(shard, str):
+        return shard
+    index, slash, count = shard.partition("/")
+    if not slash or not (index.isdecimal() and count.isdecimal()):
+        raise DataError(f"the shard {shard!r} is not index and count, such as 0/4")
+    return int(index), int(count)
+
+
 def hashed(positions: Array, seed: int) -> Array:
     """SplitMix64's finalizer, a bijection of 64-bit numbers: no two positions share a key.
 

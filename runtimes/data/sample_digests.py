@@ -79,6 +79,11 @@ def shared_samples(data: Dataset, known: SampleDigests) -> Array:
     return np.sort(np.concatenate(found))
 
 
+def first_digest(batch: Batch) -> str:
+    """The digest of the first sample of a batch, in hexadecimal."""
+    return next(_digests(batch)).hex()
+
+
 def _digests(batch: Batch) -> Iterator[bytes]:
     for row in range(len(batch)):
         digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,9 @@ class _Found:
     scores: Array
     hits: Array
     truth: Array
+
+
+_PARTS = ("classes", "scores", "hits", "truth")
 
 
 class MeanAveragePrecision:
@@ -52,6 +56,22 @@ class MeanAveragePrecision:
         for one, true in zip(boxes.astype(np.float64), truth.astype(np.float64), strict=True):
             self._found.append(_match(one, true))
 
+    def state(self) -> dict[str, Any]:
+        """What was matched so far: all samples behind each other, and how long each is."""
+        lengths = [[len(one.classes), len(one.truth)] for one in self._found]
+        parts = {part: [getattr(one, part) for one in self._found] for part in _PARTS}
+        return {
+            "lengths": np.array(lengths, np.int64).reshape(-1, 2),
+            **{part: np.concatenate(pieces or [np.zeros(0)]) for part, pieces in parts.items()},
+        }
+
+    def absorb(self, state: Mapping[str, Any]) -> None:
+        """Add the batches that the ``state`` of another one is of, which come later."""
+        boxes, true = (np.cumsum(column)[:-1] for column in state["lengths"].T)
+        cut = {part: np.split(state[part], true if part == "truth" else boxes) for part in _PARTS}
+        for place in range(len(state["lengths"])):
+            self._found.append(_Found(**{part: pieces[place] for part, pieces in cut.items()}))
+
     def value(self) -> float:
         """The mean average precision over all samples so far."""
         found = self.resampled(np.arange(len(self._found)))
@@ -67,8 +87,7 @@ class MeanAveragePrecision:
         """The metric over the samples at ``places``; NaN where they have no true box."""
         some = [self._found[place] for place in places]
         classes, scores, hits, truth = (
-            np.concatenate([getattr(one, part) for one in some])
-            for part in ("classes", "scores", "hits", "truth")
+            np.concatenate([getattr(one, part) for one in some]) for part in _PARTS
         )
         areas = [
             _average_precision(scores[classes == one], hits[classes == one], count)

@@ -17,6 +17,7 @@ from runtimes.base import Array
 from runtimes.errors import DataError
 from runtimes.metrics.direction import higher_is_better, is_scorer, words
 from runtimes.metrics.names import refuse_unknown
+from runtimes.metrics.pooled import joined_pieces
 
 _LABELS = words(
     "y y_t y_true true trues label labels labels_true target targets truth ground_truth gt "
@@ -47,6 +48,20 @@ class FunctionMetric:
         for kept, batch in ((self._outputs, outputs), (self._labels, labels)):
             for key, array in batch.items():
                 kept.setdefault(key, []).append(array)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that was kept."""
+        both = {"outputs": self._outputs, "labels": self._labels}
+        return {  # lists keep the order of the keys, which a function may go by
+            side: [[key, joined_pieces(pieces)] for key, pieces in kept.items()]
+            for side, kept in both.items()
+        }
+
+    def absorb(self, state: Mapping[str, Any]) -> None:
+        """Add the batches that the ``state`` of another one is of, which come later."""
+        for kept, other in ((self._outputs, state["outputs"]), (self._labels, state["labels"])):
+            for key, pieces in other:
+                kept.setdefault(key, []).extend(pieces)
 
     def value(self) -> float:
         """What the function says of everything."""

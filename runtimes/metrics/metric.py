@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from runtimes.metrics.images import peak_signal_to_noise, structural_similarity
 from runtimes.metrics.labelled_output import labelled_output, no_labels
 from runtimes.metrics.names import ACCURACY, METRIC_NAMES, canonical
 from runtimes.metrics.overlap import OVERLAPS
-from runtimes.metrics.pooled import PooledMetric
+from runtimes.metrics.pooled import PooledMetric, joined_pieces
 from runtimes.metrics.scores import (
     absolute_error,
     binary_correct,
@@ -56,6 +56,14 @@ class Metric(Protocol):
         self, outputs: Mapping[str, Array], labels: Mapping[str, Array], indices: Array
     ) -> None:
         """Add a batch; ``indices`` are the samples' positions, for messages."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What was kept so far, a tree of plain values and arrays, for ``absorb``."""
+        ...
+
+    def absorb(self, state: Mapping[str, Any]) -> None:
+        """Add the batches that the ``state`` of another one is of, which come later."""
         ...
 
     def value(self) -> float:
@@ -185,6 +193,12 @@ class _MeanMetric:
         self, outputs: Mapping[str, Array], labels: Mapping[str, Array], indices: Array
     ) -> None:
         self._scores.append(self._score(outputs[self.output], labels[self._label], indices))
+
+    def state(self) -> dict[str, Any]:
+        return {"scores": joined_pieces(self._scores)}
+
+    def absorb(self, state: Mapping[str, Any]) -> None:
+        self._scores += state["scores"]
 
     def value(self) -> float:
         return float(self.scores().mean())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -33,6 +33,14 @@ class PooledMetric(ABC):
         """Add a batch."""
         self._kept.append(self.kept(outputs[self.output], labels[self._label], indices))
 
+    def state(self) -> dict[str, Any]:
+        """What was kept so far."""
+        return {"kept": joined_pieces(self._kept)}
+
+    def absorb(self, state: Mapping[str, Any]) -> None:
+        """Add the batches that the ``state`` of another one is of, which come later."""
+        self._kept += state["kept"]
+
     def value(self) -> float:
         """The metric over all samples so far."""
         found = self.resampled(np.arange(sum(map(len, self._kept))))
@@ -55,3 +63,9 @@ class PooledMetric(ABC):
     @abstractmethod
     def of(self, kept: Array) -> float:
         """The metric of the samples that ``kept`` is of; NaN where they have none."""
+
+
+def joined_pieces(pieces: Sequence[Array]) -> list[Array]:
+    """What batches left behind, in one array where their samples have one shape."""
+    alike = len({(piece.shape[1:], piece.dtype) for piece in pieces}) == 1
+    return [np.concatenate(pieces)] if alike else list(pieces)

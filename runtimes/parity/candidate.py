@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from runtimes.base import Array, Feed, TensorSpec
 from runtimes.data.batches import Batch
@@ -63,6 +63,32 @@ class Candidate:
         self.parity = {
             name: ParityAccumulator(name, self.provider, rtol=rtol, atol=atol) for name in outputs
         }
+
+    def open(self, expected: Mapping[str, Array]) -> None:
+        """Look at the reference's outputs of the first batch, which say what all of them hold."""
+        for name, accumulator in self.parity.items():
+            accumulator.open(expected[name])
+        self._heads.open(expected)
+
+    def state(self) -> dict[str, Any]:
+        """What was found so far, a tree of plain values and arrays, for ``absorb``."""
+        return {
+            "parity": {name: one.state() for name, one in self.parity.items()},
+            "heads": self._heads.state(),
+            "metrics": [metric.state() for metric in self.metrics],
+        }
+
+    def absorb(self, state: Mapping[str, Any]) -> None:
+        """Add what another one found in batches that come later; both were opened alike."""
+        comparable = not any(one.problem for one in self.parity.values())
+        if comparable:  # as in ``update``
+            self._heads.absorb(HeadsAccumulator.restored(state["heads"]))
+            for metric, other in zip(self.metrics, state["metrics"], strict=True):
+                metric.absorb(other)
+        for name, accumulator in self.parity.items():
+            later = ParityAccumulator(name, self.provider)
+            later.restore(state["parity"][name])
+            accumulator.absorb(later)
 
     def renamed(self, feed: Feed) -> Feed:
         """The reference's inputs under the candidate's names."""

@@ -3,43 +3,32 @@
 from __future__ import annotations
 
 import gc
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from runtimes.base import Array
-from runtimes.data.batches import Batch
 from runtimes.data.dataset import Dataset
 from runtimes.defects import Defect, contain
-from runtimes.engines.batching import refuse_other_axes, run_padded
-from runtimes.engines.elsewhere import Elsewhere, checked_device
-from runtimes.engines.of_target import (
-    check_file,
-    chosen_target,
-    judging_providers,
-    notes_of,
-)
-from runtimes.engines.open_runtime import borrow, is_keras, is_runtime
-from runtimes.engines.ort import NO_SPINNING, Optimization
-from runtimes.engines.providers import require_providers
-from runtimes.engines.runtime import Runtime
-from runtimes.errors import DataError, KilnxError, ModelError
-from runtimes.metrics.metric import open_metric, open_metrics
+from runtimes.engines.batching import run_padded
+from runtimes.engines.open_runtime import borrow
+from runtimes.engines.ort import NO_SPINNING
+from runtimes.errors import KilnxError
+from runtimes.metrics.metric import open_metric
 from runtimes.options import KerasOptions, RunOptions, flat_options
 from runtimes.parity.budget import Budget
-from runtimes.parity.candidate import Candidate, compare_metrics
+from runtimes.parity.candidate import compare_metrics
+from runtimes.parity.check_options import CheckOptions
 from runtimes.parity.choose_metric import refuse_other_classes
-from runtimes.parity.judged_by import fitting_batch, judged_by, notes_of_choice
+from runtimes.parity.comparison import Comparison, refuse_nan
+from runtimes.parity.judged_by import fitting_batch
 from runtimes.parity.layers.report import LayersReport
 from runtimes.parity.likely_causes import likely_causes, with_causes
 from runtimes.parity.notes import note_of_mask, note_of_metric
+from runtimes.parity.opened import OpenedModels, opened_models
 from runtimes.parity.output_error import OutputParity
-from runtimes.parity.places import opened_at, places_of
 from runtimes.parity.report import ParityReport
-from runtimes.parity.rounding_noise import Noise, Probe, measure_noise
+from runtimes.parity.rounding_noise import Noise, measure_noise
+from runtimes.parity.shards.work import SentModels, refuse_spread, work_of
 from runtimes.parity.stressed import Stressed
 from runtimes.parity.verdict import (
     FAILED,
@@ -47,44 +36,12 @@ from runtimes.parity.verdict import (
     UNSURE,
     MetricParity,
     Rules,
-    float_rule_applies,
     is_unsure,
     judge,
     too_few_samples,
 )
-from runtimes.targets import Target
 
-__all__ = ["MetricParity", "OutputParity", "ParityReport", "check", "evaluate"]
-
-
-@dataclass(frozen=True)
-class CheckOptions:
-    """How ``check`` compares, beside what loss is acceptable.
-
-    Attributes:
-        providers: Where the candidate runs, each against the reference.
-        optimizations: ONNX Runtime's levels that the candidate runs at: ``disabled``, ``basic``,
-            ``extended``, ``all``.
-        allow_fallback: Whether nodes may run elsewhere than on the provider that was asked for.
-        rtol: Relative tolerance: each element within ``atol + rtol * |reference|``.
-        atol: Absolute tolerance, likewise.
-        batch_size: Samples that are run at a time, or as many as hold 4 MB of inputs.
-        layers: Whether the models are also walked in step, to name the layer that departs.
-        stressed: What the reference does on perturbed samples, where an earlier check found out.
-        target: The runtime that the candidate ships on, by name, in place of ``providers``.
-        device: Where the candidate runs in place of this machine: a ``runtimes.Device``.
-    """
-
-    providers: Sequence[str] = ("cpu",)
-    optimizations: Sequence[Optimization] = ("all",)
-    allow_fallback: bool = False
-    rtol: float | None = None
-    atol: float | None = None
-    batch_size: int = 32
-    layers: bool = False
-    stressed: Stressed | None = None
-    target: Target | str | None = None
-    device: Elsewhere | None = None
+__all__ = ["CheckOptions", "MetricParity", "OutputParity", "ParityReport", "check", "evaluate"]
 
 
 @flat_options(budget=Budget, options=CheckOptions, keras=KerasOptions, run=RunOptions)
@@ -137,53 +94,28 @@ def check(
         >>> report.passed, report.metrics[0].drop
         (True, 0.0)
     """
-    if not options.providers:
-        raise ValueError("providers must name at least one provider")
-    options, told = _on_target(options, candidate)
-    places = places_of(options.providers, options.optimizations)
-    if (device := checked_device(options.device)) is not None:
-        device.require(options.providers)
-    elif not (is_runtime(candidate) or is_keras(candidate)):  # said before the reference is loaded
-        require_providers(options.providers)
-    threads = run.threads
-    reference = _loaded(reference, keras)
-    with borrow(reference, "cpu", threads=threads, config=NO_SPINNING) as first:
-        refuse_other_axes(first.inputs, first.outputs, first.name)
-        with opened_at(places, candidate, options, threads) as others:
-            matched = [note for other in others for note in other.match(first)]
-            samples = Dataset.open(data, inputs=first.inputs)
-            opened = (first, *(other.runtime for other in others))
-            size = min(fitting_batch(one, options.batch_size) for one in opened)
-            options = replace(options, batch_size=size)
-            quantized = any(other.runtime.quantized for other in others)
-            meant, chosen = _meant(first, samples, budget, options, quantized=quantized)
-            report = _compare(first, others, samples, meant, options, run)
-            stressed = options.stressed or Stressed(
-                first, samples, meant, run.seed, threads, options.batch_size, run.tell
-            )
-            rules = meant.rules(rtol=options.rtol, atol=options.atol)
-            report = stressed.added(report, others[0].runtime, rules, quantized=quantized)
-            causes = likely_causes(report, others, samples, rules, quantized=quantized)
-        notes = (*report.notes, *told, *chosen, *dict.fromkeys(matched))
-        report = replace(report, notes=notes)
+    refuse_spread(options)
+    given = SentModels(reference, candidate, keras, data)
+    with opened_models(reference, candidate, data, budget, options, keras, run) as opened:
+        first, others, samples = opened.reference, opened.others, opened.samples
+        options, rules, quantized = opened.options, opened.rules, opened.quantized
+        report = _compare(opened, given, run)
+        stressed = options.stressed or Stressed(
+            first, samples, opened.budget, run.seed, run.threads, options.batch_size, run.tell
+        )
+        report = stressed.added(report, others[0].runtime, rules, quantized=quantized)
+        causes = likely_causes(report, others, samples, rules, quantized=quantized)
+        report = replace(report, notes=(*report.notes, *opened.notes))
         if options.layers:  # the walk has sessions of its own; a Keras model is loaded once
+            opened.close_candidates()
             gc.collect()
             walked = contain(
                 "the comparison of layers",
-                lambda: _layers(first, candidate, samples, options, threads),
+                lambda: _layers(first, candidate, samples, options, run.threads),
                 lambda error: isinstance(error, KilnxError | OSError),
             )
             report = _with_layers(report, walked)
     return with_causes(report, causes)
-
-
-def _on_target(options: CheckOptions, candidate: Any) -> tuple[CheckOptions, tuple[str, ...]]:
-    """The options with the providers of their target, and what to say of it."""
-    target = chosen_target(options.target, providers=options.providers)
-    check_file(candidate, target)
-    if target.is_default:
-        return options, ()
-    return replace(options, providers=judging_providers(target)), notes_of(target)
 
 
 def _with_layers(report: ParityReport, walked: LayersReport | Defect) -> ParityReport:
@@ -193,93 +125,22 @@ def _with_layers(report: ParityReport, walked: LayersReport | Defect) -> ParityR
     return replace(report, layers=walked)
 
 
-def _meant(
-    reference: Runtime,
-    samples: Dataset,
-    budget: Budget,
-    options: CheckOptions,
-    *,
-    quantized: bool,
-) -> tuple[Budget, tuple[str, ...]]:
-    """The budget with the metric that labels mean and its drop, and what the user should know.
-
-    A float candidate for which nothing was asked has to be the same within rounding, which is
-    stricter: there the metric only informs.
-    """
-    refuse_other_classes(reference.outputs, samples)
-    if options.rtol is not None or options.atol is not None:
-        return budget, ()
-    asked = (budget.metric, budget.max_drop, budget.min_agreement, budget.min_sqnr)
-    if budget.asks_for_accuracy and samples.label_names:
-        meant = budget.resolve(judged_by(reference, samples))
-        budget = replace(budget, metric=meant.metric, drops=meant.drops)
-    only_informs = not quantized and all(one is None for one in asked)
-    metric = budget.metric
-    if metric is None and samples.label_names:
-        try:
-            metric = budget.resolve(judged_by(reference, samples)).metric
-        except DataError as error:
-            if not only_informs:
-                raise
-            return budget, (f"the labels are not looked at: {error}",)
-    if metric is None and budget.max_drop is not None:
-        raise DataError(
-            "max_drop is in the unit of a metric of labelled samples, and the data have no labels "
-            "that one follows from; without them --min-agreement and --min-sqnr judge"
-        )
-    if only_informs:
-        return replace(budget, metric=metric, max_drop=math.inf if metric else None), ()
-    notes = () if budget.metric else notes_of_choice(metric, samples)
-    return replace(budget, metric=metric, max_drop=budget.shared_drop if metric else None), notes
-
-
-def _loaded(model: Any, keras: KerasOptions) -> Any:
-    """A Keras file that needs options to be read, as a model; everything else as it is."""
-    if keras == KerasOptions() or is_runtime(model) or not is_keras(model):
-        return model
-    from runtimes.keras_models.load import load_keras_model
-
-    given = keras.to_dict()
-    given.pop("signature")
-    return load_keras_model(model, **given)
-
-
-def _compare(  # noqa: PLR0917
-    first: Runtime,
-    others: Sequence[Candidate],
-    samples: Dataset,
-    budget: Budget,
-    options: CheckOptions,
-    run: RunOptions,
-) -> ParityReport:
+def _compare(opened: OpenedModels, given: SentModels, run: RunOptions) -> ParityReport:
     """Run all on the same batches and judge what differs."""
-    metric, rules = budget.metric, budget.rules(rtol=options.rtol, atol=options.atol)
-    names = [spec.name for spec in first.outputs]
-    metrics_of_reference = open_metrics(metric, names, samples.label_names) if metric else ()
-    for other in others:
-        other.start(names, rules.rtol, rules.atol)
-        if metric:
-            other.metrics = open_metrics(metric, names, samples.label_names)
-    quantized = any(other.runtime.quantized for other in others)
-    by_noise = float_rule_applies(rules, labelled=bool(metric), quantized=quantized)
-    probe = Probe() if by_noise else None
-    count = 0
-    for batch in samples.batches(options.batch_size):
-        expected = run_padded(first, batch.feed)
-        _refuse_nan(expected, batch, first)
-        for one in metrics_of_reference:
-            one.update(expected, batch.labels, batch.indices)
-        for other in others:
-            errors = other.update(expected, batch)
-            if probe:
-                probe.add(batch.feed, batch.indices, errors)
-        count += len(batch)
-        run.tell("comparing", count, samples.num_samples)
+    first, others, samples, rules = opened.reference, opened.others, opened.samples, opened.rules
+    found = Comparison(opened.how, first, others, samples)
+    spread, told = opened.options.spread, tuple[str, ...]()
+    if spread is None:
+        found.run(samples, run.tell)
+    else:
+        work = work_of(opened, given, found, far=spread.far, threads=run.threads)
+        told = spread(found, work, run.tell)
+    count = found.samples
     masks = {name: one.mask for other in others for name, one in other.parity.items()}
-    noise = measure_noise(first, probe.samples(), masks=masks) if probe else None
+    noise = measure_noise(first, found.probe.samples(), masks=masks) if found.how.probed else None
     outputs = tuple(_with_noise(output, noise) for other in others for output in other.results())
-    metrics = compare_metrics(metrics_of_reference, others, rules.allowed, count, run.seed)
-    passed, reason = judge(outputs, metrics, rules, quantized=quantized)
+    metrics = compare_metrics(found.metrics, others, rules.allowed, count, run.seed)
+    passed, reason = judge(outputs, metrics, rules, quantized=opened.quantized)
     few = None if passed else too_few_samples(outputs, rules, count)
     reason = f"{reason}; {few}" if few else reason
     masked = dict.fromkeys(note_of_mask(one) for one in outputs if one.mask)
@@ -292,7 +153,7 @@ def _compare(  # noqa: PLR0917
         samples=count,
         outputs=outputs,
         metrics=metrics,
-        notes=(*samples.notes, *masked, *informing),
+        notes=(*samples.notes, *masked, *informing, *told),
         placements=tuple(other.runtime.placement for other in others),
         verdict=_verdict(passed, metrics, rules),
     )
@@ -337,7 +198,7 @@ def evaluate(
         count = 0
         for batch in samples.batches(fitting_batch(runtime, batch_size)):
             outputs = run_padded(runtime, batch.feed)
-            _refuse_nan(outputs, batch, runtime)
+            refuse_nan(outputs, batch, runtime)
             state.update(outputs, batch.labels, batch.indices)
             count += len(batch)
             run.tell("evaluating", count, samples.num_samples)
@@ -365,13 +226,3 @@ def _verdict(passed: bool, metrics: Sequence[MetricParity], rules: Rules) -> str
     if any(drop is not None and is_unsure(metric, drop) for metric, drop in allowed):
         return UNSURE
     return PASSED if passed else FAILED
-
-
-def _refuse_nan(outputs: Mapping[str, Array], batch: Batch, runtime: Runtime) -> None:
-    for name, values in outputs.items():
-        if values.dtype.kind == "f" and np.isnan(values).any():
-            row = int(np.isnan(values).reshape(len(values), -1).any(axis=1).argmax())
-            raise ModelError(
-                f"{runtime.name}: the output {name!r} is NaN at sample {batch.indices[row]}; "
-                "look for NaN in its weights, or for values that it cannot take"
-            )

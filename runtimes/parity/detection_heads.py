@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -69,12 +70,42 @@ class HeadsAccumulator:
     def __init__(self) -> None:
         self._found: list[tuple[Heads, DetectionAccumulator]] | None = None
 
-    def update(self, expected: Mapping[str, Array], found: Mapping[str, Array]) -> None:
-        """Add a batch: outputs of the same names, shapes and dtypes."""
+    def open(self, expected: Mapping[str, Array]) -> None:
+        """Look at the reference's first outputs, which say what belongs together."""
         if self._found is None:
             self._found = [(one, DetectionAccumulator(one.layout)) for one in find_heads(expected)]
-        for heads, accumulator in self._found:
+            for heads, accumulator in self._found:
+                accumulator.open(heads.join(expected))
+
+    def update(self, expected: Mapping[str, Array], found: Mapping[str, Array]) -> None:
+        """Add a batch: outputs of the same names, shapes and dtypes."""
+        self.open(expected)
+        for heads, accumulator in self._found or ():
             accumulator.update(heads.join(expected), heads.join(found))
+
+    def absorb(self, later: HeadsAccumulator) -> None:
+        """Add those of batches that come later; both were opened with the same outputs."""
+        if self._found is None:
+            self._found = later._found
+            return
+        for (_, one), (_, other) in zip(self._found, later._found or (), strict=False):
+            one.absorb(other)
+
+    def state(self) -> dict[str, Any]:
+        """What ``restored`` takes."""
+        found = [{"heads": vars(heads), "sums": one.state()} for heads, one in self._found or ()]
+        return {"found": None if self._found is None else found}
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> HeadsAccumulator:
+        """What ``state`` gave."""
+        found = cls()
+        if state["found"] is not None:
+            found._found = [
+                (Heads(**one["heads"]), DetectionAccumulator.restored(one["sums"]))
+                for one in state["found"]
+            ]
+        return found
 
     def judged(self, outputs: Iterable[OutputParity]) -> tuple[OutputParity, ...]:
         """The outputs, with what is known of the detections that they hold."""

@@ -9,11 +9,14 @@ IJCV 2010), of the same class, still above the background.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from runtimes.base import Array
+from runtimes.exact_sum import ExactSums
 from runtimes.metrics.detection import box_overlaps
 
 # A detection counts from this score on; where none reaches it, from half of the highest one.
@@ -56,24 +59,51 @@ class DetectionAccumulator:
         self._layout = layout
         self._confident: float | None = None  # None until there are values
         self._counts = np.zeros(4, np.int64)  # sure and found, of the reference and the candidate
-        self._signal, self._noise = np.zeros(2), np.zeros(2)  # of boxes and of scores
+        self._sums = ExactSums(4)  # signal of boxes and of scores, and noise of both
+
+    def open(self, expected: Array) -> None:
+        """Look at the first of the reference's values, which say what all of them hold."""
+        if self._confident is not None:
+            return
+        self._layout = self._layout or find_layout(expected)
+        self._confident = _CONFIDENT
+        if self._layout is not None:
+            highest = float(_rows(expected, self._layout)[..., 4:5].max())
+            if not self._layout.labelled:
+                highest = float(_rows(expected, self._layout)[..., 4:].max())
+            self._confident = min(_CONFIDENT, highest / 2)
 
     def update(self, expected: Array, found: Array) -> None:
         """Add float64 arrays of one shape."""
-        if self._confident is None:
-            self._layout = self._layout or find_layout(expected)
-            self._confident = _CONFIDENT
-            if self._layout is not None:
-                highest = float(_rows(expected, self._layout)[..., 4:5].max())
-                if not self._layout.labelled:
-                    highest = float(_rows(expected, self._layout)[..., 4:].max())
-                self._confident = min(_CONFIDENT, highest / 2)
+        self.open(expected)
         if self._layout is None or not _fits(expected, self._layout):
             self._layout = None
             return
         pairs = zip(_rows(expected, self._layout), _rows(found, self._layout), strict=True)
         for reference, candidate in pairs:
             self._compare(reference, candidate, self._layout)
+
+    def absorb(self, later: DetectionAccumulator) -> None:
+        """Add those of batches that come later; both were opened with the same values."""
+        if self._confident is None:
+            self._layout, self._confident = later._layout, later._confident
+        elif later._confident is not None and later._layout is None:
+            self._layout = None
+        self._counts = self._counts + later._counts
+        self._sums.absorb(later._sums)
+
+    def state(self) -> dict[str, Any]:
+        """What ``restored`` takes."""
+        layout = None if self._layout is None else vars(self._layout)
+        return {**vars(self), "_layout": layout, "_sums": self._sums.state()}
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> DetectionAccumulator:
+        """What ``state`` gave."""
+        found = cls(None if state["_layout"] is None else Layout(**state["_layout"]))
+        found._confident, found._counts = state["_confident"], state["_counts"]
+        found._sums = ExactSums.restored(state["_sums"])
+        return found
 
     @property
     def is_one(self) -> bool:
@@ -94,12 +124,16 @@ class DetectionAccumulator:
     @property
     def decibels_of_boxes(self) -> float:
         """Signal-to-noise ratio of the confident boxes."""
-        return _decibels(self._signal[0], self._noise[0])
+        return self._decibels_of(0)
 
     @property
     def decibels_of_scores(self) -> float:
         """Signal-to-noise ratio of the scores of the confident detections."""
-        return _decibels(self._signal[1], self._noise[1])
+        return self._decibels_of(1)
+
+    def _decibels_of(self, place: int) -> float:
+        sums = self._sums.values()
+        return _decibels(float(sums[place]), float(sums[2 + place]))
 
     def _compare(self, reference: Array, candidate: Array, layout: Layout) -> None:
         sure = _sure(reference, layout, self._confident or 0.0)
@@ -111,14 +145,15 @@ class DetectionAccumulator:
             len(back),
             int((_partners(candidate[back], reference, layout, self._least) >= 0).sum()),
         )
-        self._counts += np.array(counts)
+        self._counts = self._counts + np.array(counts)
         if not layout.labelled:  # without suppression each row has its own place
             partners = sure
         kept = partners >= 0
         expected, found = reference[sure][kept], candidate[partners[kept]]
-        for place, columns in enumerate((slice(0, 4), slice(4, 5 if layout.labelled else None))):
-            self._signal[place] += float((expected[:, columns] ** 2).sum())
-            self._noise[place] += float(((expected - found)[:, columns] ** 2).sum())
+        parts = (slice(0, 4), slice(4, 5 if layout.labelled else None))
+        signal = [(expected[:, columns] ** 2).sum() for columns in parts]
+        noise = [((expected - found)[:, columns] ** 2).sum() for columns in parts]
+        self._sums.add(np.array([*signal, *noise]))
 
     @property
     def _least(self) -> float:

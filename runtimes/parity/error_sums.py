@@ -1,13 +1,16 @@
-"""Sums of errors over batches."""
+"""Sums of errors over batches, which are the same however the batches are grouped."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from runtimes.base import Array
+from runtimes.exact_sum import ExactSums
 
 
 def decibels(signal: float, noise: float) -> float:
@@ -22,9 +25,7 @@ class ErrorSums:
     """What the errors of some elements add up to, in memory that does not grow with them."""
 
     elements: int = 0
-    sum_abs: float = 0.0
-    signal: float = 0.0
-    noise: float = 0.0
+    sums: ExactSums = field(default_factory=lambda: ExactSums(3))
     max_abs: float = 0.0
     max_relative: float = 0.0
     peak: float = 0.0
@@ -37,9 +38,7 @@ class ErrorSums:
         element does not count; ``elements``: how many do.
         """
         self.elements += elements
-        self.sum_abs += float(error.sum())
-        self.noise += float((error**2).sum())
-        self.signal += float((magnitude**2).sum())
+        self.sums.add(np.array([error.sum(), (error**2).sum(), (magnitude**2).sum()]))
         per_sample = error.reshape(len(error), -1).max(axis=1)
         if self.worst_sample is None or per_sample.max() > self.max_abs:
             self.worst_sample = int(indices[int(per_sample.argmax())])
@@ -52,6 +51,35 @@ class ErrorSums:
         return np.asarray(per_sample)
 
     @property
+    def mean_abs(self) -> float:
+        """The mean of the errors."""
+        return float(self.sums.values()[0]) / self.elements
+
+    @property
     def decibels(self) -> float:
         """Signal-to-noise ratio in dB; infinite where nothing differs."""
-        return decibels(self.signal, self.noise)
+        _, noise, signal = map(float, self.sums.values())
+        return decibels(signal, noise)
+
+    def copy(self) -> ErrorSums:
+        """The same sums, which go on by themselves."""
+        return replace(self, sums=self.sums.copy())
+
+    def absorb(self, later: ErrorSums) -> None:
+        """Add those of batches that come later."""
+        self.elements += later.elements
+        self.sums.absorb(later.sums)
+        if self.worst_sample is None or later.max_abs > self.max_abs:
+            self.worst_sample = later.worst_sample
+        self.max_abs = max(self.max_abs, later.max_abs)
+        self.max_relative = max(self.max_relative, later.max_relative)
+        self.peak = max(self.peak, later.peak)
+
+    def state(self) -> dict[str, Any]:
+        """What ``restored`` takes."""
+        return {**vars(self), "sums": self.sums.state()}
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> ErrorSums:
+        """What ``state`` gave."""
+        return cls(**{**state, "sums": ExactSums.restored(state["sums"])})

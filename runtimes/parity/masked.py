@@ -8,6 +8,9 @@ own values, by their size and by how few of them there are, and compared apart f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from runtimes.base import Array
@@ -48,6 +51,25 @@ class MaskFinder:
             self._counts[constant] = self._counts.get(constant, 0) + int(count)
         self._are_many = len(found) > 10 * _MOST_VALUES or len(self._counts) > _MOST_VALUES
         return large
+
+    def absorb(self, other: MaskFinder) -> None:
+        """Add what was seen elsewhere."""
+        for constant, count in other._counts.items():
+            self._counts[constant] = self._counts.get(constant, 0) + count
+        self._are_many = self._are_many or other._are_many or len(self._counts) > _MOST_VALUES
+
+    def state(self) -> dict[str, Any]:
+        """What ``restored`` takes."""
+        found = sorted(self._counts.items())
+        return {"constants": [list(one) for one in found], "are_many": self._are_many}
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> MaskFinder:
+        """What ``state`` gave."""
+        found = cls()
+        found._counts = dict(state["constants"])
+        found._are_many = bool(state["are_many"])
+        return found
 
     def constants(self, peak: float) -> tuple[float, ...]:
         """The constants of a mask, where ``peak`` is the largest magnitude of all else; or none."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from runtimes.base import Array
@@ -23,6 +26,23 @@ class NeighbourAccumulator:
             rows = _MOST - self._count
             self._pairs.append((expected[:rows].copy(), found[:rows].copy()))
             self._count += len(self._pairs[-1][0])
+
+    def absorb(self, later: NeighbourAccumulator) -> None:
+        """Add those of batches that come later."""
+        for expected, found in later._pairs:
+            self.update(expected, found)
+
+    def state(self) -> dict[str, Any]:
+        """What ``restored`` takes."""
+        return {"pairs": [list(pair) for pair in self._pairs]}
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> NeighbourAccumulator:
+        """What ``state`` gave."""
+        found = cls()
+        for expected, other in state["pairs"]:
+            found.update(expected, other)
+        return found
 
     def found(self) -> tuple[float, float] | None:
         """The mean cosine between both models, and the share of samples whose nearest is the same.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from copy import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -82,6 +83,62 @@ class ParityAccumulator:
         self._neighbours = NeighbourAccumulator()
         self.problem: str | None = None
 
+    def open(self, reference: Array) -> None:
+        """Look at the reference's first values, which say what all of them hold."""
+        if _is_float(reference) and reference.size:
+            rows = max(1, _CHUNK_ELEMENTS // (reference.size // len(reference)))
+            self._detections.open(reference[:rows].astype(np.float64))
+
+    def absorb(self, later: ParityAccumulator) -> None:
+        """Add what was found in batches that come later; both were opened with the same values."""
+        self.problem = self.problem or later.problem
+        self._is_float = self._is_float and later._is_float
+        for count in ("_outside", "_rows", "_agreeing"):
+            setattr(self, count, getattr(self, count) + getattr(later, count))
+        if self._unmasked is not None or later._unmasked is not None:
+            self._unmasked = self._unmasked or self._all.copy()
+            self._unmasked.absorb(later._unmasked or later._all)
+        self._all.absorb(later._all)
+        self._finder.absorb(later._finder)
+        self._farthest_mask = max(self._farthest_mask, later._farthest_mask, key=lambda far: far[0])
+        if not self._rank:
+            self._rank, self._axes = later._rank, later._axes
+        elif later._rank == self._rank:
+            for axis, other in zip(self._axes, later._axes, strict=True):
+                axis.absorb(other)
+        self._detections.absorb(later._detections)
+        self._neighbours.absorb(later._neighbours)
+
+    def state(self) -> dict[str, Any]:
+        """What ``restore`` takes: a tree of plain values and arrays."""
+        unmasked = None if self._unmasked is None else self._unmasked.state()
+        return {
+            "counts": [self._outside, self._rows, self._agreeing, self._rank],
+            "is_float": self._is_float,
+            "all": self._all.state(),
+            "unmasked": unmasked,
+            "finder": self._finder.state(),
+            "farthest_mask": list(self._farthest_mask),
+            "axes": [axis.state() for axis in self._axes],
+            "detections": self._detections.state(),
+            "neighbours": self._neighbours.state(),
+            "problem": self.problem,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Become what ``state`` was taken of: an accumulator of the same output and tolerances."""
+        self._outside, self._rows, self._agreeing, self._rank = state["counts"]
+        self._is_float, self.problem = bool(state["is_float"]), state["problem"]
+        self._all = ErrorSums.restored(state["all"])
+        unmasked = state["unmasked"]
+        self._unmasked = None if unmasked is None else ErrorSums.restored(unmasked)
+        self._finder = MaskFinder.restored(state["finder"])
+        relative, sample = state["farthest_mask"]
+        self._farthest_mask = (float(relative), int(sample))
+        self._axes = [AxisAccumulator.restored(axis) for axis in state["axes"]]
+        self._detections = DetectionAccumulator.restored(state["detections"])
+        self._neighbours = NeighbourAccumulator.restored(state["neighbours"])
+
     def update(self, reference: Array, candidate: Array, indices: Array) -> Array | None:
         """Add a batch: arrays of one shape and dtype, ``indices`` the samples' positions.
 
@@ -132,7 +189,7 @@ class ParityAccumulator:
             provider=self._provider,
             elements=self._all.elements,
             max_abs_error=math.nan if nothing else sums.max_abs,
-            mean_abs_error=math.nan if nothing else sums.sum_abs / sums.elements,
+            mean_abs_error=math.nan if nothing else sums.mean_abs,
             max_relative_error=math.nan if nothing else sums.max_relative,
             sqnr_db=sqnr,
             agreement=agreement,
@@ -182,7 +239,7 @@ class ParityAccumulator:
                 self._unmasked.add(error, magnitude, indices, error.size)
             return
         if self._unmasked is None:
-            self._unmasked = copy(self._all)
+            self._unmasked = self._all.copy()
         relative = np.where(suspects, error / np.where(suspects, magnitude, 1.0), 0.0)
         row = int(relative.reshape(len(error), -1).max(axis=1).argmax())
         self._farthest_mask = max(

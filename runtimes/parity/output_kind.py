@@ -10,12 +10,14 @@ has a signal-to-noise ratio of its own.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from copy import copy
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from runtimes.base import Array
+from runtimes.exact_sum import ExactSums
 
 OutputKind = Literal[
     "probabilities", "classes", "scores", "embedding", "detections", "quantities", "values"
@@ -43,12 +45,12 @@ class AxisAccumulator:
         self.axis = axis
         self.sums_to_one = self.is_unit = self.is_bounded = True
         self.rows = self.agreeing = self.scored = self.agreeing_scored = 0
+        self._varies = False  # an axis whose length does has no columns
         self._wins: Array = np.zeros(0, np.int64)
         self._low: Array = np.zeros(0)
         self._high: Array = np.zeros(0)
-        self._signal: Array = np.zeros(0)
-        self._noise: Array = np.zeros(0)
-        self._unmasked: tuple[Array, Array] | None = None  # None as long as that is everything
+        self._power = _Power(0)
+        self._unmasked: _Power | None = None  # None as long as that is everything
 
     def update(
         self, expected: Array, found: Array, error: Array, suspects: Array | None = None
@@ -60,10 +62,10 @@ class AxisAccumulator:
         width = expected.shape[self.axis]
         if not self._wins.size:
             self._wins = np.zeros(width, np.int64)
-            self._signal, self._noise = np.zeros(width), np.zeros(width)
+            self._power = _Power(width)
             self._low, self._high = np.full(width, np.inf), np.full(width, -np.inf)
-        elif self._wins.size != width:  # a dynamic axis has no columns
-            self._wins = np.full(1, -1)
+        self._varies = self._varies or self._wins.size != width
+        if self._varies:
             return
         wins = expected.argmax(axis=self.axis)
         equal = wins == found.argmax(axis=self.axis)
@@ -79,19 +81,60 @@ class AxisAccumulator:
         self._high = np.maximum(self._high, finite.max(axis=others))
         parts = (finite, error)
         if suspects is not None and self._unmasked is None:
-            self._unmasked = (self._signal.copy(), self._noise.copy())
-        self._signal, self._noise = _added((self._signal, self._noise), parts, others)
+            self._unmasked = self._power.copy()
+        self._power.add(*parts, others)
         if self._unmasked is not None:
             if suspects is not None:
                 parts = (np.where(suspects, 0.0, finite), np.where(suspects, 0.0, error))
-            self._unmasked = _added(self._unmasked, parts, others)
+            self._unmasked.add(*parts, others)
         self._look_at(expected)
+
+    def absorb(self, later: AxisAccumulator) -> None:
+        """Add those of batches that come later."""
+        if not later._wins.size:
+            return
+        if not self._wins.size:
+            self.__dict__.update(AxisAccumulator.restored(later.state()).__dict__)
+            return
+        self._varies = self._varies or later._varies or self.width != later.width
+        if self._varies:
+            return
+        if self._unmasked is not None or later._unmasked is not None:
+            self._unmasked = self._unmasked or self._power.copy()
+            self._unmasked.absorb(later._unmasked or later._power)
+        self._power.absorb(later._power)
+        for count in ("rows", "agreeing", "scored", "agreeing_scored"):
+            setattr(self, count, getattr(self, count) + getattr(later, count))
+        for true in ("sums_to_one", "is_unit", "is_bounded"):
+            setattr(self, true, getattr(self, true) and getattr(later, true))
+        self._wins = self._wins + later._wins
+        self._low = np.minimum(self._low, later._low)
+        self._high = np.maximum(self._high, later._high)
+
+    def state(self) -> dict[str, Any]:
+        """What ``restored`` takes."""
+        unmasked = None if self._unmasked is None else self._unmasked.state()
+        return {**vars(self), "_power": self._power.state(), "_unmasked": unmasked}
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> AxisAccumulator:
+        """What ``state`` gave; raises ``ValueError`` for anything else."""
+        found = cls(state["axis"])
+        if state.keys() != vars(found).keys():
+            raise ValueError("this is no axis")
+        unmasked = state["_unmasked"]
+        powers = {
+            "_power": _Power.restored(state["_power"]),
+            "_unmasked": None if unmasked is None else _Power.restored(unmasked),
+        }
+        found.__dict__.update({**state, **powers})
+        return found
 
     def without_masked(self) -> AxisAccumulator:
         """The same, were there no elements that a mask may have written."""
         apart = copy(self)
         if self._unmasked is not None:
-            apart._signal, apart._noise = self._unmasked
+            apart._power = self._unmasked
         return apart
 
     def _look_at(self, expected: Array) -> None:
@@ -107,13 +150,13 @@ class AxisAccumulator:
 
     @property
     def width(self) -> int:
-        """Values along the axis."""
-        return self._wins.size
+        """Values along the axis; 1 where that varies."""
+        return 1 if self._varies else self._wins.size
 
     @property
     def are_quantities(self) -> bool:
         """Whether some columns are much smaller than others, and never win or are scores."""
-        power = self._signal / max(1, self.rows)
+        power = self._power.signal / max(1, self.rows)
         largest = float(power.max(initial=0.0))
         small = (power < largest * _SMALL_COLUMN**2) & (power > 0)
         if not small.any() or self.width < 2:
@@ -125,18 +168,52 @@ class AxisAccumulator:
 
     def worst_decibels(self) -> float:
         """The lowest signal-to-noise ratio of a column that holds anything, in dB."""
-        held = self._signal > 0
+        signal, noise = self._power.signal, self._power.noise
+        held = signal > 0
         if not held.any():
-            return math.inf if not self._noise.any() else -math.inf
+            return math.inf if not noise.any() else -math.inf
         with np.errstate(divide="ignore"):
-            return float((10 * np.log10(self._signal[held] / self._noise[held])).min())
+            return float((10 * np.log10(signal[held] / noise[held])).min())
 
 
-def _added(
-    sums: tuple[Array, Array], parts: tuple[Array, Array], axes: tuple[int, ...]
-) -> tuple[Array, Array]:
-    """Sums of squares by column, with those of ``parts`` added."""
-    return sums[0] + (parts[0] ** 2).sum(axes), sums[1] + (parts[1] ** 2).sum(axes)
+class _Power:
+    """Sums of squares by column, of the reference's values and of the error."""
+
+    def __init__(self, width: int, sums: ExactSums | None = None) -> None:
+        self._width = width
+        self._sums = ExactSums(2 * width) if sums is None else sums
+
+    @property
+    def signal(self) -> Array:
+        """Of the values."""
+        return self._sums.values()[: self._width]
+
+    @property
+    def noise(self) -> Array:
+        """Of the error."""
+        return self._sums.values()[self._width :]
+
+    def add(self, values: Array, error: Array, axes: tuple[int, ...]) -> None:
+        """Add the squares of arrays, summed over ``axes``, all but that of the columns."""
+        self._sums.add(np.concatenate([(values**2).sum(axes), (error**2).sum(axes)]))
+
+    def absorb(self, other: _Power) -> None:
+        """Add those of other arrays."""
+        self._sums.absorb(other._sums)
+
+    def copy(self) -> _Power:
+        """The same, which goes on by itself."""
+        return _Power(self._width, self._sums.copy())
+
+    def state(self) -> dict[str, Any]:
+        """What ``restored`` takes."""
+        return self._sums.state()
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> _Power:
+        """What ``state`` gave."""
+        sums = ExactSums.restored(state)
+        return cls(sums.count // 2, sums)
 
 
 def class_axes(rank: int) -> tuple[int, ...]:

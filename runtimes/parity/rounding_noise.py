@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -49,20 +50,56 @@ class Probe:
     def __init__(self) -> None:
         self._first: dict[int, Feed] = {}
         self._worst: dict[str, list[tuple[float, int, Feed]]] = {}
+        self._room = max(_FIRST_SAMPLES, _WORST_SAMPLES)  # the least of all batches
 
     def add(self, feed: Feed, indices: Array, errors: Mapping[str, Array | None]) -> None:
         """Look at a batch and the largest error of each sample in each output."""
-        room = _room(feed)
-        for row in range(min(len(indices), _FIRST_SAMPLES, room) - len(self._first)):
+        self._room = min(self._room, _room(feed))
+        for row in range(min(len(indices), _FIRST_SAMPLES - len(self._first))):
             self._first[int(indices[row])] = _row(feed, row)
         for output, found in errors.items():
             if found is None:
                 continue
             kept = self._worst.setdefault(output, [])
-            for row in np.argsort(-found, kind="stable")[: min(_WORST_SAMPLES, room)]:
+            for row in np.argsort(-found, kind="stable")[: min(_WORST_SAMPLES, self._room)]:
                 kept.append((float(found[row]), int(indices[row]), _row(feed, int(row))))
+        self._leave_out()
+
+    def absorb(self, later: Probe) -> None:
+        """Add what was seen in batches that come later."""
+        self._room = min(self._room, later._room)
+        for index, feed in later._first.items():
+            if len(self._first) < _FIRST_SAMPLES:
+                self._first[index] = feed
+        for output, others in later._worst.items():
+            self._worst.setdefault(output, []).extend(others)
+        self._leave_out()
+
+    def state(self) -> dict[str, Any]:
+        """What ``restored`` takes: a tree of plain values and arrays."""
+        worst = {name: [list(one) for one in kept] for name, kept in self._worst.items()}
+        first = [[index, feed] for index, feed in self._first.items()]
+        return {"first": first, "worst": worst, "room": self._room}
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> Probe:
+        """What ``state`` gave."""
+        found = cls()
+        found._first = dict(state["first"])
+        found._worst = {
+            name: [(error, index, feed) for error, index, feed in kept]
+            for name, kept in state["worst"].items()
+        }
+        found._room = int(state["room"])
+        return found
+
+    def _leave_out(self) -> None:
+        """Keep what there is room for, however the samples were grouped."""
+        for index in list(self._first)[min(_FIRST_SAMPLES, self._room) :]:
+            del self._first[index]
+        for kept in self._worst.values():
             kept.sort(key=lambda one: (-one[0], one[1]))
-            del kept[min(_WORST_SAMPLES, room) :]
+            del kept[min(_WORST_SAMPLES, self._room) :]
 
     def samples(self) -> list[Feed]:
         """Each chosen sample once, as a batch of one, in the order of the data."""

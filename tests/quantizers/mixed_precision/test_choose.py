@@ -154,7 +154,7 @@ def test_decibels_are_bought_where_they_are_cheap(
     monkeypatch.setattr(mixed, "operator_costs", costs)
     monkeypatch.setattr(
         mixed,
-        "measure_sensitivities",
+        "shared_sensitivities",
         lambda source, basis, names, data, options, **_: {n: worst.get(n, 60.0) for n in names},
     )
     monkeypatch.setattr(mixed, "boundary_costs", lambda *args: {})

@@ -1,0 +1,1 @@
+"""Comparing two models shard by shard, here or elsewhere, with the report of the whole."""

@@ -1,0 +1,79 @@
+"""Workers measure the noise of operators as one process does, whatever happens to them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quantizers import QuantizeOptions
+from quantizers.calibration.statistics import observe
+from quantizers.mixed_precision.candidate import CalibratedModel
+from quantizers.mixed_precision.sensitivity import measure_sensitivities
+from quantizers.mixed_precision.shared_sensitivity import shared_sensitivities
+from quantizers.policy.plan import make_plan
+from quantizers.rewrites.prepare import prepare
+from runtimes import DataError
+
+OPTIONS = QuantizeOptions()
+
+
+@pytest.fixture
+def measured(residual_model: Any, images: Any, bound: Any) -> Callable[..., dict[str, float]]:
+    """The noise of each operator, by so many workers (none: by this process)."""
+    source = prepare(residual_model)
+    data = bound(source, image=images)
+    statistics = observe(source, make_plan(source.graph), data, OPTIONS)
+    ranges = {name: statistics.range(name) for name in statistics.observers}
+    basis = CalibratedModel(source, statistics, ranges)
+    units = make_plan(source.graph).units
+    names = [unit.name for unit in units if unit.operator.kind == "compute"]
+
+    def measure(workers: int | None = None, progress: Any = lambda *_: None) -> dict[str, float]:
+        if workers is None:
+            return measure_sensitivities(source, basis, names, data, OPTIONS)
+        options = QuantizeOptions(workers=workers)
+        return shared_sensitivities(source, basis, names, data, options, progress=progress)
+
+    return measure
+
+
+def test_workers_find_the_same_numbers(measured: Any) -> None:
+    alone = measured()
+    assert len(alone) > 2
+    assert list(measured(1).items()) == list(alone.items())
+    assert list(measured(2).items()) == list(alone.items())
+
+
+def test_a_worker_that_is_killed_changes_nothing(measured: Any) -> None:
+    killed: list[int] = []
+
+    def kill_one(stage: str, done: int, total: int) -> None:
+        if not killed and done < total:
+            killed.extend(workers_of_this_process()[:1])
+            for worker in killed:
+                os.kill(worker, signal.SIGKILL)
+
+    assert measured(2, kill_one) == measured()
+    assert killed
+
+
+def workers_of_this_process() -> list[int]:
+    found = []
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            command = (status.parent / "cmdline").read_bytes()
+            is_child = f"PPid:\t{os.getpid()}\n" in status.read_text()
+            if is_child and b"runtimes.distributed.worker" in command:
+                found.append(int(status.parent.name))
+    return found
+
+
+def test_no_workers_are_refused(measured: Any) -> None:
+    with pytest.raises(DataError, match="at least one worker"):
+        measured(0)
