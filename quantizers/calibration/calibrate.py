@@ -77,7 +77,7 @@ def _update(
         where = "the input" if node is None else f"node {node.name!r} ({node.op_type}), value"
         raise DataError(
             f"{where} {name!r} has {error} for the samples {first} to {last}: INT8 cannot "
-            "express that; mend the data or the model, or keep the node in float"
+            "express that; correct the data or the model, or keep the node in float"
         ) from error
 
 

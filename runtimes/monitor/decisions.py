@@ -56,9 +56,13 @@ class Decisions:
             watched.test.restart()
         self._decide(by="hand")
 
-    def suspects(self, climb: float) -> bool:
-        """Whether some bet of a group without an alarm has won ``climb`` (log) of late."""
-        return any(one.test.climb() > climb for one in self._quiet())
+    def suspects(self, climb: float, promise: float) -> bool:
+        """Whether some bet of a group without an alarm has won ``climb`` of late, as a log.
+
+        Or promises to win ``promise``.
+        """
+        tests = [one.test for one in self._quiet()]
+        return any(one.climb() > climb or one.promise() > promise for one in tests)
 
     def is_early(self, observations: int) -> bool:
         """Whether some group without an alarm has seen fewer observations."""

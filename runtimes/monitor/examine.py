@@ -21,7 +21,6 @@ Measured = tuple[Group, Array]
 """A group and the shares of some requests, for its test."""
 
 RunFp32 = Callable[[dict[str, Any]], Mapping[str, Array]]
-_CHEAP: tuple[Group, ...] = ("inputs", "outputs")
 
 
 class Examiner:
@@ -40,14 +39,17 @@ class Examiner:
             ("saturation" in watched and probe) or ("shadow" in watched and run_fp32)
         )
 
-    def statistics(self, samples: Sequence[Sample]) -> list[Measured]:
-        """What costs little: inputs and answers."""
+    def statistics(self, samples: Sequence[Sample], *, answers: bool = True) -> list[Measured]:
+        """What costs little: inputs, and answers where they are wanted or all that is watched."""
         found: list[Measured] = []
+        cheap: tuple[Group, ...] = ("inputs",)
+        if answers or "inputs" not in self._watched:
+            cheap = ("inputs", "outputs")
         for _, alike in itertools.groupby(samples, key=lambda one: one.kind):
             same = list(alike)
             outputs = None if same[0].by_fp32 else _joined([_answers(one) for one in same])
             inputs = _joined([_by_sample(one) for one in same])
-            found += self._measure(Seen(inputs, outputs), _starts(same), _CHEAP)
+            found += self._measure(Seen(inputs, outputs), _starts(same), cheap)
         return found
 
     def models(self, samples: Sequence[Sample]) -> list[Measured]:

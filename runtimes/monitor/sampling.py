@@ -2,8 +2,8 @@
 
 Each request earns ``budget`` of what it cost, each observation spends what it cost, as measured.
 Time earns, too, a little: on a server that is hardly used nobody minds a hundredth of a core. In
-quiet times half of the earnings are spent and the rest is saved, up to a bound, from which on all
-are spent; at the start and under suspicion what was saved is spent on every request until it is
+quiet times half of the earnings are spent until half of what may be saved is there, and then nearly
+all; at the start and under suspicion what was saved is spent on every request until it is
 gone. So over any stretch watching costs at most ``budget`` of the requests' seconds, what time
 earned, and the savings; and a drift is looked at closely from its first sign on.
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 _GOLDEN, _MASK, _ONE = 0x9E3779B97F4A7C15, 2**64 - 1, 2.0**64
 _QUIET, _FULL = 0.5, 0.95  # of the earnings are spent while nothing is suspected: saving, saved
-_NEARLY = 0.9  # of the bound, from which on the purse is full
+_ENOUGH = 0.5  # of the bound: a drift is known after a tenth of a second
 _RECENT = 0.1  # weight of the newest cost in the mean
 _OUTLIER = 4.0
 _LEAST_SHARE = 1e-4  # so that the costs themselves are measured again now and then
@@ -82,7 +82,7 @@ class Sampling:
     @property
     def at_ease(self) -> bool:
         """Whether more than half of what may be saved is there: the rest is for suspicion."""
-        return self._purse > self._bound / 2
+        return self._purse > _ENOUGH * self._bound
 
     @property
     def share(self) -> float:
@@ -96,7 +96,7 @@ class Sampling:
 
     def _adjust(self) -> None:
         if self._cost:
-            spent = _FULL if self._purse >= _NEARLY * self._bound else _QUIET
+            spent = _FULL if self._purse >= _ENOUGH * self._bound else _QUIET
             earned = self._income + self._by_time
             share = min(1.0, max(_LEAST_SHARE, spent * earned / self._cost))
             self._threshold = min(_MASK, int(share * _ONE))

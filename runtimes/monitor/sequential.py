@@ -33,6 +33,7 @@ from runtimes.monitor.bounds import total_variation, upper_shares
 from runtimes.monitor.clipped_ratio import clipped_ratio, is_outside
 
 HORIZONS = (16.0, 256.0)
+_MOST_AT_ONCE = 8  # observations between two looks at what to bet on
 _PRIOR = 2.0  # observations that the reference counts for in what is bet on
 _UNSEEN = 0.1  # of that, spread evenly: bins that the reference never saw can be bet on
 _TAIL = 1.1
@@ -102,6 +103,24 @@ class Evidence:
     leading: tuple[tuple[int, float], ...]
 
 
+@dataclass(frozen=True)
+class _Bets:
+    """Where Q is ``outside`` of the null, ``[horizons, bounds, features]``, and the bets there.
+
+    ``horizon``, ``feature``: where each bet belongs. ``bets``, ``factors``: its Q and its f,
+    ``[…, bins]``.
+    """
+
+    outside: Array
+    horizon: Array
+    feature: Array
+    bets: Array
+    factors: Array
+
+
+_UNKNOWN = object()  # what to bet on has not been worked out since something was learnt
+
+
 class SequentialTest:
     """One e-process over the features of a group."""
 
@@ -111,6 +130,7 @@ class SequentialTest:
         even = np.full(features, 1 / features)
         self._weights = even if weights is None else weights / weights.sum()
         self._keep = np.array([1 - 1 / horizon for horizon in HORIZONS])
+        self._next: object = _UNKNOWN
         self.forget()
 
     @property
@@ -122,6 +142,7 @@ class SequentialTest:
         """Begin as if nothing had been seen."""
         self._counts = np.zeros((len(HORIZONS), *self._null.prior.shape))
         self._mass = np.zeros(len(HORIZONS))
+        self._next = _UNKNOWN
         self.restart()
 
     def restart(self) -> None:
@@ -137,35 +158,63 @@ class SequentialTest:
     def update(self, shares: Array) -> None:
         """Add observations in their order, ``[requests, features, bins]``.
 
-        What is bet on is fixed before any of them: fewer at a time react sooner.
+        What is bet on is fixed before each few of them: fewer at a time react sooner.
         """
-        bets, null = self._bets()[:, None], self._null
-        outside = is_outside(bets, null.bounds, null.tolerances)
-        if outside.any():
-            self._advance(self._gains(shares, bets, outside))
+        for start in range(0, len(shares), _MOST_AT_ONCE):
+            self._update(shares[start : start + _MOST_AT_ONCE])
+
+    def _update(self, shares: Array) -> None:
+        bets = self._bets()
+        if bets is not None:
+            self._advance(self._gains(shares, bets))
         else:  # as long as nothing drifts there is mostly nothing to bet on
             self._wait(len(shares))
         self._learn(shares)
 
-    def _gains(self, shares: Array, bets: Array, outside: Array) -> Array:
-        """Logs of what each wealth is multiplied by, ``[requests, horizons, bounds, features]``."""
+    def promise(self) -> float:
+        """Log of what a bet would win, were what it remembers seen once more: a hint, no proof.
+
+        It says after one look what ``climb`` says after two.
+        """
+        bets = self._bets()
+        if bets is None:
+            return 0.0
+        gains = (bets.bets * np.log(np.maximum(bets.factors, _LEAST))).sum(axis=-1)
+        return float((self._mass[bets.horizon] * gains).max())
+
+    def _bets(self) -> _Bets | None:
+        """What to bet on next; None where what was seen of late is no drift."""
+        if self._next is _UNKNOWN:
+            self._next = self._new_bets()
+        return self._next  # type: ignore[return-value]
+
+    def _new_bets(self) -> _Bets | None:
+        seen, null = self._seen_of_late()[:, None], self._null
+        outside = is_outside(seen, null.bounds, null.tolerances)
+        if not outside.any():
+            return None
         horizon, bound, feature = np.nonzero(outside)
+        chosen = seen[horizon, 0, feature]
         factors = clipped_ratio(
-            bets[horizon, 0, feature],
-            self._null.bounds[bound, feature],
-            self._null.tolerances[bound, feature],
+            chosen, null.bounds[bound, feature], null.tolerances[bound, feature]
         )
-        won = np.einsum("nmk,mk->nm", shares[:, feature], factors)
-        gains = np.zeros((len(shares), *outside.shape))
-        gains[:, outside] = np.log(np.maximum(won, _LEAST))
+        return _Bets(outside, horizon, feature, chosen, factors)
+
+    @staticmethod
+    def _gains(shares: Array, bets: _Bets) -> Array:
+        """Logs of what each wealth is multiplied by, ``[requests, horizons, bounds, features]``."""
+        won = np.einsum("nmk,mk->nm", shares[:, bets.feature], bets.factors)
+        gains = np.zeros((len(shares), *bets.outside.shape))
+        gains[:, bets.outside] = np.log(np.maximum(won, _LEAST))
         return gains
 
-    def _bets(self) -> Array:
+    def _seen_of_late(self) -> Array:
         """Q by horizon: what was seen of late, next to a little of the reference."""
         total = (self._mass + _PRIOR)[:, None, None]
         return np.asarray((self._counts + _PRIOR * self._null.prior) / total)
 
     def _learn(self, shares: Array) -> None:
+        self._next = _UNKNOWN
         if len(shares) == 1:
             self._counts = self._counts * self._keep[:, None, None] + shares[0]
             self._mass = self._mass * self._keep + 1
@@ -276,6 +325,7 @@ class SequentialTest:
             raise ValueError("numbers that no test can have")
         self._log, self._climb, self._counts = found["log"], found["climb"], found["counts"]
         self._since, self._mass = since, mass
+        self._next = _UNKNOWN
         self.observations, self.peak = observations, _infinite(state["peak"])
         self.first_alarm = None if first is None else int(first)
 

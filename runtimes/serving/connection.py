@@ -23,11 +23,6 @@ _TOO_LARGE = (
 )
 
 
-def connection_class(limits: ServeLimits) -> type[HttpToolsProtocol]:
-    """The class of connections with these limits, for ``uvicorn.Config(http=...)``."""
-    return type("Connection", (BoundedConnection,), {"limits": limits})
-
-
 class BoundedConnection(HttpToolsProtocol):
     """One connection.
 

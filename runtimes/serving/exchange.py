@@ -40,32 +40,48 @@ class Flight:
         self.used += size
 
 
-class Exchange:
-    """A request whose head is there, and its body when somebody asks for it."""
+class Asked:
+    """A request, as far as its head tells.
 
-    __slots__ = ("_flight", "_limits", "_receive", "headers", "is_read", "path", "scope")
+    Attributes:
+        path: What is asked for.
+        headers: By name, which is in lower case.
+        client: Whoever waits for the answer, where that is known.
+        peer: The client's address and port, where they are known.
+    """
 
-    def __init__(self, scope: Scope, receive: Receive, limits: ServeLimits, flight: Flight) -> None:
-        self.scope, self._receive, self._limits, self._flight = scope, receive, limits, flight
-        self.path: str = scope["path"]
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.is_read = False
+    __slots__ = ("client", "headers", "path", "peer")
 
-    @property
-    def client(self) -> Client | None:
-        """Whoever waits for the answer, where that is known."""
-        client: Client | None = self.scope.get(CLIENT)
-        return client
+    def __init__(
+        self, path: str, headers: dict[bytes, bytes], client: Client | None, peer: Any
+    ) -> None:
+        self.path, self.headers, self.client, self.peer = path, headers, client, peer
 
     @property
     def address(self) -> str:
         """The address of the client, without its port."""
-        client = self.scope.get("client")
-        return str(client[0]) if client else ""
+        return str(self.peer[0]) if self.peer else ""
 
     def text(self, name: bytes) -> str:
         """A header; empty where it is not there."""
         return self.headers.get(name, b"").decode("latin-1")
+
+    def must_close(self) -> bool:
+        """Whether what is left of the body is too large, or of unknown size, to be skipped."""
+        return False
+
+
+class Exchange(Asked):
+    """A request whose head is there, and its body when somebody asks for it."""
+
+    __slots__ = ("_flight", "_limits", "_receive", "is_read", "scope")
+
+    def __init__(self, scope: Scope, receive: Receive, limits: ServeLimits, flight: Flight) -> None:
+        super().__init__(
+            scope["path"], dict(scope["headers"]), scope.get(CLIENT), scope.get("client")
+        )
+        self.scope, self._receive, self._limits, self._flight = scope, receive, limits, flight
+        self.is_read = False
 
     async def body(self) -> bytes:
         """The body, decompressed; raises ``ProtocolError`` where it is too large or too slow."""

@@ -13,8 +13,8 @@ import uvicorn
 
 from runtimes.errors import DataError
 from runtimes.network.tls import server_tls
-from runtimes.serving.app import app
-from runtimes.serving.connection import connection_class
+from runtimes.serving.app import App
+from runtimes.serving.direct_connection import connection_class
 from runtimes.serving.options import ServeOptions
 from runtimes.serving.server import Server
 
@@ -54,9 +54,11 @@ class HttpFace:
 
     def __init__(self, options: ServeOptions, server: Server) -> None:
         self._options = options
+        application = App(server)
         config = uvicorn.Config(
-            app(server),
-            http=connection_class(options.limits),
+            application,
+            interface="asgi3",
+            http=connection_class(options.limits, application),
             ws="none",
             lifespan="off",
             log_config=None,

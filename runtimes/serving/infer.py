@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from runtimes.base import Array
 from runtimes.serving.access import Access
-from runtimes.serving.exchange import Answer, Exchange
+from runtimes.serving.exchange import Answer, Asked, Exchange, Headers
 from runtimes.serving.prepared import Prepared, PreparedRequests
 from runtimes.serving.protocol.errors import ProtocolError
 from runtimes.serving.protocol.limits import ProtocolLimits
@@ -12,6 +15,10 @@ from runtimes.serving.protocol.parse import parse_infer
 from runtimes.serving.protocol.write import write_infer
 from runtimes.serving.server import Server
 from runtimes.serving.tracing import Tracing
+from runtimes.serving.version import Begun
+
+Parts = tuple[Headers, list[bytes | memoryview]]
+"""The headers of an answer, and the parts of its body."""
 
 _LENGTH = b"inference-header-content-length"
 _TIMEOUT = b"x-request-timeout-ms"
@@ -40,29 +47,46 @@ class InferHandler:
         with self._tracing.span(name, version, exchange):
             return await self._answer(name, version, exchange, body)
 
-    async def _answer(
-        self, name: str, version: str | None, exchange: Exchange, body: bytes
-    ) -> Answer:
-        headers = exchange.headers
+    def begin(
+        self, name: str, version: str | None, asked: Asked, body: bytes
+    ) -> tuple[Begun, Prepared | None]:
+        """Run a request whose body is there, or put it where it waits.
+
+        Raises ``ProtocolError`` and what the model raises; ``finish`` makes the answer.
+        """
+        headers = asked.headers
         prepared, request = self._parsed(body, headers.get(_LENGTH))
         timeout = headers.get(_TIMEOUT)
         # The version is looked up when all is there: it may have been replaced meanwhile.
-        response = await self._models.get(name, version).infer(
+        begun = self._models.get(name, version).begin(
             request,
             timeout=None if timeout is None else _whole(timeout) / 1000,
-            client=exchange.client,
+            client=asked.client,
         )
+        return begun, prepared
+
+    @staticmethod
+    def finish(begun: Begun, prepared: Prepared | None, outputs: Sequence[Array]) -> Parts:
+        """The answer to a request that was run."""
+        response = begun.version.finish(begun, outputs)
         if prepared is not None:
             known = prepared.written(response)
             if known is not None:
-                return 200, [_BINARY, (_LENGTH, b"%d" % known[1])], known[0]
-        chunks, json_length = write_infer(response, request)
-        written = b"".join(chunks)
+                return [_BINARY, (_LENGTH, b"%d" % len(known[0]))], known
+        chunks, json_length = write_infer(response, begun.request)
         if prepared is not None:
-            prepared.keep_answer(response, written, json_length)
+            prepared.keep_answer(response, chunks, json_length)
         if json_length is None:
-            return 200, [_JSON], written
-        return 200, [_BINARY, (_LENGTH, b"%d" % json_length)], written
+            return [_JSON], chunks
+        return [_BINARY, (_LENGTH, b"%d" % json_length)], chunks
+
+    async def _answer(
+        self, name: str, version: str | None, exchange: Exchange, body: bytes
+    ) -> Answer:
+        begun, prepared = self.begin(name, version, exchange, body)
+        outputs = await begun.version.outputs_of(begun)
+        headers, chunks = self.finish(begun, prepared, outputs)
+        return 200, headers, b"".join(chunks)
 
     def _parsed(self, body: bytes, length: bytes | None) -> tuple[Prepared | None, InferRequest]:
         """The request, and what is known of others like it."""

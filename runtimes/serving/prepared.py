@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from runtimes.base import Array
+from runtimes.serving.protocol.binary_elements import bytes_of
 from runtimes.serving.protocol.datatypes import dtype_of
 from runtimes.serving.protocol.messages import (
     NO_PARAMETERS,
@@ -59,8 +60,8 @@ class Prepared:
             None, tuple(tensors), common.outputs, common.binary_outputs, common.parameters
         )
 
-    def written(self, response: InferResponse) -> tuple[bytes, int] | None:
-        """The body of an answer, if one like it was written before, and the size of its JSON."""
+    def written(self, response: InferResponse) -> list[bytes | memoryview] | None:
+        """The JSON and the data of an answer, if one like it was written before."""
         known = self._answer
         if known is None or response.parameters is not NO_PARAMETERS:
             return None
@@ -70,15 +71,20 @@ class Prepared:
             return None
         if _forms(outputs) != forms:  # a model that was loaded anew may have other outputs
             return None
-        return b"".join([header, *[tensor.data.tobytes() for tensor in outputs]]), len(header)
+        return [header, *[bytes_of(tensor.datatype, tensor.data) for tensor in outputs]]
 
-    def keep_answer(self, response: InferResponse, body: bytes, json_length: int | None) -> None:
+    def keep_answer(
+        self,
+        response: InferResponse,
+        chunks: Sequence[bytes | memoryview],
+        json_length: int | None,
+    ) -> None:
         """Keep the JSON of an answer whose outputs all are binary and of fixed size."""
         if json_length is None or response.parameters is not NO_PARAMETERS:
             return
-        if _fixed_bytes(response.outputs) == len(body) - json_length:
+        if _fixed_bytes(response.outputs) == sum(map(len, chunks[1:])):
             forms = _forms(response.outputs)
-            self._answer = response.model, response.version, forms, body[:json_length]
+            self._answer = response.model, response.version, forms, bytes(chunks[0])
 
 
 class PreparedRequests:

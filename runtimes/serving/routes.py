@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from runtimes.serving.access import Access
+from runtimes.serving.direct import Target
 from runtimes.serving.errors import Unavailable, WrongMethod, not_found
 from runtimes.serving.exchange import Answer, Exchange
 from runtimes.serving.infer import InferHandler
@@ -25,11 +26,16 @@ _TEXT = (b"content-type", b"text/plain; charset=utf-8")
 
 
 class Routes:
-    """The handlers by method and path; those of models are made anew when the models change."""
+    """The handlers by method and path; those of models are made anew when the models change.
+
+    Attributes:
+        infer: Answers requests for models.
+        direct: The models, and their versions, that the URLs of such requests name.
+    """
 
     def __init__(self, server: Server, access: Access, statuses: dict[int, int]) -> None:
         self._server, self._access, self._statuses = server, access, statuses
-        self._infer = InferHandler(server, access)
+        self.infer = InferHandler(server, access)
         self._pushes = None
         if server.receiver is not None:
             most = server.options.limits.body_bytes
@@ -45,6 +51,7 @@ class Routes:
             ("GET", "/openapi.json"): self._guarded(self._openapi),
             ("POST", "/v2/repository/index"): self._index,
         }
+        self.direct: dict[bytes, Target] = {}
         self._known: dict[tuple[str, str], Handler] = {}
         self._rebuild()
         server.models.on_change = self._rebuild
@@ -55,13 +62,14 @@ class Routes:
         return found if found is not None else self._look_for(method, path)
 
     def _rebuild(self) -> None:
-        known = dict(self._fixed)
+        targets: dict[str, Target] = {}
         for served in self._server.models:
             name, version = served.name, served.version
-            known["POST", f"/v2/models/{name}/infer"] = partial(self._infer, name, None)
-            path = f"/v2/models/{name}/versions/{version}/infer"
-            known["POST", path] = partial(self._infer, name, version)
-        self._known = known
+            targets[f"/v2/models/{name}/infer"] = name, None
+            targets[f"/v2/models/{name}/versions/{version}/infer"] = name, version
+        handlers = {("POST", path): partial(self.infer, *of) for path, of in targets.items()}
+        self._known = {**self._fixed, **handlers}
+        self.direct = {path.encode(): target for path, target in targets.items()}
 
     def _look_for(self, method: str, path: str) -> Handler:
         """Paths that hold a name, and those that hold nothing."""
@@ -90,7 +98,7 @@ class Routes:
             "stats": self._guarded(partial(self._model_statistics, name, version)),
         }
         done = {
-            "infer": partial(self._infer, name, version),
+            "infer": partial(self.infer, name, version),
             "feedback": partial(self._feedback, name, version),
             "come_back": partial(self._come_back, name, version),
         }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ MANIFEST = "kilnx-bundle.json"
 MODEL = "model.onnx"
 STAGES = "stages.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError)
 _LARGEST_MANIFEST = 1 << 24
 
 
@@ -164,8 +166,11 @@ def _manifest(path: Path) -> Mapping[str, Any]:
         told = json.loads(raw)
         if not (isinstance(told, dict) and _NAME.fullmatch(str(told.get("name")))):
             raise ValueError("it names no model")
-    except (OSError, ValueError, KeyError, RecursionError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is no bundle: {error}") from error
+    # RuntimeError: what is encrypted, compressed in an unknown way, or nested too deeply.
+    except (OSError, ValueError, KeyError, RuntimeError, *_DAMAGED) as error:
+        raise DataError(
+            f"{path} is no bundle: {error}; one is made with: kilnx package FOLDER -o NAME.kilnx"
+        ) from error
     return told
 
 

@@ -24,6 +24,25 @@ _FP32 = MappingProxyType({"fp32": True})
 _NO_LABELS: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
+class Begun:
+    """A request that a version runs, or has run.
+
+    Attributes:
+        version: The version.
+        request: What is asked.
+        job: Its run.
+        outputs: What it gave, where it ran at once.
+        future: What it will give, where it waits; else None.
+    """
+
+    __slots__ = ("future", "job", "outputs", "request", "version")
+
+    def __init__(self, version: ServedVersion, request: InferRequest, job: Job, found: Any) -> None:
+        self.version, self.request, self.job = version, request, job
+        self.future = job.future
+        self.outputs: Sequence[Array] = found if job.future is None else ()
+
+
 @dataclass
 class ServedVersion:
     """A version that answers.
@@ -73,28 +92,55 @@ class ServedVersion:
         Nothing is awaited before the request is in the scheduler. Raises ``ProtocolError`` and
         what the model raises.
         """
-        statistics, now = self.scheduler.statistics, self.host.now
-        arrived = now()
-        statistics.touch()
+        begun = self.begin(request, timeout=timeout, client=client)
+        return self.finish(begun, await self.outputs_of(begun))
+
+    def begin(
+        self, request: InferRequest, *, timeout: float | None = None, client: Client | None = None
+    ) -> Begun:
+        """Run a request, or put it where it waits; raises as ``infer`` does.
+
+        Whoever calls it calls ``finish`` with the outputs, or ``failed``.
+        """
+        arrived = self.host.now()
+        self.scheduler.statistics.touch()
         try:
             feed, rows = self.signature.feed_of(request)
             names = self.signature.names_of(request)
             limit = self._limit(request, timeout)
             job = Job(feed, names, rows, arrived, arrived + limit, client=client)
-            found: Any = self.scheduler.submit(job)
-            if job.future is not None:
-                found = await job.future
-        except (Exception, asyncio.CancelledError) as error:
-            statistics.failed += 1
-            statistics.failed_ns += int((now() - arrived) * 1e9)
-            if self.monitor is not None:
-                self.monitor.failed(getattr(error, "status", 500))
+            return Begun(self, request, job, self.scheduler.submit(job))
+        except Exception as error:
+            self.failed(arrived, error)
             raise
-        seconds = now() - arrived
-        statistics.answered(rows, seconds, job.started - arrived)
-        if self.monitor is not None and len(names) == len(self.signature.outputs):
-            self._watch(self.monitor, request, job, dict(zip(names, found, strict=True)))
-        return self._response(request, job, names, found)
+
+    async def outputs_of(self, begun: Begun) -> Sequence[Array]:
+        """What a request gave, once it was run; raises what the run raised."""
+        if begun.future is None:
+            return begun.outputs
+        try:
+            found: Sequence[Array] = await begun.future
+        except (Exception, asyncio.CancelledError) as error:
+            self.failed(begun.job.arrived, error)
+            raise
+        return found
+
+    def finish(self, begun: Begun, outputs: Sequence[Array]) -> InferResponse:
+        """The answer of a request that was run."""
+        request, job = begun.request, begun.job
+        seconds = self.host.now() - job.arrived
+        self.scheduler.statistics.answered(job.rows, seconds, job.started - job.arrived)
+        if self.monitor is not None and len(job.names) == len(self.signature.outputs):
+            self._watch(self.monitor, request, job, dict(zip(job.names, outputs, strict=True)))
+        return self._response(request, job, job.names, outputs)
+
+    def failed(self, arrived: float, error: BaseException) -> None:
+        """Count a request that cannot be answered."""
+        statistics = self.scheduler.statistics
+        statistics.failed += 1
+        statistics.failed_ns += int((self.host.now() - arrived) * 1e9)
+        if self.monitor is not None:
+            self.monitor.failed(getattr(error, "status", 500))
 
     async def close(self) -> None:
         """Finish what was accepted, then free everything."""

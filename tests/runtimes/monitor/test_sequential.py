@@ -171,6 +171,29 @@ def test_a_damaged_state_changes_nothing(change: dict[str, Any]) -> None:
     assert test.to_dict() == before
 
 
+def test_a_bet_promises_before_it_has_won() -> None:
+    test = SequentialTest(null([0.99, 0.01]), alpha=0.01)
+    test.update(one_hot([0] * 50, 2)[:, None])
+    assert test.promise() == 0.0
+    test.update(one_hot([1] * 8, 2)[:, None])
+    assert test.climb() == 0.0
+    assert test.promise() > 3.0
+    test.forget()
+    assert test.promise() == 0.0
+
+
+def test_many_observations_at_once_are_bet_on_as_they_come() -> None:
+    """What the first of them teach is bet on the others."""
+    at_once, one_by_one = (SequentialTest(null([0.99, 0.01]), alpha=0.01) for _ in range(2))
+    drift = one_hot([1] * 40, 2)[:, None]
+    at_once.update(drift)
+    for one in drift:
+        one_by_one.update(one[None])
+    assert one_by_one.first_alarm is not None
+    assert at_once.first_alarm is not None
+    assert at_once.first_alarm <= one_by_one.first_alarm + 16
+
+
 def test_a_restart_begins_with_a_new_capital() -> None:
     test = SequentialTest(null(REFERENCE), 0.01)
     for _ in range(100):

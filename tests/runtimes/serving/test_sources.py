@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,20 @@ def test_names(tmp_path: Path) -> None:
     plain = touch(tmp_path / "a b.onnx")
     folder = touch(tmp_path / "out" / "model.onnx").parent
     assert found(plain, f"other={plain}", folder) == {"a_b": ["1"], "other": ["1"], "out": ["1"]}
+
+
+@pytest.mark.parametrize(("place", "central"), [(6, 8), (8, 10)])
+def test_a_zip_that_cannot_be_read_is_no_bundle(tmp_path: Path, place: int, central: int) -> None:
+    """Encrypted, or compressed in a way that nobody knows."""
+    path = tmp_path / "net.kilnx"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("kilnx-bundle.json", "{}")
+    raw = bytearray(path.read_bytes())
+    for at in (place, raw.rindex(b"PK\x01\x02") + central):
+        raw[at] |= 97
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match=r"is no bundle.*kilnx package"):
+        found(path)
 
 
 def test_a_path_with_an_equals_sign_is_a_path(tmp_path: Path) -> None:
