@@ -15,6 +15,7 @@ from quantizers.qdq.place import insert_qdq
 from quantizers.qdq_form import QdqForm
 from quantizers.weights.codes import quantize_weights
 from runtimes.data.dataset import Dataset
+from runtimes.engines.runtime import Runtime
 from runtimes.onnx_files.load_save import weight_bytes
 from runtimes.progress import Progress, silent
 
@@ -24,7 +25,7 @@ _LARGE = 40 * 2**20
 
 
 def measure_sensitivities(
-    reference: ir.Model,
+    reference: ir.Model | Runtime,
     basis: CalibratedModel,
     names: Sequence[str],
     data: Dataset,
@@ -38,10 +39,11 @@ def measure_sensitivities(
     """
     samples = _SAMPLES if weight_bytes(basis.source) < _LARGE else _SAMPLES_OF_LARGE
     everything = {str(node.name) for node in basis.source.graph}
+    wholes = _wholes(basis, options.qdq)
     found = {}
     for number, name in enumerate(names, 1):
         progress("measuring the noise of operators", number, len(names))
-        model, whole = basis.source.clone(), _whole(basis, name, options.qdq)
+        model, whole = basis.source.clone(), wholes.get(name, {name})
         plan = make_plan(model.graph, everything - whole, options.qdq)
         single = find_weights_only(model.graph, everything - whole, options.form)
         if not plan.units and not single:
@@ -58,12 +60,10 @@ def measure_sensitivities(
     return found
 
 
-def _whole(basis: CalibratedModel, name: str, form: QdqForm) -> set[str]:
-    """The operator called ``name`` with what it absorbs, or what shares its table."""
-    for unit in make_plan(basis.source.graph, form=form).units:
-        if unit.name == name:
-            return {name, *(str(node.name) for node in unit.absorbed)}
-    for one in find_weights_only(basis.source.graph):
-        if one.name == name:
-            return set(one.together)
-    return {name}
+def _wholes(basis: CalibratedModel, form: QdqForm) -> dict[str, set[str]]:
+    """Each operator by its name, with what it absorbs, or with what shares its table."""
+    graph = basis.source.graph
+    found = {one.name: set(one.together) for one in find_weights_only(graph)}
+    for unit in make_plan(graph, form=form).units:
+        found[unit.name] = {unit.name, *(str(node.name) for node in unit.absorbed)}
+    return found
