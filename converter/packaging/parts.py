@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from converter.report.report import REPORT_NAME
+from converter.report.report_name import REPORT_NAME
 from runtimes.atomic_files import file_digests
 from runtimes.bundle.bundle import Bundle
 from runtimes.bundle.compatibility import ENGINES, installed_engines
