@@ -70,7 +70,7 @@ def test_parquet_and_arrow_hold_the_same(csv: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "width", "message"),
     [
-        (CSV, 3, "takes 3 columns, and the table has 2 beside labels: 'age', 'income'"),
+        (CSV, 3, "takes 3 columns, and the table has 2 besides labels: 'age', 'income'"),
         ("age,town,label\n1,Rome,0\n", 2, "'town' holds text"),
         ("age,income\n1,\n2,\n", 2, "'income' has missing values"),
         ("", 2, "cannot be read as a table"),
@@ -80,6 +80,13 @@ def test_what_does_not_fit_is_said(text: str, width: int, message: str, csv: Pat
     csv.write_text(text)
     with pytest.raises(DataError, match=message):
         Dataset.open(csv, inputs=one_input(width))
+
+
+def test_a_value_that_is_missing_is_named_by_its_column() -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table({"age": [1.0, 2.0, 3.0], "income": [1.0, float("nan"), 2.0]})
+    with pytest.raises(DataError, match=r"the column 'income' has no value in row 1; fill it"):
+        Dataset.open(table, inputs=one_input())
 
 
 def test_a_column_that_is_not_there_is_named(csv: Path) -> None:
