@@ -59,7 +59,7 @@ __all__ = ["MetricParity", "OutputParity", "ParityReport", "check", "evaluate"]
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """How ``check`` compares, beside what loss is acceptable.
+    """How ``check`` compares, besides what loss is acceptable.
 
     Attributes:
         providers: Where the candidate runs, each against the reference.
