@@ -137,6 +137,9 @@ def hub(rows: dict[str, Any]) -> Any:
             assert kind == "numpy"
             return self
 
+        def remove_columns(self, names: list[str]) -> Any:
+            return hub({key: values for key, values in rows.items() if key not in names})
+
         def __len__(self) -> int:
             return len(next(iter(rows.values())))
 
@@ -145,6 +148,15 @@ def hub(rows: dict[str, Any]) -> Any:
 
     HubDataset.__module__ = "datasets.arrow_dataset"
     return HubDataset()
+
+
+def test_columns_of_the_hub_that_the_model_does_not_read_are_left_out() -> None:
+    rows = {"x": np.ones((4, 2), np.float32), "id": list("abcd"), "label": [0, 1, 0, 1]}
+    bound = Dataset.open(hub(rows), inputs=[TensorSpec("x", FLOAT, ("n", 2))])
+    assert batch(bound).feed.keys() == {"x"}
+    np.testing.assert_array_equal(batch(bound).labels[""], [0, 1, 0, 1])
+    with pytest.raises(DataError, match=r"arrays 'x', 'id'"):  # neither is called as the input is
+        Dataset.open(hub(rows), inputs=[TensorSpec("picture", FLOAT, ("n", 2))])
 
 
 def test_rows_of_the_hub_are_samples() -> None:
