@@ -92,8 +92,8 @@ class QuantizationReport(ReadableReport):
                 "fused": {True: "yes", False: "no", None: ""}[operator.fused],
                 "range": operator.scale_method or "",
                 "levels": "" if operator.weight_levels is None else str(operator.weight_levels),
-                "alone": _decibels(operator.sensitivity_db),
-                "time": _shares(operator.float_share, operator.int8_share),
+                "SQNR alone": _decibels(operator.sensitivity_db),
+                "share of time": _shares(operator.float_share, operator.int8_share),
                 "reason": operator.reason or "",
             }
             for operator in self.operators

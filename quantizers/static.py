@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Protocol
 
 import onnx_ir as ir
 
 from quantizers.calibration.open_statistics import StatisticsSource, open_statistics
-from quantizers.calibration.statistics import (
-    Statistics,
-    observe,
-    observe_distributions,
-    scaled,
-    shifted,
-)
-from quantizers.equalization.bias_absorption import absorb_biases, smaller_values
-from quantizers.equalization.cross_layer import equalize_channels
+from quantizers.calibration.statistics import Statistics, observe
 from quantizers.mixed_precision.candidate import (
-    CalibratedModel,
+    FloatModel,
     QuantizedCandidate,
     build_candidate,
     score,
@@ -31,40 +21,23 @@ from quantizers.policy.kept_float import float_in, replayed_floats, requested
 from quantizers.policy.plan import Plan, Unit, is_float, make_plan
 from quantizers.qdq.dynamic import find_weights_only
 from quantizers.qdq.signed import to_signed
+from quantizers.repairs import repaired
 from quantizers.report import OperatorReport, QuantizationReport
 from quantizers.rewrites.half_precision import store_half
 from quantizers.rewrites.prepare import prepare
 from quantizers.rewrites.tied_tables import TieQuantizedTables
-from quantizers.weights.codes import observe_covariances
 from quantizers.weights.int8 import WEIGHT_LEVELS
 from runtimes.data.dataset import Dataset
+from runtimes.engines.ort import NO_SPINNING
+from runtimes.engines.remembering import RememberingRuntime
+from runtimes.engines.runtime import Runtime
 from runtimes.onnx_files.load_save import model_inputs, weight_bytes
 from runtimes.progress import Progress, silent
 
 _FEW_SAMPLES = 32
 
-# What a repair has to gain, dB, so that chance does not decide.
-_LEAST_GAIN_DB = 0.1
-
-# Values beyond a cut are rare: what was gained without them is lost again where they occur.
-_LEAST_GAIN_OF_CUTS_DB = 0.5
-
-# Any layer gains some in float; a constant on the wrong grid costs more than that.
-_LEAST_GAIN_OF_FLOAT_DB = 10.0
-
-_WITHOUT_CONSTANT = "min-max without a constant"
-
 # One table for two uses halves it; twice the noise is too much for that.
 _LARGEST_LOSS_OF_TIES_DB = 3.0
-
-
-class Attempt(Protocol):
-    """Builds a candidate, and keeps it where the whole model gains enough by it."""
-
-    def __call__(
-        self, basis: CalibratedModel, least_gain: float, kept: Mapping[str, str] | None = None
-    ) -> None:
-        """``least_gain`` in dB; ``kept``: what stays in float, if that changes."""
 
 
 def quantize_model(
@@ -123,29 +96,51 @@ def quantize_model(
     elif not isinstance(statistics, Statistics):
         statistics = open_statistics(statistics, model).statistics
     statistics = statistics.of(str(value.name) for value in plan.possible_values())
+    tell = progress or silent
+    with RememberingRuntime(source, threads=options.threads, config=NO_SPINNING) as reference:
+        floats = FloatModel(source, reference, keep_float, replayed)
+        found = _quantized(floats, statistics, data, options, accept, tell)
+    if found is None:
+        return _unquantized(source, plan, samples=statistics.samples)
+    best, choice, notes = found
+    report = _report(
+        source, best, best.plan, samples=statistics.samples, notes=notes, choice=choice
+    )
+    return store_half(best.model), report
+
+
+def _quantized(  # noqa: PLR0917
+    floats: FloatModel,
+    statistics: Statistics,
+    data: Dataset,
+    options: QuantizeOptions,
+    accept: Accept | None,
+    tell: Progress,
+) -> tuple[QuantizedCandidate, Choice | None, list[str]] | None:
+    """The best INT8 model, how its operators were chosen, and notes; None where nothing is INT8."""
+    reference, replayed = floats.reference, floats.replayed
     # Learning takes long: what is tried on the way is rounded in turn.
     trial = replace(options, rounding="in turn") if options.rounding == "learned" else options
-    tell = progress or silent
     tell("trying repairs")
-    best = _best(source, statistics, keep_float, data, trial)
+    best = repaired(floats, statistics, data, trial)
     if best is None:
-        return _unquantized(source, plan, samples=statistics.samples)
+        return None
     notes: list[str] = []
     choice: Choice | None = None
     if replayed:
         # On the way of the run that decided: repairs were chosen before operators were.
         best = build_candidate(best.basis, {**best.kept, **replayed}, data, trial)
         if best is None:
-            return _unquantized(source, plan, samples=statistics.samples)
+            return None
     if options.measure and options.precisions is None:
-        choice = choose_mixture(source, best, data, trial, accept, progress=tell)
+        choice = choose_mixture(floats, best, data, trial, accept, progress=tell)
         best = choice.built
         notes += choice.notes
     if options.rounding == "learned":
         tell("learning the rounding of weights")
         learned = build_candidate(best.basis, best.kept, data, options)
         turned, gained = (
-            score(source, one.model, data, options).sqnr_db if one is not None else -math.inf
+            score(reference, one.model, data, options).sqnr_db if one is not None else -math.inf
             for one in (best, learned)
         )
         if learned is not None and gained > turned:
@@ -158,15 +153,12 @@ def quantize_model(
     fewer = [name for name, levels in best.codes.levels.items() if levels < WEIGHT_LEVELS]
     if fewer:
         notes.append(
-            f"{len(fewer)} operators have fewer levels of weights, so that 16-bit sums cannot "
+            f"{len(fewer)} operator{'s have' if len(fewer) > 1 else ' has'} fewer levels of "
+            "weights, so that 16-bit sums cannot "
             "saturate on CPUs without VNNI; target_cpu vnni does without"
         )
-    best, tie_notes = _tied(source, _in_form(best, options), data, options)
-    notes += tie_notes
-    report = _report(
-        source, best, best.plan, samples=statistics.samples, notes=notes, choice=choice
-    )
-    return store_half(best.model), report
+    best, tie_notes = _tied(reference, _in_form(best, options), data, options)
+    return best, choice, notes + tie_notes
 
 
 def _unquantized(
@@ -184,120 +176,16 @@ def _in_form(best: QuantizedCandidate, options: QuantizeOptions) -> QuantizedCan
 
 
 def _tied(
-    source: ir.Model, best: QuantizedCandidate, data: Dataset, options: QuantizeOptions
+    reference: Runtime, best: QuantizedCandidate, data: Dataset, options: QuantizeOptions
 ) -> tuple[QuantizedCandidate, list[str]]:
     """Let the two uses of a tied table read one table of codes, unless that costs too much."""
     tied = best.model.clone()
     if not TieQuantizedTables()(tied).modified:
         return best, []
-    before, after = (score(source, model, data, options).sqnr_db for model in (best.model, tied))
+    before, after = (score(reference, model, data, options).sqnr_db for model in (best.model, tied))
     if after < min(before, max(options.min_sqnr, before - _LARGEST_LOSS_OF_TIES_DB)):
         return best, [f"a tied table is stored twice: once would be {after:.1f} dB SQNR"]
     return replace(best, model=tied), ["a tied table is quantized once, for both of its uses"]
-
-
-def _best(
-    source: ir.Model,
-    statistics: Statistics,
-    keep_float: dict[str, str],
-    data: Dataset,
-    options: QuantizeOptions,
-) -> QuantizedCandidate | None:
-    """Try each repair, and keep it where the whole model gets better by it."""
-    best: QuantizedCandidate | None = None
-    reached = -math.inf
-
-    def attempt(
-        basis: CalibratedModel, least_gain: float, kept: Mapping[str, str] | None = None
-    ) -> None:
-        nonlocal best, reached
-        kept = kept or (best.kept if best else keep_float)
-        found = build_candidate(basis, kept, data, options)
-        if found is not None:
-            gained = score(source, found.model, data, options).sqnr_db
-            if best is None or gained >= reached + least_gain:
-                best, reached = found, gained
-
-    plain = _basis(source, statistics, data, options)
-    attempt(plain, 0.0)
-    if best is None:
-        return None
-    _hold_apart(best, attempt)
-    if options.equalize:
-        equal = source.clone()
-        factors = equalize_channels(equal, statistics.peaks())
-        if factors:
-            found = _basis(equal, scaled(statistics, factors), data, options)
-            attempt(replace(found, equalized=len(factors)), _LEAST_GAIN_DB)
-        _absorb(best.basis, data, options, attempt)
-    if options.choose_ranges:
-        chosen = best.basis.distributions.chosen()
-        cut = {name: one for name, one in chosen.items() if one.method != "min-max"}
-        if cut:
-            ranges = {**best.basis.ranges, **{name: one.span for name, one in cut.items()}}
-            methods = {**best.basis.methods, **{name: one.method for name, one in cut.items()}}
-            attempt(replace(best.basis, ranges=ranges, methods=methods), _LEAST_GAIN_OF_CUTS_DB)
-    return best
-
-
-def _hold_apart(best: QuantizedCandidate, attempt: Attempt) -> None:
-    """Try other ways with values that hold a constant far from the rest, and often."""
-    constants = best.basis.constants
-    doubtful = {
-        name: one
-        for name, one in constants.items()
-        if name in best.ranges and not one.rare and not one.few_values
-    }
-    if not doubtful:
-        return
-    narrow = {name: one.rest for name, one in doubtful.items()}
-    methods = {**best.basis.methods, **dict.fromkeys(narrow, _WITHOUT_CONSTANT)}
-    ranges = {**best.basis.ranges, **narrow}
-    attempt(replace(best.basis, ranges=ranges, methods=methods), _LEAST_GAIN_OF_CUTS_DB)
-    kept = dict(best.kept)
-    plan = make_plan(
-        best.basis.source.graph, kept, best.plan.form
-    )  # that of ``best`` is of the rewritten graph
-    for value in plan.quantized_values():
-        name = str(plan.source(value).name)
-        for unit in plan.readers(value):
-            if name in doubtful and not unit.moves:
-                kept[unit.name] = f"INT8 cannot hold both parts of {name!r}: {doubtful[name]}"
-    attempt(best.basis, _LEAST_GAIN_OF_FLOAT_DB, kept)
-
-
-def _absorb(
-    basis: CalibratedModel,
-    data: Dataset,
-    options: QuantizeOptions,
-    attempt: Attempt,
-) -> None:
-    """Try the model with the constant parts of its channels in the biases behind them."""
-    bounds = {name: one.channels() for name, one in basis.statistics.observers.items()}
-    absorbed = basis.source.clone()
-    moved = absorb_biases(absorbed, bounds)
-    if moved:
-        statistics = shifted(basis.statistics, smaller_values(absorbed.graph, moved))
-        found = _basis(absorbed, statistics, data, options)
-        attempt(replace(found, equalized=basis.equalized, absorbed=len(moved)), _LEAST_GAIN_DB)
-
-
-def _basis(
-    source: ir.Model, statistics: Statistics, data: Dataset, options: QuantizeOptions
-) -> CalibratedModel:
-    """What is known of ``source``, with all of every range covered but for rare constants."""
-    covariances = {}
-    if options.rounding != "nearest":
-        covariances = observe_covariances(
-            source, make_plan(source.graph, form=options.qdq), data, options
-        )
-    distributions, constants = observe_distributions(source, statistics, data, options)
-    rest = {name: one.rest for name, one in constants.items() if one.rare}
-    ranges = {name: statistics.range(name) for name in statistics.observers} | rest
-    methods = dict.fromkeys(ranges, "min-max") | dict.fromkeys(rest, _WITHOUT_CONSTANT)
-    return CalibratedModel(
-        source, statistics, ranges, methods, covariances, distributions, constants
-    )
 
 
 def _method(unit: Unit, built: QuantizedCandidate | None) -> str | None:

@@ -115,7 +115,7 @@ def _defect(error: Exception) -> int:
 
 
 def _message(error: Exception) -> str | None:
-    """One line for an error that a user can mend; None for any other."""
+    """One line for an error that a user can fix; None for any other."""
     from runtimes.errors import KilnxError
 
     if isinstance(error, KilnxError):

@@ -17,7 +17,10 @@ from converter.cli.progress import progress
 def drift(
     bundle: Annotated[Path, typer.Argument(help="A bundle, or a reference.json.")],
     data: Annotated[
-        Path, typer.Argument(help="Samples in the order of time: .npz, .npy or a folder of images.")
+        Path,
+        typer.Argument(
+            help="Samples in the order of time: .npz, .npy, .csv, .parquet or a folder of images."
+        ),
     ],
     images: ImageGroup,
     model: Annotated[

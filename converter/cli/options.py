@@ -26,11 +26,16 @@ PublicKey = Annotated[
 OnnxFile = Annotated[Path, typer.Argument(help="An ONNX file.")]
 OutputFile = Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")]
 Data = Annotated[
-    Path, typer.Option("--data", help="Samples: .npz, .npy or a folder of images.", metavar="DATA")
+    Path,
+    typer.Option(
+        "--data", help="Samples: .npz, .npy, .csv, .parquet or a folder of images.", metavar="DATA"
+    ),
 ]
 OptionalData = Annotated[
     Path | None,
-    typer.Option("--data", help="Samples: .npz, .npy or a folder of images.", metavar="DATA"),
+    typer.Option(
+        "--data", help="Samples: .npz, .npy, .csv, .parquet or a folder of images.", metavar="DATA"
+    ),
 ]
 Eval = Annotated[
     Path | None,
@@ -94,7 +99,7 @@ Strict = Annotated[
 ]
 Stress = Annotated[
     Literal["default", "none"],
-    typer.Option(help="none: judge on clean samples only, not on perturbed ones, too."),
+    typer.Option(help="none: judge on clean samples only."),
 ]
 TimeBudget = Annotated[
     str | None,

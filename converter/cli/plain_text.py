@@ -77,7 +77,7 @@ def table_lines(
 def _groups(
     columns: Sequence[str], widths: dict[str, int], first: str, width: int | None
 ) -> Iterator[list[str]]:
-    """The columns in groups, each of which fits beside the first one."""
+    """The columns in groups, each of which fits next to the first one."""
     group: list[str] = []
     taken = widths[first]
     for column in columns:

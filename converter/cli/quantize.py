@@ -33,6 +33,8 @@ from converter.cli.options import (
 from converter.cli.progress import progress
 from converter.cli.shard_groups import Cluster, WorkerCount
 
+_REFUSED = "the operators of the INT8 form, which was not kept"
+
 
 @grouped
 def quantize(
@@ -104,6 +106,7 @@ def quantize(
         print_json(report.to_dict())
         return
     print_line(f"{'INT8' if report.kept else 'fp32'} written to {output}: {report.reason}")
-    print_rows(report.rows())
+    refused = not report.kept and any(one.precision != "float32" for one in report.operators)
+    print_rows(report.rows(), _REFUSED if refused else None)
     for note in report.notes:
         print_line(f"note: {note}")

@@ -32,7 +32,7 @@ def run(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Samples: .npz, .npy or a folder of images.",
+            help="Samples: .npz, .npy, .csv, .parquet or a folder of images.",
             metavar="DATA",
             show_default="standard input: .npz, .npy or JSON",
         ),

@@ -8,7 +8,8 @@ from html import escape
 from pathlib import Path
 
 from converter.report.html import to_html
-from converter.report.report import REPORT_NAME, Report, writable
+from converter.report.report import Report, writable
+from converter.report.report_name import REPORT_NAME
 from runtimes.atomic_files import file_digests
 from runtimes.defects import Defect, contain
 from runtimes.onnx_files.load_save import load_model, write_model

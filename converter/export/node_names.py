@@ -27,7 +27,7 @@ def name_after_layers(
     outputs stay the same. A node and its output are called ``<layer>/<operator>``, an initializer
     ``<node>/<formal input>``, such as ``block_1/conv/Conv/W``, and the body of a loop
     ``<node>/body``. ``merged``: the layer before each that may have been folded into it; a
-    convolution that took in its normalization is the convolution.
+    convolution into which its normalization was fused is the convolution.
     """
     nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
     _find_layers(nodes, layers)

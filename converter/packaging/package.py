@@ -28,7 +28,7 @@ from runtimes.stages.staged import StagedRuntime
 
 @dataclass(frozen=True)
 class PackageOptions:
-    """What a bundle says beside what its files say.
+    """What a bundle says besides what its files say.
 
     Attributes:
         name: What the model is called; None: as the output without its ending.

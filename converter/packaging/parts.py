@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from converter.packaging.staged import is_staged, read_staged, stage_files
-from converter.report.report import REPORT_NAME
+from converter.report.report_name import REPORT_NAME
 from runtimes.atomic_files import file_digests
 from runtimes.base import TensorSpec
 from runtimes.bundle.bundle import Bundle

@@ -6,6 +6,7 @@ from html import escape
 
 from converter.report.html_analysis import drawn, insight_sections, scrolled
 from converter.report.html_answers import answer_sections, channel_section, weight_section
+from converter.report.html_bars import BARS_STYLE, bars
 from converter.report.html_overview import OVERVIEW_STYLE, facts, overview
 from converter.report.html_stress import stress_section
 from converter.report.report import (
@@ -18,7 +19,7 @@ from converter.report.report import (
     models,
     summary,
 )
-from converter.report.svg_charts import CHART_STYLE, bars
+from converter.report.svg_charts import CHART_STYLE
 from converter.report.svg_small import SMALL_STYLE
 from runtimes.version import own_version
 
@@ -42,9 +43,12 @@ thead th { background: var(--soft); font-weight: 600; }
 .kept { color: var(--good); font-weight: 600; } .rolled { color: var(--bad); font-weight: 600; }
 .scroll { overflow-x: auto; } .scroll svg { min-width: 40rem; }
 .scroll td:not(.text), .scroll th { white-space: nowrap; }
-td.text { min-width: 7rem; } details { margin: .6rem 0; } summary { cursor: pointer; }
+td.text { min-width: 7rem; } dl.why dt { font-weight: 600; margin-top: .7rem; }
+dl.why dd { margin: .1rem 0 0; max-width: 46rem; overflow-wrap: anywhere; }
+details { margin: .6rem 0; } summary { cursor: pointer; }
 .legend { margin: .4rem 0 0; } .key { display: inline-block; width: .8em; height: .8em;
-  border-radius: 2px; margin: 0 .4em 0 1em; } .key.first { background: var(--bar); }
+  border-radius: 2px; margin: 0 .4em 0 1em; print-color-adjust: exact; }
+.key.first { background: var(--bar); }
 .key.second { background: var(--other); } h3 { font-size: 1rem; margin-bottom: 0; }
 """
 
@@ -63,7 +67,7 @@ def page(title: str, body: str, *, head: str = "", style: str = "") -> str:
 <html lang="en"><head><meta charset="utf-8">{head}
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>kilnx: {escape(title)}</title>
-<style>{_STYLE}{CHART_STYLE}{SMALL_STYLE}{OVERVIEW_STYLE}{style}</style></head><body>
+<style>{_STYLE}{CHART_STYLE}{BARS_STYLE}{SMALL_STYLE}{OVERVIEW_STYLE}{style}</style></head><body>
 {body}</body></html>
 """
 
@@ -76,14 +80,13 @@ def _body(report: Report) -> str:
         if found
     ]
     latencies = [
-        (name, found.latency_ms, f"{found.latency_ms:,.4g} ms")
+        (name, found.latency_ms, f"{found.latency_ms:,.3f} ms")
         for name, found, _ in steps
         if found is not None and found.latency_ms is not None
     ]
     reasons = "".join(
-        f"<tr><td>{escape(step.name)}</td>"
-        f'<td class="text {_kind(step)}">{decision(step)}</td>'
-        f'<td class="text">{escape(step.reason)}</td></tr>'
+        f'<dt>{escape(step.name)}: <span class="{_kind(step)}">{decision(step)}</span></dt>'
+        f"<dd>{escape(step.reason)}</dd>"
         for step in report.steps
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in report.notes)
@@ -108,16 +111,11 @@ def _body(report: Report) -> str:
         )
         + '<p class="soft">Size, latency and speed-up next to fp32, the plain export.</p>'
     )
-    reasons_table = scrolled(
-        "Why",
-        '<thead><tr><th>step</th><th class="text">decision</th><th class="text">reason</th></tr>'
-        f"</thead><tbody>{reasons}</tbody>",
-    )
     # One section after another: a section that has nothing to show is empty.
     sections = (
         ("the overview", lambda: overview(report)),
         ("the steps", lambda: f"<h2>Steps</h2>{steps_table}"),
-        ("the reasons", lambda: f"<h2>Why</h2>{reasons_table}"),
+        ("the reasons", lambda: f'<h2>Why</h2><dl class="why">{reasons}</dl>'),
         ("the rungs", lambda: stress_section(report.stress)),
         ("the answers", lambda: answer_sections(insight.answers if insight else None)),
         (

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from converter.report.analysis import ErrorHistogram, Insight
-from converter.report.svg_charts import Point, histogram, lines, paired_bars, roofline
+from converter.report.html_bars import paired_bars
+from converter.report.svg_charts import Point, histogram, lines, roofline
 from runtimes.defects import Defect, contain
 from runtimes.parity.layers.report import ROUNDING_DB, LayersReport, in_decibels
 from runtimes.profiling.operators import OperatorsReport

@@ -6,8 +6,8 @@ from html import escape
 from typing import Any
 
 from converter.report.answers import Answers, Changed
+from converter.report.html_bars import paired_bars
 from converter.report.report import Report
-from converter.report.svg_charts import paired_bars
 from converter.report.svg_small import confusion, treemap
 from converter.report.weights_by_layer import LayerWeights
 

@@ -27,6 +27,8 @@ OVERVIEW_STYLE = """
 code { overflow-wrap: anywhere; } dl.facts { display: grid; gap: .2rem 1rem;
   grid-template-columns: max-content 1fr; } dl.facts dd { margin: 0; overflow-wrap: anywhere; }
 @media (max-width: 480px) { dl.facts { grid-template-columns: 1fr; }
+  .tiles { grid-template-columns: repeat(3, 1fr); gap: .4rem; } .tiles strong { font-size: 1.1rem; }
+  .tiles li { padding: .4rem .5rem; font-size: .8rem; overflow-wrap: anywhere; }
   dl.facts dt { font-weight: 600; } body { font-size: 15px; } }
 @media print { :root { --ink: #000; --quiet: #51575e; --paper: #fff; --line: #bbb;
   --soft: #f3f5f7; --good: #14713d;
@@ -57,7 +59,13 @@ def _verdict(report: Report) -> str:
             '<p class="verdict unchanged">Nothing was changed: no step helped inside the '
             "budget. model.onnx is the plain export.</p>"
         )
-    return f'<p class="verdict">Inside the budget with {escape(" and ".join(kept))}.</p>'
+    return f'<p class="verdict">Inside the budget with {escape(_listed(kept))}.</p>'
+
+
+def _listed(names: list[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _tiles(report: Report) -> str:
@@ -127,9 +135,9 @@ def _tried(report: Report) -> str:
     loss = f"loss of {metric_title(report)}" if report.metric_name else "answers that differ"
     return trade_off(known, allowed, loss) + (
         '<p class="soft">Loss next to fp32 against the share of its time; the area is the share of '
-        "its size. Full: kept. Steps were measured on the samples that judge; plans of cuts (small "
-        "rings) on samples held out of those that calibrate, with time as the cost table has it."
-        "</p>"
+        "its size. Filled: kept. Red: outside the budget. Steps were measured on the samples that "
+        "judge; plans of cuts (small rings) on samples held out of those that calibrate, with time "
+        "as the cost table has it.</p>"
     )
 
 

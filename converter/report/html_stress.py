@@ -25,8 +25,7 @@ def stress_section(stress: StressReport | None) -> str:
         f'<h2>Under stress</h2><p class="soft">{stress.samples} samples, perturbed: each rung is '
         "the harshest of its kind that fp32 bears. The band is what the budget allows next to fp32 "
         "on the same samples, with what chance explains.</p>"
-        f'<div class="scroll">{charts}</div>'
-        f"{_folded('rungs that fp32 does not bear', left_out)}"
+        f"{charts}{_folded('rungs that fp32 does not bear', left_out)}"
     )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from converter.report.analysis import Insight
+from converter.report.report_name import REPORT_NAME
 from runtimes.atomic_files import foreign_files
 from runtimes.cpu_info import cpu_info
 from runtimes.data.sample_digests import SampleDigests
@@ -24,9 +25,6 @@ from runtimes.parity.stress_report import StressReport
 from runtimes.readable import ReadableReport, times
 from runtimes.targets import DEFAULT_TARGET
 from runtimes.version import own_version
-
-REPORT_NAME = "report.json"
-"""The file name of the JSON report of ``compress``."""
 
 
 def describe_machine() -> dict[str, Any]:
@@ -186,7 +184,7 @@ class Report(ReadableReport):
         }
 
     def all_defects(self) -> tuple[Defect, ...]:
-        """Whatever failed by a fault of kilnx, in steps, analysis and report."""
+        """All that failed by a fault of kilnx, in steps, analysis and report."""
         steps = [step.defect for step in self.steps if step.defect is not None]
         insight = self.insight.defects if self.insight else ()
         return (*steps, *insight, *self.defects)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from converter.report.svg_small import SMALL_WIDTH, small_svg
+
 _WIDTH = 900
-_LABELS = 230
 
 CHART_STYLE = """
 svg { display: block; width: 100%; height: auto; margin: .6rem 0; }
@@ -29,7 +30,7 @@ svg .allowed { fill: var(--bar); fill-opacity: .18; }
 
 @dataclass(frozen=True)
 class Pair:
-    """Two values beside a label, the first None where there is none, and the least allowed.
+    """Two values next to a label, the first None where there is none, and the least allowed.
 
     ``text`` stands behind them; ``blamed``: the second one is not allowed.
     """
@@ -51,56 +52,6 @@ class Point:
     name: str
     weight: float
     kind: str
-
-
-def bars(rows: Sequence[tuple[str, float, str]], kind: str = "first", title: str = "Bars") -> str:
-    """Horizontal bars from zero: label, length, and the text after the bar."""
-    if not rows:
-        return '<p class="soft">not measured</p>'
-    top = max(value for _, value, _ in rows) or 1.0
-    room = _WIDTH - _LABELS - 190
-    parts = []
-    for i, (label, value, text) in enumerate(rows):
-        y, length = 24 * i, max(value / top * room, 1)
-        parts.append(
-            f'<text x="{_LABELS}" y="{y + 16}" text-anchor="end">{escape(_short(label))}</text>'
-            f'<rect class="{kind}" x="{_LABELS + 10}" y="{y + 4}" width="{length:.1f}" '
-            f'height="16" rx="2"><title>{escape(label)}: {escape(text)}</title></rect>'
-            f'<text x="{_LABELS + 18 + length:.1f}" y="{y + 16}">{escape(text)}</text>'
-        )
-    return _svg(24 * len(rows) + 4, "".join(parts), title)
-
-
-def paired_bars(
-    rows: Sequence[tuple[str, float | None, float | None]],
-    unit: str,
-    names: tuple[str, str],
-    title: str = "",
-) -> str:
-    """Two bars per label, one for each series; None: the series has no such label."""
-    values = [value for _, *pair in rows for value in pair if value is not None]
-    if not values:
-        return '<p class="soft">not measured</p>'
-    top, room = max(values) or 1.0, _WIDTH - _LABELS - 190
-    parts = []
-    for i, (label, *pair) in enumerate(rows):
-        y = 34 * i
-        parts.append(
-            f'<text x="{_LABELS}" y="{y + 21}" text-anchor="end">{escape(_short(label))}</text>'
-        )
-        for k, (value, kind) in enumerate(zip(pair, ("first", "second"), strict=True)):
-            if value is None:
-                continue
-            length = max(value / top * room, 1)
-            parts.append(
-                f'<rect class="{kind}" x="{_LABELS + 10}" y="{y + 4 + 13 * k}" '
-                f'width="{length:.1f}" height="12" rx="2"><title>{escape(label)}, '
-                f"{escape(names[k])}: {value:,.4g} {unit}</title></rect>"
-                f'<text class="small" x="{_LABELS + 16 + length:.1f}" y="{y + 14 + 13 * k}">'
-                f"{value:,.4g} {unit}</text>"
-            )
-    title = f"{title or unit}, {names[0]} and {names[1]}"
-    return legend(names) + _svg(34 * len(rows) + 4, "".join(parts), title)
 
 
 def legend(names: Sequence[str]) -> str:
@@ -166,22 +117,22 @@ def dots(rows: Sequence[Pair], names: tuple[str, str], *, up: bool = True) -> st
     low, high = min(values), max(values)
     spare = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
     low, high = low - spare, high + spare
-    room, left = _WIDTH - _LABELS - 190, _LABELS + 10
+    left, room = 4, SMALL_WIDTH - 8
 
     def place(value: float) -> float:
         return left + (value - low) / (high - low) * room
 
     parts = []
     for i, one in enumerate(rows):
-        middle, edge = 28 * i + 16, place(one.allowed)
+        middle, edge = 42 * i + 28, place(one.allowed)
         start, end = (edge, left + room) if up else (left, edge)
         shown = [("first", one.first), ("blame" if one.blamed else "second", one.second)]
         parts.append(
-            f'<text x="{_LABELS}" y="{middle + 4}" text-anchor="end">{escape(_short(one.label))}'
-            f'</text><rect class="allowed" x="{start:.1f}" y="{middle - 10}" '
-            f'width="{max(end - start, 0):.1f}" height="20"/>'
+            f'<text x="{left}" y="{middle - 14}">{escape(_short(one.label))}</text>'
+            f'<text x="{left + room}" y="{middle - 14}" text-anchor="end">{escape(one.text)}</text>'
+            f'<rect class="allowed" x="{start:.1f}" y="{middle - 9}" '
+            f'width="{max(end - start, 0):.1f}" height="18"/>'
             f'<line class="axis" x1="{left}" y1="{middle}" x2="{left + room}" y2="{middle}"/>'
-            f'<text x="{left + room + 12}" y="{middle + 4}">{escape(one.text)}</text>'
         )
         for (kind, value), name in zip(shown, names, strict=True):
             if value is not None:
@@ -189,22 +140,21 @@ def dots(rows: Sequence[Pair], names: tuple[str, str], *, up: bool = True) -> st
                     f'<circle class="{kind}" cx="{place(value):.1f}" cy="{middle}" r="6"><title>'
                     f"{escape(one.label)}, {escape(name)}: {value:.4g}</title></circle>"
                 )
-    bottom = 28 * len(rows) + 18
+    bottom = 42 * len(rows) + 14
     for share, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
         parts.append(
             f'<text class="small" x="{left + share * room:.1f}" y="{bottom}" '
             f'text-anchor="{anchor}">{low + share * (high - low):.3g}</text>'
         )
-    return legend(names) + _svg(
-        bottom + 8, "".join(parts), f"{names[0]} and {names[1]}, row by row"
-    )
+    title = f"{names[0]} and {names[1]}, row by row"
+    return legend(names) + small_svg(bottom + 6, title, "".join(parts))
 
 
 def histogram(edges: Sequence[float], counts: Sequence[int], title: str = "errors") -> str:
     """Columns between ``edges``, with logarithmic counts because errors have long tails."""
-    height, left, bottom = 220, 60, 30
+    height, left, bottom = 160, 46, 30
     top = math.log10(max(counts) + 1) or 1.0
-    width = (_WIDTH - left - 20) / len(counts)
+    width = (SMALL_WIDTH - left - 8) / len(counts)
     parts = []
     for i, count in enumerate(counts):
         tall = math.log10(count + 1) / top * (height - bottom - 20)
@@ -221,11 +171,11 @@ def histogram(edges: Sequence[float], counts: Sequence[int], title: str = "error
             f"{value:.3g}</text>"
         )
     base = height - bottom
-    parts.append(f'<line class="axis" x1="{left}" y1="{base}" x2="{_WIDTH - 20}" y2="{base}"/>')
+    parts.append(f'<line class="axis" x1="{left}" y1="{base}" x2="{SMALL_WIDTH - 8}" y2="{base}"/>')
     parts.append(
         f'<text class="small" x="{left - 6}" y="26" text-anchor="end">{max(counts):,}</text>'
     )
-    return _svg(height, "".join(parts), f"How often {title} of each size occur")
+    return small_svg(height, f"How often {title} of each size occur", "".join(parts))
 
 
 def roofline(

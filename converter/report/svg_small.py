@@ -10,10 +10,11 @@ from html import escape
 from converter.report.report import Judged
 from converter.report.weights_by_layer import LayerWeights
 
-_WIDTH = 360
+SMALL_WIDTH = _WIDTH = 360
+"""Units of these charts' width."""
 
 SMALL_STYLE = """
-svg.small-chart { max-width: 34rem; } svg.small-chart text { font-size: 12px; }
+svg.small-chart { max-width: 28rem; } svg.small-chart text { font-size: 12px; }
 svg .room { fill: var(--soft); stroke: var(--line); } svg .spent { fill: var(--good); }
 svg .spent.over { fill: var(--bad); } svg .limit { stroke: var(--bad); stroke-width: 2; }
 svg .whisker { stroke: var(--ink); stroke-width: 1.5; fill: none; }
@@ -46,6 +47,11 @@ def small_svg(height: float, title: str, body: str) -> str:
     )
 
 
+def number(value: float) -> str:
+    """A loss as the rest of the report writes it, to four decimals unless it is tiny or large."""
+    return f"{round(value, 4):g}" if 1e-3 <= abs(value) < 10 else f"{value:.4g}"
+
+
 def budget_bar(judged: Judged) -> str:
     """The loss and its interval on a bar that ends at what is allowed."""
     ends = [judged.drop, judged.allowed, judged.low or 0.0, judged.high or 0.0, 0.0]
@@ -58,8 +64,8 @@ def budget_bar(judged: Judged) -> str:
     start, end = sorted((x(0.0), x(judged.drop)))
     over = " over" if judged.drop > judged.allowed else ""
     parts = [
-        f'<text x="10" y="14">{escape(judged.metric)}: {judged.drop:.4g} lost, '
-        f"{judged.allowed:.4g} allowed</text>",
+        f'<text x="10" y="14">{escape(judged.metric)}: {number(judged.drop)} lost, '
+        f"{number(judged.allowed)} allowed</text>",
         f'<rect class="room" x="{x(0.0):.1f}" y="24" width="{x(judged.allowed) - x(0.0):.1f}" '
         'height="22" rx="3"/>',
         f'<rect class="spent{over}" x="{start:.1f}" y="24" width="{max(end - start, 2):.1f}" '
@@ -70,12 +76,14 @@ def budget_bar(judged: Judged) -> str:
     told = ""
     if judged.low is not None and judged.high is not None:
         a, b = x(judged.low), x(judged.high)
+        interval = f"95% interval {number(judged.low)} to {number(judged.high)}"
         parts.append(
             f'<path class="whisker" d="M{a:.1f} 30v10M{a:.1f} 35H{b:.1f}M{b:.1f} 30v10"/>'
-            f'<text x="10" y="64">95% interval {judged.low:.4g} to {judged.high:.4g}</text>'
+            f'<text x="10" y="64">{interval}</text>'
         )
-        told = f", 95% interval {judged.low:.4g} to {judged.high:.4g}"
-    title = f"{judged.metric}: {judged.drop:.4g} lost of {judged.allowed:.4g} allowed{told}"
+        told = f", {interval}"
+    lost = f"{number(judged.drop)} lost of {number(judged.allowed)} allowed"
+    title = f"{judged.metric}: {lost}{told}"
     return small_svg(70 if told else 52, title, "".join(parts))
 
 
@@ -102,7 +110,8 @@ def trade_off(trials: Sequence[Trial], allowed: float, loss: str) -> str:
         f'<text x="{_WIDTH - 12}" y="{limit - 4:.1f}" text-anchor="end">allowed</text>',
         f'<text x="{left - 4}" y="{limit + 4:.1f}" text-anchor="end">{allowed:.3g}</text>',
         f'<text x="{left - 4}" y="{zero + 4:.1f}" text-anchor="end">0</text>',
-        f'<text x="{left}" y="11">{escape(loss)}</text>',
+        *([_top(left, top)] if limit > 40 else ()),
+        f'<text x="{left + 4}" y="11">{escape(loss)}</text>',
     ]
     for share in (0.0, 0.5, 1.0):
         x, _ = place(share, 0.0)
@@ -122,6 +131,11 @@ def trade_off(trials: Sequence[Trial], allowed: float, loss: str) -> str:
         )
     title = f"{len(trials)} trials: {loss} against the share of fp32's time"
     return small_svg(height, title, "".join(parts))
+
+
+def _top(left: int, value: float) -> str:
+    """The number at the upper end of the axis."""
+    return f'<text x="{left - 4}" y="20" text-anchor="end">{value:.2g}</text>'
 
 
 def confusion(counts: Sequence[Sequence[int]], names: Sequence[str], title: str) -> str:

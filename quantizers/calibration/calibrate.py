@@ -1,6 +1,6 @@
 """Running a model over data while observers watch its intermediate tensors.
 
-Memory stays bounded whatever the number of samples: every batch is reduced at once, the batch
+Memory stays bounded for any number of samples: every batch is reduced at once, the batch
 is as large as the activations allow, and where even one sample's activations are too large
 they are observed in several passes over the data.
 """
@@ -77,7 +77,7 @@ def _update(
         where = "the input" if node is None else f"node {node.name!r} ({node.op_type}), value"
         raise DataError(
             f"{where} {name!r} has {error} for the samples {first} to {last}: INT8 cannot "
-            "express that; correct the data or the model, or keep the node in float"
+            "express that; fix the data or the model, or keep the node in float"
         ) from error
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import numpy as np
 
 from quantizers.policy.plan import Unit
@@ -26,7 +28,7 @@ def kernel_inputs(unit: Unit) -> int | None:
 class CovarianceObserver:
     """Mean and covariance of the inputs of a unit's kernel, by groups of a grouped Conv.
 
-    Keeps the sum of outer products, float64 ``[groups, inputs, inputs]``, whatever the number of
+    Keeps the sum of outer products, float64 ``[groups, inputs, inputs]``, for any number of
     samples. The sums of two halves add up to those of the whole.
     """
 
@@ -65,6 +67,43 @@ class CovarianceObserver:
             mean = self._sums / max(1, self._count)
             products = products - mean[:, :, None] * mean[:, None, :]
         return products
+
+
+def scaled_covariance(covariance: Array, factors: Array) -> Array:
+    """The covariance after each channel of the input was multiplied by its factor.
+
+    ``covariance`` is ``[groups, inputs, inputs]`` with the taps of a channel next to each other,
+    ``factors`` ``[channels]``, of all groups.
+    """
+    groups, inputs, _ = covariance.shape
+    taps, rest = divmod(groups * inputs, len(factors))
+    if rest:
+        raise ValueError(f"{groups} × {inputs} inputs are not of {len(factors)} channels")
+    each = np.repeat(factors, taps).reshape(groups, inputs)
+    scaled = covariance.astype(np.float64) * each[:, :, None] * each[:, None, :]
+    return np.asarray(scaled.astype(covariance.dtype))
+
+
+class ScaledCovariances(Mapping[str, Array]):
+    """``covariances`` by unit name, scaled when they are asked for: kept, they would take as much.
+
+    ``factors``: of the channels of what each unit reads, by unit name; others are as they were.
+    """
+
+    def __init__(self, covariances: Mapping[str, Array], factors: Mapping[str, Array]) -> None:
+        self._covariances, self._factors = covariances, factors
+
+    def __getitem__(self, name: str) -> Array:
+        found = self._covariances[name]
+        if name not in self._factors:
+            return found
+        return scaled_covariance(found, self._factors[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._covariances)
+
+    def __len__(self) -> int:
+        return len(self._covariances)
 
 
 def _stride(rows: int) -> int:

@@ -1,6 +1,6 @@
 """Values of which a part is one constant far from all the rest, and what they need.
 
-Eight bits cannot hold both -999 and what lies between 0 and 1. Which of the two counts is not
+Eight bits cannot hold both -999 and what is between 0 and 1. Which of the two counts is not
 seen in the values: the ones of a binary input are far from its zeros, too, and all that it says.
 
 - Where the rest is a single value, the grid of both is exact enough, however rare one of them is.

@@ -27,7 +27,7 @@ PERCENTILES = (99.9, 99.99, 99.999)
 # Steps of the search for each end: cuts down to a thirtieth of the range.
 _CUTS = np.linspace(0.0, 29 / 30, 59)
 
-# Where this much of a range is empty and what lies beyond is a single bin, that bin is a constant
+# Where this much of a range is empty and what is beyond is a single bin, that bin is a constant
 # (a mask value, say): what is computed from data is never so far from all the rest.
 _EMPTY = 0.995
 
@@ -83,7 +83,7 @@ def entropy_range(histogram: HistogramObserver) -> Range:
 def squared_error(histogram: HistogramObserver, span: Range) -> float:
     """Mean squared error of rounding to 255 steps of ``span`` (with zero), clipping included.
 
-    Zero itself lies on every grid and costs nothing: most values behind a ReLU are zeros.
+    Zero itself is on every grid and costs nothing: most values behind a ReLU are zeros.
     """
     centers, counts = histogram.centers(), histogram.counts
     total = counts.sum()

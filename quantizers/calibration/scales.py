@@ -48,7 +48,7 @@ class QuantizationParameters:
 
 
 def grid_for(span: Range, ceiling: float = math.inf) -> QuantizationParameters:
-    """The unsigned grid that covers ``span`` and zero; zero lies on it exactly.
+    """The unsigned grid that covers ``span`` and zero; zero is on it exactly.
 
     Padding and ReLU put zeros everywhere, so an inexact zero would be a bias (Jacob et al.
     2018, section 2.1). A value inside the range comes back within half a scale. ``ceiling`` is

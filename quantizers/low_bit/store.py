@@ -22,7 +22,8 @@ from runtimes.onnx_graph.values import Names, add_initializer, drop_if_unused
 MIN_OPSET = 13
 """From here on all operators that are used take what they are given."""
 
-_TABLE = "kilnx_unpack{bits}"
+UNPACKING = "kilnx_unpack"
+"""How the names of the tables begin that make codes of packed bytes."""
 
 
 def store_weight(graph: ir.Graph, value: ir.Value, weight: LowBitWeight) -> ir.Value:
@@ -103,12 +104,12 @@ class _Nodes:
         return value
 
     def shape(self, shape: Sequence[int]) -> ir.Value:
-        """A shape, or whatever else is a few integers; equal ones are stored once."""
+        """A shape, or anything else that is a few integers; equal ones are stored once."""
         name = "kilnx_" + "x".join(map(str, shape))
         return self._shared(name, np.array(shape, dtype=np.int64))
 
     def table(self, bits: int) -> ir.Value:
-        return self._shared(_TABLE.format(bits=bits), unpacking_table(bits))
+        return self._shared(f"{UNPACKING}{bits}", unpacking_table(bits))
 
     def insert(self) -> None:
         first = next(iter(self.graph), None)

@@ -20,7 +20,7 @@ from quantizers.qdq.grids import assign_grids, observed_values
 from quantizers.qdq.place import insert_qdq
 from quantizers.rewrites.float_pooling import ShieldPooling
 from quantizers.rewrites.transformers import KeepSumsApart
-from quantizers.weights.bias_correction import measure_bias_shifts
+from quantizers.weights.bias_correction import Means, measure_bias_shifts
 from quantizers.weights.codes import Memory, WeightCodes, quantize_weights
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
@@ -37,7 +37,7 @@ class CalibratedModel:
     ``distributions`` are the histograms behind the ranges, ``constants`` the values of which a part
     is far from the rest. ``equalized``: how many values had
     their channels rescaled, ``absorbed``: how many gave constant parts away. ``rounded``: weights
-    that were rounded before.
+    that were rounded before. ``means``: those of channels that were measured before.
     """
 
     source: ir.Model
@@ -50,6 +50,7 @@ class CalibratedModel:
     equalized: int = 0
     absorbed: int = 0
     rounded: Memory = field(default_factory=dict, repr=False)
+    means: Means = field(default_factory=dict, repr=False)
 
     def repairs(self) -> list[str]:
         """What was done to the float model, a sentence each."""
@@ -59,6 +60,16 @@ class CalibratedModel:
         if self.absorbed:
             found.append(f"constant parts of {self.absorbed} tensors moved into later biases")
         return found
+
+
+@dataclass(frozen=True)
+class FloatModel:
+    """The float model, the same opened, and what stays in float: by policy, and as replayed."""
+
+    source: ir.Model
+    reference: Runtime
+    kept: dict[str, str]
+    replayed: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -130,7 +141,9 @@ def build_candidate(
             kept.update(fusion.unfused)
             shifts, codes = (None if correct else {}), None
         elif shifts is None:
-            shifts = measure_bias_shifts(basis.source, model, plan, data, options=options)
+            shifts = measure_bias_shifts(
+                basis.source, model, plan, data, options=options, known=basis.means
+            )
         else:
             biased = any(unit.takes_bias and unit.weight is not None for unit in plan.units)
             corrected = bool(shifts) or not biased or not correct
@@ -148,7 +161,10 @@ def score(
     *,
     samples: int = SCORE_SAMPLES,
 ) -> Score:
-    """Compare ``model`` with ``reference``, open or not, on some samples of ``data``."""
+    """Compare ``model`` with ``reference`` on some samples from all over ``data``.
+
+    A ``RememberingRuntime`` as the reference runs once for all that is compared with it.
+    """
     found = check(
         reference,
         model,

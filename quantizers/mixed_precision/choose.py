@@ -12,7 +12,13 @@ from dataclasses import dataclass, field, replace
 import onnx_ir as ir
 
 from quantizers.calibration.calibrate import bytes_per_sample
-from quantizers.mixed_precision.candidate import QuantizedCandidate, Score, build_candidate, score
+from quantizers.mixed_precision.candidate import (
+    FloatModel,
+    QuantizedCandidate,
+    Score,
+    build_candidate,
+    score,
+)
 from quantizers.mixed_precision.min_cut_search import cheapest_floats
 from quantizers.mixed_precision.operator_costs import Cost, boundary_costs, operator_costs
 from quantizers.mixed_precision.shared_sensitivity import shared_sensitivities
@@ -21,6 +27,7 @@ from quantizers.policy.plan import Plan, make_plan
 from runtimes.base import Feed
 from runtimes.costs import Costs, open_costs
 from runtimes.data.dataset import Dataset
+from runtimes.engines.runtime import Runtime
 from runtimes.engines.timed_feeds import timed_feeds
 from runtimes.onnx_files.load_save import model_inputs, weight_bytes
 from runtimes.onnx_graph.values import constant
@@ -49,8 +56,8 @@ _MOST_TRADES = 4
 # What the whole size of a model is worth, as a share of its time.
 _WORTH_OF_THE_SIZE = 0.1
 
-# Conversions may cost more than reckoned, in layout changes and fusions that they prevent: while
-# nothing is gained over float, they are reckoned dearer.
+# Conversions may cost more than estimated, in layout changes and fusions that they prevent: while
+# nothing is gained over float, their estimate is raised.
 _CONVERSIONS = (1.0, 2.0, 4.0)
 
 
@@ -72,6 +79,7 @@ class _Measured:
     """What the search knows. ``saved``: worth of the bytes that each operator saves."""
 
     source: ir.Model
+    reference: Runtime
     full: QuantizedCandidate
     data: Dataset
     options: QuantizeOptions
@@ -113,7 +121,7 @@ class _Measured:
 
     def score(self, built: QuantizedCandidate) -> Score:
         """How near ``built`` is to the float model on calibration data."""
-        return score(self.source, built.model, self.data, self.options)
+        return score(self.reference, built.model, self.data, self.options)
 
     def gains(self, one: ir.Model, other: ir.Model) -> list[float]:
         """Logarithm of how much faster ``one`` is than ``other``, at every batch size."""
@@ -139,7 +147,7 @@ class _Measured:
 
 @dataclass(frozen=True)
 class _Mixture:
-    """A model, what it has in float, and how dear conversions were reckoned for it."""
+    """A model, what it has in float, and the factor on the estimated cost of conversions."""
 
     built: QuantizedCandidate
     floats: set[str]
@@ -147,7 +155,7 @@ class _Mixture:
 
 
 def choose_mixture(
-    source: ir.Model,
+    floats: FloatModel,
     full: QuantizedCandidate,
     data: Dataset,
     options: QuantizeOptions,
@@ -160,7 +168,7 @@ def choose_mixture(
     Where size is preferred, the smallest one. ``accept`` has the last word on a mixture: one that
     it refuses gets further operators in float.
     """
-    measured = _measure(source, full, data, options, progress)
+    measured = _measure(floats, full, data, options, progress)
     progress("choosing what runs in INT8")
     if not options.noise_counts:
         return Choice(_fastest(measured).built, measured.costs, measured.sensitivities)
@@ -180,12 +188,13 @@ def choose_mixture(
 
 
 def _measure(
-    source: ir.Model,
+    floats: FloatModel,
     full: QuantizedCandidate,
     data: Dataset,
     options: QuantizeOptions,
     progress: Progress,
 ) -> _Measured:
+    source, reference = floats.source, floats.reference
     progress("measuring what operators cost")
     table = options.costs or open_costs(threads=options.threads or 1, engine=options.qdq.provider)
     feeds = timed_feeds(data, model_inputs(source), options.batches)
@@ -195,7 +204,7 @@ def _measure(
     sensitivities: Mapping[str, float] = {}
     if options.noise_counts:
         sensitivities = shared_sensitivities(
-            source, full.basis, names, data, options, progress=progress
+            floats, full.basis, names, data, options, progress=progress
         )
     # The plan of the INT8 graph has Q/DQ between; the search needs the float graph's.
     plan = make_plan(full.basis.source.graph, full.kept, options.qdq)
@@ -204,6 +213,7 @@ def _measure(
     saved = {name: _worth_of_bytes(source, name) for name in names}
     return _Measured(
         source,
+        reference,
         full,
         data,
         options,

@@ -15,8 +15,7 @@ from quantizers.qdq.place import insert_qdq
 from quantizers.qdq_form import QdqForm
 from quantizers.weights.codes import quantize_weights
 from runtimes.data.dataset import Dataset
-from runtimes.engines.ort import NO_SPINNING
-from runtimes.engines.remembering import RememberingRuntime
+from runtimes.engines.runtime import Runtime
 from runtimes.onnx_files.load_save import weight_bytes
 from runtimes.progress import Progress, silent
 
@@ -26,7 +25,7 @@ _LARGE = 40 * 2**20
 
 
 def measure_sensitivities(
-    reference: ir.Model,
+    reference: Runtime,
     basis: CalibratedModel,
     names: Sequence[str],
     data: Dataset,
@@ -36,18 +35,16 @@ def measure_sensitivities(
 ) -> dict[str, float]:
     """SQNR of the model's worst output with one operator alone in INT8, dB, by its name.
 
-    Operators that are not worth INT8 alone (an addition, say) have none.
+    Operators that are not worth INT8 alone (an addition, say) have none. The ``reference`` is open;
+    a ``RememberingRuntime`` runs once for all of them.
     """
-    if not names:
-        return {}
-    samples, found = samples_for(basis.source), {}
-    # The float model is the same for all: it is opened once, and runs once.
-    with RememberingRuntime(reference, threads=options.threads, config=NO_SPINNING) as whole:
-        for number, name in enumerate(names, 1):
-            progress("measuring the noise of operators", number, len(names))
-            model = _alone(basis, name, options)
-            if model is not None:
-                found[name] = score(whole, model, data, options, samples=samples).sqnr_db
+    samples, wholes = samples_for(basis.source), _wholes(basis, options.qdq)
+    found = {}
+    for number, name in enumerate(names, 1):
+        progress("measuring the noise of operators", number, len(names))
+        model = _alone(basis, wholes.get(name, {name}), options)
+        if model is not None:
+            found[name] = score(reference, model, data, options, samples=samples).sqnr_db
     return found
 
 
@@ -56,12 +53,12 @@ def samples_for(source: ir.Model) -> int:
     return _SAMPLES if weight_bytes(source) < _LARGE else _SAMPLES_OF_LARGE
 
 
-def _alone(basis: CalibratedModel, name: str, options: QuantizeOptions) -> ir.Model | None:
+def _alone(basis: CalibratedModel, whole: set[str], options: QuantizeOptions) -> ir.Model | None:
     """The model with one operator in INT8; None where it is not worth that alone."""
-    model, whole = basis.source.clone(), _whole(basis, name, options.qdq)
-    everything = {str(node.name) for node in model.graph}
-    plan = make_plan(model.graph, everything - whole, options.qdq)
-    single = find_weights_only(model.graph, everything - whole, options.form)
+    model = basis.source.clone()
+    others = {str(node.name) for node in model.graph} - whole
+    plan = make_plan(model.graph, others, options.qdq)
+    single = find_weights_only(model.graph, others, options.form)
     if not plan.units and not single:
         return None
     ranges = {str(v.name): basis.ranges[str(v.name)] for v in observed_values(plan)}
@@ -75,12 +72,10 @@ def _alone(basis: CalibratedModel, name: str, options: QuantizeOptions) -> ir.Mo
     return model
 
 
-def _whole(basis: CalibratedModel, name: str, form: QdqForm) -> set[str]:
-    """The operator called ``name`` with what it absorbs, or what shares its table."""
-    for unit in make_plan(basis.source.graph, form=form).units:
-        if unit.name == name:
-            return {name, *(str(node.name) for node in unit.absorbed)}
-    for one in find_weights_only(basis.source.graph):
-        if one.name == name:
-            return set(one.together)
-    return {name}
+def _wholes(basis: CalibratedModel, form: QdqForm) -> dict[str, set[str]]:
+    """Each operator by its name, with what it absorbs, or with what shares its table."""
+    graph = basis.source.graph
+    found = {one.name: set(one.together) for one in find_weights_only(graph)}
+    for unit in make_plan(graph, form=form).units:
+        found[unit.name] = {unit.name, *(str(node.name) for node in unit.absorbed)}
+    return found

@@ -13,13 +13,15 @@ import onnx_ir as ir
 from quantizers.calibration.kept_samples import SCORE_SEED, KeptSource, Samples
 from quantizers.calibration.observers import Range
 from quantizers.calibration.statistics import Statistics, spread
-from quantizers.mixed_precision.candidate import CalibratedModel
+from quantizers.mixed_precision.candidate import CalibratedModel, FloatModel
 from quantizers.mixed_precision.sensitivity import measure_sensitivities, samples_for
 from quantizers.options import QuantizeOptions
 from quantizers.weights.codes import Memory
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
 from runtimes.distributed.map_shards import count_workers, map_shards
+from runtimes.engines.ort import NO_SPINNING
+from runtimes.engines.remembering import RememberingRuntime
 from runtimes.onnx_files.load_save import model_inputs
 from runtimes.onnx_files.sent_bytes import bytes_to_send, model_sent
 from runtimes.progress import Progress
@@ -30,7 +32,7 @@ _ADVICE = "quantize without workers"
 
 
 def shared_sensitivities(
-    reference: ir.Model,
+    floats: FloatModel,
     basis: CalibratedModel,
     names: Sequence[str],
     data: Dataset,
@@ -44,13 +46,15 @@ def shared_sensitivities(
     """
     where: Any = {"workers": options.workers, "cluster": options.cluster}
     if options.workers == 1 and options.cluster is None:
-        return measure_sensitivities(reference, basis, names, data, options, progress=progress)
+        return measure_sensitivities(
+            floats.reference, basis, names, data, options, progress=progress
+        )
     count = max(1, min(len(names), _PIECES_A_WORKER * count_workers(**where)))
     # Neighbours are alike: dealt out in turn, the pieces take equally long.
     pieces = [tuple(names[place::count]) for place in range(count)]
     found: dict[str, float] = {}
     done = 0
-    with map_shards(_Task.of(reference, basis, data, options), pieces, **where) as results:
+    with map_shards(_Task.of(floats.source, basis, data, options), pieces, **where) as results:
         for piece, raw in results:
             done += len(piece)
             progress("measuring the noise of operators", done, len(names))
@@ -98,9 +102,10 @@ class _Task:
         return json.dumps({name: decibels.hex() for name, decibels in found.items()}).encode()
 
     @cached_property
-    def _opened(self) -> tuple[ir.Model, CalibratedModel, Dataset]:
+    def _opened(self) -> tuple[RememberingRuntime, CalibratedModel, Dataset]:
         """Opened once, for all operators that this process measures."""
-        reference = model_sent(self.reference)
+        source = model_sent(self.reference)
+        reference = RememberingRuntime(source, threads=self.options.threads, config=NO_SPINNING)
         basis = CalibratedModel(
             model_sent(self.source),
             self.statistics,
@@ -109,7 +114,7 @@ class _Task:
             rounded=self.rounded,
         )
         kept = KeptSource("the samples", len(self.samples), self.samples)
-        return reference, basis, Dataset(kept).bind(model_inputs(reference))
+        return reference, basis, Dataset(kept).bind(model_inputs(source))
 
 
 def _samples(data: Dataset) -> dict[int, dict[str, Array]]:

@@ -121,7 +121,7 @@ class GraphModel(keras.Model):  # type: ignore[misc, name-defined]
         return model
 
     def _settings(self) -> dict[str, Any]:
-        """What the form is made from again, beside the graph."""
+        """What the form is made from again, besides the graph."""
         return {}
 
     @classmethod

@@ -27,12 +27,18 @@ from runtimes.base import Array
 from runtimes.data.dataset import Dataset
 from runtimes.engines.batching import as_taken, fixed_batch
 from runtimes.engines.ort import OrtRuntime
-from runtimes.onnx_files.load_save import model_inputs
+from runtimes.onnx_files.load_save import model_inputs, weight_bytes
 from runtimes.onnx_graph.values import constant, only_user
 
-# The mean over samples and positions is known well long before the range is.
+# The mean over samples and positions is known well long before the range is; where weights are
+# many, so are positions and channels, and every sample takes long.
 _MOST_SAMPLES = 64
+_MOST_SAMPLES_OF_LARGE = 32
+_LARGE = 40 * 2**20
 _LEAST_SAMPLES = 8
+
+Means = dict[tuple[str, int, int], Array]
+"""Means of the channels of a float value by its name, the axis and the number of samples."""
 
 
 def measure_bias_shifts(
@@ -42,21 +48,25 @@ def measure_bias_shifts(
     data: Dataset,
     *,
     options: QuantizeOptions = DEFAULT_OPTIONS,
+    known: Means | None = None,
 ) -> dict[str, Array]:
     """What to add to the bias of each unit of ``plan``, float64 ``[channels]`` by unit name.
 
     ``source`` is the float model, ``placed`` its Q/DQ form as ``place`` made it of ``plan``,
     ``data`` is bound to the inputs. Nothing comes back where the activations of
     eight samples exceed the memory.
+    ``known`` remembers what was measured of ``source`` on ``data``; share it between their plans.
     """
     stages = _stages(placed, plan)
     names = dict.fromkeys(stage.target_name for stage in stages if stage.model is not None)
     sizes = bytes_per_sample(placed, data, list(names))
-    samples = min(_MOST_SAMPLES, options.memory_bytes // max(1, _peak(stages, sizes)))
+    most = _MOST_SAMPLES if weight_bytes(source) < _LARGE else _MOST_SAMPLES_OF_LARGE
+    samples = min(most, options.memory_bytes // max(1, _peak(stages, sizes)))
     if samples < _LEAST_SAMPLES:
         return {}
     data = spread(data, samples)
-    float_means = _float_means(source, stages, data, options)
+    known = {} if known is None else known
+    float_means = _float_means(source, stages, data, options, known, samples)
     store = _read_inputs(placed, data, options)
     last_use = {name: index for index, stage in enumerate(stages) for name in stage.inputs}
     shifts: dict[str, Array] = {}
@@ -183,22 +193,29 @@ def _peak(stages: Sequence[_Stage], sizes: Mapping[str, int]) -> int:
     return peak
 
 
-def _float_means(
-    source: ir.Model, stages: Sequence[_Stage], data: Dataset, options: QuantizeOptions
+def _float_means(  # noqa: PLR0917
+    source: ir.Model,
+    stages: Sequence[_Stage],
+    data: Dataset,
+    options: QuantizeOptions,
+    known: Means,
+    samples: int,
 ) -> dict[str, Array]:
     """Mean of every channel of each unit's sum in the float model, by unit name."""
     nodes = {str(node.name): node for node in source.graph}
-    names, observers = {}, {}
+    keys: dict[str, tuple[str, int, int]] = {}
     for stage in stages:
         if stage.unit is not None:
             # An output of the model keeps its name only in the float model.
             producer = stage.unit.sum.producer()
             assert producer is not None
             name = str(nodes[str(producer.name)].outputs[0].name)
-            names[stage.unit.name] = name
-            observers[name] = ChannelMeanObserver(stage.unit.channel_axis)
-    calibrate(source, data, observers, options=options)
-    return {unit: observers[name].mean() for unit, name in names.items()}
+            keys[stage.unit.name] = name, stage.unit.channel_axis, samples
+    new = {key: ChannelMeanObserver(key[1]) for key in keys.values() if key not in known}
+    if new:
+        calibrate(source, data, {key[0]: one for key, one in new.items()}, options=options)
+        known.update({key: one.mean() for key, one in new.items()})
+    return {unit: known[key] for unit, key in keys.items()}
 
 
 def _read_inputs(

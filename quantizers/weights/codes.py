@@ -95,7 +95,7 @@ def quantize_weights(
     weights: dict[str, QuantizedWeight] = {}
     fewest: dict[str, int] = {}
     for units in plan.weight_groups():
-        layer = _Layer(units[0], covariances.get(units[0].name), known)
+        layer = _Layer(units[0], covariances, known)
         if options.target_cpu == "vnni" or options.qdq.symmetric:  # no such CPU runs it
             found = layer.codes(None, options.rounding)
         else:
@@ -205,8 +205,13 @@ class _Layer:
     """A unit whose weight is rounded, more than once perhaps."""
 
     unit: Unit
-    covariance: Array | None
+    covariances: Mapping[str, Array]
     known: Memory
+
+    @cached_property
+    def covariance(self) -> Array | None:
+        """That of the unit's inputs, where it is known; asked for only where codes are not."""
+        return self.covariances.get(self.unit.name)
 
     def codes(self, levels: Array | None, rounding: Rounding) -> QuantizedWeight:
         """The codes for ``levels``, a number an output; those known from before where there are."""
@@ -220,8 +225,9 @@ class _Layer:
     ) -> QuantizedWeight:
         """``found`` with the outputs ``rows`` (bool) rounded anew for ``levels``."""
         axis, key = found.axis, (self.unit.name, rounding, levels.tobytes())
-        grouped = self.covariance is not None and len(self.covariance) > 1
-        if axis is None or grouped or key in self.known:
+        if axis is None or key in self.known:
+            return self.codes(levels, rounding)
+        if self.covariance is not None and len(self.covariance) > 1:
             return self.codes(levels, rounding)
         part = self._round(levels, rounding, rows)
         codes, scale = np.moveaxis(found.codes.copy(), axis, 0), found.scale.copy()

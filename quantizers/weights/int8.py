@@ -2,7 +2,7 @@
 
 Weights are symmetric and signed, one scale a channel, codes -127 … 127: with a zero point of
 zero the kernel needs no correction term, and leaving -128 out keeps the grid symmetric
-(Krishnamoorthi 2018, arXiv:1806.08342, section 3). A bias lies at ``input scale × weight
+(Krishnamoorthi 2018, arXiv:1806.08342, section 3). A bias is at ``input scale × weight
 scale`` with zero point zero, so that it adds to the INT32 accumulator as it is.
 """
 
@@ -18,7 +18,7 @@ from runtimes.base import Array
 WEIGHT_LEVELS = 127
 """The largest code of a weight."""
 
-# Half of INT32: the sum of products has to fit beside the bias.
+# Half of INT32: the sum of products has to fit next to the bias.
 BIAS_LEVELS = 2**30
 """The largest code of a bias."""
 

@@ -23,6 +23,9 @@ from runtimes.base import Array
 # A share of the mean variance is added to all: inputs that never varied may vary yet.
 _DAMPING = 0.01
 
+# Triangular matrices of that size are inverted as any others.
+_SMALL = 64
+
 _STEPS = 300
 _LEARNING_RATE = 0.1
 _PENALTY = 1.0
@@ -78,9 +81,34 @@ def eliminate(covariance: Array) -> Elimination:
     order = np.argsort(-variance, axis=1, kind="stable")
     groups = np.arange(len(covariance))[:, None, None]
     damped = covariance[groups, order[:, :, None], order[:, None, :]]
-    damped = damped + _ridge(variance) * np.eye(covariance.shape[2])
+    diagonal = np.arange(covariance.shape[2])
+    damped[:, diagonal, diagonal] += _ridge(variance)[:, :, 0]
     # Rows of this factor hold how an error at its column is best spread over the later ones.
-    return Elimination(order, np.linalg.cholesky(np.linalg.inv(damped)).transpose(0, 2, 1))
+    return Elimination(order, _factor_of_inverse(damped))
+
+
+def _factor_of_inverse(matrices: Array) -> Array:
+    """The upper factor ``u`` with ``uᵀ u`` the inverse of each matrix, ``[groups, size, size]``.
+
+    The inverse of the factor of the matrix with rows and columns in reverse: a third of the time
+    that inverting the matrix takes.
+    """
+    lower = np.linalg.cholesky(matrices[:, ::-1, ::-1])
+    return np.ascontiguousarray(_inverse_of_lower(lower)[:, ::-1, ::-1])
+
+
+def _inverse_of_lower(matrices: Array) -> Array:
+    """The inverses of lower triangular matrices, by halves, so that most of it is products."""
+    size = matrices.shape[1]
+    if size <= _SMALL:
+        return np.tril(np.linalg.inv(matrices))
+    half = size // 2
+    first = _inverse_of_lower(matrices[:, :half, :half])
+    last = _inverse_of_lower(matrices[:, half:, half:])
+    found = np.zeros_like(matrices)
+    found[:, :half, :half], found[:, half:, half:] = first, last
+    found[:, half:, :half] = -(last @ (matrices[:, half:, :half] @ first))
+    return found
 
 
 def round_in_turn(layer: Grouped) -> Array:
@@ -104,28 +132,29 @@ def spread_errors(
     columns one at a time, ``[groups, outputs]``, and so does the result come: in units of the
     scale.
     """
-    inputs = weight.shape[2]
+    groups, outputs, inputs = weight.shape
     order, factor = elimination.order, elimination.factor
-    along = np.broadcast_to(order[:, None, :], weight.shape)
-    weight = np.take_along_axis(weight, along, axis=2)
-    scale = np.take_along_axis(scale, along, axis=2)
+    # Columns first, so that each is in one piece of memory.
+    along = np.broadcast_to(order[:, :, None], (groups, inputs, outputs))
+    weight = np.take_along_axis(weight.transpose(0, 2, 1), along, axis=1)
+    scale = np.take_along_axis(scale.transpose(0, 2, 1), along, axis=1)
     codes = np.empty_like(weight)
     block = 64
     for start in range(0, inputs, block):
         stop = min(start + block, inputs)
-        errors = np.empty((*weight.shape[:2], stop - start))
+        errors = np.empty((groups, stop - start, outputs))
         for column in range(start, stop):
-            exact = weight[:, :, column]
-            code = nearest(exact / scale[:, :, column])
-            error = exact - code * scale[:, :, column]
-            error = error / factor[:, column, column][:, None]
-            weight[:, :, column:stop] -= error[:, :, None] * factor[:, None, column, column:stop]
-            codes[:, :, column] = code
-            errors[:, :, column - start] = error
+            exact = weight[:, column]
+            code = nearest(exact / scale[:, column])
+            error = (exact - code * scale[:, column]) / factor[:, column, column][:, None]
+            weight[:, column:stop] -= factor[:, column, column:stop, None] * error[:, None, :]
+            codes[:, column] = code
+            errors[:, column - start] = error
         if stop < inputs:
-            weight[:, :, stop:] -= errors @ factor[:, start:stop, stop:]
-    back = np.argsort(order, axis=1, kind="stable")[:, None, :]
-    return np.take_along_axis(codes, np.broadcast_to(back, codes.shape), axis=2)
+            weight[:, stop:] -= factor[:, start:stop, stop:].transpose(0, 2, 1) @ errors
+    found = np.empty((groups, outputs, inputs))
+    np.put_along_axis(found.transpose(0, 2, 1), along, codes, axis=1)
+    return found
 
 
 def learn_rounding(layer: Grouped, *, steps: int = _STEPS) -> Array:
@@ -170,8 +199,9 @@ def learn_rounding(layer: Grouped, *, steps: int = _STEPS) -> Array:
 
 def _better(layer: Grouped, codes: Array, other: Array) -> Array:
     """Row by row, the codes with the smaller error."""
+    covariance = np.asarray(layer.covariance, dtype=np.float64)
     first, second = (
-        row_errors(found * layer.scale - layer.weight, layer.covariance) for found in (codes, other)
+        row_errors(found * layer.scale - layer.weight, covariance) for found in (codes, other)
     )
     return np.where((first <= second)[:, :, None], codes, other)
 

@@ -46,8 +46,8 @@ def largest_pair_sum(codes: Array, seen: CodeRange) -> Array:
     down = np.where(weight > 0, weight * seen.low, weight * seen.high)
     if weight.shape[1] % 2:
         up, down = (np.pad(one, ((0, 0), (0, 1))) for one in (up, down))
-    high = up.reshape(len(weight), -1, 2).sum(axis=2).max(axis=1, initial=0.0)
-    low = down.reshape(len(weight), -1, 2).sum(axis=2).min(axis=1, initial=0.0)
+    high = (up[:, ::2] + up[:, 1::2]).max(axis=1, initial=0.0)
+    low = (down[:, ::2] + down[:, 1::2]).min(axis=1, initial=0.0)
     return np.asarray(np.maximum(high / HIGHEST, low / LOWEST))
 
 
@@ -88,7 +88,7 @@ def code_range(
 
 
 def kernel_order(unit: Unit, weight: Array | None = None) -> Array | None:
-    """Weights (or codes) as the kernel of ONNX Runtime lies them: ``[outputs, inputs]``.
+    """Weights (or codes) as the kernel of ONNX Runtime reads them: ``[outputs, inputs]``.
 
     None for a kernel that cannot saturate.
     """

@@ -146,7 +146,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Watched:
-    """The answer to ``watched``: what timing the open model showed beside its times.
+    """The answer to ``watched``: what timing the open model showed besides its times.
 
     ``waited`` is the share of that time in which a run waited for a core; ``memory_bytes`` what
     engine and model added to the peak of the process.

@@ -33,7 +33,7 @@ def atomic_folder(
     inputs: Iterable[Any] = (),
     foreign: Foreign | None = None,
 ) -> Iterator[Path]:
-    """Yield a new folder beside ``path`` that takes its name when the block ends well.
+    """Yield a new folder next to ``path`` that takes its name when the block ends well.
 
     When the block raises (Ctrl-C included) the new folder is removed and what stands at ``path``
     stays as it is. What may be replaced, and ``inputs``, ``foreign``: see ``refuse_existing``,
@@ -67,7 +67,7 @@ def atomic_file(
     inputs: Iterable[Any] = (),
     ours: Ours | None = None,
 ) -> Iterator[Path]:
-    """Yield a path in a new folder beside ``path``; on success that file gets its name.
+    """Yield a path in a new folder next to ``path``; on success that file gets its name.
 
     Every file that the block wrote in that folder (external data, say) moves along. The
     others move first, so that the named file never stands without them; they replace only what
@@ -128,7 +128,7 @@ def _replace_file(work: Path, target: Path, inputs: tuple[Any, ...], *, replaces
 
 
 def _refuse_extra(path: Path, target: Path, inputs: tuple[Any, ...]) -> None:
-    """Data beside a file are replaced with it if the file says that they are its own."""
+    """Data next to a file are replaced with it if the file says that they are its own."""
     if not os.path.lexists(path):
         return
     read = any(source.samefile(path) for source in existing_paths(inputs))

@@ -43,7 +43,7 @@ def _note(name: str, proven: str) -> str:
 
 
 def _release(version: str) -> list[int]:
-    """Major and minor number: what is behind them mends faults."""
+    """Major and minor number: what is behind them fixes faults."""
     return _numbers(version)[:2]
 
 

@@ -41,7 +41,7 @@ def _is_plain_segment(segment: str) -> bool:
 
 
 def check_names(names: Iterable[str], where: str) -> None:
-    """Raise ``BundleError`` unless the names can stand beside each other on every system."""
+    """Raise ``BundleError`` unless the names can stand next to each other on every system."""
     names = list(names)
     if len(names) > MOST_FILES:
         raise refusal(

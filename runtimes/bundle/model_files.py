@@ -1,4 +1,4 @@
-"""The files of a model: the ONNX file under its name, and the weights that lie beside it."""
+"""The files of a model: the ONNX file under its name, and the weights that are next to it."""
 
 from __future__ import annotations
 

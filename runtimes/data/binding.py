@@ -113,7 +113,7 @@ def check_finite(values: Array, name: str, indices: Array, where: str) -> None:
         what = "NaN" if np.isnan(values[place]) else "infinity"
         raise DataError(
             f"{where}: the array {name!r} holds {what} at sample {indices[place[0]]}; "
-            "leave that sample out or correct it"
+            "leave that sample out or fix it"
         )
 
 

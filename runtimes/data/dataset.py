@@ -18,6 +18,7 @@ from runtimes.data.class_names import (
     numbered,
     numbering,
 )
+from runtimes.data.hub import HubSource
 from runtimes.data.image_folder import ImageFolder
 from runtimes.data.image_options import ImageOptions
 from runtimes.data.open_source import absolute, open_source
@@ -56,7 +57,7 @@ class Dataset:
         self._change = change
         self._indices = indices
         self._inputs = None if inputs is None else tuple(inputs)
-        if isinstance(source, TableSource | ParquetSource) and self._inputs is not None:
+        if isinstance(source, TableSource | ParquetSource | HubSource) and self._inputs is not None:
             source = self._source = source.arranged(self._inputs)
         wanted = {spec.name for spec in self._inputs or ()}
         arrays = [c for c in source.columns if not is_label(c.name) or c.name in wanted]

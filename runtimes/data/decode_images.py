@@ -18,7 +18,7 @@ CHANNELS = {"L": 1, "RGB": 3, "RGBA": 4}
 GRAY_MODES = {"1", "L", "LA", "I;16", "I;16B", "I"}
 
 _WAY_OUT = (
-    "repair or remove it, or leave such images out: --skip-broken-images "
+    "fix or remove it, or leave such images out: --skip-broken-images "
     "(ImageOptions(skip_broken=True))"
 )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from runtimes.base import Array
+from runtimes.base import Array, TensorSpec
+from runtimes.data.binding import is_label
 from runtimes.data.iterables import as_array
 from runtimes.data.sources import Columns, column
 from runtimes.data.tables import with_labels
@@ -35,12 +36,25 @@ class HubSource:
                 f"{self.name} is streamed, and samples are read several times and kept apart; load "
                 "it without streaming=True"
             )
+        self._source = source
         self._rows = source.with_format("numpy")
         self._count = len(source)
         if not self._count:
             raise DataError(f"{self.name} holds no samples")
         first = self._batch(np.arange(min(2, self._count)))
         self.columns = tuple(column(self.name, key, array) for key, array in first.items())
+
+    def arranged(self, inputs: Sequence[TensorSpec]) -> HubSource:
+        """The same without columns that are neither inputs nor labels, such as an ``id``.
+
+        Only where all ``inputs`` are called as columns are: any name fits a single input.
+        """
+        wanted = {one.name for one in inputs}
+        names = {one.name for one in self.columns}
+        others = [name for name in names - wanted if not is_label(name)]
+        if not wanted <= names or not others:
+            return self
+        return HubSource(self._source.remove_columns(sorted(others)))
 
     @property
     def num_samples(self) -> int:

@@ -35,7 +35,7 @@ def image_paths(folder: Path) -> list[Path]:
 def class_labels(folder: Path, paths: list[Path]) -> Array | None:
     """The class of every image, which is the place of its subfolder among all of them; or None.
 
-    A subfolder without images is a class, too. Raises ``DataError`` for images beside subfolders
+    A subfolder without images is a class, too. Raises ``DataError`` for images next to subfolders
     that hold some.
     """
     nested = [len(path.relative_to(folder).parts) > 1 for path in paths]
@@ -44,7 +44,7 @@ def class_labels(folder: Path, paths: list[Path]) -> Array | None:
     if not all(nested):
         stray = paths[nested.index(False)]
         raise DataError(
-            f"{folder} has images in subfolders (classes) and beside them ({stray.name}); "
+            f"{folder} has images in subfolders (classes) and next to them ({stray.name}); "
             "put every image into its class's folder, or all into one folder"
         )
     names = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))

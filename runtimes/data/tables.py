@@ -64,10 +64,22 @@ class TableSource(ArraySource):
         if isinstance(width, int) and width != len(features):
             raise DataError(
                 f"{self.name}: the input {wanted.name!r} takes {width} columns, and the table has "
-                f"{len(features)} beside labels: {_listed(features)}; labels stand in a column "
+                f"{len(features)} besides labels: {_listed(features)}; labels stand in a column "
                 "called labels, label or target"
             )
+        for name, array in features.items():
+            _refuse_missing(self.name, name, array)
         return {wanted.name: np.stack(list(features.values()), axis=1)}
+
+
+def _refuse_missing(table: str, column: str, array: Array) -> None:
+    """Raise ``DataError`` for NaN, which is what pandas has where a value is missing."""
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        row = int(np.isnan(array.reshape(len(array), -1)).any(axis=1).argmax())
+        raise DataError(
+            f"{table}: the column {column!r} has no value in row {row}; fill it, or leave the row "
+            "out"
+        )
 
 
 def with_labels(columns: dict[str, Array]) -> dict[str, Array]:
@@ -130,4 +142,4 @@ def _column(values: Any, key: str, name: str) -> Array:
 
 def _listed(names: Any) -> str:
     names = [repr(name) for name in names]
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    return ", ".join(names[:16]) + (f" and {len(names) - 16} more" if len(names) > 16 else "")

@@ -19,7 +19,7 @@ def write_optimized(
     """Write ``model`` to ``path`` as a session on ``provider`` optimizes it.
 
     Weights are as in the graph, not packed for a kernel; those of ``external_from`` bytes and more
-    stand in a file beside it. Raises what ``OrtRuntime`` raises.
+    stand in a file next to it. Raises what ``OrtRuntime`` raises.
     """
     config = {
         "session.optimized_model_external_initializers_file_name": f"{path.stem}.data",

@@ -12,7 +12,7 @@ def all_layers(model: Any) -> list[Any]:
 
 
 def keras_variables(model: Any) -> list[Any]:
-    """The variables that belong to Keras; Keras 3.8 lists some of TensorFlow's own beside them."""
+    """The variables that belong to Keras; Keras 3.8 lists some of TensorFlow's own besides them."""
     import keras
 
     return [variable for variable in model.variables if isinstance(variable, keras.Variable)]

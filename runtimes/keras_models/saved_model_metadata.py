@@ -1,4 +1,4 @@
-"""What Keras 2 wrote about a model beside its SavedModel: the file ``keras_metadata.pb``.
+"""What Keras 2 wrote about a model next to its SavedModel: the file ``keras_metadata.pb``.
 
 Messages of ``saved_metadata.proto`` in Keras 2: ``SavedMetadata.nodes``, each a ``SavedObject``
 with its path and its metadata in JSON.

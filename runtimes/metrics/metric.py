@@ -163,7 +163,7 @@ def drop_uncertainty(
         return None
     first, second = reference.scores(), candidate.scores()
     if first is not None and second is not None:
-        if np.isin(first, (0, 1)).all() and np.isin(second, (0, 1)).all():
+        if reference.name.partition(":")[0] in CLASS_METRICS and _right_or_wrong(first, second):
             if reference.higher_is_better:
                 return paired_proportions(first, second)
             return paired_proportions(second, first)
@@ -177,6 +177,11 @@ def drop_uncertainty(
         )
 
     return paired_statistic(lost, samples, _RESAMPLES, seed)
+
+
+def _right_or_wrong(*scores: Array) -> bool:
+    """Whether every sample is wholly right or wrong; with several answers each it may be partly."""
+    return all(bool(np.isin(one, (0, 1)).all()) for one in scores)
 
 
 class _MeanMetric:

@@ -58,7 +58,7 @@ class Reference:
         )
 
     def with_metric(self, metric: ServedMetric | None) -> Reference:
-        """The same counts beside a metric."""
+        """The same counts besides a metric."""
         return replace(self, metric=metric)
 
     def blocks(self, groups: Sequence[Group]) -> list[tuple[Block, Array]]:

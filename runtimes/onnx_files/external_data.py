@@ -1,4 +1,4 @@
-"""Weights in files beside a model: that they lie in its folder, and are all there.
+"""Weights in files next to a model: that they are in its folder, and are all there.
 
 https://onnx.ai/onnx/repo-docs/ExternalData.html
 """
@@ -74,7 +74,7 @@ def _size(location: str, model_path: Path) -> int:
     if not inside:
         raise ModelError("lead through a link out of the model's folder; refused")
     if not found:
-        raise ModelError(f"are missing: there is no file {location!r} beside the model")
+        raise ModelError(f"are missing: there is no file {location!r} next to the model")
     return target.stat().st_size
 
 

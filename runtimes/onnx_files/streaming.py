@@ -59,7 +59,7 @@ def write_single_file(model: ir.Model, path: str | os.PathLike[str]) -> None:
 
 
 def write_with_data(model: ir.Model, path: str | os.PathLike[str], data_name: str) -> None:
-    """Write ``model`` to ``path`` and its large weights to a file called ``data_name`` beside it.
+    """Write ``model`` to ``path`` and its large weights to a file called ``data_name`` next to it.
 
     A weight that several values hold is written once. Large ones begin at a multiple of 64 KiB, so
     that every system can map them. ``model`` does not change.
@@ -84,7 +84,7 @@ def write_with_data(model: ir.Model, path: str | os.PathLike[str], data_name: st
 def frame_of(path: str | os.PathLike[str]) -> bytes:
     """The model in the file at ``path``, with its large weights as references into that file.
 
-    A model in bytes; as a file it is valid beside the other one. Raises ``OSError``, and
+    A model in bytes; as a file it is valid next to the other one. Raises ``OSError``, and
     ``MalformedMessage`` for what is no protobuf message.
     """
     path = Path(path)

@@ -32,7 +32,7 @@ class Spread(Protocol):
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """How ``check`` compares, beside what loss is acceptable.
+    """How ``check`` compares, besides what loss is acceptable.
 
     Attributes:
         providers: Where the candidate runs, each against the reference.

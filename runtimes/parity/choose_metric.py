@@ -11,7 +11,7 @@ from runtimes.base import Array, TensorSpec
 from runtimes.data.dataset import Dataset
 from runtimes.errors import DataError
 from runtimes.keras_models.loss_meaning import Loss
-from runtimes.metrics.labelled_output import listed
+from runtimes.metrics.labelled_output import labels_of_no_output, listed
 
 Look = Callable[[str], Array]
 """Gives some of the values of an output, [samples, …], that the model has by itself."""
@@ -51,9 +51,7 @@ def choose_metrics(judged: Judged) -> tuple[str, ...]:
     found = {}
     for label in judged.data.label_names:
         if label and label not in names:
-            raise DataError(
-                f"the labels 'labels:{label}' belong to no output; the model has {listed(names)}"
-            )
+            raise labels_of_no_output(label, names)
         output, metric = _of_label(judged, label)
         if metric is not None:
             found[output] = metric

@@ -1,7 +1,7 @@
 """Boxes, scores, classes and counts that are outputs of their own, judged as one detector.
 
 What stands after non-maximum suppression in TensorFlow's detectors, torchvision's and TensorRT's
-has [samples, boxes, 4] beside [samples, boxes]; heads without suppression have scores of every
+has [samples, boxes, 4] next to [samples, boxes]; heads without suppression have scores of every
 class, [samples, boxes, classes]. They belong together by their shapes and by what they hold.
 """
 

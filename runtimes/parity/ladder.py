@@ -23,7 +23,7 @@ from runtimes.onnx_files.load_save import load_model
 from runtimes.onnx_graph.lookups import looked_up_inputs
 from runtimes.parity.judged_by import sample_bytes
 from runtimes.parity.kept_outputs import KeptOutputs
-from runtimes.parity.output_error import ParityAccumulator
+from runtimes.parity.output_error import OutputParity, ParityAccumulator
 from runtimes.parity.verdict import that_agree, unlabelled
 from runtimes.progress import Progress, silent
 from runtimes.stress.rungs import Rung, rungs_for
@@ -38,6 +38,13 @@ _LOSS, _SHARE, _AGREEMENT, _DECIBELS = 0.02, 0.1, 0.98, 10.0
 # Where so many samples lose so many times of that, the others are not looked at.
 _FIRST_LOOK, _HOPELESS = 96, 4.0
 _OF_ONE = CLASS_METRICS | {"pearson", "r2"}
+# What a sample that was not looked at has at best, where a metric is the mean over samples.
+_AT_BEST = {
+    **dict.fromkeys(("top1", "top5", "binary_accuracy", "binary_accuracy_logits", "ssim"), 1.0),
+    **dict.fromkeys(("mae", "mse"), 0.0),
+}
+# What an output is, answers or values, is seen in so many samples.
+_TELLING = 16
 
 
 @dataclass(frozen=True)
@@ -128,8 +135,7 @@ class _Loss:
             for one in metrics:
                 one.update(outputs, batch.labels, batch.indices)
             self.samples += len(batch)
-        for one in metrics:
-            one.value()  # raises where there is none
+        self._before = {one.name: one.value() for one in metrics}  # raises where there is none
 
     def _metrics(self) -> tuple[Metric, ...]:
         if self._metric is None:
@@ -151,11 +157,56 @@ class _Loss:
                     after.update(found, batch.labels, batch.indices)
                 first = seen < _FIRST_LOOK <= seen + len(batch)
                 seen += len(batch)
+                if reason := self._lost_already(parity, metrics, seen):
+                    return reason
                 if first and (reason := self._hopeless(parity, metrics)):
                     return reason
             return self._lost(parity, metrics, 1.0)
         except KilnxError as error:
             return str(error)
+
+    def _lost_already(
+        self,
+        parity: Mapping[str, ParityAccumulator],
+        metrics: Sequence[tuple[Metric, Metric]],
+        seen: int,
+    ) -> str | None:
+        """What is too much of a loss after ``seen`` samples, however well the others do."""
+        rest = self.samples - seen
+        for _, after in metrics:
+            old, scores = self._before[after.name], after.scores()
+            best = _AT_BEST.get(after.name.partition(":")[0])
+            if best is None or scores is None:
+                continue
+            new = (float(scores.sum()) + rest * best) / self.samples
+            if drop(old, new, higher_is_better=after.higher_is_better) > _allowed(after, old):
+                return (
+                    f"the reference {_goes(after)} from {after.name} {old:.4g} to {new:.4g} at best"
+                )
+        if seen < _TELLING:
+            return None
+        for result in self._answering(parity, metrics):
+            assert result.agreement is not None
+            kept = (result.agreement * seen + rest) / self.samples
+            if kept < _AGREEMENT:
+                return f"the reference keeps {kept:.1%} of its answers at best"
+        return None
+
+    def _answering(
+        self,
+        parity: Mapping[str, ParityAccumulator],
+        metrics: Sequence[tuple[Metric, Metric]],
+    ) -> list[OutputParity]:
+        """The outputs that no metric judges and whose answers count."""
+        results = [one.result() for one in parity.values()]
+        judged = unlabelled(self._names, [one.output for one, _ in metrics])
+        return [
+            one
+            for one in that_agree(results)
+            if one.agreement is not None
+            and one.kind != "detections"
+            and (not metrics or one.output in judged)
+        ]
 
     def _hopeless(
         self,
@@ -180,10 +231,9 @@ class _Loss:
                 return f"the reference breaks: {result.output}: {result.problem}"
         for before, after in metrics:
             old, new = before.value(), after.value()
-            share = before.name.partition(":")[0] in _OF_ONE
-            allowed = _LOSS if share else _SHARE * abs(old)
-            if not drop(old, new, higher_is_better=before.higher_is_better) <= times * allowed:
-                return f"the reference falls from {before.name} {old:.4g} to {new:.4g}"
+            allowed = times * _allowed(before, old)
+            if not drop(old, new, higher_is_better=before.higher_is_better) <= allowed:
+                return f"the reference {_goes(before)} from {before.name} {old:.4g} to {new:.4g}"
         judged = unlabelled(self._names, [one.output for one, _ in metrics])
         counting = that_agree(results)
         for result in results:
@@ -195,3 +245,13 @@ class _Loss:
             elif result.sqnr_db is not None and result.sqnr_db < _DECIBELS / times:
                 return f"{result.output} of the reference is {result.sqnr_db:.1f} dB from clean"
         return None
+
+
+def _goes(metric: Metric) -> str:
+    """What a metric does that becomes worse."""
+    return "falls" if metric.higher_is_better else "rises"
+
+
+def _allowed(metric: Metric, value: float) -> float:
+    """What a metric with that value may lose."""
+    return _LOSS if metric.name.partition(":")[0] in _OF_ONE else _SHARE * abs(value)

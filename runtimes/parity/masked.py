@@ -22,7 +22,7 @@ MASK_TOLERANCE = 0.01
 _LEAST = 100.0
 _GAP = 30.0
 _MOST_VALUES = 8
-# What occurs only once or twice is an outlier, unless nothing else counts beside it.
+# What occurs only once or twice is an outlier, unless nothing else counts besides it.
 _CERTAIN_GAP = 1e4
 # Digits that tell two constants apart: float32 leaves -1e9 + a logit at -1e9, give or take 64.
 _DIGITS = 6

@@ -1,4 +1,4 @@
-"""What a worker's process answers beside arrays and numbers."""
+"""What a worker's process answers besides arrays and numbers."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def has_free_batch(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) 
 def compare_rows(
     run: Run, inputs: Sequence[TensorSpec], names: Sequence[str], samples: Feed | None = None
 ) -> Rows:
-    """Whether samples have the same results alone and beside others."""
+    """Whether samples have the same results alone and next to others."""
     count = len(_SPREAD)
     feed = _spread(_first_rows(samples or made_up_inputs(inputs, count).feed, inputs, count))
     try:

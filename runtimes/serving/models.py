@@ -1,6 +1,6 @@
 """The repository of a server: which versions of which models answer, and how they change.
 
-A version is loaded and proven beside the one that answers, and takes its place in one step. The
+A version is loaded and proven next to the one that answers, and takes its place in one step. The
 old one finishes what it accepted, and then its memory goes back to the system. A version that
 does not pass its proof changes nothing.
 """

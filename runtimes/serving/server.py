@@ -78,7 +78,7 @@ class Server:
         await self.models.load_all(strict=list(named))
 
     def reload(self) -> None:
-        """Look for models that changed on disk, and load them beside those that answer."""
+        """Look for models that changed on disk, and load them next to those that answer."""
         if self._reloading is None or self._reloading.done():
             self._reloading = asyncio.get_running_loop().create_task(self.models.reload_changed())
 

@@ -4,7 +4,7 @@
 
     store/resnet.onnx          a model that any ONNX Runtime opens, without kilnx
     store/weights/3f0c…        a weight: its bytes alone, called by their digest
-    store/graphs/91ab…         what a model said beside what runs (layer names, shapes)
+    store/graphs/91ab…         what a model said besides what runs (layer names, shapes)
     store/kilnx-store.json     which models there are: the index, written last
 
 A weight starts its file, so its place in memory is aligned to a page and ONNX Runtime maps it:
@@ -201,7 +201,7 @@ def extract_model(
 ) -> None:
     """Write the model ``name`` of a store as a file of its own, equal to what was added.
 
-    Every weight, name, shape and note is what it was; all weights are inside the file (beside it
+    Every weight, name, shape and note is what it was; all weights are inside the file (next to it
     where they exceed what a file holds). Raises ``DataError`` for a name that the store lacks and
     ``ModelError`` where a byte is not what was added.
     """

@@ -1,6 +1,6 @@
 """Quantizing a graph as a whole."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,8 @@ import pytest
 
 from quantizers import QuantizeOptions, quantize_model
 from runtimes import DataError, Dataset, ModelError
-from runtimes.base import Array
+from runtimes.base import Array, Feed
+from runtimes.engines.remembering import RememberingRuntime
 from runtimes.onnx_files.load_save import load_model, weight_bytes
 
 Graph = Callable[..., ir.Model]
@@ -48,6 +49,23 @@ def test_the_model_that_came_in_is_untouched_and_results_repeat(
     second, _ = quantize_model(residual_model, data)
     assert serialized(residual_model) == before
     assert serialized(first) == serialized(second) != before
+
+
+def test_the_float_model_runs_once_for_all_that_is_compared_with_it(
+    residual_model: ir.Model, images: Array, bound: Bound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[bytes] = []
+    forward = RememberingRuntime._forward
+
+    def counted(self: RememberingRuntime, feed: Feed, names: Sequence[str]) -> Sequence[Array]:
+        ran.append(b"".join(array.tobytes() for array in feed.values()))
+        return forward(self, feed, names)
+
+    monkeypatch.setattr(RememberingRuntime, "_forward", counted)
+    options = QuantizeOptions(measure=True, min_sqnr=30.0)
+    _, report = quantize_model(residual_model, bound(residual_model, image=images), options=options)
+    assert sum(operator.sensitivity_db is not None for operator in report.operators) == 4
+    assert 0 < len(ran) == len(set(ran))
 
 
 def unrolled(graph: Graph, steps: int) -> ir.Model:

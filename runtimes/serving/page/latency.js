@@ -1,4 +1,4 @@
-// Round trips of this page's requests: a line of the last ones, their percentiles, and beside them
+// Round trips of this page's requests: a line of the last ones, their percentiles, and next to them
 // what the server itself says that it spent.
 
 import { element, number, shape } from "./elements.js";

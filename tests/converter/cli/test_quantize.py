@@ -89,6 +89,13 @@ def test_the_table_says_what_became_of_each_operator(kilnx: Kilnx, files: Path) 
     assert (files / "out.onnx").exists()
 
 
+def test_the_table_of_a_form_that_was_refused_says_so(kilnx: Kilnx, files: Path) -> None:
+    code, out, _ = kilnx(*command(files, "--min-sqnr", "150", "--effort", "low"))
+    assert code == 0
+    assert out.startswith("fp32 written to")
+    assert "the operators of the INT8 form, which was not kept\noperator " in out
+
+
 def test_keep_float_may_be_given_again(kilnx: Kilnx, files: Path) -> None:
     options = ["--keep-float", "first", "--keep-float", "dense"]
     found = precisions(report(kilnx, command(files, *options)))

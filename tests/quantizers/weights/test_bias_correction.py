@@ -1,6 +1,7 @@
 """Biases that undo the shift of the mean."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -9,6 +10,7 @@ import pytest
 from quantizers import QuantizeOptions, quantize_model
 from quantizers.calibration.calibrate import calibrate
 from quantizers.calibration.observers import ChannelMeanObserver
+from quantizers.weights import bias_correction
 from runtimes import Dataset
 from runtimes.base import Array
 
@@ -132,3 +134,18 @@ def test_float_operators_between_units_are_walked_through(
         "Softmax": "float32",
     }
     assert sqnr(run(model, "y", x=x), run(result, "y", x=x)) > 25
+
+
+def test_the_float_means_are_measured_once_for_all_candidates(
+    dull: ir.Model, strokes: Array, bound: Bound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched: list[frozenset[str]] = []
+
+    def watch(model: ir.Model, data: Dataset, observers: Any, **options: Any) -> int:
+        watched.append(frozenset(observers))
+        return calibrate(model, data, observers, **options)
+
+    monkeypatch.setattr(bias_correction, "calibrate", watch)
+    # Clipped ranges are tried on the same float model, and gain nothing here.
+    quantize_model(dull, bound(dull, x=strokes), options=QuantizeOptions(equalize=False))
+    assert watched == [{"c1", "c2", "y"}]

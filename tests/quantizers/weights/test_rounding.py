@@ -5,6 +5,7 @@ import pytest
 
 from quantizers.weights.rounding import (
     Grouped,
+    eliminate,
     learn_rounding,
     output_error,
     round_in_turn,
@@ -59,3 +60,18 @@ def test_inputs_that_were_always_zero_do_no_harm() -> None:
         weight, np.full((1, 3, 1), 0.1), np.full((1, 3, 1), 127.0), np.zeros((1, 10, 10))
     )
     np.testing.assert_array_equal(round_in_turn(zero), round_to_nearest(zero))
+
+
+@pytest.mark.parametrize("inputs", [1, 9, 64, 65, 200])
+def test_the_factor_is_that_of_the_inverse(inputs: int) -> None:
+    rng = np.random.default_rng(inputs)
+    rows = rng.normal(size=(3, inputs, 2 * inputs)) * rng.uniform(0.1, 10, (3, inputs, 1))
+    covariance = rows @ rows.transpose(0, 2, 1)
+    found = eliminate(covariance)
+    for group, order, factor in zip(covariance, found.order, found.factor, strict=True):
+        ordered = group[np.ix_(order, order)]
+        damped = ordered + 0.01 * np.trace(group) / inputs * np.eye(inputs)
+        assert (np.diff(np.diag(ordered)) <= 0).all()
+        np.testing.assert_array_equal(factor, np.triu(factor))
+        assert (np.diag(factor) > 0).all()
+        np.testing.assert_allclose(factor.T @ factor @ damped, np.eye(inputs), atol=1e-8)

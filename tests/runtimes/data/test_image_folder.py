@@ -48,7 +48,7 @@ def test_subfolders_are_classes(tmp_path: Path, image: Any) -> None:
     assert batch.feed["data"].shape == (4, 4, 4, 1)
     assert batch.feed["data"][:, 0, 0, 0].tolist() == [9, 9, 7, 7]
     image.new("L", (4, 4)).save(tmp_path / "stray.png")
-    with pytest.raises(DataError, match=r"in subfolders \(classes\) and beside them \(stray\.png"):
+    with pytest.raises(DataError, match=r"in subfolders \(classes\) and next to them \(stray\.png"):
         Dataset.open(tmp_path)
 
 

@@ -70,7 +70,7 @@ def test_parquet_and_arrow_hold_the_same(csv: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "width", "message"),
     [
-        (CSV, 3, "takes 3 columns, and the table has 2 beside labels: 'age', 'income'"),
+        (CSV, 3, "takes 3 columns, and the table has 2 besides labels: 'age', 'income'"),
         ("age,town,label\n1,Rome,0\n", 2, "'town' holds text"),
         ("age,income\n1,\n2,\n", 2, "'income' has missing values"),
         ("", 2, "cannot be read as a table"),
@@ -80,6 +80,13 @@ def test_what_does_not_fit_is_said(text: str, width: int, message: str, csv: Pat
     csv.write_text(text)
     with pytest.raises(DataError, match=message):
         Dataset.open(csv, inputs=one_input(width))
+
+
+def test_a_value_that_is_missing_is_named_by_its_column() -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    table = pyarrow.table({"age": [1.0, 2.0, 3.0], "income": [1.0, float("nan"), 2.0]})
+    with pytest.raises(DataError, match=r"the column 'income' has no value in row 1; fill it"):
+        Dataset.open(table, inputs=one_input())
 
 
 def test_a_column_that_is_not_there_is_named(csv: Path) -> None:
@@ -130,6 +137,9 @@ def hub(rows: dict[str, Any]) -> Any:
             assert kind == "numpy"
             return self
 
+        def remove_columns(self, names: list[str]) -> Any:
+            return hub({key: values for key, values in rows.items() if key not in names})
+
         def __len__(self) -> int:
             return len(next(iter(rows.values())))
 
@@ -138,6 +148,15 @@ def hub(rows: dict[str, Any]) -> Any:
 
     HubDataset.__module__ = "datasets.arrow_dataset"
     return HubDataset()
+
+
+def test_columns_of_the_hub_that_the_model_does_not_read_are_left_out() -> None:
+    rows = {"x": np.ones((4, 2), np.float32), "id": list("abcd"), "label": [0, 1, 0, 1]}
+    bound = Dataset.open(hub(rows), inputs=[TensorSpec("x", FLOAT, ("n", 2))])
+    assert batch(bound).feed.keys() == {"x"}
+    np.testing.assert_array_equal(batch(bound).labels[""], [0, 1, 0, 1])
+    with pytest.raises(DataError, match=r"arrays 'x', 'id'"):  # neither is called as the input is
+        Dataset.open(hub(rows), inputs=[TensorSpec("picture", FLOAT, ("n", 2))])
 
 
 def test_rows_of_the_hub_are_samples() -> None:

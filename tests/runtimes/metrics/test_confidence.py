@@ -169,3 +169,15 @@ def test_one_sample_has_no_interval(scaled: Any) -> None:
     assert report.verdict == UNSURE
     assert "1 sample is not enough to tell" in report.reason
     assert not check(scaled(1), scaled(2), data, metric="top1", max_drop=0.0, strict=True).passed
+
+
+@pytest.mark.parametrize("metric", ["mae", "mse"])
+def test_errors_of_nothing_are_no_proportions(graph: Any, metric: str) -> None:
+    """Zeros everywhere look like answers that are all wrong, whose share is not known so well."""
+    x = np.random.default_rng(0).standard_normal((40, 1)).astype(np.float32)
+    same = graph("g (float[n, 1] x) => (float[n, 1] y) { y = Identity(x) }")
+    other = graph("g (float[n, 1] x) => (float[n, 1] y) { z = Neg(x) y = Neg(z) }")
+    report = check(same, other, {"x": x, "labels": x[:, 0]}, metric=metric, max_drop=0.01)
+    (found,) = report.metrics
+    assert (found.low, found.drop, found.high) == (0.0, 0.0, 0.0)
+    assert report.verdict == PASSED

@@ -184,7 +184,7 @@ def test_weights_that_are_missing_or_short_are_refused(external: Path) -> None:
     with pytest.raises(ModelError, match=r"truncated: 'm.data' holds 20 bytes, 24 are needed"):
         load_model(external)
     data.unlink()
-    with pytest.raises(ModelError, match=r"missing: there is no file 'm.data' beside the model"):
+    with pytest.raises(ModelError, match=r"missing: there is no file 'm.data' next to the model"):
         load_model(external)
 
 

@@ -165,6 +165,27 @@ def test_the_harshest_rung_that_is_borne_stands(graph: Make, brittle: ir.Model) 
     assert reasons["noise 0.5"].startswith("the reference falls from top1 ")
 
 
+@pytest.mark.parametrize("metric", ["top1", None])
+def test_a_rung_is_given_up_once_it_is_certain(
+    brittle: ir.Model, metric: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the noisy samples are wrong, and 2% may be: few of them are enough to know."""
+    seen: list[int] = []
+    run = OrtRuntime._run
+
+    def counted(self: OrtRuntime, feed: Any, names: Any) -> Any:
+        seen.append(len(next(iter(feed.values()))))
+        return run(self, feed, names)
+
+    monkeypatch.setattr(OrtRuntime, "_run", counted)
+    ladder = measure_ladder(brittle, DATA, metric, batch_size=10)
+    refused = dict(ladder.left_out)
+    assert refused.keys() >= {"noise 0.5", "noise 0.25", "noise 0.1"}
+    assert all("at best" in reason for reason in refused.values())
+    whole = 400 * (1 + len(ladder.rungs))  # clean samples, and every rung that is borne
+    assert sum(seen) <= whole + 40 * len(refused)
+
+
 def test_no_more_samples_than_are_needed_are_perturbed(robust: ir.Model) -> None:
     many = np.tile(X, (3, 1))
     ladder = measure_ladder(robust, {"x": many})

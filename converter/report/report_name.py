@@ -1,0 +1,3 @@
+"""What the report of ``compress`` is called, known without loading what makes one."""
+
+REPORT_NAME = "report.json"
