@@ -66,7 +66,7 @@ class Recovery:
     trainer: Trainer
     judge: Callable[[ir.Model], Judged]
     trial_steps: int = 300
-    final_steps: int = 1000
+    final_steps: int = 1500
 
 
 def prune_and_recover(
