@@ -1,12 +1,12 @@
 """NNCF with PyTorch on the task of ``quantization_aware.py``, in its own environment.
 
-    python benchmarks/quantization_aware_nncf.py [--bits 4,3] [--seeds 3] [--cache FOLDER]
+    python benchmarks/quantization_aware_nncf.py --bits 4 [--seeds 3] [--cache FOLDER]
 
 The network is trained there anew, with the same data, layers, epochs and rates, and initial weights
 of the same kind. ``nncf.quantize`` calibrates on the training data and gives weights few bits and
 one scale a tensor; "quantized" is what that answers, "trained" what it answers once it was trained
-with its quantizers. Both are of its own emulation in PyTorch. The first run makes the environment;
-PyTorch for CPUs has to be where pip looks.
+with its quantizers; it refuses three bits. Both are of its own emulation in PyTorch. The first run
+makes the environment; PyTorch for CPUs has to be where pip looks.
 """
 
 from __future__ import annotations
@@ -100,18 +100,20 @@ def network() -> Any:
 def quantized(model: Any, data: Any, bits: int) -> Any:
     """``model`` with emulated quantization; its weights have ``bits``, one scale a tensor."""
     import nncf
+    from nncf.common.quantization.structs import QuantizationScheme
     from nncf.quantization.advanced_parameters import QuantizationParameters
     from torch.utils.data import DataLoader
 
     model.eval()
     batches = DataLoader(data["x"], batch_size=64)
     few = QuantizationParameters(
-        num_bits=bits, mode=nncf.QuantizationMode.SYMMETRIC, per_channel=False
+        num_bits=bits, mode=QuantizationScheme.SYMMETRIC, per_channel=False
     )
     return nncf.quantize(
         model,
         nncf.Dataset(batches),
         subset_size=len(batches),
+        target_device=nncf.TargetDevice.NPU,  # the only one for which it takes four bits
         advanced_parameters=nncf.AdvancedQuantizationParameters(weights_quantization_params=few),
     )
 
