@@ -30,37 +30,27 @@ PACKAGES = ("tensorflow-cpu==2.14.1", "tensorflow-model-optimization==0.8.*", "n
 
 
 def main() -> int:
-    options = arguments(__doc__)
-    if options.worker:
-        return work(options.worker, options.widths, options.epochs)
-    over_seeds(__file__, python_with(PACKAGES, options.cache / "tfmot"), options)
-    return 0
-
-
-def arguments(text: str | None) -> argparse.Namespace:
-    """What peers are asked, ``widths`` among it: how many bits weights have."""
-    parser = argparse.ArgumentParser(description=(text or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--bits", default="4,3")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "kilnx-peers")
     parser.add_argument("--worker", type=Path, help="the data of one seed; used by the script")
     options = parser.parse_args()
-    options.widths = [int(one) for one in options.bits.split(",")]
-    return options
-
-
-def over_seeds(script: str, python: str, options: argparse.Namespace) -> None:
-    """Start ``script`` with ``--worker`` and the data of each seed, in the peer's environment."""
+    widths = [int(one) for one in options.bits.split(",")]
+    if options.worker:
+        return work(options.worker, widths, options.epochs)
+    python = python_with(PACKAGES, options.cache / "tfmot")
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    print("seed bits    fp32  quantized  trained  seconds", flush=True)
+    print("seed bits    fp32  quantized  trained  seconds")
     for seed in range(options.seeds):
         with tempfile.TemporaryDirectory() as folder:
             data = Path(folder) / f"{seed}.npz"
             save_data(seed, data)
-            command = [python, script, "--worker", str(data), "--bits", options.bits]
+            command = [python, __file__, "--worker", str(data), "--bits", options.bits]
             command += ["--epochs", str(options.epochs)]
             subprocess.run(command, check=True, env=environment)
+    return 0
 
 
 def save_data(seed: int, path: Path) -> None:
