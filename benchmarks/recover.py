@@ -1,11 +1,16 @@
 """What training recovers: ``compress`` with and without it, judged on samples that nobody saw.
 
-    python benchmarks/recover.py FOLDER... [--seeds 0,1,2] [--costs FILE] [--output FOLDER]
+    python benchmarks/recover.py FOLDER... [--seeds 0,1,2] [--ways recover,no-recover]
+                                 [--costs FILE] [--output FOLDER] [--time]
 
-Each folder holds ``calibration.npz``, ``test.npz`` with labels, and a model (``.onnx``, ``.keras``
-or ``.h5``). Half of the test samples judge (``--eval``); the other half, which nothing of kilnx
-sees, give the figures: multiply-adds, size, latency, and the metric clean and under white noise of
-a tenth of the data's range. CPU seconds and the largest resident memory are those of the command.
+Each folder holds ``calibration.npz``, ``test.npz``, and a model (``.onnx``, ``.keras`` or
+``.h5``), such as ``benchmarks/recover_models.py`` makes. Half of the test samples judge
+(``--eval``); the other half, which nothing of kilnx sees, give the figures: the metric where there
+are labels and agreement with fp32 where there are none, clean and under white noise of a tenth of
+the data's range. CPU seconds and the largest resident memory are those of the command. With
+``--output`` what was measured is kept there, and a run that is there already is not repeated.
+``--time``: at the end all files are timed next to fp32, interleaved, for which the machine should
+be idle; else the speed is what each run saw.
 """
 
 from __future__ import annotations
@@ -16,7 +21,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,70 +31,100 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from runtimes import evaluate  # noqa: E402
+from runtimes import check, evaluate, profile  # noqa: E402
 from runtimes.data.dataset import Dataset  # noqa: E402
 
 _MODELS = ("*.onnx", "*.keras", "*.h5", "*.hdf5")
-_WAYS = ("--no-recover", "--recover")
 _NOISE = 0.1
+_HEAD = "model | seed | way | multiply-adds | size | speed | metric | noise 0.1 | CPU s | MB"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One way of one model and seed; what it writes is in ``out``."""
+
+    folder: Path
+    seed: int
+    way: str
+    target: Path
+
+    @property
+    def out(self) -> Path:
+        """The folder that the command writes."""
+        return self.target / self.way
+
+    @property
+    def kept(self) -> Path:
+        """What was measured."""
+        return self.target / f"{self.way}.json"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--seeds", default="0")
+    parser.add_argument("--ways", default="no-recover,recover")
     parser.add_argument("--costs", type=Path, help="a cost table for all runs")
     parser.add_argument("--output", type=Path, help="a folder to keep; else a temporary one")
+    parser.add_argument("--time", action="store_true")
     options = parser.parse_args()
-    print(
-        "| model | seed | way | multiply-adds | size | speed | metric | noise | CPU s | MB |\n"
-        "|---|---|---|---|---|---|---|---|---|---|"
-    )
     with tempfile.TemporaryDirectory() as scratch:
         kept = (options.output or Path(scratch)).resolve()
-        for folder in options.folders:
-            for seed in map(int, options.seeds.split(",")):
-                target = kept / f"{folder.name}-{seed}"
-                target.mkdir(parents=True, exist_ok=True)
-                for line in compare(folder, seed, options.costs, target):
-                    print(line, flush=True)
+        runs = list(asked(options, kept))
+        for run in runs:
+            if not run.kept.exists():
+                run.kept.write_text(json.dumps(measured(run, options.costs), indent=1) + "\n")
+        if options.time:
+            for run in runs:
+                time_file(run)
+        print(f"| {_HEAD} |\n|{'---|' * (_HEAD.count('|') + 1)}")
+        for run in runs:
+            found = json.loads(run.kept.read_text())
+            if run.way == runs[0].way:
+                print(line(run, "fp32", found["fp32"]))
+            print(line(run, run.way, found))
     return 0
 
 
-def compare(folder: Path, seed: int, costs: Path | None, target: Path) -> Sequence[str]:
-    """A line for fp32 and one for each way."""
-    judging, unseen = halves(folder / "test.npz", target, seed)
-    lines = []
-    for way in _WAYS:
-        out = target / way.strip("-")
-        used = run(folder, judging, out, seed, way, costs)
-        report = json.loads((out / "report.json").read_text(encoding="utf-8"))
-        if not lines:
-            lines.append(line(folder.name, seed, "fp32", scores(out / "fp32.onnx", unseen, report)))
-        measured = {**figures(report), **scores(out / "model.onnx", unseen, report), **used}
-        lines.append(line(folder.name, seed, way, measured))
-    return lines
+def asked(options: argparse.Namespace, kept: Path) -> Iterator[Run]:
+    """All runs; what each judges by is there."""
+    for folder in options.folders:
+        for seed in map(int, options.seeds.split(",")):
+            target = kept / f"{folder.name}-{seed}"
+            target.mkdir(parents=True, exist_ok=True)
+            halve(folder / "test.npz", target, seed)
+            for way in options.ways.split(","):
+                yield Run(folder, seed, way, target)
 
 
-def halves(path: Path, target: Path, seed: int) -> tuple[Path, Path]:
-    """The samples that judge, and those that nothing sees."""
+def halve(path: Path, target: Path, seed: int) -> None:
+    """Write the samples that judge, and those that nothing sees."""
     with np.load(path) as arrays:
         whole = {name: arrays[name] for name in arrays.files}
     count = len(next(iter(whole.values())))
     order = np.random.default_rng(seed).permutation(count)
-    paths = target / "judging.npz", target / "unseen.npz"
-    for place, rows in zip(paths, (order[: count // 2], order[count // 2 :]), strict=True):
-        np.savez(place, **{name: array[rows] for name, array in whole.items()})
-    return paths
+    for name, rows in (("judging", order[: count // 2]), ("unseen", order[count // 2 :])):
+        np.savez(target / name, **{key: array[rows] for key, array in whole.items()})
 
 
-def run(  # noqa: PLR0917
-    folder: Path, judging: Path, out: Path, seed: int, way: str, costs: Path | None
-) -> dict[str, float]:
-    """One run of ``compress``; its CPU seconds and memory."""
-    model = next(found for pattern in _MODELS for found in sorted(folder.glob(pattern)))
-    command: list[Any] = [sys.executable, "-m", "converter", "compress", model, "-o", out, way]
-    command += ["--data", folder / "calibration.npz", "--eval", judging, "--seed", seed, "--force"]
+def measured(run: Run, costs: Path | None) -> dict[str, Any]:
+    """One run of ``compress``, and what came of it."""
+    used = compress(run, costs)
+    report = json.loads((run.out / "report.json").read_text(encoding="utf-8"))
+    reference = run.out / "fp32.onnx"
+    scored = {
+        name: scores(run.out / f"{name}.onnx", reference, run.target / "unseen.npz", report)
+        for name in ("fp32", "model")
+    }
+    return {**figures(report), **scored["model"], **used, "fp32": scored["fp32"]}
+
+
+def compress(run: Run, costs: Path | None) -> dict[str, float]:
+    """One run of the command; its CPU seconds and memory."""
+    model = next(found for pattern in _MODELS for found in sorted(run.folder.glob(pattern)))
+    command: list[Any] = [sys.executable, "-m", "converter", "compress", model, "-o", run.out]
+    command += [f"--{run.way}", "--data", run.folder / "calibration.npz"]
+    command += ["--eval", run.target / "judging.npz", "--seed", run.seed, "--force"]
     command += ["--costs", costs] if costs else []
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
@@ -100,24 +136,26 @@ def run(  # noqa: PLR0917
     return {"cpu": usage.ru_utime + usage.ru_stime, "mb": usage.ru_maxrss / 1024}
 
 
-def figures(report: dict[str, Any]) -> dict[str, float]:
-    """How much smaller and faster."""
+def figures(report: dict[str, Any]) -> dict[str, Any]:
+    """How much smaller and faster, and which steps did it."""
     before, after = report["baseline"], report["result"]
-    pruned: dict[str, Any] = next(
-        (step["details"] for step in report["steps"] if step["name"] == "prune" and step["kept"]),
-        {},
-    )
-    found = {"smaller": before["size_bytes"] / after["size_bytes"], "faster": after["speedup"]}
-    if pruned.get("before"):
-        found["macs"] = pruned["before"]["macs"] / max(1, pruned["after"]["macs"])
+    steps = {step["name"]: step for step in report["steps"]}
+    found = {
+        "smaller": before["size_bytes"] / after["size_bytes"],
+        "faster": after["speedup"],
+        "steps": {name: [step["kept"], step["reason"]] for name, step in steps.items()},
+        "macs": 1.0,
+    }
+    pruned = steps.get("prune", {})
+    if pruned.get("kept") and pruned["details"].get("before"):
+        counts = pruned["details"]
+        found["macs"] = counts["before"]["macs"] / max(1, counts["after"]["macs"])
     return found
 
 
-def scores(model: Path, unseen: Path, report: dict[str, Any]) -> dict[str, float]:
-    """The metric on samples that nothing saw, clean and with noise."""
+def scores(model: Path, reference: Path, unseen: Path, report: dict[str, Any]) -> dict[str, float]:
+    """The metric, or else the agreement, on samples that nothing saw, clean and with noise."""
     metric = report["metric"]["name"]
-    if metric is None:
-        return {}
     with np.load(unseen) as arrays:
         clean = {name: arrays[name] for name in arrays.files}
     random = np.random.default_rng(0)
@@ -126,8 +164,12 @@ def scores(model: Path, unseen: Path, report: dict[str, Any]) -> dict[str, float
         for name, array in clean.items()
     }
     found = {}
-    for name, data in (("metric", clean), ("noise", noisy)):
-        found[name] = evaluate(model, Dataset.open(data), metric)
+    for name, arrays in (("metric", clean), ("noise", noisy)):
+        data = Dataset.open(arrays)
+        if metric is not None:
+            found[name] = evaluate(model, data, metric)
+        else:
+            found[name] = check(reference, model, data, stress="none").outputs[0].agreement
     return found
 
 
@@ -138,11 +180,20 @@ def with_noise(array: Any, random: np.random.Generator) -> Any:
     return np.clip(array + noise, low, high).astype(array.dtype)
 
 
-def line(name: str, seed: int, way: str, found: dict[str, float]) -> str:
+def time_file(run: Run) -> None:
+    """Put the speed next to fp32 at batch 1, one thread, into what was measured."""
+    found = json.loads(run.kept.read_text())
+    pair = run.out / "model.onnx", run.out / "fp32.onnx"
+    timed = profile(pair[0], against=pair[1], batch=(1,), min_time=0.2).batches[0]
+    found |= {"faster": timed.ratio, "faster_low": timed.ratio_low, "faster_high": timed.ratio_high}
+    run.kept.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def line(run: Run, way: str, found: dict[str, Any]) -> str:
     """One row of the table."""
 
     def cell(key: str, form: str) -> str:
-        return form.format(found[key]) if key in found else ""
+        return form.format(found[key]) if found.get(key) is not None else ""
 
     cells = [
         cell("macs", "1/{:.1f}"),
@@ -153,7 +204,7 @@ def line(name: str, seed: int, way: str, found: dict[str, float]) -> str:
         cell("cpu", "{:.0f}"),
         cell("mb", "{:.0f}"),
     ]
-    return f"| {name} | {seed} | {way} | {' | '.join(cells)} |"
+    return f"| {run.folder.name} | {run.seed} | {way} | {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

@@ -33,6 +33,21 @@ def demo(
     refuse_existing(output, force=force, foreign=files_not_reported)
     tell = progress or silent
     train, test = load_digits(seed)
+    model = trained_network(train, seed, epochs, tell)
+    return compress(
+        model,
+        output,
+        train,
+        evaluate_on=test,
+        metric="top1",
+        force=force,
+        seed=seed,
+        progress=progress,
+    )
+
+
+def trained_network(train: dict[str, Any], seed: int, epochs: int, tell: Progress) -> Any:
+    """The Keras model of the demo; the same for a ``seed`` on one machine."""
     tell("loading TensorFlow")
     keras = import_keras()
     keras.utils.set_random_seed(seed)
@@ -55,16 +70,7 @@ def demo(
         verbose=0,
         shuffle=True,
     )
-    return compress(
-        model,
-        output,
-        train,
-        evaluate_on=test,
-        metric="top1",
-        force=force,
-        seed=seed,
-        progress=progress,
-    )
+    return model
 
 
 def load_digits(seed: int) -> tuple[dict[str, Any], dict[str, Any]]:

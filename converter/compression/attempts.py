@@ -122,6 +122,8 @@ def _is_users(error: Exception, context: StepContext, judge: Judge) -> bool:
         return True
     if isinstance(error, KilnxError) and context.decisions != Decisions():
         return True  # those of another model do not fit this one
+    if isinstance(error, KilnxError) and context.training is not None and context.training.asked:
+        return True  # what was asked for cannot be trained
     return refused_by_machine_or_data(error, (context.calibration, judge.evaluation))
 
 

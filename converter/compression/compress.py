@@ -218,7 +218,7 @@ def compress(
         )
         failed += unplanned
         recover = options.recover
-        if recover is None and decisions is not None and decisions.schooling is not None:
+        if recover is None and decisions is not None and decisions.trains:
             recover = True  # what was decided cannot be repeated without it
         training = _training(recover, judge, samples, work.trains, options.keep_best)
         context = StepContext(

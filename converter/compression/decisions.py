@@ -30,6 +30,7 @@ class Decisions:
         precisions: Precision of every operator by node name; None where nothing says.
         plan: How many channels of each group stay; None where nothing says.
         schooling: How what the plan leaves was trained; None: not at all.
+        rounding_steps: For how many steps what was quantized was trained; None: not at all.
         storage: In which form each weight is stored, by initializer; None where nothing says.
         target: The target that it was decided for; None where nothing says.
     """
@@ -38,8 +39,14 @@ class Decisions:
     precisions: Mapping[str, str] | None = None
     plan: Mapping[str, int] | None = None
     schooling: Schooling | None = None
+    rounding_steps: int | None = None
     storage: Mapping[str, str] | None = None
     target: str | None = None
+
+    @property
+    def trains(self) -> bool:
+        """Whether something was trained."""
+        return self.schooling is not None or self.rounding_steps is not None
 
     @classmethod
     def open(cls, source: DecisionSource) -> Decisions:
@@ -67,12 +74,15 @@ class Decisions:
         details = {step["name"]: step.get("details") or {} for step in steps}
         pruned = details.get("prune", {})
         plan = pruned.get("plan")
+        quantized = details.get("quantize", {})
+        trained = quantized.get("training")
         stored = details.get("weights", {}).get("weights")
         return cls(
             {str(step["name"]): bool(step["kept"]) for step in steps},
-            _precisions(details.get("quantize", {}).get("operators", [])),
+            _precisions(quantized.get("operators", [])),
             None if plan is None else _plan(plan),
             _schooling(pruned.get("training")),
+            None if trained is None else int(trained["asked"]),
             None if stored is None else {str(one["name"]): str(one["form"]) for one in stored},
         )
 

@@ -1,4 +1,4 @@
-"""How ``compress`` trains what pruning leaves."""
+"""How ``compress`` trains what pruning leaves, and what quantization costs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from converter.compression.judge import Judge
 from converter.compression.training_data import classes_of, rungs_like
 from converter.pruning.prepare import Prepared
 from converter.pruning.recovered import Judged, Recovery
-from quantizers.training.distill import Distiller
+from quantizers.training.distill import Distilled, Distiller, TrainingStopped
 from quantizers.training.graph import refuse_unknown
 from quantizers.training.options import DistillOptions
 from runtimes.data.dataset import Dataset
@@ -24,7 +24,7 @@ _STOPPED = (
 
 @dataclass(frozen=True)
 class Training:
-    """Pruned models are trained, and ``judge`` says whether they pass.
+    """Pruned and quantized models are trained, and ``judge`` says whether they pass.
 
     ``asked``: the user insists, so that what stands against it is an error. ``keep_best``: Ctrl-C
     ends training, and the best plan so far is taken.
@@ -47,11 +47,28 @@ class Training:
         Raises ``DataError`` where samples are too few, ``UnsupportedOperator`` for an operator
         without a gradient, and ``RuntimeUnavailable`` without TensorFlow.
         """
-        judge, run = self.judge, self.judge.run
         refuse_unknown(prepared.exact)
+
+        def judged(candidate: ir.Model) -> Judged:
+            parity = self.judge.parity(candidate)
+            return Judged(parity.passed, parity.reason)
+
+        return Recovery(self._trainer(prepared.exact), judged)
+
+    def through_rounding(self, quantized: ir.Model, steps: int) -> Distilled:
+        """Train what was quantized, through its rounding, to answer like the whole model.
+
+        Raises the same, and ``TrainingStopped`` where the user has stopped an earlier training.
+        """
+        if any(one.stopped for one in self._trainers):
+            raise TrainingStopped
+        return self._trainer(load_model(self.judge.reference)).train(quantized, steps)
+
+    def _trainer(self, teacher: ir.Model) -> Distiller:
+        judge, run = self.judge, self.judge.run
         reference = load_model(judge.reference)
         trainer = Distiller(
-            prepared.exact,
+            teacher,
             self.calibration,
             rungs=rungs_like(judge.rungs, reference, self.calibration, run.seed),
             options=DistillOptions(
@@ -63,9 +80,4 @@ class Training:
             progress=run.tell,
         )
         self._trainers.append(trainer)
-
-        def judged(candidate: ir.Model) -> Judged:
-            parity = judge.parity(candidate)
-            return Judged(parity.passed, parity.reason)
-
-        return Recovery(trainer, judged)
+        return trainer

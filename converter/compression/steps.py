@@ -93,6 +93,8 @@ _PRUNING_SHARE = 0.9
 # Where INT8 is outside the budget: how often a mixture with less noise is tried, and how much less.
 _MILDER_TRIES = 2
 _MILDER_DB = 6.0
+# For how long what was quantized is trained where it is outside the budget.
+_ROUNDING_STEPS = 300
 # What weights of fewer bits may spend on samples that they were chosen on, and how many of those.
 _WEIGHTS_SHARE = 0.8
 _WEIGHTS_SAMPLES = 512
@@ -225,12 +227,46 @@ def _quantized(
     if not int8:
         return Outcome(None, "no operator can run in INT8", found.to_dict())
     details = {**found.to_dict(), "dedupe": deduplicate_all(candidate).to_dict()}
-    reason = f"{int8} of {len(found.operators)} operators in INT8"
-    if not tries or context.prefer == "size":
-        return Outcome(candidate, reason, details)
-    further = 1 - (1 - agreement) / 2, sqnr_db + _MILDER_DB
-    again = partial(_quantized, model, context, *further, tries=tries - 1)
-    return Outcome(candidate, reason, details, again)
+    outcome = Outcome(candidate, f"{int8} of {len(found.operators)} operators in INT8", details)
+    again: Callable[[], Outcome] | None = None
+    if tries and context.prefer != "size":
+        further = 1 - (1 - agreement) / 2, sqnr_db + _MILDER_DB
+        again = partial(_quantized, model, context, *further, tries=tries - 1)
+    if context.decisions.rounding_steps is not None:
+        return _trained_int8(outcome, context, None)
+    if tries == _MILDER_TRIES and context.training is not None:
+        again = partial(_trained_int8, outcome, context, again)
+    return replace(outcome, less_aggressive=again)
+
+
+def _trained_int8(
+    outcome: Outcome, context: StepContext, again: Callable[[], Outcome] | None
+) -> Outcome:
+    """What was quantized, trained through its rounding; ``again`` where that is not possible."""
+    from quantizers.training.distill import Distilled, TrainingStopped
+
+    candidate, training = outcome.model, context.training
+    assert candidate is not None
+    if training is None:
+        return outcome
+    steps = context.decisions.rounding_steps or _ROUNDING_STEPS
+    train = partial(training.through_rounding, candidate, steps)
+    skips = (KilnxError, TrainingStopped)
+    trained: Distilled | Defect | str
+    try:
+        trained = contain("training", train, lambda error: isinstance(error, skips))
+    except skips as error:
+        trained = str(error)
+    if not isinstance(trained, Distilled) or not trained.steps:
+        return outcome if again is None else again()
+    told = {"asked": steps, "steps": trained.steps, "reason": trained.reason}
+    told |= {"before": trained.before, "after": trained.after}
+    return Outcome(
+        trained.model,
+        f"{outcome.reason}, trained in {trained.steps} steps",
+        {**outcome.details, "training": told},
+        again,
+    )
 
 
 def _store_weights(model: ir.Model, context: StepContext) -> Outcome:

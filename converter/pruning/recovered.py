@@ -1,8 +1,9 @@
 """Pruning as far as training can recover: ever smaller plans, and the smallest that still passes.
 
 A plan is cut, refitted, and then trained for a short while to answer like the model that it was cut
-from; whether it passes, the caller's judge says, by data that neither saw. Half of what is left to
-try goes with every answer. The smallest that passes is trained for longer.
+from; whether it passes, the caller's judge says, by data that neither saw. One that passes before
+it is trained is not trained to find that out: those are the large ones, which take longest. Half of
+what is left to try goes with every answer. The smallest that passes is trained for longer.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from converter.pruning.prepare import Nothing, Prepared, PruneOptions
 from converter.pruning.repair.refit import FULL, JUDGED
 from converter.pruning.report import Schooling, TrainingReport, TriedReport
 from converter.pruning.search.chain import SMALLEST_STEP, Link
-from converter.pruning.search.plan import Plan, cut_and_repair
+from converter.pruning.search.plan import cut_and_repair
 from converter.pruning.search.savings import Target
 from quantizers.training.distill import Distilled, TrainingStopped
 from runtimes.progress import Progress, silent
@@ -65,7 +66,7 @@ class Recovery:
     trainer: Trainer
     judge: Callable[[ir.Model], Judged]
     trial_steps: int = 300
-    final_steps: int = 1000
+    final_steps: int = 1500
 
 
 def prune_and_recover(
@@ -88,27 +89,30 @@ def prune_and_recover(
     if options.plan is not None:
         plan = known_plan(options.plan, prepared.problem)
         schooling = schooling or Schooling(recovery.final_steps)
-        return _pruned(prepared, options.target, [make(Link(plan, 1.0), schooling)], ())
+        return _pruned(make, options.target, [make(Link(plan, 1.0), schooling)], ())
     tried = _Search(make, options).run()
     prepared.problem.reference_rows.clear()
     passed = sorted((one for one in tried if one.judged.passed), key=lambda one: one.rank)
-    return _pruned(prepared, options.target, passed, tuple(one.report for one in tried))
+    return _pruned(make, options.target, passed, tuple(one.report for one in tried))
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """A plan that was tried: the trained model, and what the judge says of it."""
+    """A plan that was tried: the model, and what the judge says of it.
 
-    plan: Plan
+    ``training``: None where it passed without any.
+    """
+
+    link: Link
     model: ir.Model
     judged: Judged
     report: TriedReport
-    training: TrainingReport
+    training: TrainingReport | None
 
     @property
     def rank(self) -> tuple[float, int]:
         """The smallest first, and of one plan the one that was trained for longest."""
-        return self.report.share, -self.training.asked
+        return self.report.share, -self.training.asked if self.training else 0
 
 
 @dataclass(frozen=True)
@@ -119,15 +123,34 @@ class _Make:
     recovery: Recovery
     progress: Progress
 
-    def __call__(self, link: Link, schooling: Schooling) -> _Trial:
+    def trial(self, link: Link) -> _Trial:
+        """A short training, if it takes one."""
+        return self(link, Schooling(self.recovery.trial_steps, False), if_needed=True)
+
+    def __call__(self, link: Link, schooling: Schooling, *, if_needed: bool = False) -> _Trial:
         prepared, recovery = self.prepared, self.recovery
         self.progress(f"cutting and training, {link.share:.0%} left")
         kept = selected(prepared, link.plan)
         effort = FULL if schooling.refitted else JUDGED
         cut = cut_and_repair(prepared.problem, kept, effort)
+        if if_needed and (judged := recovery.judge(cut)).passed:
+            reason = f"{judged.reason}, before any training"
+            return self._trial(link, cut, replace(judged, reason=reason), None)
         distilled = recovery.trainer.train(cut, schooling.steps)
-        judged = recovery.judge(distilled.model)
-        count = prepared.costs.count(kept)
+        training = TrainingReport(
+            schooling.steps,
+            distilled.steps,
+            distilled.before,
+            distilled.after,
+            schooling.refitted,
+            distilled.reason,
+        )
+        return self._trial(link, distilled.model, recovery.judge(distilled.model), training)
+
+    def _trial(
+        self, link: Link, model: ir.Model, judged: Judged, training: TrainingReport | None
+    ) -> _Trial:
+        count = self.prepared.costs.count(selected(self.prepared, link.plan))
         tried = TriedReport(
             macs=count.macs,
             parameters=count.parameters,
@@ -137,15 +160,7 @@ class _Make:
             passed=judged.passed,
             reason=judged.reason,
         )
-        training = TrainingReport(
-            schooling.steps,
-            distilled.steps,
-            distilled.before,
-            distilled.after,
-            schooling.refitted,
-            distilled.reason,
-        )
-        return _Trial(link.plan, distilled.model, judged, tried, training)
+        return _Trial(link, model, judged, tried, training)
 
 
 class _Search:
@@ -173,7 +188,7 @@ class _Search:
         low, high = -1, len(links)
         while high - low > 1:
             middle = (low + high) // 2
-            passed = self._try(links[middle], Schooling(self._recovery.trial_steps, False))
+            passed = self._tells(self._make.trial(links[middle]))
             low, high = (middle, high) if passed else (low, middle)
         if low >= 0:
             self._to_the_end(links[low], _MOST_FURTHER)
@@ -207,36 +222,50 @@ class _Search:
             self._try(link, final)
 
     def _try(self, link: Link, schooling: Schooling) -> bool:
-        self._tried.append(self._make(link, schooling))
-        return self._tried[-1].judged.passed
+        return self._tells(self._make(link, schooling))
+
+    def _tells(self, trial: _Trial) -> bool:
+        self._tried.append(trial)
+        return trial.judged.passed
 
 
 def _pruned(
-    prepared: Prepared, target: Target, best: Sequence[_Trial], tried: tuple[TriedReport, ...]
+    make: _Make, target: Target, best: Sequence[_Trial], tried: tuple[TriedReport, ...]
 ) -> Pruned:
     """The first of ``best``; the others are what spends less of the budget."""
+    prepared = make.prepared
     if not best:
         why = f"{_NO_PLAN}: {tried[-1].reason}" if tried else "no cut saves anything here"
         everything = prepared.problem.dependencies.everything()
         report = prepared.report({}, everything, why, tried, not target.share)
         return Pruned(prepared.exact, prepared.exact, report)
     trial, *others = best
-    kept = selected(prepared, trial.plan)
-    reached = not target.share or trial.report.share <= target.share * (1 + 1e-9)
-    report = prepared.report(
-        trial.plan, kept, _described(prepared.saved(kept), trial), tried, reached
-    )
-    milder = [one for one in others if one.report.share > trial.report.share]
+    if trial.training is None:  # what ships is trained
+        trial = _trained(make, trial)
+    plan, share = trial.link.plan, trial.report.share
+    kept = selected(prepared, plan)
+    reached = not target.share or share <= target.share * (1 + 1e-9)
+    report = prepared.report(plan, kept, _described(prepared.saved(kept), trial), tried, reached)
+    milder = [one for one in others if one.report.share > share]
     return Pruned(
         trial.model,
         prepared.exact,
         replace(report, training=trial.training),
-        partial(_pruned, prepared, target, milder, tried) if milder else None,
+        partial(_pruned, make, target, milder, tried) if milder else None,
     )
+
+
+def _trained(make: _Make, trial: _Trial) -> _Trial:
+    """``trial`` after a short training, unless the user has enough of them."""
+    with suppress(TrainingStopped):
+        return make(trial.link, Schooling(make.recovery.trial_steps, False))
+    return trial
 
 
 def _described(saved: str, trial: _Trial) -> str:
     training = trial.training
+    if training is None:
+        return saved
     if not training.steps:
         return f"{saved}, and training made it no better"
     return f"{saved}, trained in {training.steps} steps"

@@ -13,13 +13,22 @@ from itertools import count
 import numpy as np
 import onnx_ir as ir
 
-from quantizers.training.graph import TrainableGraph
+from quantizers.training.graph import refuse_unknown
 from quantizers.training.loss import DistillationLoss
 from quantizers.training.options import DistillOptions
-from quantizers.training.pool import Augmentation, Group, Perturbation, Teacher, answered, shuffled
+from quantizers.training.pool import (
+    Augmentation,
+    Group,
+    Perturbation,
+    Teacher,
+    answered,
+    shuffled,
+)
+from quantizers.training.pools import Pools
+from quantizers.training.quantized_form import QuantizedForm
 from quantizers.training.step import Training
 from quantizers.training.targets import Target, targets_of
-from quantizers.training.write import with_values
+from quantizers.training.weight_bits import levels_of
 from runtimes.data.dataset import Dataset
 from runtimes.errors import DataError, RuntimeUnavailable
 from runtimes.extras import missing_extra
@@ -30,10 +39,13 @@ LEAST_SAMPLES = 64
 
 # Of the samples, those that only tell which weights were best.
 _HELD_OUT = 0.125
-# After so many epochs over a pool, other samples are made.
-_EPOCHS = 16
+# After so many epochs over a pool, other samples are made: the more often it sees the same ones,
+# the more of them a student learns by heart.
+_EPOCHS = 4
 _STOPPED = "training was stopped with Ctrl-C, and what was best before is kept"
 _NOT_FINITE = "the loss became NaN, so training stopped and what was best before is kept"
+# The draw of the samples that were held out.
+_EXAMINED = -1
 
 
 class TrainingStopped(Exception):
@@ -108,7 +120,7 @@ class Distiller:
         self._examined = Augmentation(held_out, rungs, options.seed)
         self.stopped = False
         self._examined_count = 2 * len_of(held_out)
-        self._first: tuple[Sequence[Target], list[Group], list[Group]] | None = None
+        self._pools = Pools()
 
     def train(self, student: ir.Model, steps: int | None = None) -> Distilled:
         """The better of ``student`` and what it becomes in so many ``steps``.
@@ -120,28 +132,30 @@ class Distiller:
         """
         if self.stopped:
             raise TrainingStopped
-        graph = TrainableGraph(student)
+        refuse_unknown(student)
         targets = targets_of(student, self._teacher)
         options = self._options if steps is None else replace(self._options, steps=steps)
-        pool, examined = self._answered(targets)
-        loss = DistillationLoss(targets, pool, options.classes)
+        self._pools.belong_to(targets)
+        examined = self._pool(targets, _EXAMINED)
+        loss = DistillationLoss(targets, self._pool(targets, 0), options.classes)
         wanted = [target.student for target in targets]
-        training = Training(graph, loss, wanted, options, examined)
+        form = QuantizedForm(student, levels_of(student))  # of floats, floats
+        training = Training(form, loss, wanted, options, examined)
         try:
-            reason = self._run(training, targets, pool)
+            reason = self._run(training, targets)
         except KeyboardInterrupt:
             if not options.keep_best:
                 raise
             self.stopped, reason = True, _STOPPED
             self._progress("stopped, keeping the best so far; Ctrl-C again ends the command")
         best = training.best
-        model = with_values(student, best.values) if best.steps else student
+        model = form.written(best.values) if best.steps else student
         return Distilled(model, training.first.error, best.error, best.steps, reason)
 
-    def _run(self, training: Training, targets: Sequence[Target], pool: list[Group]) -> str:
+    def _run(self, training: Training, targets: Sequence[Target]) -> str:
         """Learn to the end, or until something is no number, and then why."""
         random = np.random.default_rng(self._options.seed)
-        for batch in self._batches(training, targets, pool, random):
+        for batch in self._batches(training, targets, random):
             training.learn(batch)
             if training.is_time_to_look:
                 self._progress("training", training.done, training.steps)
@@ -152,31 +166,25 @@ class Distiller:
         return ""
 
     def _batches(
-        self,
-        training: Training,
-        targets: Sequence[Target],
-        pool: list[Group],
-        random: np.random.Generator,
+        self, training: Training, targets: Sequence[Target], random: np.random.Generator
     ) -> Iterator[Group]:
-        for draw in count(1):
+        for draw in count():
+            pool = self._pool(targets, draw)
             for _ in range(_EPOCHS):
                 yield from shuffled(pool, training.batch_size, random)
-            with self._open_teacher(targets) as source:
-                pool = answered(self._learned.batches(self._options.pool, draw), source)
 
-    def _open_teacher(self, targets: Sequence[Target]) -> Teacher:
-        return Teacher(self._teacher, targets, self._options.threads)
-
-    def _answered(self, targets: Sequence[Target]) -> tuple[list[Group], list[Group]]:
-        """What all trainings begin with; the teacher is asked once for all students."""
-        asked = [(target.output, target.teacher) for target in targets]
-        if self._first is None or [(t.output, t.teacher) for t in self._first[0]] != asked:
+    def _pool(self, targets: Sequence[Target], draw: int) -> list[Group]:
+        """Samples and what the teacher says of them, which is asked once for all students."""
+        found = self._pools.get(draw)
+        if found is None:
             self._progress("asking the teacher")
-            with self._open_teacher(targets) as source:
-                pool = answered(self._learned.batches(self._options.pool), source)
-                examined = answered(self._examined.batches(self._examined_count), source)
-            self._first = targets, pool, examined
-        return self._first[1], self._first[2]
+            source, size = self._learned, self._options.pool
+            if draw == _EXAMINED:
+                source, size = self._examined, self._examined_count
+            with Teacher(self._teacher, targets, self._options.threads) as teacher:
+                found = answered(source.batches(size, max(draw, 0)), teacher)
+            self._pools.keep(draw, found)
+        return found
 
 
 def require_enough(data: Dataset) -> None:

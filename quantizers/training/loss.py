@@ -13,6 +13,10 @@ from runtimes.base import Array
 
 # A column that hardly varies counts as if it varied by so much of what columns do on average.
 _LEAST_SHARE = 1e-2
+# What logits are divided by before they become probabilities: the classes that are not the answer
+# weigh more then (Hinton et al., https://arxiv.org/abs/1503.02531, which also multiplies the
+# gradients by its square).
+_TEMPERATURE = 2.0
 
 
 class DistillationLoss:
@@ -48,9 +52,10 @@ class DistillationLoss:
         total = self.error(found, wanted)
         for target in self._targets:
             if target.output in self._classes:
-                student, teacher = found[target.student], wanted[target.output]
-                entropy = tf.nn.softmax_cross_entropy_with_logits(tf.nn.softmax(teacher), student)
-                total += tf.reduce_mean(entropy) / len(self._targets)
+                student = found[target.student] / _TEMPERATURE
+                classes = tf.nn.softmax(wanted[target.output] / _TEMPERATURE)
+                entropy = tf.nn.softmax_cross_entropy_with_logits(classes, student)
+                total += _TEMPERATURE**2 * tf.reduce_mean(entropy) / len(self._targets)
         return total
 
     def _squared(self, target: Target, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Any:

@@ -26,10 +26,13 @@ _AVERAGED = 0.05
 
 
 class Adam:
-    """Adam (https://arxiv.org/abs/1412.6980) on variables by name.
+    """Adam (https://arxiv.org/abs/1412.6980) on parameters by name.
+
+    All of them are one row of numbers, so that a step is a few operators, however many there are:
+    those of a small graph would else take longer than the graph.
 
     Args:
-        initial: The parameters; what is learned is in ``variables``, its average in ``averages``.
+        initial: The parameters; what is learned is ``learned``, its average ``average``.
         rate: The largest step, as a share of a parameter's root mean square; may be set later.
         steps: After how many steps the rate is 0.
         warmup: In how many it rises from 0.
@@ -41,14 +44,25 @@ class Adam:
         import tensorflow as tf
 
         self.rate, self._steps, self._warmup = rate, steps, max(1, warmup)
-        self.variables = {name: tf.Variable(array) for name, array in initial.items()}
-        self.averages = {name: tf.Variable(array) for name, array in initial.items()}
-        self._sizes = {name: size_of(array) for name, array in initial.items()}
-        self._moments = {
-            name: tuple(tf.Variable(tf.zeros_like(variable)) for _ in _DECAYS)
-            for name, variable in self.variables.items()
-        }
+        self._shapes = {name: array.shape for name, array in initial.items()}
+        arrays = list(initial.values())
+        row = np.concatenate([array.reshape(-1) for array in arrays])
+        sizes = [np.full(array.size, size_of(array), row.dtype) for array in arrays]
+        self.learned, self.average = tf.Variable(row), tf.Variable(row)
+        self._sizes = tf.constant(np.concatenate(sizes))
+        self._moments = [tf.Variable(tf.zeros_like(row)) for _ in _DECAYS]
         self._done = 0
+
+    def named(self, row: Any) -> dict[str, Any]:
+        """``row``, such as ``learned``, as parameters by name."""
+        import tensorflow as tf
+
+        shapes = self._shapes
+        parts = tf.split(tf.convert_to_tensor(row), [math.prod(one) for one in shapes.values()])
+        return {
+            name: tf.reshape(part, shape)
+            for (name, shape), part in zip(shapes.items(), parts, strict=True)
+        }
 
     def settings(self) -> Array:
         """Rate, the corrections of both moments, and what the average takes of the next step."""
@@ -59,25 +73,20 @@ class Adam:
         taken = 1 / min(self._done, max(1.0, _AVERAGED * self._steps))
         return np.array([self.rate * rise * fall, *corrections, taken], np.float32)
 
-    def apply(self, gradients: Mapping[str, Any], settings: Any) -> None:
-        """Take one step; parameters without a gradient (None) stay."""
+    def apply(self, gradient: Any, settings: Any) -> None:
+        """Take one step along the gradient of ``learned``."""
         import tensorflow as tf
 
-        for name, gradient in gradients.items():
-            if gradient is None:
-                continue
-            dense = tf.convert_to_tensor(gradient)  # those of looked-up rows are sparse
-            mean, square = self._moments[name]
-            mean.assign(_DECAYS[0] * mean + (1 - _DECAYS[0]) * dense)
-            square.assign(_DECAYS[1] * square + (1 - _DECAYS[1]) * dense * dense)
-            direction = mean / settings[1] / (tf.sqrt(square / settings[2]) + _EPSILON)
-            variable, average = self.variables[name], self.averages[name]
-            variable.assign_sub(settings[0] * self._sizes[name] * direction)
-            average.assign_add(settings[3] * (variable - average))
+        mean, square = self._moments
+        mean.assign(_DECAYS[0] * mean + (1 - _DECAYS[0]) * gradient)
+        square.assign(_DECAYS[1] * square + (1 - _DECAYS[1]) * gradient * gradient)
+        direction = mean / settings[1] / (tf.sqrt(square / settings[2]) + _EPSILON)
+        self.learned.assign_sub(settings[0] * self._sizes * direction)
+        self.average.assign_add(settings[3] * (self.learned - self.average))
 
     def values(self) -> dict[str, Array]:
         """What the parameters are now, on average."""
-        return {name: average.numpy() for name, average in self.averages.items()}
+        return {name: part.numpy() for name, part in self.named(self.average).items()}
 
 
 def size_of(array: Array) -> float:

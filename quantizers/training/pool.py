@@ -149,10 +149,16 @@ def answered(batches: Iterator[Batch], teacher: Teacher) -> list[Group]:
         group = Group(batch.feed, teacher.answers(batch.feed))
         shapes = tuple(array.shape[1:] for array in (*group.feed.values(), *group.targets.values()))
         parts.setdefault(shapes, []).append(group)
-        held += sum(array.nbytes for array in (*group.feed.values(), *group.targets.values()))
+        held += bytes_of([group])
         if held >= _MOST_BYTES:
             break
     return [_joined(groups) for groups in parts.values()]
+
+
+def bytes_of(groups: Sequence[Group]) -> int:
+    """What inputs and targets take."""
+    held = (array for one in groups for array in (*one.feed.values(), *one.targets.values()))
+    return sum(array.nbytes for array in held)
 
 
 def shuffled(groups: Sequence[Group], size: int, random: np.random.Generator) -> Iterator[Group]:

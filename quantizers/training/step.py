@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from quantizers.training.form import Form
 from quantizers.training.graph import TrainableGraph
 from quantizers.training.loss import DistillationLoss
 from quantizers.training.optimizer import Adam
@@ -40,17 +41,18 @@ class Best:
 
 
 class Training:
-    """Adam on the parameters of a graph, in steps that suit how wrong it is before the first.
+    """Adam on the variables of a graph, in steps that suit how wrong it is before the first.
 
     ``done`` counts the steps; ``first`` is what was before them, ``best`` the best that was seen.
 
+    ``form``: what is trained, and what the graph reads of it.
     ``wanted``: names of the values that the loss looks at. ``examined``: samples that were held
     out, which tell what is best.
     """
 
     def __init__(
         self,
-        graph: TrainableGraph,
+        form: Form,
         loss: DistillationLoss,
         wanted: Sequence[str],
         options: DistillOptions,
@@ -58,25 +60,29 @@ class Training:
     ) -> None:
         import tensorflow as tf
 
+        graph = TrainableGraph(form.model)
         self.batch_size = fixed_batch(graph.inputs) or options.batch_size
         self.steps, self.done = options.steps, 0
         self._every = max(1, options.steps // _LOOKS)
         self._optimizer = Adam(
-            graph.initial(),
+            {name: start.value for name, start in form.starts().items()},
             rate=options.rate,
             steps=options.steps,
             warmup=round(options.steps * _WARMUP),
         )
-        variables = self._optimizer.variables
+        optimizer = self._optimizer
+
+        def run(row: Any, feed: Mapping[str, Any]) -> dict[str, Any]:
+            read = form.read(optimizer.named(row))
+            return graph.run(read.values, feed, wanted, read.given)
 
         def step(feed: Mapping[str, Any], targets: Mapping[str, Any], settings: Any) -> None:
             with tf.GradientTape() as tape:
-                found = graph.run(variables, feed, wanted)
-                value = loss.loss(found, targets)
-            self._optimizer.apply(tape.gradient(value, variables), settings)
+                value = loss.loss(run(optimizer.learned, feed), targets)
+            optimizer.apply(tape.gradient(value, optimizer.learned), settings)
 
         def error(feed: Mapping[str, Any], targets: Mapping[str, Any]) -> Any:
-            return loss.error(graph.run(self._optimizer.averages, feed, wanted), targets)
+            return loss.error(run(optimizer.average, feed), targets)
 
         self._step = tf.function(step, autograph=False, reduce_retracing=True)
         self._error = tf.function(error, autograph=False, reduce_retracing=True)
@@ -110,5 +116,5 @@ class Training:
         return total / count
 
     def values(self) -> dict[str, Array]:
-        """The parameters now."""
+        """What the variables are now, on average."""
         return self._optimizer.values()

@@ -56,10 +56,18 @@ def _conv2d(x: Any, weights: Any, window: Window) -> Any:
 
     if max(window.dilations) > 1:  # TensorFlow's own dilation has no gradient on CPUs
         return _with_dilation(x, weights, window)
-    if not window.has_known_pads:
-        return tf.nn.conv2d(_padded(x, window), weights, list(window.strides), "VALID")
-    padding = [[0, 0], *(list(pair) for pair in window.pads), [0, 0]]
+    if window.is_point:
+        return _dense(x, weights[0, 0])
+    x, padding = _ready(x, window)
     return tf.nn.conv2d(x, weights, list(window.strides), padding)
+
+
+def _dense(x: Any, weights: Any) -> Any:
+    """A matrix product at every place, which is faster than a convolution with one place."""
+    import tensorflow as tf
+
+    sizes = [*sizes_of(x)[:-1], int(weights.shape[-1])]
+    return tf.reshape(tf.matmul(tf.reshape(x, [-1, int(x.shape[-1])]), weights), sizes)
 
 
 def _grouped(x: Any, weights: Any, window: Window, group: int, compute: Any) -> Any:
@@ -79,9 +87,12 @@ def _depthwise(x: Any, weights: Any, window: Window) -> Any:
     height, width = window.kernel
     channels = int(x.shape[-1])
     weights = tf.reshape(weights, [height, width, channels, int(weights.shape[-1]) // channels])
-    x = _padded(x, window)
     steps, holes = window.strides, window.dilations
     uneven = steps[0] != steps[1] or (max(steps) > 1 and max(holes) > 1)
+    if not uneven and max(holes) == 1:
+        x, padding = _ready(x, window)
+        return tf.nn.depthwise_conv2d(x, weights, [1, *steps, 1], padding)
+    x = _padded(x, window)
     strides = (1, 1) if uneven else steps  # what TensorFlow cannot stride over is left out after
     data = tf.nn.depthwise_conv2d(x, weights, [1, *strides, 1], "VALID", dilations=list(holes))
     return data[:, :: steps[0], :: steps[1]] if uneven else data
@@ -93,7 +104,8 @@ def _in_space(x: Any, weights: Any, window: Window) -> Any:
     if max(window.dilations) > 1:
         return _with_dilation(x, weights, window)
     # The gradient in eager mode needs the name of the format that is the default anyhow.
-    return tf.nn.conv3d(_padded(x, window), weights, [1, *window.strides, 1], "VALID", "NDHWC")
+    x, padding = _ready(x, window)
+    return tf.nn.conv3d(x, weights, [1, *window.strides, 1], padding, "NDHWC")
 
 
 def _with_dilation(x: Any, weights: Any, window: Window) -> Any:
@@ -104,6 +116,16 @@ def _with_dilation(x: Any, weights: Any, window: Window) -> Any:
     holes = list(window.dilations)
     data = tf.nn.convolution(_padded(x, window), weights, 1, "VALID", how, holes)
     return data[(slice(None), *(slice(None, None, step) for step in window.strides))]
+
+
+def _ready(x: Any, window: Window) -> tuple[Any, str]:
+    """The input and the padding that TensorFlow should add.
+
+    With numbers of its own for each edge its gradients take twice as long as with SAME.
+    """
+    if window.is_padded and window.is_same(sizes_of(x)[1:-1]):
+        return x, "SAME"
+    return _padded(x, window), "VALID"
 
 
 def _padded(x: Any, window: Window) -> Any:

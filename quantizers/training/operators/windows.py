@@ -27,6 +27,11 @@ class Window:
         return not self.has_known_pads or any(any(pair) for pair in self.pads)
 
     @property
+    def is_point(self) -> bool:
+        """Whether it covers one place at a time, and all of them."""
+        return not self.is_padded and {*self.kernel, *self.strides} == {1}
+
+    @property
     def has_known_pads(self) -> bool:
         """Whether what is added is known before the graph runs."""
         return all(isinstance(size, int) for pair in self.pads for size in pair)
@@ -36,6 +41,12 @@ class Window:
         """The places that the window covers, holes included."""
         pairs = zip(self.kernel, self.dilations, strict=True)
         return tuple((size - 1) * dilation + 1 for size, dilation in pairs)
+
+    def is_same(self, spatial: Sequence[Any]) -> bool:
+        """Whether the padding is known to be what SAME adds to an input of these sizes."""
+        same = _same(self, spatial, "SAME_UPPER")
+        known = all(isinstance(size, int) for pair in same for size in pair)
+        return known and self.has_known_pads and same == self.pads
 
     def part(self, axes: slice) -> Window:
         """The window over some of the axes."""

@@ -124,6 +124,7 @@ class Context:
     run: RunOptions
     calibration: Samples
     decisions: Decisions
+    training: None = None
 
 
 def spends(loss: float, again: Callable[[], Outcome] | None = None) -> Callable[..., Outcome]:

@@ -31,7 +31,14 @@ class Trainer:
 
     def train(self, student: ir.Model, steps: int | None = None) -> Distilled:
         self.asked.append(steps)
-        return Distilled(student, 1.0, 0.5, steps or 0)
+        trained = student.clone()
+        trained.metadata_props["steps"] = str(steps)
+        return Distilled(trained, 1.0, 0.5, steps or 0)
+
+
+def steps_of(model: ir.Model) -> int:
+    """For how long it was trained."""
+    return int(model.metadata_props.get("steps", 0))
 
 
 def parameters(model: ir.Model) -> int:
@@ -83,6 +90,20 @@ def test_it_goes_as_far_as_the_judge_allows(prepared: Prepared) -> None:
     assert found.report.training.asked == 7
 
 
+def test_what_passes_as_it_is_cut_is_not_trained_to_find_that_out(prepared: Prepared) -> None:
+    trainer = Trainer()
+    found = prune_and_recover(prepared, recovery(trainer, 0), options=MACS)
+    untrained = [one for one in found.report.tried if "before any training" in one.reason]
+    assert untrained
+    assert set(trainer.asked) == {7}  # what ships is trained all the same
+    assert found.report.training is not None
+    milder = found.less_aggressive
+    while milder is not None:
+        pruned = milder()
+        assert pruned.report.training is not None
+        milder = pruned.less_aggressive
+
+
 @dataclass
 class Stopped(Trainer):
     """Trains ``first`` plans, until the user stops it."""
@@ -98,7 +119,11 @@ class Stopped(Trainer):
 @pytest.mark.parametrize("first", [0, 1, 3])
 def test_a_user_who_stops_gets_what_was_trained(prepared: Prepared, first: int) -> None:
     trainer = Stopped(first=first)
-    found = prune_and_recover(prepared, recovery(trainer, 0), options=MACS)
+
+    def judge(model: ir.Model) -> Judged:
+        return Judged(steps_of(model) > 0, "trained or not")
+
+    found = prune_and_recover(prepared, Recovery(trainer, judge, 3, 7), options=MACS)
     assert len(found.report.tried) == first
     assert found.report.kept == bool(first)
     assert (parameters(found.model) < parameters(prepared.exact)) == bool(first)
@@ -121,7 +146,7 @@ def test_a_long_training_goes_further_than_short_ones_did(prepared: Prepared) ->
     whole = parameters(prepared.exact)
 
     def judge(model: ir.Model) -> Judged:
-        least = whole // (6 if trainer.asked[-1] == 7 else 2)
+        least = whole // (6 if steps_of(model) == 7 else 2)
         return Judged(parameters(model) >= least, "too small")
 
     found = prune_and_recover(prepared, Recovery(trainer, judge, 3, 7), options=MACS)
@@ -139,7 +164,7 @@ def test_what_a_short_training_cannot_save_a_long_one_may(prepared: Prepared) ->
     least = parameters(prepared.exact) // 3
 
     def judge(model: ir.Model) -> Judged:
-        return Judged(trainer.asked[-1] == 7 and parameters(model) >= least, "too small")
+        return Judged(steps_of(model) == 7 and parameters(model) >= least, "too small")
 
     found = prune_and_recover(prepared, Recovery(trainer, judge, 3, 7), options=MACS)
     assert found.report.kept

@@ -112,6 +112,25 @@ def test_a_table_that_is_looked_up_learns(graph: Build) -> None:
     assert found.after < 0.25 * found.before
 
 
+def test_codes_get_no_larger_than_the_largest(graph: Build) -> None:
+    """A weight may have few levels, so that sums of 16 bits do not saturate."""
+    random = np.random.default_rng(0)
+    weight = random.standard_normal((6, 3)).astype("f4")
+    signature = "(float[N, 6] x) => (float[N, 3] y)"
+    teacher = graph(signature, "y = MatMul(x, W)", W=4 * weight)
+    step_size = np.float32(np.abs(weight).max() / 63)
+    codes = np.rint(weight / step_size).astype(np.int8)
+    body = "w = DequantizeLinear(C, S) y = MatMul(x, w)"
+    student = graph(signature, body, C=codes, S=step_size)
+    x = random.standard_normal((128, 6)).astype("f4")
+    data = Dataset.open({"x": x}, inputs=model_inputs(teacher))
+    found = distill(student, teacher, data, options=BRIEF)
+    assert 0 < found.after < found.before
+    trained = found.model.graph.initializers["C"].const_value
+    assert trained is not None
+    assert np.abs(trained.numpy().astype(int)).max() == 63
+
+
 def test_a_perfect_student_stays_as_it_is(teacher: ir.Model, data: Dataset) -> None:
     found = distill(teacher, teacher, data, options=replace(BRIEF, steps=10))
     assert found.steps == 0
