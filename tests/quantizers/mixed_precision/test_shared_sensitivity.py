@@ -13,12 +13,13 @@ import pytest
 
 from quantizers import QuantizeOptions
 from quantizers.calibration.statistics import observe
-from quantizers.mixed_precision.candidate import CalibratedModel
+from quantizers.mixed_precision.candidate import CalibratedModel, FloatModel
 from quantizers.mixed_precision.sensitivity import measure_sensitivities
 from quantizers.mixed_precision.shared_sensitivity import shared_sensitivities
 from quantizers.policy.plan import make_plan
 from quantizers.rewrites.prepare import prepare
 from runtimes import DataError
+from runtimes.engines.remembering import RememberingRuntime
 
 OPTIONS = QuantizeOptions()
 
@@ -35,10 +36,14 @@ def measured(residual_model: Any, images: Any, bound: Any) -> Callable[..., dict
     names = [unit.name for unit in units if unit.operator.kind == "compute"]
 
     def measure(workers: int | None = None, progress: Any = lambda *_: None) -> dict[str, float]:
-        if workers is None:
-            return measure_sensitivities(source, basis, names, data, OPTIONS)
-        options = QuantizeOptions(workers=workers)
-        return shared_sensitivities(source, basis, names, data, options, progress=progress)
+        with RememberingRuntime(source, threads=1) as reference:
+            if workers is None:
+                return measure_sensitivities(reference, basis, names, data, OPTIONS)
+            options, floats = (
+                QuantizeOptions(workers=workers),
+                FloatModel(source, reference, {}, {}),
+            )
+            return shared_sensitivities(floats, basis, names, data, options, progress=progress)
 
     return measure
 
