@@ -234,7 +234,8 @@ def _quantized(
         again = partial(_quantized, model, context, *further, tries=tries - 1)
     if context.decisions.rounding_steps is not None:
         return _trained_int8(outcome, context, None)
-    if tries == _MILDER_TRIES and context.training is not None:
+    # A whole model takes long to train, and INT8 that is nearly right gains nothing: as asked only.
+    if tries == _MILDER_TRIES and context.training is not None and context.training.asked:
         again = partial(_trained_int8, outcome, context, again)
     return replace(outcome, less_aggressive=again)
 

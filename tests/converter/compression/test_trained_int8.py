@@ -24,6 +24,7 @@ class Trainer:
     """Says of every model that training made it better, or fails."""
 
     error: Exception | None = None
+    asked: bool = True
     steps: list[int] = field(default_factory=list)
 
     def through_rounding(self, quantized: ir.Model, steps: int) -> Distilled:
@@ -91,7 +92,8 @@ def test_what_was_trained_is_trained_again(
     assert trainer.steps[0] == trainer.steps[1]
 
 
+@pytest.mark.parametrize("trainer", [None, Trainer(asked=False)])
 def test_without_training_less_is_quantized(
-    residual_model: ir.Model, context: Callable[..., StepContext]
+    residual_model: ir.Model, context: Callable[..., StepContext], trainer: Trainer | None
 ) -> None:
-    assert "trained" not in less(quantized(residual_model, context(None))).reason
+    assert "trained" not in less(quantized(residual_model, context(trainer))).reason
