@@ -119,7 +119,7 @@ def lost_race(
         return None
     return (
         f"slower here: {times(ratio)} as fast in a race ({times(low or 0.0)} to {times(high)}), "
-        "whatever the cost table says"
+        "though the cost table says otherwise"
     )
 
 

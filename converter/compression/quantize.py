@@ -222,7 +222,8 @@ def _quantized(
         accept=judge.accept,
     )
     if judge.refused:
-        note = f"{judge.refused} mixtures were outside the budget on the data that judge"
+        mixtures = "one mixture was" if judge.refused == 1 else f"{judge.refused} mixtures were"
+        note = f"{mixtures} outside the budget on the data that judge"
         report = replace(report, notes=(note, *report.notes))
     if report.kept:
         parity = judge.parity(quantized)
@@ -299,6 +300,7 @@ class _Judge:
 
     def latency(self, candidate: ir.Model, batch: Sequence[int]) -> ProfileReport:
         """How fast ``candidate`` is next to the float model."""
+        self.run.tell("timing next to the float model")
         return profile(
             candidate,
             against=self.reference,
