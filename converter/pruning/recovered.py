@@ -215,7 +215,7 @@ class _Search:
                 continue
             tries += 1
             if self._try(further, final):
-                link, passed = further, True
+                link, passed, most = further, True, _MOST_FURTHER  # there is hope, after all
             else:
                 share, refused = math.sqrt(share), further.share
         if not passed and link.plan:

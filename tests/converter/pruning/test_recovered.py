@@ -169,7 +169,17 @@ def test_what_a_short_training_cannot_save_a_long_one_may(prepared: Prepared) ->
     found = prune_and_recover(prepared, Recovery(trainer, judge, 3, 7), options=MACS)
     assert found.report.kept
     assert parameters(found.model) < parameters(prepared.exact)
-    assert 1 <= len(trainer.long) <= 2
+    assert len(trainer.long) == 3  # two where none of them passes
+    assert min(size for size in trainer.long if size >= least) == parameters(found.model)
+
+
+def test_where_long_trainings_save_nothing_two_are_enough(prepared: Prepared) -> None:
+    trainer = Slow()
+    found = prune_and_recover(
+        prepared, Recovery(trainer, lambda _: Judged(False, "no"), 3, 7), options=MACS
+    )
+    assert not found.report.kept
+    assert len(trainer.long) == 2
 
 
 def test_what_spends_less_comes_next(prepared: Prepared) -> None:
