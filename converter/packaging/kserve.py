@@ -5,6 +5,7 @@ https://kserve.github.io/website/docs/model-serving/storage/providers/oci
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,21 @@ def export_kserve(bundle: Bundle, folder: Path, options: DeployOptions) -> Expor
     service = service_of(name, version, model, options, runtime=name)
     write_manifest(folder / "manifests/inferenceservice.yaml", service)
     images = {model: "--file modelcar/Containerfile modelcar"}
+    note = f"clients ask for the model {bundle.name!r}: /v2/models/{bundle.name}/infer"
+    return with_runtime(bundle, folder, options, images, note)
+
+
+def with_runtime(
+    bundle: Bundle, folder: Path, options: DeployOptions, images: Mapping[str, str], *notes: str
+) -> Exported:
+    """Write what builds the server's image, unless it is there; what to do with it and ``images``.
+
+    ``images``: each with where it is built.
+    """
+    server = server_image(bundle, options)
     if is_tagged(server):
         write_context(bundle, folder / "runtime", options, with_bundle=False)
-        images[server] = "runtime"
+        images = {**images, server: "runtime"}
     return Exported(
         next_steps=(
             *(f"docker build --tag {image} {where}" for image, where in images.items()),
@@ -63,7 +76,7 @@ def export_kserve(bundle: Bundle, folder: Path, options: DeployOptions) -> Expor
         ),
         notes=(
             *registry_notes(server),
-            f"clients ask for the model {bundle.name!r}: /v2/models/{bundle.name}/infer",
+            *notes,
             "KServe needs enableModelcar in its configuration of storage",
         ),
     )

@@ -13,14 +13,15 @@ from typing import Any
 
 import onnx_ir as ir
 
-from converter.packaging.docker import server_image, write_context
+from converter.packaging.docker import server_image
 from converter.packaging.kserve import (
     LONGEST_NAME,
     runtime_of,
     service_of,
+    with_runtime,
     write_modelcar,
 )
-from converter.packaging.kubernetes import labels, registry_notes, write_manifest
+from converter.packaging.kubernetes import labels, write_manifest
 from converter.packaging.names import dns_label, is_tagged, label_value, with_suffix
 from converter.packaging.options import DeployOptions, Exported
 from converter.packaging.staged import Staged, read_staged, specs_of
@@ -62,24 +63,16 @@ def export_graph(bundle: Bundle, folder: Path, options: DeployOptions) -> Export
     runtime = runtime_of(name, version, server, bundle, options)
     write_manifest(folder / "manifests/servingruntime.yaml", runtime)
     write_manifest(folder / "manifests/inferencegraph.yaml", _graph(name, version, names))
-    if is_tagged(server):
-        write_context(bundle, folder / "runtime", options, with_bundle=False)
-        images[server] = "runtime"
-    return Exported(
-        next_steps=(
-            *(f"docker build --tag {image} {where}" for image, where in images.items()),
-            *(f"docker push {image}" for image in images),
-            "kubectl apply -f manifests",
-        ),
-        notes=(
-            *registry_notes(server),
-            f"clients post requests of the protocol v2, in JSON, to the graph {name!r} itself",
-            "the router passes tensors on as JSON text: it costs far more than kilnx serve of the "
-            "bundle, which passes on bytes",
-            "the router passes on no token unless KServe is configured to propagate the header "
-            "Authorization",
-            "KServe needs enableModelcar in its configuration of storage",
-        ),
+    return with_runtime(
+        bundle,
+        folder,
+        options,
+        images,
+        f"clients post requests of the protocol v2, in JSON, to the graph {name!r} itself",
+        "the router passes tensors on as JSON text: it costs far more than kilnx serve of the "
+        "bundle, which passes on bytes",
+        "the router passes on no token unless KServe is configured to propagate the header "
+        "Authorization",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import signal
@@ -15,6 +14,7 @@ import onnx_ir as ir
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from shard_workers import workers_of_this_process
 
 from converter import calibrate
 from converter.compression import quantize as judge
@@ -169,17 +169,6 @@ def test_a_cluster_that_loses_workers_makes_the_same_file(folder, shards) -> Non
         calibrate(folder / "net.onnx", folder / "c.stats", folder / "data.npz", **where)
     assert killed
     assert (folder / "c.stats").read_bytes() == shards(1)[0].read_bytes()
-
-
-def workers_of_this_process() -> list[int]:
-    found = []
-    for status in Path("/proc").glob("[0-9]*/status"):
-        with contextlib.suppress(OSError):
-            command = (status.parent / "cmdline").read_bytes()
-            is_child = f"PPid:\t{os.getpid()}\n" in status.read_text()
-            if is_child and b"runtimes.distributed.worker" in command:
-                found.append(int(status.parent.name))
-    return found
 
 
 @pytest.mark.parametrize("count", [1, 7])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+from shard_workers import workers_of_this_process
 
 from quantizers import QuantizeOptions
 from quantizers.calibration.statistics import observe
@@ -66,17 +65,6 @@ def test_a_worker_that_is_killed_changes_nothing(measured: Any) -> None:
 
     assert measured(2, kill_one) == measured()
     assert killed
-
-
-def workers_of_this_process() -> list[int]:
-    found = []
-    for status in Path("/proc").glob("[0-9]*/status"):
-        with contextlib.suppress(OSError):
-            command = (status.parent / "cmdline").read_bytes()
-            is_child = f"PPid:\t{os.getpid()}\n" in status.read_text()
-            if is_child and b"runtimes.distributed.worker" in command:
-                found.append(int(status.parent.name))
-    return found
 
 
 def test_no_workers_are_refused(measured: Any) -> None:

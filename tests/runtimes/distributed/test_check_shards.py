@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
+from shard_workers import workers_of_this_process
 
 from runtimes import DataError, ModelError, Workers, check, open_runtime
 from runtimes.distributed import check_shards
@@ -54,17 +54,6 @@ def test_a_process_that_is_killed_changes_nothing(given: Any) -> None:
 
     assert judged(given, Workers(2), progress=kill_one) == judged(given, None)
     assert killed
-
-
-def workers_of_this_process() -> list[int]:
-    found = []
-    for status in Path("/proc").glob("[0-9]*/status"):
-        with contextlib.suppress(OSError):
-            command = (status.parent / "cmdline").read_bytes()
-            is_child = f"PPid:\t{os.getpid()}\n" in status.read_text()
-            if is_child and b"runtimes.distributed.worker" in command:
-                found.append(int(status.parent.name))
-    return found
 
 
 @pytest.mark.filterwarnings("ignore")  # of Dask, about ports and clocks
