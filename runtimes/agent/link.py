@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import socket
 import ssl
 import threading
 import time
@@ -23,7 +22,9 @@ from runtimes.agent.errors_sent import error_of
 from runtimes.agent.messages import DeviceInfo, Told
 from runtimes.agent.protocol import VERSION, json_of
 from runtimes.agent.typed_json import Malformed, read
-from runtimes.errors import DataError, KilnxError, RuntimeUnavailable
+from runtimes.errors import KilnxError, RuntimeUnavailable
+from runtimes.network.connecting import connected
+from runtimes.network.tls import client_tls
 from runtimes.version import own_version
 
 # The agent says something every five seconds; one that is silent for longer is not there.
@@ -127,16 +128,8 @@ class Link:
         return status, found, min(float(wait) if wait.isdigit() else 0.0, _LONGEST_WAIT)
 
     def _connect(self) -> http.client.HTTPConnection:
-        host, port = self.address.host, self.address.port
-        if self.address.tls:
-            made: http.client.HTTPConnection = http.client.HTTPSConnection(
-                host, port, timeout=_CONNECT_SECONDS, context=_trust(self.ca)
-            )
-        else:
-            made = http.client.HTTPConnection(host, port, timeout=_CONNECT_SECONDS)
-        made.connect()
-        made.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return made
+        tls = client_tls(self.ca) if self.address.tls else None
+        return connected(self.address.host, self.address.port, tls, _CONNECT_SECONDS)
 
     def _judged(self, status: HTTPStatus, body: bytes) -> tuple[HTTPStatus, bytes]:
         if status in (HTTPStatus.OK, HTTPStatus.ACCEPTED, HTTPStatus.CONFLICT, HTTPStatus.GONE):
@@ -203,15 +196,6 @@ def _status(number: int) -> HTTPStatus:
         return HTTPStatus(number)
     except ValueError as error:
         raise http.client.HTTPException(f"the status {number}") from error
-
-
-def _trust(ca: str | os.PathLike[str] | None) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=None if ca is None else os.fspath(ca))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{ca} is no file of certificates (PEM): {error}") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def _plain(error: Exception) -> str:

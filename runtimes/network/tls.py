@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from ipaddress import ip_address
 from pathlib import Path
@@ -43,4 +44,17 @@ def server_tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
         context.load_cert_chain(cert, key, password=lambda: "")
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise DataError(f"the certificate {cert} or its key cannot be used: {error}") from error
+    return context
+
+
+def client_tls(ca: str | os.PathLike[str] | None) -> ssl.SSLContext:
+    """The TLS of a client: whom it trusts, of the system or in the file ``ca``.
+
+    Raises ``DataError`` for a file without certificates.
+    """
+    try:
+        context = ssl.create_default_context(cafile=None if ca is None else os.fspath(ca))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{ca} is no file of certificates (PEM): {error}") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import socket
 import ssl
 import time
 from collections.abc import Mapping
@@ -13,7 +12,9 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from runtimes.agent.addresses import Address
-from runtimes.errors import DataError, RuntimeUnavailable
+from runtimes.errors import RuntimeUnavailable
+from runtimes.network.connecting import connected
+from runtimes.network.tls import client_tls
 from runtimes.serving.options import DEFAULT_PORT
 
 _CONNECT_SECONDS = 10.0
@@ -61,7 +62,7 @@ class PushLink:
         """A link that is not connected yet; raises ``DataError`` for an address that is none."""
         address = Address.of(url.rstrip("/"), ca=ca, port=DEFAULT_PORT, what="server")
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        return cls(address, headers, _trust(ca) if address.tls else None, patience)
+        return cls(address, headers, client_tls(ca) if address.tls else None, patience)
 
     @property
     def url(self) -> str:
@@ -119,21 +120,6 @@ class PushLink:
         return answer.status, found
 
     def _connect(self) -> http.client.HTTPConnection:
-        host, port = self.address.host, self.address.port
-        if self.tls is None:
-            made = http.client.HTTPConnection(host, port, timeout=_CONNECT_SECONDS)
-        else:
-            made = http.client.HTTPSConnection(
-                host, port, timeout=_CONNECT_SECONDS, context=self.tls
-            )
-        made.connect()
+        made = connected(self.address.host, self.address.port, self.tls, _CONNECT_SECONDS)
         made.sock.settimeout(_SILENCE_SECONDS)
-        made.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return made
-
-
-def _trust(ca: str | os.PathLike[str] | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=None if ca is None else os.fspath(ca))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{ca} is no file of certificates (PEM): {error}") from error
