@@ -51,7 +51,7 @@ class Loader:
         Raises a ``KilnxError`` that says what is wrong with it; nothing is left behind then.
         """
         with ExitStack() as held:
-            servable = held.enter_context(open_servable(source))
+            servable = held.enter_context(open_servable(source, self.options.verify))
             opened = _Opened(held.enter_context(self._open(servable, servable.model)))
             original = None
             if servable.fp32 is not None and (self.options.model.monitor or servable.warmup):
