@@ -37,7 +37,7 @@ from converter.passes import optimize  # noqa: E402
 from converter.pruning.groups.dependencies import find_dependencies  # noqa: E402
 from converter.pruning.ranking.ranking import rank_groups  # noqa: E402
 from converter.pruning.repair import sums  # noqa: E402
-from converter.pruning.repair.walk import WalkOptions  # noqa: E402
+from converter.pruning.repair.walk import Walk, WalkOptions  # noqa: E402
 from converter.pruning.search.cost import CostModel  # noqa: E402
 from converter.pruning.search.plan import cut_and_repair, select  # noqa: E402
 from runtimes import Dataset, check, evaluate  # noqa: E402
@@ -55,7 +55,7 @@ def from_whole_model() -> Iterator[None]:
     own = sums._Batches._by_input
 
     def rows(
-        self: Any, walk: sums.Walk, reference: Callable[[], sums.Walk], most: int
+        self: Any, walk: Walk, reference: Callable[[], Walk], most: int
     ) -> Iterator[tuple[Array, Array]]:
         layer, other = self._layer, self._other
         names = [self._whole.source] if other is None else [self._whole.source, other]

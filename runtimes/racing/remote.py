@@ -10,7 +10,7 @@ from pathlib import Path
 from runtimes.base import Array, Feed, SelfTimed
 from runtimes.engines.ort_session import Optimization
 from runtimes.engines.runtime import Loaded, Runtime
-from runtimes.racing.messages import Opened
+from runtimes.racing.messages import Opened, Pool
 from runtimes.racing.process import EngineProcess
 
 
@@ -24,6 +24,7 @@ class RemoteRuntime(Runtime):
         allow_fallback: Whether nodes may run on another provider.
         patience: Seconds after which an engine that does not answer is given up.
         optimization: ONNX Runtime's graph optimization level.
+        pool: Weights that the session shares with others, on ``cpu``; None: it has its own.
 
     Attributes:
         load_seconds: How long the engine took to load the model.
@@ -45,8 +46,10 @@ class RemoteRuntime(Runtime):
         allow_fallback: bool = False,
         patience: float = 600.0,
         optimization: Optimization = "all",
+        pool: Pool | None = None,
     ) -> None:
         self._provider, self._fallback, self._level = provider, allow_fallback, optimization
+        self._pool = pool
         self._numbers = itertools.count()
         self._process = EngineProcess(f"{Path(model).name} on {provider}", patience=patience)
         try:
@@ -80,7 +83,7 @@ class RemoteRuntime(Runtime):
 
     def _load(self, source: str) -> Loaded:
         opened: Opened = self._process.ask(
-            "load", source, self._provider, self.threads, self._fallback, self._level
+            "load", source, self._provider, self.threads, self._fallback, self._level, self._pool
         )
         self.load_seconds = opened.seconds
         return opened.loaded

@@ -25,6 +25,7 @@ from runtimes.stages.manifest import read_manifest
 from runtimes.stages.open_stage import Where, open_stage
 from runtimes.stages.seat import Seat, only, open_seats
 from runtimes.stages.staged import whole
+from runtimes.weight_store.shared_sessions import SharedWeights
 
 Outputs = dict[str, Array]
 
@@ -49,6 +50,9 @@ class Pipeline(Closable):
         threads: Threads of a run, in each stage.
         depth: How many requests may wait for each stage, on average.
         token: What servers want to know.
+        shared: A pool of weights, whose ``threads`` then count: all stages here that are opened
+            with it, of this pipeline and of others, hold one copy of a weight on each device. A
+            stage on a GPU runs in this process then.
 
     Attributes:
         inputs: What ``run`` takes.
@@ -78,11 +82,18 @@ class Pipeline(Closable):
         threads: int | None = 1,
         depth: int = 2,
         token: str | None = None,
+        shared: SharedWeights | None = None,
     ) -> None:
         self._folder = Path(folder)
         stages = read_manifest(self._folder, here=True)
         start = partial(
-            open_stage, self._folder, exact=stages.exact, where=where, threads=threads, token=token
+            open_stage,
+            self._folder,
+            exact=stages.exact,
+            where=where,
+            threads=threads,
+            token=token,
+            shared=shared,
         )
         self._stack = ExitStack()
         self._queues: list[_Queue] = [queue.SimpleQueue() for _ in stages.stages]

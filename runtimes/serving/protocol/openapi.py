@@ -133,9 +133,9 @@ def openapi_document(
     for path, (method, call) in _CONTROL.items():
         paths[path] = {**_path_parameters("model"), method: _operation(call)}
     for path, calls in _PUSHES.items() if pushes else ():
-        parameters: Any = [_push_parameter(name) for name in _names_in(path)]
+        named: Any = [_push_parameter(name) for name in _names_in(path)]
         methods = {method: _operation(call) for method, call in calls.items()}
-        paths[path] = {"parameters": parameters, **methods}
+        paths[path] = {"parameters": named, **methods}
     for model in models:
         paths[f"/v2/models/{quote(model.name, safe='')}/infer"] = {"post": _infer(model)}
     return {
