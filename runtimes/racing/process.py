@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -61,20 +62,39 @@ class EngineProcess(Closable):
         Raises the worker's own ``KilnxError``, or ``ModelError`` where the process died or does not
         answer; it is closed then.
         """
+        try:
+            self.begin(0, question, *arguments)
+        except (EOFError, OSError) as error:
+            raise ModelError(self._death()) from error
+        return self.answer(lambda: True)
+
+    def begin(self, slot: int, question: str, *arguments: Any) -> None:
+        """Ask without waiting for the answer; ``slot`` is free again when it was answered.
+
+        Raises ``OSError`` where the process is gone.
+        """
+        if self._channel is None:
+            raise ModelError(f"{self._name}: its process has ended")
+        self._channel.send((question, arguments), in_place=question in _IN_PLACE, slot=slot)
+
+    def answer(self, overdue: Callable[[], bool]) -> Any:
+        """The answer to the first question that was not answered yet; raises as ``ask`` does.
+
+        ``overdue``: asked whenever none came for as long as the patience lasts.
+        """
         if self._channel is None:
             raise ModelError(f"{self._name}: its process has ended")
         try:
-            self._channel.send((question, arguments), in_place=question in _IN_PLACE)
-            answered = self._channel.poll(self._patience)
-            found = self._channel.receive() if answered else None
+            while not self._channel.poll(self._patience):
+                if overdue():
+                    self._kill()
+                    self.close()
+                    raise ModelError(
+                        f"{self._name} did not answer within {self._patience:g} s and was given up"
+                    )
+            found = self._channel.receive()
         except (EOFError, OSError) as error:
             raise ModelError(self._death()) from error
-        if not answered:
-            self._kill()
-            self.close()
-            raise ModelError(
-                f"{self._name} did not answer within {self._patience:g} s and was given up"
-            )
         if isinstance(found, Failure):
             raise (error_class(found.kind) or ModelError)(found.message)
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runtimes.base import Array, Feed, SelfTimed
@@ -62,6 +62,25 @@ class RemoteRuntime(Runtime):
     def has_ended(self) -> bool:
         """Whether its process is gone."""
         return self._process.has_ended
+
+    def begin(self, slot: int, feed: Feed, names: Sequence[str]) -> None:
+        """Let a run begin behind those that have; ``slot`` is free again when it was answered.
+
+        Nothing is checked. Raises ``OSError`` where the process is gone.
+        """
+        self._process.begin(slot, "run", feed, names)
+
+    def begin_rest(self, slot: int) -> None:
+        """Let an answer come, of nothing, behind all others."""
+        self._process.begin(slot, "rest")
+
+    def answer(self, overdue: Callable[[], bool]) -> list[Array]:
+        """The outputs of the first run that was not answered yet.
+
+        ``overdue``: asked where none came for as long as the patience lasts; then it is given up.
+        """
+        found: list[Array] = self._process.answer(overdue)
+        return found
 
     def hold(self, key: str, feed: Feed) -> float:
         """Keep ``feed`` there to be timed under ``key``; the seconds of its first run."""

@@ -86,6 +86,9 @@ class Worker:
         """Bytes that engine and model added to the peak of this process."""
         return self._watch.memory()
 
+    def rest(self) -> None:
+        """Answer, once all that was asked before is answered."""
+
     def close(self) -> None:
         """Free the model, and with it what the engine started."""
         self._watch.close()
@@ -119,6 +122,6 @@ def main() -> None:
             question, arguments = channel.receive()
         except (EOFError, OSError):
             return
-        channel.send(answer(worker, question, arguments))
+        channel.send(answer(worker, question, arguments), slot=channel.slot)
         if question == "close":
             return
