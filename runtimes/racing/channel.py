@@ -10,6 +10,7 @@ https://man7.org/linux/man-pages/man2/memfd_create.2.html
 
 from __future__ import annotations
 
+import array
 import mmap
 import os
 import select
@@ -21,15 +22,19 @@ from typing import Any
 
 import numpy as np
 
+from runtimes.base import Array
+from runtimes.racing.arrays import Arrays, Reader, Writer, are_plain
 from runtimes.racing.pickled import Reading, Written
 
-# Bytes of the message and of small arrays behind it, large arrays, new memory, use in place, slot.
-_HEAD = struct.Struct("<QQI??B")
+# Bytes of the message and of small arrays behind it, large arrays, new memory, use in place, of a
+# known form, slot.
+_HEAD = struct.Struct("<QQI???B")
 _SIZE = struct.Struct("<Q")
 _ALIGN = 64
 # What is no longer than this goes through the socket in one piece.
 _PIECE = 64 * 1024
-_MOST_DESCRIPTORS = 4
+# Room for a few descriptors: https://man7.org/linux/man-pages/man7/unix.7.html
+_DESCRIPTORS_BYTES = socket.CMSG_SPACE(4 * struct.calcsize("i"))
 
 
 class Channel:
@@ -46,7 +51,10 @@ class Channel:
         self._socket = connected
         self._own: dict[int, mmap.mmap] = {}
         self._theirs: dict[int, mmap.mmap] = {}
-        self._read = bytearray()  # what was received and not yet asked for
+        self._writer, self._reader = Writer(), Reader()
+        self._read = bytearray()  # what was received, of which so many bytes were asked for
+        self._done = 0
+        self._buffer = memoryview(bytearray(_PIECE))
         self._descriptors: list[int] = []
         self._waiting = select.poll()
         self._waiting.register(connected, select.POLLIN)
@@ -57,13 +65,24 @@ class Channel:
         ``in_place``: the other end may use large arrays where they lie, until it answers. ``slot``:
         where they are laid; nothing that was laid there before may still be needed.
         """
-        written = Written(message)
-        large = [one.reshape(-1).view(np.uint8).data for one in written.large]
+        if type(message) is Arrays and are_plain(message.arrays):
+            arrays = [np.ascontiguousarray(one) if one.ndim else one for one in message.arrays]
+            body, apart, small = self._writer.write(message.told, arrays)
+            self._send(body, apart, small, (True, in_place, slot))
+        else:
+            written = Written(message)
+            self._send(written.body, written.large, written.small, (False, in_place, slot))
+
+    def _send(
+        self, body: bytes, apart: Sequence[Array], small: bytes, how: tuple[bool, bool, int]
+    ) -> None:
+        large = [one.reshape(-1).view(np.uint8).data for one in apart]
+        plain, in_place, slot = how
         descriptor = self._lay_out(large, slot)
-        body, small = written.body, written.small
         maps = descriptor is not None
-        head = _HEAD.pack(len(body), len(small), len(large), maps, in_place, slot)
-        head += b"".join(_SIZE.pack(one.nbytes) for one in large)
+        head = _HEAD.pack(len(body), len(small), len(large), maps, in_place, plain, slot)
+        if large:
+            head += b"".join([_SIZE.pack(one.nbytes) for one in large])
         rest = body + small if small else body
         pieces = [head + rest] if len(rest) < _PIECE else [head, rest]
         if descriptor is not None:
@@ -78,11 +97,12 @@ class Channel:
 
     def poll(self, seconds: float) -> bool:
         """Whether something comes within ``seconds``; the end of the other side counts."""
-        return bool(self._read) or bool(self._waiting.poll(seconds * 1000))
+        return self._done < len(self._read) or bool(self._waiting.poll(seconds * 1000))
 
     def receive(self) -> Any:
         """The next message; raises ``EOFError`` at the end, and ``OSError``."""
-        length, behind, count, maps, in_place, slot = _HEAD.unpack(self._exactly(_HEAD.size))
+        head = _HEAD.unpack(self._exactly(_HEAD.size))
+        length, behind, count, maps, in_place, plain, slot = head
         self.slot = slot
         sizes = [size for (size,) in _SIZE.iter_unpack(self._exactly(count * _SIZE.size))]
         if maps:
@@ -98,6 +118,8 @@ class Channel:
         else:
             with memoryview(theirs) as memory:
                 large = [bytearray(memory[at : at + size]) for at, size in _places(sizes)]
+        if plain:
+            return self._reader.read(body, large, small)
         return Reading(body, small, large).load()
 
     def close(self) -> None:
@@ -140,9 +162,13 @@ class Channel:
 
     def _exactly(self, size: int) -> bytearray:
         """The next bytes; what comes with them is kept, and so are descriptors."""
-        if len(self._read) < size <= _PIECE:
+        if len(self._read) - self._done < size <= _PIECE:
             self._fill(size)
-        found, self._read = self._read[:size], self._read[size:]
+        found = self._read[self._done : self._done + size]
+        self._done += size
+        if self._done >= len(self._read):
+            self._read.clear()
+            self._done = 0
         read = len(found)
         if read < size:
             found.extend(bytes(size - read))
@@ -155,12 +181,14 @@ class Channel:
         return found
 
     def _fill(self, size: int) -> None:
-        while len(self._read) < size:
-            some, descriptors, _, _ = socket.recv_fds(self._socket, _PIECE, _MOST_DESCRIPTORS)
-            if not some:
+        while len(self._read) - self._done < size:
+            got, told, _, _ = self._socket.recvmsg_into([self._buffer], _DESCRIPTORS_BYTES)
+            if not got:
                 raise EOFError
-            self._read += some
-            self._descriptors += descriptors
+            self._read += self._buffer[:got]
+            for level, kind, raw in told:
+                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                    self._descriptors += array.array("i", raw)
 
 
 def _close_map(memory: mmap.mmap) -> None:

@@ -68,7 +68,7 @@ class RemoteRuntime(Runtime):
 
         Nothing is checked. Raises ``OSError`` where the process is gone.
         """
-        self._process.begin(slot, "run", feed, names)
+        self._process.begin_run(slot, feed, names)
 
     def begin_rest(self, slot: int) -> None:
         """Let an answer come, of nothing, behind all others."""
@@ -108,8 +108,7 @@ class RemoteRuntime(Runtime):
         return opened.loaded
 
     def _run(self, feed: Feed, names: Sequence[str]) -> Sequence[Array]:
-        found: list[Array] = self._process.ask("run", dict(feed), list(names))
-        return found
+        return self._process.run(feed, names)
 
     def _unload(self) -> None:
         self._process.close()

@@ -24,6 +24,7 @@ from runtimes.engines.ort_session import Optimization
 from runtimes.engines.runtime import Runtime
 from runtimes.errors import KilnxError, first_line
 from runtimes.profiling.stopwatch import Stopwatch
+from runtimes.racing.arrays import Arrays
 from runtimes.racing.channel import Channel
 from runtimes.racing.messages import Failure, Opened, Pool
 
@@ -119,9 +120,16 @@ def main() -> None:
     channel, worker = Channel(socket.socket(fileno=int(sys.argv[1]))), Worker()
     while True:
         try:
-            question, arguments = channel.receive()
+            asked = channel.receive()
         except (EOFError, OSError):
             return
+        if isinstance(asked, Arrays):
+            given, wanted = asked.told
+            found = answer(worker, "run", (dict(zip(given, asked.arrays, strict=True)), wanted))
+            told = Arrays(None, found) if isinstance(found, list) else found
+            channel.send(told, slot=channel.slot)
+            continue
+        question, arguments = asked
         channel.send(answer(worker, question, arguments), slot=channel.slot)
         if question == "close":
             return

@@ -97,7 +97,7 @@ class Pipeline(Closable):
         self.inputs, self.outputs = loaded.inputs, loaded.outputs
         self._names = stages.outputs
         self._stages: list[AtWork] = [
-            self._at_work(number, seat, depth + 1) for number, seat in enumerate(self._seats)
+            self._at_work(number, seat, max(2, depth)) for number, seat in enumerate(self._seats)
         ]
 
     def submit(self, feed: Feed) -> Future[Outputs]:

@@ -40,7 +40,7 @@ def expected(stages: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def pipeline(stages: Path) -> Iterator[Pipeline]:
-    with Pipeline(stages, depth=3) as found:
+    with Pipeline(stages, depth=4) as found:
         found.run(FEEDS[0])
         yield found
 
@@ -116,7 +116,7 @@ def test_a_stage_that_cannot_start_again_fails_all_that_it_has(
 def test_closing_finishes_what_was_accepted_also_after_a_death(
     stages: Path, expected: list[dict[str, Any]]
 ) -> None:
-    pipeline = Pipeline(stages, depth=3)
+    pipeline = Pipeline(stages, depth=4)
     pipeline.run(FEEDS[0])
     pid = stopped(pipeline)
     futures = [pipeline.submit(feed) for feed in FEEDS[:4]]
