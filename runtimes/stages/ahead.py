@@ -74,7 +74,8 @@ class Ahead:
                 stage = self._seat.stage
                 runtime.begin(given.slot, only(given.request.carried, stage.inputs), stage.outputs)
         except Exception as error:
-            if runtime is not None and runtime.has_ended:
+            gone = isinstance(error, ConnectionError)  # maybe before it is known to have ended
+            if runtime is not None and (gone or runtime.has_ended):
                 return None  # the listener finds out, and sends it to the next one
             self._given.pop()
             return error
