@@ -1,8 +1,10 @@
 """How much does storing and loading equal weights once save, and is all damage detected?
 
-    python benchmarks/dedupe.py [--only planted|family|tied|damage|large]... [--json dedupe.json]
+    python benchmarks/dedupe.py [--only planted|siblings|family|tied|damage|large]
+                                [--json dedupe.json]
 
 - planted: 3 exact duplicates and a transposed one: merged, bit-equal, no slower.
+- siblings: models with transposed and reshaped twins inside, in other orders, in one store.
 - family: 8 heads on one MobileNetV2: bytes of the store; PSS of 8 sessions and of 8 processes.
 - tied: an embedding that is also the last product, through export, pruning and INT8.
 - damage: 500 byte flips, truncations and malicious locations: each detected.
@@ -88,6 +90,43 @@ def planted(folder: Path) -> Figures:
         "every duplicate merged": sorted(copies) == ["Transpose", "equal", "equal", "equal"],
         "bit-equal": bool((run(source, feed) == run(output, feed)).all()),
         "no slower": found.ratio_high >= 0.98,
+    }
+    return figures, bounds
+
+
+def siblings(folder: Path) -> Figures:
+    from converter.compression.dedupe import dedupe
+    from runtimes.weight_store.store import create_store, verify_store
+
+    rng = np.random.default_rng(0)
+    wide = rng.normal(size=(256, 192), scale=0.1).astype(np.float32)
+    long = rng.normal(size=(256, 128), scale=0.1).astype(np.float32)
+    square = rng.normal(size=(256, 256), scale=0.1).astype(np.float32)
+    reshaped = long.reshape(128, 256)
+    orders = (
+        [wide, wide.T.copy(), square, square.T.copy(), long, reshaped.copy()],
+        [square.T.copy(), wide, wide.T.copy(), square, long, reshaped.copy()],
+        [long, reshaped.copy(), square, wide, wide.T.copy(), square.T.copy()],
+    )
+    orders = (*orders, [square, wide, wide.T.copy(), long, reshaped.copy(), square.T.copy()])
+    paths = []
+    for number, weights in enumerate(orders):
+        head = np.random.default_rng(9 + number).normal(size=(256, 16)).astype(np.float32)
+        paths.append(folder / f"sibling{number}.onnx")
+        ir.save(chain([*weights, head]), paths[-1])
+    plain = create_store(folder / "plain", paths)
+    dedupe(paths, folder / "merged")
+    size = sum(one.stat().st_size for one in (folder / "merged").rglob("*") if one.is_file())
+    least = wide.nbytes + square.nbytes + long.nbytes + len(paths) * 256 * 16 * 4
+    figures = {
+        "all models": sum(path.stat().st_size for path in paths),
+        "store, twins apart": plain.store_bytes,
+        "store": size,
+        "store / each weight once": size / least,
+    }
+    bounds = {
+        "store at most 1.02 of each weight once": size <= 1.02 * least,
+        "store verifies": verify_store(folder / "merged").passed,
     }
     return figures, bounds
 
@@ -357,6 +396,7 @@ def large(folder: Path) -> Figures:
 
 CASES: dict[str, Callable[[Path], Figures]] = {
     "planted": planted,
+    "siblings": siblings,
     "family": family,
     "tied": tied,
     "damage": damage,

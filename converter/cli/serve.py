@@ -128,6 +128,15 @@ def serve(
     max_push: Annotated[
         int, typer.Option(help="Size of a bundle that is pushed.", metavar="MIB", min=1)
     ] = 4096,
+    verify: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Public key of minisign, or its file: serve only bundles that its owner signed; "
+            "repeatable, one of them suffices.",
+            metavar="KEY",
+            show_default=False,
+        ),
+    ] = None,
     page: Annotated[bool, typer.Option(help="Serve the page at /.")] = True,
     trace: Annotated[bool, typer.Option("--trace", help="Send OpenTelemetry spans.")] = False,
     log_format: Annotated[
@@ -162,6 +171,7 @@ def serve(
         trace=trace,
         page=page,
         accept_pushes=accept_pushes,
+        verify=tuple(verify or ()),
         model=ModelOptions(
             threads=threads,
             replicas=replicas,

@@ -138,11 +138,13 @@ def _failed(report: DedupeReport, defect: Defect) -> DedupeReport:
 def merge_twins(model: ir.Model) -> str:
     """Let equal, transposed, reshaped and sliced weights of a model be one, in place.
 
-    For stores (``runtimes.weight_store.twins``): nodes stay what they are. Says what kept it from
-    doing so, or nothing.
+    For stores (``runtimes.weight_store.twins``): nodes stay what they are, and of the same twins
+    each model keeps the same one. Says what kept it from doing so, or nothing.
     """
     found = contain(
-        "deduplication", partial(deduplicate, model, views=True), partial(explained, data=())
+        "deduplication",
+        partial(deduplicate, model, views=True, by_content=True),
+        partial(explained, data=()),
     )
     return str(found) if isinstance(found, Defect) else ""
 

@@ -37,7 +37,7 @@ from runtimes.bundle.manifest import (
     digest_of,
     parse_manifest,
 )
-from runtimes.bundle.signature import check_signature
+from runtimes.bundle.signature import PublicKeys, check_signature
 from runtimes.bundle.sinks import FolderSink
 from runtimes.bundle.verify import (
     check_digests,
@@ -105,7 +105,7 @@ class Bundle(Closable):
         path: str | os.PathLike[str],
         *,
         verify: bool = True,
-        public_key: str | os.PathLike[str] | None = None,
+        public_key: PublicKeys | None = None,
     ) -> Bundle:
         """Open a bundle, a folder or one file, once all of it is what its manifest says.
 
@@ -113,7 +113,8 @@ class Bundle(Closable):
             path: The folder, or the ``.kilnx`` file.
             verify: Whether the digests of a folder's files are compared, too. Without it, a file
                 that changed and kept its size is not noticed.
-            public_key: Key of minisign, or its file, by which the bundle has to be signed.
+            public_key: Key of minisign, or its file, by which the bundle has to be signed; or
+                several, of which one suffices.
 
         Returns:
             The open bundle.

@@ -6,7 +6,7 @@ The tool ``minisign`` makes and verifies the same: ``minisign -V -p key.pub -m k
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,12 @@ Signer = Callable[[bytes, str], bytes]
 
 Password = str | Callable[[], str]
 """A password, or what asks for it where a key has one."""
+
+PublicKey = str | os.PathLike[str]
+"""A public key of minisign: 56 characters in Base64, or the path of its file."""
+
+PublicKeys = PublicKey | tuple[PublicKey, ...]
+"""One public key, or several of which any may have signed."""
 
 _LARGEST_KEY_BYTES = 1 << 14
 _LONGEST_KEY = 100
@@ -54,32 +60,54 @@ def open_signer(key: str | os.PathLike[str], password: Password | None = None) -
 
 
 def check_signature(
-    raw: bytes, signature: bytes | None, public_key: str | os.PathLike[str], where: Path
+    raw: bytes, signature: bytes | None, public_key: PublicKeys, where: Path
 ) -> None:
-    """Raise ``BundleError`` unless the owner of ``public_key`` signed exactly these bytes.
-
-    The key is that of minisign: 56 characters in Base64, or the path of its file.
-    """
+    """Raise ``BundleError`` unless the owner of a public key signed exactly these bytes."""
     minisign = _library()
-    key = _public_key(minisign, public_key)
+    keys = [_public_key(minisign, one) for one in _each(public_key)]
     if signature is None:
         raise refusal(
             Fault.UNSIGNED, f"{where} is not signed: there is no {SIGNATURE} in it to verify"
         )
     try:
-        key.verify(raw, minisign.Signature.from_bytes(signature))
-    except minisign.VerifyError as error:
-        raise refusal(
-            Fault.SIGNATURE,
-            f"{where} was not signed with this key, or was changed afterwards ({error})",
-        ) from error
+        found = minisign.Signature.from_bytes(signature)
     except ValueError as error:
         raise refusal(
             Fault.SIGNATURE, f"{where}: {SIGNATURE} is not a signature: {first_line(error)}"
         ) from error
+    reasons = [reason for key in keys if (reason := _refused(minisign, key, raw, found))]
+    if len(reasons) == len(keys):
+        with_what = "this key" if len(keys) == 1 else f"any of the {len(keys)} keys"
+        raise refusal(
+            Fault.SIGNATURE,
+            f"{where} was not signed with {with_what}, or was changed afterwards ({reasons[-1]})",
+        )
 
 
-def _public_key(minisign: Any, given: str | os.PathLike[str]) -> Any:
+def require_keys(public_keys: PublicKeys) -> None:
+    """Raise ``BundleError`` for what is no public key, before anything is verified with it."""
+    minisign = _library()
+    for one in _each(public_keys):
+        _public_key(minisign, one)
+
+
+def _each(public_keys: PublicKeys) -> Iterable[PublicKey]:
+    found = public_keys if isinstance(public_keys, tuple) else (public_keys,)
+    if not found:
+        raise ValueError("nothing is signed by nobody: give a public key")
+    return found
+
+
+def _refused(minisign: Any, key: Any, raw: bytes, signature: Any) -> str:
+    """Why the owner of a key did not sign these bytes; empty where they did."""
+    try:
+        key.verify(raw, signature)
+    except (minisign.VerifyError, ValueError) as error:
+        return first_line(error)
+    return ""
+
+
+def _public_key(minisign: Any, given: PublicKey) -> Any:
     text = os.fspath(given)
     try:
         if len(text) < _LONGEST_KEY and text.startswith("RW") and not Path(text).exists():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from runtimes.engines.ort import OrtRuntime
+from runtimes.engines.ort_session import Optimization
 from runtimes.onnx_files.load_save import ModelSource
 
 
@@ -14,9 +15,10 @@ def write_optimized(
     *,
     provider: str = "cpu",
     threads: int | None = None,
+    optimization: Optimization = "all",
     external_from: int = 1024,
 ) -> None:
-    """Write ``model`` to ``path`` as a session on ``provider`` optimizes it.
+    """Write ``model`` to ``path`` as a session on ``provider`` optimizes it, to that level.
 
     Weights are as in the graph, not packed for a kernel; those of ``external_from`` bytes and more
     stand in a file next to it. Raises what ``OrtRuntime`` raises.
@@ -30,6 +32,7 @@ def write_optimized(
         model,
         provider=provider,
         threads=threads,
+        optimization=optimization,
         optimized_model_path=path,
         config=config,
         arena=False,

@@ -16,6 +16,15 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Pool:
+    """The weights that sessions of several processes share: see ``SharedWeights``."""
+
+    folder: str
+    prepack: bool
+    arena: bool
+
+
+@dataclass(frozen=True)
 class Opened:
     """What loading a model tells: what the engine knows of it, and how long it took."""
 

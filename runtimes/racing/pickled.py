@@ -15,9 +15,11 @@ import numpy as np
 
 from runtimes.base import Array
 
-_ALIGN = 64
-# Smaller arrays are faster behind the message than in memory that both sides have mapped.
-_APART = 16 * 1024
+ALIGN = 64
+"""Arrays begin at multiples of it."""
+
+APART = 16 * 1024
+"""Smaller arrays are faster behind the message than in memory that both sides have mapped."""
 
 
 class Written(pickle.Pickler):
@@ -39,10 +41,10 @@ class Written(pickle.Pickler):
         shape, dtype = value.shape, value.dtype
         told = dtype.str if dtype.kind in "fiubc" else dtype  # a text is faster
         value = np.ascontiguousarray(value)
-        if value.nbytes >= _APART:
+        if value.nbytes >= APART:
             self.large.append(value)
             return told, shape, -len(self.large)
-        at, padding = self._end, -value.nbytes % _ALIGN
+        at, padding = self._end, -value.nbytes % ALIGN
         self._small.append(value.tobytes() + bytes(padding))
         self._end += value.nbytes + padding
         return told, shape, at

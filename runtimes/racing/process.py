@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from runtimes.base import Closable
+from runtimes.base import Array, Closable, Feed
 from runtimes.child_process import last_line, python_path, signal_name
 from runtimes.errors import ModelError, error_class
+from runtimes.racing.arrays import Arrays
 from runtimes.racing.channel import Channel
 from runtimes.racing.messages import Failure
 
@@ -22,8 +24,6 @@ COMMAND = (sys.executable, "-P", "-c", "from runtimes.racing.worker import main;
 """What is started; the number of a socket is its last argument."""
 
 _SECONDS_TO_CLOSE = 5.0
-# What it is asked with these words is no longer needed once it has answered.
-_IN_PLACE = frozenset({"run"})
 
 
 class EngineProcess(Closable):
@@ -61,23 +61,61 @@ class EngineProcess(Closable):
         Raises the worker's own ``KilnxError``, or ``ModelError`` where the process died or does not
         answer; it is closed then.
         """
+        try:
+            self.begin(0, question, *arguments)
+        except (EOFError, OSError) as error:
+            raise ModelError(self._death()) from error
+        return self.answer(lambda: True)
+
+    def begin(self, slot: int, question: str, *arguments: Any) -> None:
+        """Ask without waiting for the answer; ``slot`` is free again when it was answered.
+
+        Raises ``OSError`` where the process is gone.
+        """
+        if self._channel is None:
+            raise ModelError(f"{self._name}: its process has ended")
+        self._channel.send((question, arguments), slot=slot)
+
+    def begin_run(self, slot: int, feed: Feed, names: Sequence[str]) -> None:
+        """Ask for a run, as ``begin`` does: the outputs called ``names``.
+
+        The arrays are used there as they are laid down; the answer tells that they no longer are.
+        """
+        if self._channel is None:
+            raise ModelError(f"{self._name}: its process has ended")
+        told = Arrays((tuple(feed), tuple(names)), list(feed.values()))
+        self._channel.send(told, in_place=True, slot=slot)
+
+    def run(self, feed: Feed, names: Sequence[str]) -> list[Array]:
+        """The outputs called ``names``; raises as ``ask`` does."""
+        try:
+            self.begin_run(0, feed, names)
+        except (EOFError, OSError) as error:
+            raise ModelError(self._death()) from error
+        found: list[Array] = self.answer(lambda: True)
+        return found
+
+    def answer(self, overdue: Callable[[], bool]) -> Any:
+        """The answer to the first question that was not answered yet; raises as ``ask`` does.
+
+        ``overdue``: asked whenever none came for as long as the patience lasts.
+        """
         if self._channel is None:
             raise ModelError(f"{self._name}: its process has ended")
         try:
-            self._channel.send((question, arguments), in_place=question in _IN_PLACE)
-            answered = self._channel.poll(self._patience)
-            found = self._channel.receive() if answered else None
+            while not self._channel.poll(self._patience):
+                if overdue():
+                    self._kill()
+                    self.close()
+                    raise ModelError(
+                        f"{self._name} did not answer within {self._patience:g} s and was given up"
+                    )
+            found = self._channel.receive()
         except (EOFError, OSError) as error:
             raise ModelError(self._death()) from error
-        if not answered:
-            self._kill()
-            self.close()
-            raise ModelError(
-                f"{self._name} did not answer within {self._patience:g} s and was given up"
-            )
         if isinstance(found, Failure):
             raise (error_class(found.kind) or ModelError)(found.message)
-        return found
+        return found.arrays if isinstance(found, Arrays) else found
 
     def close(self) -> None:
         """Let the engine free what it holds, and end its process and all below it."""

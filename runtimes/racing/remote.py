@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runtimes.base import Array, Feed, SelfTimed
 from runtimes.engines.ort_session import Optimization
 from runtimes.engines.runtime import Loaded, Runtime
-from runtimes.racing.messages import Opened
+from runtimes.racing.messages import Opened, Pool
 from runtimes.racing.process import EngineProcess
 
 
@@ -24,6 +24,7 @@ class RemoteRuntime(Runtime):
         allow_fallback: Whether nodes may run on another provider.
         patience: Seconds after which an engine that does not answer is given up.
         optimization: ONNX Runtime's graph optimization level.
+        pool: Weights that the session shares with others, on ``cpu``; None: it has its own.
 
     Attributes:
         load_seconds: How long the engine took to load the model.
@@ -45,8 +46,10 @@ class RemoteRuntime(Runtime):
         allow_fallback: bool = False,
         patience: float = 600.0,
         optimization: Optimization = "all",
+        pool: Pool | None = None,
     ) -> None:
         self._provider, self._fallback, self._level = provider, allow_fallback, optimization
+        self._pool = pool
         self._numbers = itertools.count()
         self._process = EngineProcess(f"{Path(model).name} on {provider}", patience=patience)
         try:
@@ -59,6 +62,25 @@ class RemoteRuntime(Runtime):
     def has_ended(self) -> bool:
         """Whether its process is gone."""
         return self._process.has_ended
+
+    def begin(self, slot: int, feed: Feed, names: Sequence[str]) -> None:
+        """Let a run begin behind those that have; ``slot`` is free again when it was answered.
+
+        Nothing is checked. Raises ``OSError`` where the process is gone.
+        """
+        self._process.begin_run(slot, feed, names)
+
+    def begin_rest(self, slot: int) -> None:
+        """Let an answer come, of nothing, behind all others."""
+        self._process.begin(slot, "rest")
+
+    def answer(self, overdue: Callable[[], bool]) -> list[Array]:
+        """The outputs of the first run that was not answered yet.
+
+        ``overdue``: asked where none came for as long as the patience lasts; then it is given up.
+        """
+        found: list[Array] = self._process.answer(overdue)
+        return found
 
     def hold(self, key: str, feed: Feed) -> float:
         """Keep ``feed`` there to be timed under ``key``; the seconds of its first run."""
@@ -80,14 +102,13 @@ class RemoteRuntime(Runtime):
 
     def _load(self, source: str) -> Loaded:
         opened: Opened = self._process.ask(
-            "load", source, self._provider, self.threads, self._fallback, self._level
+            "load", source, self._provider, self.threads, self._fallback, self._level, self._pool
         )
         self.load_seconds = opened.seconds
         return opened.loaded
 
     def _run(self, feed: Feed, names: Sequence[str]) -> Sequence[Array]:
-        found: list[Array] = self._process.ask("run", dict(feed), list(names))
-        return found
+        return self._process.run(feed, names)
 
     def _unload(self) -> None:
         self._process.close()

@@ -10,7 +10,8 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Sequence
-from typing import Any
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 # Loaded before memory is looked at: every entry needs them, whatever its engine.
 import numpy as np  # noqa: F401
@@ -20,10 +21,15 @@ from runtimes.base import Array, Feed
 from runtimes.engines.open_runtime import open_runtime
 from runtimes.engines.ort import NO_SPINNING
 from runtimes.engines.ort_session import Optimization
+from runtimes.engines.runtime import Runtime
 from runtimes.errors import KilnxError, first_line
 from runtimes.profiling.stopwatch import Stopwatch
+from runtimes.racing.arrays import Arrays
 from runtimes.racing.channel import Channel
-from runtimes.racing.messages import Failure, Opened
+from runtimes.racing.messages import Failure, Opened, Pool
+
+if TYPE_CHECKING:
+    from runtimes.weight_store.shared_sessions import SharedWeights
 
 
 class Worker:
@@ -31,18 +37,26 @@ class Worker:
 
     def __init__(self) -> None:
         self._watch = Stopwatch()
+        self._held = ExitStack()
 
-    def load(
+    def load(  # noqa: PLR0917
         self,
         model: str,
         provider: str,
         threads: int | None,
         fallback: bool,
         optimization: Optimization = "all",
+        pool: Pool | None = None,
     ) -> Opened:
-        """Open ``model`` with the engine's own defaults, except that no thread keeps spinning."""
-        runtime = self._watch.open(
-            lambda: open_runtime(
+        """Open ``model`` with the engine's own defaults, except that no thread keeps spinning.
+
+        With a ``pool`` the session shares its weights, also with those of other processes.
+        """
+
+        def start() -> Runtime:
+            if pool is not None:
+                return self._open_shared(pool, threads).open(model, optimization=optimization)
+            return open_runtime(
                 model,
                 provider,
                 threads=threads,
@@ -50,8 +64,8 @@ class Worker:
                 config=NO_SPINNING,
                 allow_fallback=fallback,
             )
-        )
-        return Opened(runtime.loaded, self._watch.load_seconds)
+
+        return Opened(self._watch.open(start).loaded, self._watch.load_seconds)
 
     def run(self, feed: Feed, names: Sequence[str]) -> list[Array]:
         """The outputs called ``names`` for a feed that fits: it was checked before it was sent."""
@@ -73,9 +87,20 @@ class Worker:
         """Bytes that engine and model added to the peak of this process."""
         return self._watch.memory()
 
+    def rest(self) -> None:
+        """Answer, once all that was asked before is answered."""
+
     def close(self) -> None:
         """Free the model, and with it what the engine started."""
         self._watch.close()
+        self._held.close()
+
+    def _open_shared(self, pool: Pool, threads: int | None) -> SharedWeights:
+        from runtimes.weight_store.shared_sessions import SharedWeights
+
+        return self._held.enter_context(
+            SharedWeights(pool.folder, threads=threads, prepack=pool.prepack, arena=pool.arena)
+        )
 
 
 def answer(worker: Worker, question: str, arguments: Sequence[Any]) -> Any:
@@ -95,9 +120,16 @@ def main() -> None:
     channel, worker = Channel(socket.socket(fileno=int(sys.argv[1]))), Worker()
     while True:
         try:
-            question, arguments = channel.receive()
+            asked = channel.receive()
         except (EOFError, OSError):
             return
-        channel.send(answer(worker, question, arguments))
+        if isinstance(asked, Arrays):
+            given, wanted = asked.told
+            found = answer(worker, "run", (dict(zip(given, asked.arrays, strict=True)), wanted))
+            told = Arrays(None, found) if isinstance(found, list) else found
+            channel.send(told, slot=channel.slot)
+            continue
+        question, arguments = asked
+        channel.send(answer(worker, question, arguments), slot=channel.slot)
         if question == "close":
             return

@@ -51,7 +51,7 @@ class Loader:
         Raises a ``KilnxError`` that says what is wrong with it; nothing is left behind then.
         """
         with ExitStack() as held:
-            servable = held.enter_context(open_servable(source))
+            servable = held.enter_context(open_servable(source, self.options.verify))
             opened = _Opened(held.enter_context(self._open(servable, servable.model)))
             original = None
             if servable.fp32 is not None and (self.options.model.monitor or servable.warmup):
@@ -71,7 +71,8 @@ class Loader:
     def _open(self, servable: Servable, path: Path) -> Runtime:
         """A session in the engine that the model was proven on, where that is another one."""
         if path.is_dir():
-            return open_stages(path, self.options, travelled=servable.source.is_bundle)
+            travelled = servable.source.is_bundle
+            return open_stages(path, self.options, travelled=travelled, shared=self.shared)
         model, target = self.options.model, find_target(servable.target)
         if not target.is_default:
             return open_runtime(path, target.engine, threads=model.threads)

@@ -98,6 +98,8 @@ class ServeOptions:
         trace: Whether OpenTelemetry spans are made.
         page: Whether the page is served at ``/``.
         accept_pushes: Whether who knows the control token may push bundles into ``repository``.
+        verify: Public keys of minisign, or their files: only bundles that the owner of one of them
+            signed are served, pushed ones among them; none: everything is.
         model: How each model is run.
         limits: What clients may take.
     """
@@ -120,6 +122,7 @@ class ServeOptions:
     trace: bool = False
     page: bool = True
     accept_pushes: bool = False
+    verify: tuple[str, ...] = ()
     model: ModelOptions = field(default_factory=ModelOptions)
     limits: ServeLimits = field(default_factory=ServeLimits)
 

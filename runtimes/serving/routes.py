@@ -174,7 +174,8 @@ class Routes:
         names = sorted({served.name for served in models})
         metadata = [models.metadata(name, None) for name in names]
         title, version = self._server.metadata.name, self._server.metadata.version
-        return _json(openapi_document(metadata, title=title, version=version))
+        pushes = self._pushes is not None
+        return _json(openapi_document(metadata, title=title, version=version, pushes=pushes))
 
     async def _index(self, exchange: Exchange) -> Answer:
         self._access.check(exchange)

@@ -85,13 +85,17 @@ class Servable(Closable):
         self._held.close()
 
 
-def open_servable(source: Source) -> Servable:
-    """Verify the files of a version.
+def open_servable(source: Source, keys: tuple[str, ...] = ()) -> Servable:
+    """Verify the files of a version; with public ``keys``, by a signature of one of their owners.
 
     Raises ``ModelError`` or ``DataError`` for files that are not there or not what they should be.
     """
+    if keys and not source.is_bundle:
+        raise DataError(
+            f"{source.path} is no bundle, and only a bundle has a signature to verify (--verify)"
+        )
     with ExitStack() as held:
-        found = _open_bundle(source, held) if source.is_bundle else _open_files(source)
+        found = _open_bundle(source, held, keys) if source.is_bundle else _open_files(source)
         _keep_weights(found, held)
         found._held = held.pop_all()
     return found
@@ -106,10 +110,10 @@ def file_digest(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _open_bundle(source: Source, held: ExitStack) -> Servable:
+def _open_bundle(source: Source, held: ExitStack, keys: tuple[str, ...]) -> Servable:
     from runtimes.bundle.bundle import Bundle
 
-    bundle = held.enter_context(Bundle.open(source.path))
+    bundle = held.enter_context(Bundle.open(source.path, public_key=keys or None))
     return Servable(
         source,
         bundle.digest,

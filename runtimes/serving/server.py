@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from runtimes.bundle.signature import require_keys
 from runtimes.serving.host import Host
 from runtimes.serving.jobs import Client
 from runtimes.serving.load import Loader
@@ -36,6 +37,8 @@ class Server:
         self.connections: Callable[[], int] = lambda: 0
         self._held = ExitStack()
         choose_versions([], options.versions)  # which refuses what is no policy
+        if options.verify:
+            require_keys(options.verify)
         self._reloading: asyncio.Task[None] | None = None
         model = options.model
         shared = None
@@ -52,6 +55,7 @@ class Server:
                 options.repository,
                 options.limits.push_bytes,
                 lambda: [one for found in sources.find().values() for one in found],
+                options.verify,
             )
         self.models = Models(
             sources,

@@ -20,6 +20,7 @@ from runtimes.serving.jobs import Run
 from runtimes.serving.measure import Measured
 from runtimes.serving.options import ServeOptions
 from runtimes.serving.proof import prove_parity
+from runtimes.weight_store.shared_sessions import SharedWeights
 
 # Stages differ from their whole by rounding. A device may compute in fewer bits.
 _MIN_SQNR_DB, _MIN_AGREEMENT = 20.0, 0.9
@@ -36,8 +37,10 @@ def copied_stages(folder: Path, held: ExitStack) -> Path:
     return scratch
 
 
-def open_stages(folder: Path, options: ServeOptions, *, travelled: bool) -> Runtime:
-    """Open the stages in ``folder`` on their devices.
+def open_stages(
+    folder: Path, options: ServeOptions, *, travelled: bool, shared: SharedWeights | None = None
+) -> Runtime:
+    """Open the stages in ``folder`` on their devices; ``shared``: weights that all models share.
 
     ``travelled``: they came in a bundle, maybe from somebody else. Where requests, and the token,
     are sent is then not for them to say. Raises ``DataError`` where they do, and what
@@ -60,6 +63,7 @@ def open_stages(folder: Path, options: ServeOptions, *, travelled: bool) -> Runt
         where=options.model.stages,
         token=options.model.stage_token,
         seconds=options.limits.seconds,
+        shared=shared,
     )
 
 

@@ -13,11 +13,15 @@ from runtimes.engines.ort_session import Optimization
 from runtimes.engines.provider_names import refuse_unknown_provider
 from runtimes.engines.runtime import Runtime
 from runtimes.errors import DataError, ModelError
+from runtimes.racing.messages import Pool
 from runtimes.racing.remote import RemoteRuntime
 from runtimes.stages.manifest import SERVERS, Stage
 from runtimes.stages.optimized import machine_of_graph
+from runtimes.weight_store.shared_sessions import SharedWeights
 
 Where = Literal["processes", "threads"]
+
+_SHARING = frozenset({"cpu", "cuda"})
 
 
 def open_stage(
@@ -29,8 +33,12 @@ def open_stage(
     threads: int | None = 1,
     token: str | None = None,
     seconds: float = 60.0,
+    shared: SharedWeights | None = None,
 ) -> Runtime:
     """Open ``stage``; a server may take ``seconds`` to answer.
+
+    ``shared``: weights of which each device, and the memory of this machine, holds one copy for all
+    stages that are opened with it.
 
     Raises ``ModelError`` where it is of an optimized graph (``exact``) for another machine, and
     what engines raise.
@@ -47,6 +55,19 @@ def open_stage(
     level: Optimization = "all" if exact is None else "disabled"
     provider, index = provider_of(stage.device)
     path = folder / stage.file
+    if shared is not None and provider in _SHARING:
+        if exact is not None and not shared.prepack:
+            raise DataError(
+                f"{folder} was cut bit for bit, and weights in one order only give other last "
+                "bits; let the sessions keep their own: SharedWeights(prepack=True)"
+            )
+        if where == "processes" and provider == "cpu":
+            pool = Pool(str(shared.folder), shared.prepack, shared.arena)
+            return RemoteRuntime(
+                path, provider, threads=shared.threads, optimization=level, pool=pool
+            )
+        # One process alone can hold a weight on a GPU once for several sessions.
+        return shared.open(path, device=index or 0, provider=provider, optimization=level)
     if where == "processes" and index is None:
         return RemoteRuntime(path, provider, threads=threads, optimization=level)
     cuda = None if index is None else CudaOptions(device=index)

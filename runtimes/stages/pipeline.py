@@ -1,42 +1,32 @@
 """Runs the stages of a model at the same time, each on the request after the one before it.
 
-Every stage has a thread that feeds it, and a queue before it. Only so many requests are on their
-way at a time, and whoever asks for more waits: memory does not grow with the number of requests.
-Each stage takes requests in the order in which they came, so answers keep it.
+Every stage takes some requests at a time, in the order in which they came, so answers keep it. Only
+so many are on their way, and whoever asks for more waits: memory does not grow with their number.
 """
 
 from __future__ import annotations
 
 import os
-import queue
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from runtimes.base import Array, Closable, Feed, TensorSpec
+from runtimes.base import Closable, Feed, TensorSpec
 from runtimes.engines.batching import check_feed
 from runtimes.errors import ModelError
+from runtimes.racing.remote import RemoteRuntime
+from runtimes.stages.ahead import Ahead
+from runtimes.stages.in_turn import InTurn
 from runtimes.stages.manifest import read_manifest
 from runtimes.stages.open_stage import Where, open_stage
+from runtimes.stages.request import AtWork, Outputs, Request
 from runtimes.stages.seat import Seat, only, open_seats
 from runtimes.stages.staged import whole
-
-Outputs = dict[str, Array]
-
-
-@dataclass
-class _Request:
-    carried: dict[str, Array]
-    future: Future[Outputs]
-    found: Outputs = field(default_factory=dict)
-
-
-_Queue = queue.SimpleQueue[_Request | None]
+from runtimes.weight_store.shared_sessions import SharedWeights
 
 
 class Pipeline(Closable):
@@ -49,6 +39,9 @@ class Pipeline(Closable):
         threads: Threads of a run, in each stage.
         depth: How many requests may wait for each stage, on average.
         token: What servers want to know.
+        shared: A pool of weights, whose ``threads`` then count: all stages here that are opened
+            with it, of this pipeline and of others, hold one copy of a weight on each device. A
+            stage on a GPU runs in this process then.
 
     Attributes:
         inputs: What ``run`` takes.
@@ -78,14 +71,20 @@ class Pipeline(Closable):
         threads: int | None = 1,
         depth: int = 2,
         token: str | None = None,
+        shared: SharedWeights | None = None,
     ) -> None:
         self._folder = Path(folder)
         stages = read_manifest(self._folder, here=True)
         start = partial(
-            open_stage, self._folder, exact=stages.exact, where=where, threads=threads, token=token
+            open_stage,
+            self._folder,
+            exact=stages.exact,
+            where=where,
+            threads=threads,
+            token=token,
+            shared=shared,
         )
         self._stack = ExitStack()
-        self._queues: list[_Queue] = [queue.SimpleQueue() for _ in stages.stages]
         self._most = (depth + 1) * len(stages.stages)  # with those at work
         self._places = threading.Semaphore(self._most)
         self._order, self._closed = threading.Lock(), False
@@ -97,17 +96,9 @@ class Pipeline(Closable):
             raise
         self.inputs, self.outputs = loaded.inputs, loaded.outputs
         self._names = stages.outputs
-        self._workers = [
-            threading.Thread(
-                target=self._serve,
-                args=(number, seat),
-                name=f"kilnx {seat.title}",
-                daemon=True,
-            )
-            for number, seat in enumerate(self._seats)
+        self._stages: list[AtWork] = [
+            self._at_work(number, seat, max(2, depth)) for number, seat in enumerate(self._seats)
         ]
-        for worker in self._workers:
-            worker.start()
 
     def submit(self, feed: Feed) -> Future[Outputs]:
         """Give a request to the first stage; waits while too many are on their way.
@@ -120,9 +111,9 @@ class Pipeline(Closable):
             if self._closed:
                 raise ModelError(f"the pipeline of {self._folder} is closed")
             self._places.acquire()
-            request = _Request(dict(feed), Future())
+            request = Request(dict(feed), Future())
             request.future.set_running_or_notify_cancel()  # it cannot be taken back any more
-            self._queues[0].put(request)
+            self._stages[0].put(request)
         return request.future
 
     def run(self, feed: Feed) -> Outputs:
@@ -145,28 +136,27 @@ class Pipeline(Closable):
             if self._closed:
                 return
             self._closed = True
-            self._queues[0].put(None)
-        for worker in self._workers:
-            worker.join()
+        for stage in self._stages:
+            stage.close()
         self._stack.close()
 
-    def _serve(self, number: int, seat: Seat) -> None:
-        """The life of one stage's thread."""
-        own, *behind = self._queues[number:]
-        following = behind[0] if behind else None
-        while (request := own.get()) is not None:
-            try:
-                given = seat.run(request.carried)
-            except Exception as error:
-                self._places.release()
-                request.future.set_exception(error)
-                continue
-            request.found |= only(given, self._names)
-            request.carried = only({**request.carried, **given}, seat.later)
-            if following is None:
-                self._places.release()
-                request.future.set_result({name: request.found[name] for name in self._names})
-            else:
-                following.put(request)
-        if following is not None:
-            following.put(None)
+    def _at_work(self, number: int, seat: Seat, most: int) -> AtWork:
+        passed = partial(self._passed, number)
+        if isinstance(seat.runtime, RemoteRuntime):
+            return Ahead(seat, most, passed, self._failed)
+        return InTurn(seat, passed, self._failed)
+
+    def _passed(self, number: int, request: Request, given: Outputs) -> None:
+        """Hand a request on to the stage behind ``number``, or answer it."""
+        request.found |= only(given, self._names)
+        if number + 1 < len(self._stages):
+            later = self._seats[number].later
+            request.carried = only({**request.carried, **given}, later)
+            self._stages[number + 1].put(request)
+        else:
+            self._places.release()
+            request.future.set_result({name: request.found[name] for name in self._names})
+
+    def _failed(self, request: Request, error: Exception) -> None:
+        self._places.release()
+        request.future.set_exception(error)

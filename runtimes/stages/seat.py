@@ -41,18 +41,23 @@ class Seat(Closable):
 
     def run(self, carried: Feed) -> dict[str, Array]:
         """The outputs of the stage, of all that goes on; raises its error with its name."""
-        with self._turn, self._naming():
+        with self._turn, self.naming():
             if getattr(self.runtime, "has_ended", False):
-                self.runtime.close()
-                self.runtime = self._opened()
+                self.open_again()
             return self.runtime.run(only(carried, self.stage.inputs), self.stage.outputs)
+
+    def open_again(self) -> Runtime:
+        """Open the stage again after its process went away."""
+        self.runtime.close()
+        self.runtime = self._opened()
+        return self.runtime
 
     def close(self) -> None:
         """Free the stage, as it was opened last."""
         self.runtime.close()
 
     def _opened(self) -> Runtime:
-        with self._naming():
+        with self.naming():
             runtime = self._start(self.stage)
             try:
                 _refuse_other(runtime, self.stage)
@@ -62,7 +67,8 @@ class Seat(Closable):
             return runtime
 
     @contextmanager
-    def _naming(self) -> Iterator[None]:
+    def naming(self) -> Iterator[None]:
+        """Let errors begin with the stage's title."""
         try:
             yield
         except KilnxError as error:

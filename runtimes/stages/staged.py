@@ -14,6 +14,7 @@ from runtimes.errors import ModelError
 from runtimes.stages.manifest import Stage, Stages, read_manifest
 from runtimes.stages.open_stage import Where, open_stage
 from runtimes.stages.seat import only, open_seats
+from runtimes.weight_store.shared_sessions import SharedWeights
 
 
 class StagedRuntime(Runtime):
@@ -26,6 +27,7 @@ class StagedRuntime(Runtime):
         where: Where a stage runs whose device is a CPU: in this process, or in one of its own.
         token: What servers want to know.
         seconds: How long a server may take to answer.
+        shared: A pool of weights, as for ``Pipeline``.
 
     Attributes:
         stages: What ``stages.json`` says.
@@ -51,11 +53,18 @@ class StagedRuntime(Runtime):
         where: Where = "threads",
         token: str | None = None,
         seconds: float = 60.0,
+        shared: SharedWeights | None = None,
     ) -> None:
         self._stack = ExitStack()
         self._on_devices = on_devices
         self._open = partial(
-            open_stage, Path(folder), where=where, threads=threads, token=token, seconds=seconds
+            open_stage,
+            Path(folder),
+            where=where,
+            threads=threads,
+            token=token,
+            seconds=seconds,
+            shared=shared,
         )
         super().__init__(str(folder), name=str(folder), threads=threads)
 

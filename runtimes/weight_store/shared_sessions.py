@@ -16,7 +16,7 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ from runtimes.engines.ort import OrtRuntime
 from runtimes.engines.ort_cuda import CudaOptions
 from runtimes.engines.ort_install import require_onnxruntime
 from runtimes.engines.ort_optimized import write_optimized
+from runtimes.engines.ort_session import Optimization
 from runtimes.engines.runtime import name_of
 from runtimes.errors import DataError
 from runtimes.onnx_files.load_save import ModelSource, load_graph, load_model
@@ -83,6 +84,8 @@ class SharedWeights(Closable):
     take the memory of their activations from one arena, and keep it; without it, every run gives
     its memory back, which is slower and suits many processes of one session each.
 
+    Stages of a model share their weights as well: ``Pipeline(folder, shared=pool)``.
+
     Safe to use from several threads. Close the runtimes that it opened before itself.
     """
 
@@ -102,36 +105,47 @@ class SharedWeights(Closable):
         self.folder = Path(folder)
         self.provider = provider
         self.threads = threads
+        self.prepack = prepack
         self.arena = arena
         self._config = {**({} if prepack else _NO_PREPACKING), **(_ARENA if arena else {})}
         self._lock = threading.Lock()
         # A weight is let go with the last session that reads it: old versions leave nothing.
-        self._values: WeakValueDictionary[tuple[str, int], Any] = WeakValueDictionary()
+        self._values: WeakValueDictionary[tuple[str, str], Any] = WeakValueDictionary()
         self._used: WeakKeyDictionary[OrtRuntime, tuple[str, ...]] = WeakKeyDictionary()
         if arena:
             _register_arena(self._ort)
 
-    def open(self, model: ModelSource, *, device: int = 0) -> OrtRuntime:
+    def open(
+        self,
+        model: ModelSource,
+        *,
+        device: int = 0,
+        provider: str | None = None,
+        optimization: Optimization = "all",
+    ) -> OrtRuntime:
         """Open ``model`` in a session of its own that shares its weights.
 
-        ``device``: the GPU's index on CUDA. Raises what ``OrtRuntime`` and ``load_model`` raise,
-        and ``ModelError`` where what lies in ``folder`` is damaged.
+        ``device``: the GPU's index on CUDA. ``provider``: another one than that of the pool.
+        ``optimization``: how far the graph is optimized. Raises what ``OrtRuntime`` and
+        ``load_model`` raise, and ``ModelError`` where what lies in ``folder`` is damaged.
         """
+        provider = provider or self.provider
+        place = {"device_type": "cuda", "device_id": device} if provider == "cuda" else {}
         with self._lock:
-            name = self._optimized(model)
+            name = self._optimized(model, provider, optimization)
         with in_use(self.folder / WEIGHTS_FOLDER):
             path = model_path(self.folder, name)
-            weights = {str(t.name): t for t in _shareable(load_graph(path), self.provider)}
+            weights = {str(t.name): t for t in _shareable(load_graph(path), provider)}
             with self._lock:
-                initializers = {name: self._value(t, device) for name, t in weights.items()}
+                initializers = {name: self._value(t, place) for name, t in weights.items()}
             runtime = OrtRuntime(
                 path,
-                provider=self.provider,
+                provider=provider,
                 threads=self.threads,
                 optimization="disabled",
                 config=self._config,
                 arena=self.arena,
-                cuda=CudaOptions(device=device) if self.provider == "cuda" else None,
+                cuda=CudaOptions(device=device) if place else None,
                 initializers=initializers,
             )
         runtime.name = name_of(model)
@@ -143,7 +157,7 @@ class SharedWeights(Closable):
         """What is held, and what it would be without sharing."""
         with self._lock:
             held = {key: value.tensor_size_in_bytes() for key, value in self._values.items()}
-            size = {digest: held[digest, device] for digest, device in held}
+            size = {digest: held[digest, place] for digest, place in held}
             used = [digests for digests in self._used.values() if size.keys() >= set(digests)]
             alone = sum(size[digest] for digests in used for digest in digests)
             return SharedReport(len(used), len(held), sum(held.values()), alone)
@@ -153,11 +167,11 @@ class SharedWeights(Closable):
         with self._lock:
             self._stack.close()
 
-    def _optimized(self, model: ModelSource) -> str:
+    def _optimized(self, model: ModelSource, provider: str, optimization: Optimization) -> str:
         """The name in the store of ``model`` as ONNX Runtime optimized it; made if it is new."""
         if not (self.folder / INDEX_NAME).exists():
             _make_store(self.folder)
-        name = self._key(model)
+        name = self._key(model, provider, optimization)
         if name in store_names(self.folder):
             return name
         with scratch_folder() as folder:
@@ -165,23 +179,24 @@ class SharedWeights(Closable):
             write_optimized(
                 model,
                 path,
-                provider=self.provider,
+                provider=provider,
                 threads=self.threads,
+                optimization=optimization,
                 external_from=SMALLEST_BYTES,
             )
             _add(self.folder, path, name)
         return name
 
-    def _key(self, model: ModelSource) -> str:
+    def _key(self, model: ModelSource, provider: str, optimization: Optimization) -> str:
         """A name that changes with whatever the optimized model depends on."""
         runs, _ = take_apart(load_model(model), lambda tensor: digest_of(byte_chunks(tensor)))
-        here = (self._ort.__version__, self.provider, _processor())
+        level = () if optimization == "all" else (optimization,)
+        here = (self._ort.__version__, provider, _processor(), *level)
         return digest_of(iter([runs, repr(here).encode()]))
 
-    def _value(self, tensor: ir.ExternalTensor, device: int) -> Any:
+    def _value(self, tensor: ir.ExternalTensor, place: Mapping[str, Any]) -> Any:
         """The weight on a device, made when a session needs it first."""
-        place = {"device_type": "cuda", "device_id": device} if self.provider == "cuda" else {}
-        key = (_digest(tensor), device if place else 0)
+        key = (_digest(tensor), repr(place))
         value = self._values.get(key)
         if value is None:
             # On the CPU the value has no memory of its own: it is the mapped file.

@@ -24,7 +24,7 @@ from converter.passes.deduplication.tensor_views import (
 )
 from runtimes.defects import Defect
 from runtimes.onnx_files.load_save import weight_bytes
-from runtimes.onnx_files.tensor_bytes import equal_bytes
+from runtimes.onnx_files.tensor_bytes import byte_chunks, digest_of, equal_bytes
 from runtimes.onnx_graph.fold_views import VIEW_KEY
 from runtimes.onnx_graph.layer_names import layer_of
 from runtimes.onnx_graph.rewrite import Refuse, RewritePass
@@ -128,11 +128,18 @@ class DeduplicateInitializers(RewritePass):
 
 
 def deduplicate(
-    model: ir.Model, *, min_bytes: int = 0, views: bool = False, view_from: int = VIEW_FROM_BYTES
+    model: ir.Model,
+    *,
+    min_bytes: int = 0,
+    views: bool = False,
+    view_from: int = VIEW_FROM_BYTES,
+    by_content: bool = False,
 ) -> DedupeReport:
     """Merge equal initializers of ``model`` in place, and report which.
 
-    The first one is kept, first in the main graph, then in its subgraphs. An initializer that is an
+    The first one is kept, first in the main graph, then in its subgraphs; ``by_content``: the first
+    by shape and bytes, so that every model that holds the same twins keeps the same one. An
+    initializer that is an
     (overridable) input or an output has a name that callers know, so it is not merged. What two
     subgraphs share moves to the main graph. ``views``: also merge tensors that a Reshape, Transpose
     or Slice of another tensor, or a ConstantOfShape, reproduces bit by bit, for tensors of at least
@@ -150,6 +157,8 @@ def deduplicate(
     for group in groups.values():
         # Only tensors of equal size are read at all.
         if len(group) > 1:
+            if by_content:
+                group.sort(key=_content)
             _merge_group(found, group, view_from if views else None)
     if views:
         _merge_filled(found, view_from)
@@ -267,6 +276,13 @@ def _merge_group(found: _Merges, group: Iterable[ir.Value], view_from: int | Non
                     break
             else:
                 candidates.append(value)
+
+
+def _content(value: ir.Value) -> tuple[tuple[int, ...], str]:
+    tensor = _tensor(value)
+    if tensor.dtype == ir.DataType.STRING:
+        return tuple(tensor.shape.numpy()), ""
+    return tuple(tensor.shape.numpy()), digest_of(byte_chunks(tensor))
 
 
 def _merge_filled(found: _Merges, view_from: int) -> None:

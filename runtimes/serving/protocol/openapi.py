@@ -34,6 +34,7 @@ class _Call:
     body: str | None = None
     refusals: tuple[str, ...] = ("401",)
     open: bool = False
+    kind: str = _JSON
 
 
 _SERVER = {
@@ -76,9 +77,44 @@ _MODEL = {
     ),
 }
 
+_PUSH = ("400", "401", "413", "422", "507")
+_PUSHES = {
+    "/v2/repository/pushes/{push}": {
+        "put": _Call(
+            "Begin a push, or go on with it: which parts of a bundle are missing",
+            "PushAnswer",
+            "PushRecipe",
+            _PUSH,
+        ),
+        "post": _Call(
+            "Prove the bundle of a push, whose parts are all there, and serve it",
+            "Pushed",
+            None,
+            (*_PUSH, "404", "409"),
+        ),
+    },
+    "/v2/repository/pushes/{push}/parts/{parts}": {
+        "put": _Call(
+            "Send parts of a push, one after the other",
+            "Done",
+            "PushedParts",
+            (*_PUSH, "404"),
+            kind=_BINARY,
+        )
+    },
+}
+_PUSH_PARAMETERS = {
+    "push": ("SHA-256 of the recipe.", "^[0-9a-f]{64}$"),
+    "parts": (
+        "Which parts, ascending: their numbers, and ranges of them, such as 0-3,7. They are "
+        "counted from 0, each once, as the files by their names first need them.",
+        "^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$",
+    ),
+}
+
 
 def openapi_document(
-    models: Sequence[ModelMetadata], *, title: str, version: str
+    models: Sequence[ModelMetadata], *, title: str, version: str, pushes: bool = False
 ) -> dict[str, Any]:
     """The OpenAPI document of a server.
 
@@ -86,6 +122,7 @@ def openapi_document(
         models: The models that it serves: each has a path of its own, with an example.
         title: The server's name.
         version: The server's version.
+        pushes: Whether it takes bundles that are pushed.
     """
     paths = {path: {method: _operation(call)} for path, (method, call) in _SERVER.items()}
     paths["/metrics"] = {"get": _metrics()}
@@ -95,6 +132,10 @@ def openapi_document(
         paths[f"{prefix}/infer"] = {**parameters, "post": _infer()}
     for path, (method, call) in _CONTROL.items():
         paths[path] = {**_path_parameters("model"), method: _operation(call)}
+    for path, calls in _PUSHES.items() if pushes else ():
+        named: Any = [_push_parameter(name) for name in _names_in(path)]
+        methods = {method: _operation(call) for method, call in calls.items()}
+        paths[path] = {"parameters": named, **methods}
     for model in models:
         paths[f"/v2/models/{quote(model.name, safe='')}/infer"] = {"post": _infer(model)}
     return {
@@ -116,6 +157,23 @@ def _path_parameters(*names: str) -> dict[str, Any]:
     return {"parameters": found}
 
 
+def _names_in(path: str) -> list[str]:
+    """The parameters of a path."""
+    return [part[1:-1] for part in path.split("/") if part.startswith("{")]
+
+
+def _push_parameter(name: str) -> dict[str, Any]:
+    description, pattern = _PUSH_PARAMETERS[name]
+    text = {"type": "string", "pattern": pattern}
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": description,
+        "schema": text,
+    }
+
+
 _MODEL_PATHS = {
     "/v2/models/{model}": _path_parameters("model"),
     "/v2/models/{model}/versions/{version}": _path_parameters("model", "version"),
@@ -131,7 +189,7 @@ def _operation(call: _Call) -> dict[str, Any]:
         },
     }
     if call.body is not None:
-        found["requestBody"] = {"content": {_JSON: {"schema": ref(call.body)}}}
+        found["requestBody"] = {"content": {call.kind: {"schema": ref(call.body)}}}
     if call.open:
         found["security"] = []
     return found
@@ -147,7 +205,9 @@ def _refusals(statuses: Sequence[str]) -> dict[str, Any]:
     known = {
         **_REFUSALS,
         "406": "JSON cannot hold the outputs; ask for binary data.",
-        "409": "The model is not a bundle with a reference.",
+        "409": "Not with this model: it is no bundle with a reference, or no push may replace it.",
+        "422": "The bundle is refused, and what is served has not changed.",
+        "507": "The server cannot keep it.",
     }
     guarded = ("403", "429") if "401" in statuses else ()
     return {status: _content(known[status], error) for status in sorted({*statuses, *guarded})}

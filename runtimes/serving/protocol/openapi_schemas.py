@@ -88,4 +88,41 @@ _WRITTEN: dict[str, Any] = {
     "Accepted": _object({"accepted": {"type": "integer", "minimum": 0}}),
     "Monitor": _object({"models": {"type": "object"}}),
     "Done": {"type": "object"},
+    "PushRecipe": _object(
+        {
+            "files": {
+                "type": "object",
+                "description": "For each file of the bundle, the SHA-256 of its parts, in "
+                "hexadecimal digits and one after the other, and the sizes of the parts in bytes.",
+                "minProperties": 1,
+                "additionalProperties": {
+                    "type": "array",
+                    "prefixItems": [
+                        {"type": "string", "pattern": "^([0-9a-f]{64})*$"},
+                        _SHAPE,
+                    ],
+                    "minItems": 2,
+                    "maxItems": 2,
+                },
+            }
+        }
+    ),
+    "PushPlan": _object(
+        {
+            "missing": {
+                "type": "string",
+                "description": "The numbers of the parts to send, such as 0-3,7; empty: none.",
+            },
+            "most": {
+                "type": "integer",
+                "description": "Bytes that one request may carry.",
+                "minimum": 0,
+            },
+        }
+    ),
+    "Pushed": _object(
+        {"name": _TEXT, "version": _TEXT, "digest": _TEXT},
+    ),
+    "PushAnswer": {"anyOf": [ref("PushPlan"), ref("Pushed")]},
+    "PushedParts": {"type": "string", "format": "binary"},
 }

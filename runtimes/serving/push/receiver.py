@@ -19,7 +19,7 @@ from runtimes.agent.store import MissingParts, PartStore
 from runtimes.agent.typed_json import Malformed
 from runtimes.bundle.archive import in_order
 from runtimes.bundle.bundle import Bundle
-from runtimes.bundle.file_names import MANIFEST, SUFFIX
+from runtimes.bundle.file_names import MANIFEST, SIGNATURE, SUFFIX
 from runtimes.bundle.sinks import ArchiveSink
 from runtimes.errors import DataError
 from runtimes.serving.push.catalogue import Catalogue, Place
@@ -42,14 +42,19 @@ class Assembled:
 class Receiver:
     """What was received of pushes, in ``repository``; ``most_bytes`` at most of it waits.
 
-    ``sources``: the models whose parts need not be sent. It may be called in any thread, one call
-    at a time for each push.
+    ``sources``: the models whose parts need not be sent. ``keys``: public keys, of which the owner
+    of one has to have signed what is pushed; without any, nothing is verified. It may be called in
+    any thread, one call at a time for each push.
     """
 
     def __init__(
-        self, repository: Path, most_bytes: int, sources: Callable[[], Iterable[Source]]
+        self,
+        repository: Path,
+        most_bytes: int,
+        sources: Callable[[], Iterable[Source]],
+        keys: tuple[str, ...] = (),
     ) -> None:
-        self._repository, self._most = repository, most_bytes
+        self._repository, self._most, self._keys = repository, most_bytes, keys
         self._folder = repository / FOLDER
         self._catalogue = Catalogue(sources)
         self._store: PartStore | None = None
@@ -57,13 +62,19 @@ class Receiver:
     def plan(self, raw: bytes) -> list[int]:
         """Keep the recipe of a push; the numbers of the parts that it lacks.
 
-        Raises ``Malformed``, and ``DataError`` where there is no room for it.
+        Raises ``Malformed``, and ``DataError`` where there is no room for it, or it is not signed
+        where it has to be.
         """
         if len(raw) > LARGEST_RECIPE:
             raise Malformed("the recipe is larger than a recipe may be")
         recipe = Recipe.of(raw)
         if MANIFEST not in recipe.files:
             raise Malformed("the recipe lacks the bundle's manifest")
+        if self._keys and SIGNATURE not in recipe.files:
+            raise DataError(
+                "the bundle is not signed, and this server takes only what the owner of a key that "
+                "it knows signed (--verify); sign it with: kilnx package --sign"
+            )
         missing = self.missing(recipe)
         coming = sum(recipe.parts[number].size for number in missing)
         if max(recipe.size, coming + len(raw)) > self._most:
@@ -99,7 +110,7 @@ class Receiver:
         """Put the bundle of a push together, and verify it.
 
         Raises ``MissingParts`` where parts are not here or not what they were, ``BundleError``
-        where it is no bundle.
+        where it is no bundle, or not signed by whom it has to be.
         """
         recipe = self.recipe(push)
         self._require_room(recipe.size)
@@ -115,7 +126,7 @@ class Receiver:
                 sink.close()
                 file.flush()
                 os.fsync(file.fileno())
-            with Bundle.open(path) as bundle:
+            with Bundle.open(path, public_key=self._keys or None) as bundle:
                 return Assembled(path, bundle.name, bundle.version)
         except BaseException:
             path.unlink(missing_ok=True)

@@ -15,6 +15,8 @@ from served import write_model
 
 pytestmark = pytest.mark.fast
 Kilnx = Callable[..., tuple[int, str, str]]
+# The public key of minisign's own documentation.
+KEY = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
 
 
 @pytest.fixture
@@ -34,6 +36,8 @@ def model(tmp_path: Path) -> Path:
         (["--cert", "no.pem"], "cannot be used"),
         (["missing.onnx"], "no such file"),
         (["--repository", "missing"], "is no folder"),
+        (["--verify", "RWnone"], "is not a public key"),
+        (["--verify", KEY], "only a bundle has a signature to verify (--verify)"),
     ],
 )
 def test_what_is_refused(kilnx: Kilnx, model: Path, arguments: list[Any], says: str) -> None:

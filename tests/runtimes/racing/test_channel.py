@@ -12,6 +12,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from runtimes.racing.arrays import _MOST_FORMS, Arrays
 from runtimes.racing.channel import Channel
 
 
@@ -105,3 +106,60 @@ def test_messages_that_arrive_together_are_told_apart(ends: tuple[Channel, Chann
     assert ends[1].poll(0)
     assert ends[1].receive() == ("close", ())
     assert not ends[1].poll(0)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_arrays_of_a_known_form_arrive_whole(
+    ends: tuple[Channel, Channel], monkeypatch: pytest.MonkeyPatch, shared: bool
+) -> None:
+    if not shared:
+        monkeypatch.delattr(os, "memfd_create")
+    rng = np.random.default_rng(0)
+    for size in (0, 1, 5_000, 70_000, 5_000, 70_000):  # some forms come again
+        arrays = [
+            rng.normal(size=size).astype(np.float32),
+            np.array(3.5),
+            rng.integers(0, 9, (size, 2)).T,
+            rng.random((2, size)) < 0.5,
+            rng.normal(size=(size, 3)).astype(np.float16)[::-1],
+        ]
+        found = passed(ends, Arrays(("x", size), arrays))
+        assert isinstance(found, Arrays)
+        assert found.told == ("x", size)
+        for one, array in zip(found.arrays, arrays, strict=True):
+            np.testing.assert_array_equal(one, array)
+            assert (one.dtype, one.shape) == (array.dtype, array.shape)
+
+
+def test_arrays_of_other_kinds_are_passed_as_well(ends: tuple[Channel, Channel]) -> None:
+    for array in (
+        np.array(["a", "bc"], object),
+        np.array(["a", "bc"]),
+        np.arange(5, dtype=">i4"),
+        np.ones(5, ml_dtypes.bfloat16),
+    ):
+        (found,) = passed(ends, Arrays(None, [array])).arrays
+        np.testing.assert_array_equal(found, array)
+        assert found.dtype == array.dtype
+
+
+def test_forms_that_do_not_come_again_do_not_fill_memory(ends: tuple[Channel, Channel]) -> None:
+    for size in range(3 * _MOST_FORMS):
+        assert passed(ends, Arrays(None, [np.zeros(size, np.uint8)])).arrays[0].size == size
+    assert len(ends[0]._writer._bodies) <= _MOST_FORMS
+    assert len(ends[1]._reader._forms) <= _MOST_FORMS
+
+
+def test_a_slot_is_kept_while_others_are_used(ends: tuple[Channel, Channel]) -> None:
+    """What lies in place stays what it was until its own slot is used again."""
+    first, second = ends
+    held = []
+    for slot in (1, 2, 3):
+        first.send(Arrays(slot, [np.full(50_000, slot)]), in_place=True, slot=slot)
+        held.append(second.receive().arrays[0])
+        assert second.slot == slot
+    assert [one[0] for one in held] == [1, 2, 3]
+    first.send(Arrays(4, [np.full(50_000, 4)]), in_place=True, slot=2)
+    second.receive()
+    assert [one[-1] for one in held] == [1, 4, 3]
+    held.clear()

@@ -332,3 +332,23 @@ def test_every_permutation_and_slice_is_found_and_right(shape, dtype, data):
         assert found is not None
         axis, start, stop = found.parameters
         np.testing.assert_array_equal(np.take(array, range(start, stop), axis), part)
+
+
+@pytest.mark.parametrize("by_content", [True, False])
+def test_models_keep_the_same_one_of_the_same_twins(graph, by_content):
+    """By content; else the one that each has first."""
+    wide = np.arange(64 * 32, dtype=np.float32).reshape(64, 32)
+    square = np.random.default_rng(0).normal(size=(48, 48)).astype(np.float32)
+    pairs = {"a": wide, "b": wide.T.copy(), "c": square, "d": square.T.copy()}
+    kept = []
+    for order in ("abcd", "dcba"):
+        model = graph("(float[N, 3] x) => (float[N, 3] y)", "y = Relu(x)")
+        for name in order:
+            tensor = ir.tensor(pairs[name], name=name)
+            model.graph.register_initializer(
+                ir.val(name, ir.DataType.FLOAT, pairs[name].shape, const_value=tensor)
+            )
+        report = deduplicate(model, views=True, by_content=by_content)
+        assert [merge.how for merge in report.merged] == ["Transpose", "Transpose"]
+        kept.append({merge.kept for merge in report.merged})
+    assert (kept[0] == kept[1]) == by_content

@@ -40,7 +40,9 @@ DIGITS = ModelMetadata(
     (TensorMetadata("probabilities", "FP32", (-1, 10)),),
 )
 LARGE = ModelMetadata("large", ("1",), "onnx", (TensorMetadata("x", "FP32", (1, 10**9)),), ())
-DOCUMENT = json.loads(json.dumps(openapi_document([DIGITS, LARGE], title="kilnx", version="1")))
+DOCUMENT = json.loads(
+    json.dumps(openapi_document([DIGITS, LARGE], title="kilnx", version="1", pushes=True))
+)
 
 
 def check(value: Any, schema: str) -> None:

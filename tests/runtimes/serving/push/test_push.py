@@ -6,6 +6,7 @@ import hashlib
 import json
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from bundles import make_model_with_data
 from families import HEAD_BYTES, WIDTH, family_bundle, family_model
 from served import Client, serving
 
-from runtimes.bundle import Bundle, write_bundle
+from runtimes.bundle import Bundle, open_signer, write_bundle
 from runtimes.engines.ort import OrtRuntime
 from runtimes.errors import BundleError, DataError, ModelError, RuntimeUnavailable
 from runtimes.serving.options import ServeLimits, ServeOptions
@@ -342,3 +343,102 @@ def test_a_signature_travels_with_its_bundle(tmp_path: Path) -> None:
         push(tmp_path / "signed.kilnx", url, token=TOKEN)
     with Bundle.open(tmp_path / "repository" / "signed.kilnx") as bundle:
         assert bundle.signed
+
+
+@pytest.fixture
+def signers(tmp_path: Path) -> dict[str, tuple[Any, str]]:
+    """What signs, and the public key, of two people."""
+    minisign = pytest.importorskip("minisign")
+    found = {}
+    for name in ("ours", "theirs"):
+        pair = minisign.KeyPair.generate()
+        (tmp_path / f"{name}.key").write_bytes(bytes(pair.secret_key) + b"\n")
+        (tmp_path / f"{name}.pub").write_bytes(bytes(pair.public_key) + b"\n")
+        found[name] = open_signer(tmp_path / f"{name}.key"), str(tmp_path / f"{name}.pub")
+    return found
+
+
+def test_only_what_a_trusted_key_signed_is_served(tmp_path: Path, signers: Any) -> None:
+    sign, public = signers["ours"]
+    sign_theirs, theirs = signers["theirs"]
+    repository = tmp_path / "repository"
+    good = family_bundle(tmp_path, 0, "net", sign=sign)
+    foreign = family_bundle(tmp_path, 1, "net", sign=sign_theirs, version="2")
+    with receiving(repository, verify=(public,)) as (client, url):
+        push(good, url, token=TOKEN)
+        with pytest.raises(ModelError, match="was not signed with this key"):
+            push(foreign, url, token=TOKEN)
+        with link_to(client.port) as link, pytest.raises(ModelError, match="is not signed"):
+            push(family_bundle(tmp_path, 2), f"127.0.0.1:{link.port}", token=TOKEN)
+        assert link.sent < 20_000  # it was refused before its parts were sent
+        np.testing.assert_allclose(answer(client, "net"), expected(0), atol=1e-5)
+        assert (repository / "net.kilnx").read_bytes() == good.read_bytes()
+        assert not list((repository / FOLDER).glob("*.kilnx"))
+    with receiving(repository, verify=(theirs, public)) as (client, url):  # one of them suffices
+        push(foreign, url, token=TOKEN)
+        np.testing.assert_allclose(answer(client, "net"), expected(1), atol=1e-5)
+
+
+def test_a_signature_of_other_content_is_refused(tmp_path: Path, signers: Any) -> None:
+    sign, public = signers["ours"]
+    signature = sign(b"another manifest", "kilnx bundle net 1")
+    with receiving(tmp_path / "repository", verify=(public,)) as (client, url):
+        stolen = family_bundle(tmp_path, 0, "net", sign=lambda raw, comment: signature)
+        with pytest.raises(ModelError, match=r"changed afterwards.*"):
+            push(stolen, url, token=TOKEN)
+        broken = family_bundle(tmp_path, 1, "net", sign=lambda raw, comment: b"no signature")
+        with pytest.raises(ModelError, match="is not a signature"):
+            push(broken, url, token=TOKEN)
+        assert client.ask("GET", "/v2/models/net").status == 404
+
+
+def test_what_lies_in_a_repository_is_held_to_the_same_keys(tmp_path: Path, signers: Any) -> None:
+    sign, public = signers["ours"]
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    ir.save(family_model(1), repository / "plain.onnx")
+    family_bundle(repository, 2, "unsigned").rename(repository / "unsigned.kilnx")
+    family_bundle(tmp_path, 3, "signed", sign=sign).rename(repository / "signed.kilnx")
+    (repository / "model-2.onnx").unlink()
+    with receiving(repository, verify=(public,)) as (client, _):
+        index = client.ask("POST", "/v2/repository/index", {}).json()
+        told = {one["name"]: (one["state"], one.get("reason", "")) for one in index}
+        assert told["signed"][0] == "READY"
+        assert "is not signed" in told["unsigned"][1]
+        assert "only a bundle has a signature" in told["plain"][1]
+    with (
+        pytest.raises(BundleError, match="is not a public key"),
+        receiving(repository, verify=("RWnot-a-key",)),
+    ):
+        pass
+
+
+def test_pushes_are_as_the_openapi_document_says(tmp_path: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    with receiving(tmp_path / "repository") as (client, url):
+        document = client.ask("GET", "/openapi.json").json()
+        paths = [path for path in document["paths"] if "/pushes/" in path]
+        assert len(paths) == 2
+
+        def check(value: Any, schema: str) -> None:
+            whole = {"$ref": f"#/components/schemas/{schema}", "components": document["components"]}
+            jsonschema.Draft202012Validator(whole).validate(value)
+
+        bundle = family_bundle(tmp_path, 0)
+        raw = recipe_of(GOOD)
+        check(json.loads(raw), "PushRecipe")
+        path = f"/v2/repository/pushes/{hashlib.sha256(raw).hexdigest()}"
+        control = {"Authorization": f"Bearer {TOKEN}"}
+        check(client.ask("PUT", path, raw, control).json(), "PushPlan")
+        report = push(bundle, url, token=TOKEN)
+        told = {"name": report.name, "version": report.version, "digest": report.digest}
+        check(told, "Pushed")
+        check(told, "PushAnswer")
+        with pytest.raises(jsonschema.ValidationError):
+            check({"missing": 3}, "PushAnswer")
+    with serving(repository=tmp_path / "repository") as client:
+        assert not [
+            path
+            for path in client.ask("GET", "/openapi.json").json()["paths"]
+            if "/pushes/" in path
+        ]
