@@ -35,6 +35,9 @@ from runtimes.progress import within
 _NOT_WORTH_GOING_BACK = ("weights",)
 
 
+_Way = Callable[[], Outcome | None]
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A graph, the file that holds it, and how it measured.
@@ -54,13 +57,15 @@ class Candidate:
 class _Attempt:
     """What a step came to: the better model of the two, and whether the budget stood against it.
 
-    ``less_aggressive``: what the step offers in place of what it made.
+    ``less_aggressive``: what the step offers in place of what it made; ``between``: what it offers
+    where this held and something more aggressive did not.
     """
 
     best: Candidate
     report: StepReport
     outside: bool
-    less_aggressive: Callable[[], Outcome] | None = None
+    less_aggressive: _Way | None = None
+    between: _Way | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class _Retreat:
 
     place: int
     before: Candidate
-    less_aggressive: Callable[[], Outcome]
+    less_aggressive: _Way
 
 
 def run_steps(
@@ -151,15 +156,22 @@ def _run(  # noqa: PLR0917
 
 
 def _less_aggressive(name: str, refused: _Attempt, before: Candidate, judge: Judge) -> _Attempt:
-    """Try what a step offers in place of what was refused, ever less aggressively."""
-    attempt = refused
-    while attempt.outside and attempt.less_aggressive is not None:
-        outcome = attempt.less_aggressive()
-        attempt = _attempt(name, outcome, before, judge, None, suffix=".less_aggressive")
-    if not attempt.report.kept:
+    """Try what a step offers in place of what was refused, ever less aggressively.
+
+    Once something holds, what lies between it and the last that did not.
+    """
+    way = refused.less_aggressive
+    kept: _Attempt | None = None
+    while way is not None and (outcome := way()) is not None:
+        tried = _attempt(name, outcome, before, judge, None, suffix=".less_aggressive")
+        if tried.report.kept:
+            kept, way = tried, tried.between
+        else:
+            way = tried.less_aggressive if tried.outside else None
+    if kept is None:
         return refused
-    reason = f"{attempt.report.reason}; more was {refused.report.reason}"
-    return replace(attempt, report=replace(attempt.report, reason=reason))
+    reason = f"{kept.report.reason}; more was {refused.report.reason}"
+    return replace(kept, report=replace(kept.report, reason=reason))
 
 
 def _go_back(  # noqa: PLR0917
@@ -178,6 +190,8 @@ def _go_back(  # noqa: PLR0917
     earlier = reports[retreat.place].name
     context.run.tell(f"{earlier} again, less aggressively, so that something is left")
     outcome = retreat.less_aggressive()
+    if outcome is None:
+        return None
     pruned = _attempt(earlier, outcome, retreat.before, judge, None, suffix=".less_aggressive")
     again = _attempt(
         name, step(pruned.best.model, context), pruned.best, judge, None, suffix=".less_aggressive"
@@ -223,7 +237,7 @@ def _attempt(
     if not kept:
         path.unlink()
         return _Attempt(best, report, not parity.passed, outcome.less_aggressive)
-    return _Attempt(challenger, report, False, outcome.less_aggressive)
+    return _Attempt(challenger, report, False, outcome.less_aggressive, outcome.between)
 
 
 def _judged(path: Path, judge: Judge) -> ParityReport | str:
