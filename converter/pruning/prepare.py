@@ -22,7 +22,7 @@ from converter.pruning.search.limits import NO_LIMITS, SearchLimits
 from converter.pruning.search.plan import Plan
 from converter.pruning.search.savings import Target
 from quantizers.calibration.statistics import spread
-from runtimes.costs import Costs, open_costs
+from runtimes.costs import Costs, search_costs
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_files.load_save import model_inputs
 from runtimes.progress import Progress
@@ -77,7 +77,7 @@ class Prepared:
     def cuts(self) -> Cuts:
         """What may go, with the influence of the groups, measured once for all searches."""
         options = self.options
-        table = options.costs or open_costs(threads=options.threads)
+        table = search_costs(options.costs, options.threads)
         return Cuts.measure(self.problem, self.rankings, self.costs, options.target, table)
 
     @property
