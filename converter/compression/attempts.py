@@ -11,11 +11,12 @@ was, and the other steps go on from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Literal
 
 import onnx_ir as ir
 
@@ -33,6 +34,8 @@ from runtimes.progress import within
 
 # Weights in fewer bits take what is left of the budget; nothing faster is undone for them.
 _NOT_WORTH_GOING_BACK = ("weights",)
+# A twentieth of the noise.
+_LITTLE_DB = 0.2
 
 
 _Way = Callable[[], Outcome | None]
@@ -104,21 +107,46 @@ def run_steps(
             attempt = _failed(name, before, attempt)
         again = attempt.less_aggressive if replay is None else None
         outside = attempt.outside
-        if outside and again is not None:
-            less = contain(name, partial(_less_aggressive, name, attempt, before, judge), is_users)
-            attempt = _noted(attempt, less) if isinstance(less, Defect) else less
-        elif attempt.report.kept and again is not None:
+        way: tuple[_Attempt, _Attempt] | Defect | None = None
+        for turn in _turns(attempt, before, milder=outside and again is not None, name=name):
+            if turn == "milder":
+                milder = partial(_less_aggressive, name, attempt, before, judge)
+                less = contain(name, milder, is_users)
+                attempt = _noted(attempt, less) if isinstance(less, Defect) else less
+            elif retreat is not None:
+                back = partial(_go_back, name, step, reports, retreat, context, judge, attempt.best)
+                way = contain(f"{name}, tried after less of what went before,", back, is_users)
+                if isinstance(way, Defect):
+                    attempt = _noted(attempt, way)
+                elif way is not None:
+                    reports[retreat.place], attempt, retreat = way[0].report, way[1], None
+                    break
+        if not outside and attempt.report.kept and again is not None:
             retreat = _Retreat(len(reports), before, again)
-        if outside and retreat is not None and name not in _NOT_WORTH_GOING_BACK:
-            back = partial(_go_back, name, step, reports, retreat, context, judge, attempt.best)
-            way = contain(f"{name}, tried after less of what went before,", back, is_users)
-            if isinstance(way, Defect):
-                attempt = _noted(attempt, way)
-            elif way is not None:
-                reports[retreat.place], attempt, retreat = way[0].report, way[1], None
         best = attempt.best
         reports.append(attempt.report)
     return best, tuple(reports)
+
+
+_Turn = Literal["milder", "back"]
+
+
+def _turns(attempt: _Attempt, before: Candidate, *, milder: bool, name: str) -> Sequence[_Turn]:
+    """What is tried in place of what was refused: less of it, and less of what went before.
+
+    Where hardly any of the noise is the step's own, less of it would most likely be refused, too.
+    """
+    if not attempt.outside:
+        return ()
+    turns: list[_Turn] = ["milder"] if milder else []
+    if name in _NOT_WORTH_GOING_BACK:
+        return turns
+    return ["back", *turns] if _adds_little(attempt, before) else [*turns, "back"]
+
+
+def _adds_little(attempt: _Attempt, before: Candidate) -> bool:
+    found, already = attempt.report.measured.sqnr_db, before.measured.sqnr_db
+    return found is not None and already is not None and already - found < _LITTLE_DB
 
 
 def _is_users(error: Exception, context: StepContext, judge: Judge) -> bool:
