@@ -11,11 +11,12 @@ was, and the other steps go on from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Literal
 
 import onnx_ir as ir
 
@@ -33,6 +34,11 @@ from runtimes.progress import within
 
 # Weights in fewer bits take what is left of the budget; nothing faster is undone for them.
 _NOT_WORTH_GOING_BACK = ("weights",)
+# A twentieth of the noise.
+_LITTLE_DB = 0.2
+
+
+_Way = Callable[[], Outcome | None]
 
 
 @dataclass(frozen=True)
@@ -54,13 +60,15 @@ class Candidate:
 class _Attempt:
     """What a step came to: the better model of the two, and whether the budget stood against it.
 
-    ``less_aggressive``: what the step offers in place of what it made.
+    ``less_aggressive``: what the step offers in place of what it made; ``between``: what it offers
+    where this held and something more aggressive did not.
     """
 
     best: Candidate
     report: StepReport
     outside: bool
-    less_aggressive: Callable[[], Outcome] | None = None
+    less_aggressive: _Way | None = None
+    between: _Way | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ class _Retreat:
 
     place: int
     before: Candidate
-    less_aggressive: Callable[[], Outcome]
+    less_aggressive: _Way
 
 
 def run_steps(
@@ -99,21 +107,46 @@ def run_steps(
             attempt = _failed(name, before, attempt)
         again = attempt.less_aggressive if replay is None else None
         outside = attempt.outside
-        if outside and again is not None:
-            less = contain(name, partial(_less_aggressive, name, attempt, before, judge), is_users)
-            attempt = _noted(attempt, less) if isinstance(less, Defect) else less
-        elif attempt.report.kept and again is not None:
+        way: tuple[_Attempt, _Attempt] | Defect | None = None
+        for turn in _turns(attempt, before, milder=outside and again is not None, name=name):
+            if turn == "milder":
+                milder = partial(_less_aggressive, name, attempt, before, judge)
+                less = contain(name, milder, is_users)
+                attempt = _noted(attempt, less) if isinstance(less, Defect) else less
+            elif retreat is not None:
+                back = partial(_go_back, name, step, reports, retreat, context, judge, attempt.best)
+                way = contain(f"{name}, tried after less of what went before,", back, is_users)
+                if isinstance(way, Defect):
+                    attempt = _noted(attempt, way)
+                elif way is not None:
+                    reports[retreat.place], attempt, retreat = way[0].report, way[1], None
+                    break
+        if not outside and attempt.report.kept and again is not None:
             retreat = _Retreat(len(reports), before, again)
-        if outside and retreat is not None and name not in _NOT_WORTH_GOING_BACK:
-            back = partial(_go_back, name, step, reports, retreat, context, judge, attempt.best)
-            way = contain(f"{name}, tried after less of what went before,", back, is_users)
-            if isinstance(way, Defect):
-                attempt = _noted(attempt, way)
-            elif way is not None:
-                reports[retreat.place], attempt, retreat = way[0].report, way[1], None
         best = attempt.best
         reports.append(attempt.report)
     return best, tuple(reports)
+
+
+_Turn = Literal["milder", "back"]
+
+
+def _turns(attempt: _Attempt, before: Candidate, *, milder: bool, name: str) -> Sequence[_Turn]:
+    """What is tried in place of what was refused: less of it, and less of what went before.
+
+    Where hardly any of the noise is the step's own, less of it would most likely be refused, too.
+    """
+    if not attempt.outside:
+        return ()
+    turns: list[_Turn] = ["milder"] if milder else []
+    if name in _NOT_WORTH_GOING_BACK:
+        return turns
+    return ["back", *turns] if _adds_little(attempt, before) else [*turns, "back"]
+
+
+def _adds_little(attempt: _Attempt, before: Candidate) -> bool:
+    found, already = attempt.report.measured.sqnr_db, before.measured.sqnr_db
+    return found is not None and already is not None and already - found < _LITTLE_DB
 
 
 def _is_users(error: Exception, context: StepContext, judge: Judge) -> bool:
@@ -151,15 +184,22 @@ def _run(  # noqa: PLR0917
 
 
 def _less_aggressive(name: str, refused: _Attempt, before: Candidate, judge: Judge) -> _Attempt:
-    """Try what a step offers in place of what was refused, ever less aggressively."""
-    attempt = refused
-    while attempt.outside and attempt.less_aggressive is not None:
-        outcome = attempt.less_aggressive()
-        attempt = _attempt(name, outcome, before, judge, None, suffix=".less_aggressive")
-    if not attempt.report.kept:
+    """Try what a step offers in place of what was refused, ever less aggressively.
+
+    Once something holds, what lies between it and the last that did not.
+    """
+    way = refused.less_aggressive
+    kept: _Attempt | None = None
+    while way is not None and (outcome := way()) is not None:
+        tried = _attempt(name, outcome, before, judge, None, suffix=".less_aggressive")
+        if tried.report.kept:
+            kept, way = tried, tried.between
+        else:
+            way = tried.less_aggressive if tried.outside else None
+    if kept is None:
         return refused
-    reason = f"{attempt.report.reason}; more was {refused.report.reason}"
-    return replace(attempt, report=replace(attempt.report, reason=reason))
+    reason = f"{kept.report.reason}; more was {refused.report.reason}"
+    return replace(kept, report=replace(kept.report, reason=reason))
 
 
 def _go_back(  # noqa: PLR0917
@@ -178,6 +218,8 @@ def _go_back(  # noqa: PLR0917
     earlier = reports[retreat.place].name
     context.run.tell(f"{earlier} again, less aggressively, so that something is left")
     outcome = retreat.less_aggressive()
+    if outcome is None:
+        return None
     pruned = _attempt(earlier, outcome, retreat.before, judge, None, suffix=".less_aggressive")
     again = _attempt(
         name, step(pruned.best.model, context), pruned.best, judge, None, suffix=".less_aggressive"
@@ -223,7 +265,7 @@ def _attempt(
     if not kept:
         path.unlink()
         return _Attempt(best, report, not parity.passed, outcome.less_aggressive)
-    return _Attempt(challenger, report, False, outcome.less_aggressive)
+    return _Attempt(challenger, report, False, outcome.less_aggressive, outcome.between)
 
 
 def _judged(path: Path, judge: Judge) -> ParityReport | str:

@@ -239,6 +239,7 @@ def compress(
             left_out=ships_on.left_out,
             workers=options.workers,
             cluster=options.cluster,
+            rungs=lambda: judge.rungs,
         )
         first = Candidate(fp32, reference, baseline)
         best, reports = run_steps(

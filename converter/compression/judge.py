@@ -130,7 +130,7 @@ class Judge:
     @property
     def rungs(self) -> tuple[Rung, ...]:
         """The perturbations that candidates are judged under."""
-        return () if self.budget.stress == "none" else self._stressed.ladder.rungs
+        return self._stressed.rungs
 
     @cached_property
     def _stressed(self) -> Stressed:

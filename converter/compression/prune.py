@@ -16,6 +16,7 @@ from converter.compression.gain import Gain, lost_races
 from converter.compression.samples import open_judged, resolve_budget
 from converter.compression.simplify import simplified
 from converter.compression.targeted import fitted, open_target, refuse_wrong
+from converter.compression.training_data import rungs_like
 from converter.compression.users_errors import explained
 from converter.compression.work_plan import Effort, TimeBudget, planned
 from converter.pruning.exact.dead_channels import Removed, keep_outputs, remove_dead
@@ -163,19 +164,21 @@ def prune(
         search = without_labels(budget, model_outputs(reference), evaluation, calibration)
     costs = costs_of(options, run)
     how = PruneOptions(target, plan, run.threads, run.seed, costs)
-    work = None
+    work, stressed = None, None
     if calibration is not None and evaluation is not None:
+        stressed = _stressed(reference, evaluation, budget, run)
         pair = calibration, evaluation
         work, unplanned = planned(time_budget, reference, pair, costs, ("prune",))
         defects = (*defects, *unplanned)
         how = replace(how, limits=work.limits)
 
     def attempt() -> Pruned:
-        pruned = prune_model(reference, calibration, search, options=how, progress=run.tell)
+        under = _under(stressed, reference, calibration, how)
+        pruned = prune_model(reference, calibration, search, options=under, progress=run.tell)
         run.tell("judging the pruned model")
-        if not pruned.report.kept or evaluation is None:
+        if not pruned.report.kept or stressed is None:
             return pruned
-        return _judge_all(reference, pruned, evaluation, budget, how, ships_on, options.device)
+        return _judge_all(reference, pruned, stressed, how, ships_on, options.device)
 
     is_users = partial(explained, data=(calibration, evaluation))
     pruned = contain("pruning", attempt, is_users)
@@ -195,6 +198,22 @@ def prune(
     if output is not None:
         save_model(result, output, force=options.force, inputs=inputs)
     return report
+
+
+def _stressed(
+    reference: ir.Model, evaluation: Dataset, budget: Budget, run: RunOptions
+) -> Stressed:
+    whole = RememberingRuntime(reference, threads=run.threads, config=NO_SPINNING)
+    return Stressed(whole, evaluation, budget, run.seed, run.threads)
+
+
+def _under(
+    stressed: Stressed | None, reference: ir.Model, data: Dataset | None, options: PruneOptions
+) -> PruneOptions:
+    """``options`` with the perturbations that judge, drawn from the ``data`` that fit."""
+    if stressed is None or data is None:
+        return options
+    return replace(options, rungs=rungs_like(stressed.rungs, reference, data, options.seed))
 
 
 _IsUsers = Callable[[Exception], bool]
@@ -237,28 +256,34 @@ def _sound_exact(
 def _judge_all(  # noqa: PLR0917
     reference: ir.Model,
     pruned: Pruned,
-    evaluation: Dataset,
-    budget: Budget,
+    stressed: Stressed,
     options: PruneOptions,
     ships_on: Target,
     device: Elsewhere | None,
 ) -> Pruned:
     """Judge what was found, and where it is outside the budget, what spends less and less."""
-    whole = RememberingRuntime(reference, threads=options.threads, config=NO_SPINNING)
-    stressed = Stressed(whole, evaluation, budget, options.seed, options.threads)
-    first = judged = _judge(reference, pruned, stressed, options, ships_on, device=device)
-    while not judged.report.kept:
-        parity = judged.report.parity or {}
-        if parity.get("passed") or pruned.less_aggressive is None:
-            return first
-        pruned = pruned.less_aggressive()
-        if not pruned.report.kept:
-            return first
-        judged = _judge(reference, pruned, stressed, options, ships_on, device=device)
-    if judged is first:
+    first = _judge(reference, pruned, stressed, options, ships_on, device=device)
+    if first.report.kept:
+        return first
+    best: Pruned | None = None
+    judged = first
+    while (found := _next(judged)) is not None and found.report.kept:
+        judged = _judge(reference, found, stressed, options, ships_on, device=device)
+        best = judged if judged.report.kept else best
+    if best is None:
         return first
     note = f"a plan that leaves less was judged first: {first.report.reason}"
-    return replace(judged, report=replace(judged.report, notes=(*judged.report.notes, note)))
+    return replace(best, report=replace(best.report, notes=(*best.report.notes, note)))
+
+
+def _next(judged: Pruned) -> Pruned | None:
+    """What is to be judged after ``judged``: less than what was refused, more than what held."""
+    if judged.report.kept:
+        return None if judged.between is None else judged.between()
+    parity = judged.report.parity or {}
+    if parity.get("passed") or judged.less_aggressive is None:
+        return None
+    return judged.less_aggressive()
 
 
 def _judge(

@@ -141,14 +141,13 @@ def recover(
     samples, budget, _ = open_judged(reference, data, evaluate_on, budget, run.seed)
     whole = RememberingRuntime(reference, threads=run.threads, config=NO_SPINNING)
     stressed = Stressed(whole, samples.evaluation, budget, run.seed, run.threads)
-    rungs = () if budget.stress == "none" else stressed.ladder.rungs
     run.tell("judging the model as it is")
     before = _judge(student, stressed)
     found = distill(
         student,
         reference,
         samples.calibration,
-        rungs=rungs_like(rungs, reference, samples.calibration, run.seed),
+        rungs=rungs_like(stressed.rungs, reference, samples.calibration, run.seed),
         options=DistillOptions(
             steps=options.training_steps,
             classes=classes_of(budget.metric, reference, samples.evaluation),

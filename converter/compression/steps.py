@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ import onnx_ir as ir
 from converter.compression.decisions import Decisions
 from converter.compression.dedupe import deduplicate_all
 from converter.compression.step_names import STEP_NAMES
+from converter.compression.training_data import rungs_like
 from converter.passes.deduplication.initializers import DedupeReport
 from converter.pruning.model import Pruned, prune_prepared
 from converter.pruning.prepare import Prepared, PruneOptions, prepare
@@ -34,6 +35,7 @@ from runtimes.onnx_graph.fold_views import FoldViews
 from runtimes.options import RunOptions
 from runtimes.parity.budget import Budget
 from runtimes.parity.check import check
+from runtimes.stress.rungs import Rung
 from runtimes.targets import Int8Form, find_target
 from runtimes.targets import Target as ShippedOn
 
@@ -53,7 +55,7 @@ class StepContext:
     ``training`` recovers what pruning loses (None: nothing is trained). ``reference``: the file
     that the budget is about (None: the model that a step gets). ``target``: the runtime that it is
     for; ``left_out``: which steps that cannot take, and why. ``workers`` or a ``cluster`` share
-    what does not change by it.
+    what does not change by it. ``rungs`` gives the perturbations under which candidates are judged.
     """
 
     calibration: Dataset
@@ -73,19 +75,22 @@ class StepContext:
     left_out: Mapping[str, str] = field(default_factory=dict)
     workers: int = 1
     cluster: str | None = None
+    rungs: Callable[[], Sequence[Rung]] = tuple
 
 
 @dataclass(frozen=True)
 class Outcome:
     """A candidate, or ``None`` with the reason why there is none; ``details`` for the report.
 
-    ``less_aggressive``: makes an outcome that spends less, in case this one spends too much.
+    ``less_aggressive``: makes an outcome that spends less, in case this one spends too much;
+    ``between``: one between this and that which spent too much, in case this one does not.
     """
 
     model: ir.Model | None
     reason: str
     details: dict[str, Any] = field(default_factory=dict)
-    less_aggressive: Callable[[], Outcome] | None = None
+    less_aggressive: Callable[[], Outcome | None] | None = None
+    between: Callable[[], Outcome | None] | None = None
 
 
 # What pruning may spend, so that quantization has something left.
@@ -138,6 +143,7 @@ def _prune(model: ir.Model, context: StepContext) -> Outcome:
         context.run.seed,
         context.costs,
         context.limits,
+        rungs_like(context.rungs(), model, context.calibration, context.run.seed),
     )
     # Weights that dedupe made views of are constants again while their channels are removed.
     separate = model.clone()
@@ -189,7 +195,12 @@ def _pruned(pruned: Pruned, untrained: str | Defect = "") -> Outcome:
     candidate = (pruned.model if report.kept else pruned.exact).clone()
     details = {**report.to_dict(), "dedupe": deduplicate_all(candidate).to_dict()}
     again = None if less_aggressive is None else lambda: _pruned(less_aggressive())
-    return Outcome(candidate, report.reason, details, again)
+    return Outcome(candidate, report.reason, details, again, partial(_between, pruned))
+
+
+def _between(held: Pruned) -> Outcome | None:
+    found = None if held.between is None else held.between()
+    return None if found is None else _pruned(found)
 
 
 def _quantize(model: ir.Model, context: StepContext) -> Outcome:
@@ -297,13 +308,28 @@ def _store_weights(model: ir.Model, context: StepContext) -> Outcome:
     return _stored(found, tries=_WEIGHTS_TRIES)
 
 
-def _stored(found: StoredWeights, tries: int) -> Outcome:
-    """The weights that were found, or with less noise where those are outside the budget."""
+def _stored(found: StoredWeights, tries: int, refused: int = 0) -> Outcome:
+    """The weights that were found, or with less noise where those are outside the budget.
+
+    Once some hold, those between them and the last that did not, of which ``refused`` were stored.
+    """
     if found.saved_bytes < _LEAST_SAVED * model_bytes(found.model):
         return Outcome(None, "weights in fewer bits save next to nothing inside the budget")
     less = found.with_less_noise(_LESS_NOISE) if tries else None
-    again = None if less is None else partial(_stored, less, tries - 1)
-    return Outcome(found.build(), found.describe(), found.to_dict(), again)
+    again = None if less is None else partial(_stored, less, tries - 1, found.count)
+    between = partial(_stored_between, found, found.count, refused)
+    return Outcome(found.build(), found.describe(), found.to_dict(), again, between)
+
+
+def _stored_between(found: StoredWeights, held: int, refused: int) -> Outcome | None:
+    """Half of what lies between so many weights that held and so many that did not, if any."""
+    middle = (held + refused) // 2
+    if middle <= held:
+        return None
+    stored = replace(found, count=middle)
+    fewer = partial(_stored_between, found, held, middle)
+    more = partial(_stored_between, found, middle, refused)
+    return Outcome(stored.build(), stored.describe(), stored.to_dict(), fewer, more)
 
 
 _ALL = (_dedupe, _prune, _quantize, _store_weights)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import onnx_ir as ir
 
@@ -25,13 +26,15 @@ class Pruned:
     """``model`` without channels that mattered, ``exact`` without those that did not.
 
     ``less_aggressive``: makes one that spends less of the budget; its report is not ``kept`` where
-    there is none.
+    there is none. ``between``: where this one held, and one that spends more did not, what lies
+    between both.
     """
 
     model: ir.Model
     exact: ir.Model
     report: PruningReport
     less_aggressive: Callable[[], Pruned] | None = None
+    between: Callable[[], Pruned | None] | None = None
 
 
 def prune_model(
@@ -87,17 +90,24 @@ def prune_prepared(
             found.reached,
             found.stopped,
         )
-        again = found.less_aggressive
+        nothing = Found({}, found.tried, False, found.stopped)
+        again, between = found.less_aggressive, found.between
         return Pruned(
             pruned,
             prepared.exact,
             report,
-            None
-            if again is None
-            else lambda: carry_out(again() or Found({}, found.tried, False, found.stopped)),
+            None if again is None else lambda: carry_out(again() or nothing),
+            None if between is None else partial(_carried_out, carry_out, between),
         )
 
     return carry_out(found)
+
+
+def _carried_out(
+    carry_out: Callable[[Found], Pruned], find: Callable[[], Found | None]
+) -> Pruned | None:
+    found = find()
+    return None if found is None else carry_out(found)
 
 
 def _stopped(found: Found) -> str:

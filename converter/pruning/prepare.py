@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -21,11 +22,12 @@ from converter.pruning.search.limits import NO_LIMITS, SearchLimits
 from converter.pruning.search.plan import Plan
 from converter.pruning.search.savings import Target
 from quantizers.calibration.statistics import spread
-from runtimes.costs import Costs, open_costs
+from runtimes.costs import Costs, search_costs
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_files.load_save import model_inputs
 from runtimes.progress import Progress
 from runtimes.readable import times
+from runtimes.stress.mixture import Perturbation
 from runtimes.stress.noise import measure_noise
 
 # Work grows with samples times multiply-adds; beyond this, more samples teach little.
@@ -45,6 +47,7 @@ class PruneOptions:
     ``target``: what to save on and how much is enough. ``plan``: the decision of an earlier run,
     which is carried out again instead of searching. ``threads`` of a run; ``seed`` of all draws.
     ``costs``: what latency is taken from (None: those of this machine). ``limits`` of the search.
+    ``rungs``: perturbations, drawn from the data, under which models will be judged, too.
     """
 
     target: Target = _AS_FAST_AS_CAN_BE
@@ -53,6 +56,7 @@ class PruneOptions:
     seed: int = 0
     costs: Costs | None = field(default=None, compare=False)
     limits: SearchLimits = field(default=NO_LIMITS, compare=False)
+    rungs: Sequence[Perturbation] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class Prepared:
     def cuts(self) -> Cuts:
         """What may go, with the influence of the groups, measured once for all searches."""
         options = self.options
-        table = options.costs or open_costs(threads=options.threads)
+        table = search_costs(options.costs, options.threads)
         return Cuts.measure(self.problem, self.rankings, self.costs, options.target, table)
 
     @property
@@ -142,7 +146,7 @@ def prepare(
     walk = WalkOptions(batch_size=_batch_size(data), threads=options.threads)
     noise = measure_noise(data, options.seed)
     borne = noise if noise.spreads and bears(exact, data, noise, options.threads) else None
-    problem = Problem(exact, dependencies, data, walk, options.seed, borne)
+    problem = Problem(exact, dependencies, data, walk, options.seed, borne, options.rungs)
     costs = CostModel(exact, dependencies, data)
     progress("ranking channels")
     return Prepared(exact, removed, problem, tuple(rank_groups(problem)), costs, options)

@@ -1,6 +1,8 @@
 """Deciding by what kernels cost which operators run in INT8.
 
-No clock is read here: times come from the cost table, so that the same table decides the same.
+No clock is read here: times come from the cost table, so that the same table decides the same. One
+mixture is found by what kernels should take, which is the same for all tables; the one found by the
+table takes its place only where it is better by more than tables differ.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from quantizers.mixed_precision.shared_sensitivity import shared_sensitivities
 from quantizers.options import QuantizeOptions
 from quantizers.policy.plan import Plan, make_plan
 from runtimes.base import Feed
-from runtimes.costs import Costs, open_costs
+from runtimes.costs import Costs, open_costs, search_costs
 from runtimes.data.dataset import Dataset
 from runtimes.engines.runtime import Runtime
 from runtimes.engines.timed_feeds import timed_feeds
@@ -43,6 +45,8 @@ _MOST_PRICES = 6
 _HIGHEST_PRICE = 1e15
 
 _FEW_SAMPLES = 100
+# The 95% quantile of the normal distribution.
+_ONE_SIDED = 1.645
 
 # Millionths of the model's time: what gains less is not worth a conversion more.
 _LEAST_SAVING = 5_000.0
@@ -55,6 +59,9 @@ _MOST_TRADES = 4
 
 # What the whole size of a model is worth, as a share of its time.
 _WORTH_OF_THE_SIZE = 0.1
+
+# By so much of the float model's time two tables of one machine may differ about one mixture.
+_TABLES_DIFFER = 0.06
 
 # Conversions may cost more than estimated, in layout changes and fusions that they prevent: while
 # nothing is gained over float, their estimate is raised.
@@ -76,7 +83,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class _Measured:
-    """What the search knows. ``saved``: worth of the bytes that each operator saves."""
+    """What the search knows. ``saved``: worth of the bytes that each operator saves.
+
+    ``told``: costs by the cost table, which reasons tell of, whatever ``costs`` decide by.
+    """
 
     source: ir.Model
     reference: Runtime
@@ -90,6 +100,7 @@ class _Measured:
     saved: Mapping[str, float]
     feeds: Sequence[Feed]
     table: Costs
+    told: Mapping[str, Cost]
     known: dict[int, tuple[ir.Model, list[float]]] = field(default_factory=dict)
 
     def floats_at(self, price: float, conversion_cost_factor: float) -> set[str]:
@@ -115,7 +126,7 @@ class _Measured:
 
     def mixture(self, floats: set[str], price: float) -> QuantizedCandidate | None:
         """The model with ``floats`` in float; None where nothing is left in INT8."""
-        reasons = {name: _why(name, self.costs, self.sensitivities, price) for name in floats}
+        reasons = {name: _why(name, self.told, self.sensitivities, price) for name in floats}
         kept = {**self.full.kept, **reasons}
         return build_candidate(self.full.basis, kept, self.data, self.options)
 
@@ -171,20 +182,64 @@ def choose_mixture(
     measured = _measure(floats, full, data, options, progress)
     progress("choosing what runs in INT8")
     if not options.noise_counts:
-        return Choice(_fastest(measured).built, measured.costs, measured.sensitivities)
-    if options.prefer == "size":
-        traded, reached = _Mixture(full, set(), 1.0), measured.score(full)
-    else:
-        fastest = _fastest(measured)
-        traded, reached = _trade(measured, fastest, measured.score(fastest.built))
-    chosen, reached = _reach_floors(measured, traded, reached, accept)
+        return Choice(_fastest(measured).built, measured.told, measured.sensitivities)
+    by, traded = measured, _traded(measured)
+    expected = search_costs(measured.table, options.threads or 1)
+    if expected is not measured.table:
+        steadily = _by(measured, expected)
+        steady = _traded(steadily)
+        if not _is_better(measured, traded, steady):
+            by, traded = steadily, steady
+    chosen, reached = _reach_floors(by, *traded, accept)
     notes = []
     if not _inside(reached, options):
         notes.append(
             "no mixture of INT8 and float reached the floors on the calibration data: "
             f"SQNR {reached.sqnr_db:.1f} dB, agreement {reached.agreement:.1%}"
         )
-    return Choice(chosen.built, measured.costs, measured.sensitivities, tuple(notes))
+    return Choice(chosen.built, measured.told, measured.sensitivities, tuple(notes))
+
+
+def _traded(measured: _Measured) -> tuple[_Mixture, Score]:
+    """The mixture that is worth most by the table of ``measured``, floors or no floors."""
+    full = measured.full
+    if measured.options.prefer == "size":
+        return _Mixture(full, set(), 1.0), measured.score(full)
+    fastest = _fastest(measured)
+    return _trade(measured, fastest, measured.score(fastest.built))
+
+
+def _by(measured: _Measured, table: Costs) -> _Measured:
+    """The same with times from another ``table``."""
+    sizes = _sizes(measured.source, measured.data, measured.plan)
+    return replace(
+        measured,
+        costs=operator_costs(measured.source, measured.full, measured.feeds, table),
+        boundaries=boundary_costs(measured.source, measured.plan, sizes, measured.feeds, table),
+        table=table,
+        known={},
+    )
+
+
+def _is_better(
+    measured: _Measured, one: tuple[_Mixture, Score], other: tuple[_Mixture, Score]
+) -> bool:
+    """Whether ``one`` is worth more than ``other`` by more than tables differ, or alone inside."""
+    inside = [_inside(score, measured.options) for _, score in (one, other)]
+    if inside[0] != inside[1]:
+        return inside[0]
+    return _price(measured, *one) < _price(measured, *other) - _TABLES_DIFFER
+
+
+def _price(measured: _Measured, mixture: _Mixture, reached: Score) -> float:
+    """Time, size and noise of a mixture in one number, as a share of the float model's time."""
+    model = mixture.built.model
+    times = measured.times(model)
+    size = weight_bytes(model) / max(1, weight_bytes(measured.source))
+    if measured.options.prefer == "size":
+        return size
+    decibels = min(reached.sqnr_db, _ENOUGH_DB)
+    return sum(times) / len(times) + _WORTH_OF_THE_SIZE * size - _WORTH_OF_A_DECIBEL * decibels
 
 
 def _measure(
@@ -208,8 +263,7 @@ def _measure(
         )
     # The plan of the INT8 graph has Q/DQ between; the search needs the float graph's.
     plan = make_plan(full.basis.source.graph, full.kept, options.qdq)
-    sizes = _elements(source, data, [str(v.name) for v in plan.quantized_values()])
-    boundaries = boundary_costs(source, plan, sizes, feeds, table)
+    boundaries = boundary_costs(source, plan, _sizes(source, data, plan), feeds, table)
     saved = {name: _worth_of_bytes(source, name) for name in names}
     return _Measured(
         source,
@@ -224,6 +278,7 @@ def _measure(
         saved,
         feeds,
         table,
+        costs,
     )
 
 
@@ -292,9 +347,13 @@ def _reach_floors(
 
 
 def _inside(reached: Score, options: QuantizeOptions) -> bool:
-    # Among few samples, one more or less is chance.
-    slack = 1 / reached.samples if reached.samples < _FEW_SAMPLES else 0.0
-    enough = options.min_agreement - slack
+    # Among few samples, some more or less are chance; other samples judge in the end.
+    floor, samples = options.min_agreement, reached.samples
+    slack = 0.0
+    if samples < _FEW_SAMPLES:
+        chance = _ONE_SIDED * math.sqrt(max(floor * (1 - floor), 0.0) / samples)
+        slack = max(1.0, samples * chance + 0.5) / samples
+    enough = floor - slack
     return reached.sqnr_db >= options.min_sqnr and reached.agreement >= enough
 
 
@@ -347,7 +406,9 @@ def _why(
     )
 
 
-def _elements(source: ir.Model, data: Dataset, names: list[str]) -> dict[str, int]:
+def _sizes(source: ir.Model, data: Dataset, plan: Plan) -> dict[str, int]:
+    """Numbers in each value that may be converted, for one sample."""
+    names = [str(value.name) for value in plan.quantized_values()]
     inputs = {spec.name for spec in model_inputs(source)}
     computed = [name for name in names if name not in inputs]
     sizes = {name: size // 4 for name, size in bytes_per_sample(source, data, computed).items()}

@@ -65,6 +65,7 @@ class Kernel:
     can_be_isolated: bool = field(compare=False)
     node: ir.Node | None = field(compare=False, repr=False)
     opsets: Mapping[str, int] = field(compare=False, repr=False)
+    outputs: tuple[Tensor, ...] = field(default=(), compare=False, repr=False)
 
 
 _GRAPHS = {ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS}
@@ -169,7 +170,13 @@ def kernel_of(
     isolated = _can_be_isolated(node, inputs)
     wanted = isolated and signature not in known and signature not in held
     return Kernel(
-        signature, node.op_type, inputs, isolated, _detached(node) if wanted else None, opsets
+        signature,
+        node.op_type,
+        inputs,
+        isolated,
+        _detached(node) if wanted else None,
+        opsets,
+        tuple(written),
     )
 
 

@@ -47,6 +47,7 @@ class Costs:
         notes: What the user should know of the table.
         progress: Called before kernels are measured.
         bench: Where models are traced and kernels measured; by default on this machine.
+        given: Whether the user gave the table, and so wants it to decide everything.
     """
 
     def __init__(  # noqa: PLR0917
@@ -57,12 +58,18 @@ class Costs:
         notes: tuple[str, ...] = (),
         progress: Progress = silent,
         bench: Workbench | None = None,
+        given: bool = False,
     ) -> None:
         shared: Workbench | None = None if here is None else here._bench
         self._bench: Workbench = bench or shared or LocalWorkbench()
         self.table, self._path, self._here, self.notes = table, path, here, notes
-        self._progress = progress
+        self._progress, self.given = progress, given
         self._used: set[str] = set()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is ONNX Runtime on this machine that is measured."""
+        return isinstance(self._bench, LocalWorkbench)
 
     def predict(self, model: ModelSource, feed: Feed) -> Prediction:
         """The latency of ``model`` on ``feed``; measures kernels that are not known yet."""
@@ -178,11 +185,11 @@ def open_costs(
         return measured(CostTable(machine))
     given = source if isinstance(source, CostTable) else CostTable.read(source)
     if given.machine == machine:
-        return measured(given)
+        return measured(given, given=True)
     here = open_costs(None, threads=threads, progress=progress, bench=bench)
     if trust:
         note = f"the costs are those of {given.machine}; what its table lacks was estimated here"
-        return Costs(given, None, here, (note,), bench=bench)
+        return Costs(given, None, here, (note,), bench=bench, given=True)
     note = (
         f"the cost table is of another machine ({given.machine}; this is {machine}), so this one "
         "was measured; --trust-costs lets it decide for the other machine"

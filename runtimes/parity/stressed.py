@@ -41,6 +41,7 @@ from runtimes.parity.verdict import (
     unlabelled,
 )
 from runtimes.progress import Progress, silent
+from runtimes.stress.rungs import Rung
 
 CLEAN_ONLY = "stress is none: only clean samples judged"
 """What a report says where perturbed samples were not asked for."""
@@ -84,6 +85,11 @@ class Stressed:
                 progress=self.progress,
             )
         return self._ladder
+
+    @property
+    def rungs(self) -> tuple[Rung, ...]:
+        """The perturbations that candidates are judged under; none where none were asked for."""
+        return () if self.budget.stress == "none" else self.ladder.rungs
 
     def added(
         self, report: ParityReport, candidate: Runtime, rules: Rules, *, quantized: bool

@@ -74,5 +74,5 @@ def judge(
     """Judge models that stand for one: each on its own data, all together."""
     judging = Judging(reference, metric, candidates[0][1].label_names)
     for model, data in candidates:
-        judging.add(model, HeldOut(reference, data, threads))
+        judging.add(model, HeldOut(reference, [data], threads))
     return judging.result()

@@ -35,7 +35,8 @@ from converter.pruning.repair.walk import Samples, Walk, WalkOptions
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_graph.values import is_constant, is_op, only_user
-from runtimes.stress.noise import Noise, NoisyData
+from runtimes.stress.mixture import Mixture, Perturbation
+from runtimes.stress.noise import Noise
 
 MOST_COLUMNS = 6000
 """A layer with more columns keeps its weights: XᵀX would not fit in memory."""
@@ -47,6 +48,9 @@ _PART_OF_ROWS = 6
 # And what all its values of a batch may take, where they are asked for in one run.
 _PART_OF_VALUES = 8
 
+# Of the samples that layers are fitted on: so many have one of the perturbations that will judge.
+_PERTURBED = 0.5
+
 Rows = Callable[[int], int]
 """How many rows to look at for a layer of so many columns."""
 
@@ -56,8 +60,8 @@ class Problem:
     """What repair and ranking work on.
 
     ``reference`` is the whole model, ``dependencies`` are its own; ``data`` is bound to its
-    inputs, and some of them get ``noise`` where layers are fitted. ``seed`` draws the rows that
-    are looked at.
+    inputs. Where layers are fitted, some of them get ``noise``, and others one of ``rungs``, which
+    will judge. ``seed`` draws the rows that are looked at.
     """
 
     reference: ir.Model
@@ -66,11 +70,21 @@ class Problem:
     options: WalkOptions
     seed: int = 0
     noise: Noise | None = None
+    rungs: Sequence[Perturbation] = ()
 
     @property
     def samples(self) -> Samples:
         """What layers are fitted on."""
-        return self.data if self.noise is None else NoisyData(self.data, self.noise)
+        data = self.data if self.noise is None else self.data.changed(self.noise.on)
+        return self._perturbed(data, _PERTURBED)
+
+    @property
+    def judging(self) -> tuple[Dataset, ...]:
+        """What cut models are judged on: the samples as they are, and each with one rung."""
+        return (self.data, *([self._perturbed(self.data, 1.0)] if self.rungs else []))
+
+    def _perturbed(self, data: Dataset, share: float) -> Dataset:
+        return data.changed(Mixture(self.rungs, share, self.seed).on) if self.rungs else data
 
     @property
     def batches(self) -> int:

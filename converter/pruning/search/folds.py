@@ -36,7 +36,14 @@ class Folds:
         self._labels = problem.data.label_names
         self._sure = _SURE_BY_HALVES if _count(problem) == 2 else SURE
         self._parts = [
-            (replace(problem, data=most), HeldOut(problem.reference, rest, problem.options.threads))
+            (
+                replace(problem, data=most),
+                HeldOut(
+                    problem.reference,
+                    replace(problem, data=rest).judging,
+                    problem.options.threads,
+                ),
+            )
             for most, rest in problem.data.folds(_count(problem), problem.seed)
         ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
 import onnx_ir as ir
 
@@ -28,27 +29,31 @@ _MOST_KEPT_BYTES = 32 * 2**20
 class HeldOut:
     """Data that judge, with what the reference makes of them, kept from one judgement to the next.
 
-    ``data`` are bound to the inputs of ``reference``; ``threads`` of a run.
+    ``views`` of the same samples, as they are and perturbed, are bound to the inputs of
+    ``reference``; ``threads`` of a run.
     """
 
-    def __init__(self, reference: ir.Model, data: Dataset, threads: int = 1) -> None:
-        self.reference, self.data, self.threads = reference, data, threads
-        self._size = max(1, min(32, (data.num_samples or 1) // _FOLDS))
+    def __init__(self, reference: ir.Model, views: Sequence[Dataset], threads: int = 1) -> None:
+        self.reference, self.views, self.threads = reference, views, threads
+        self._size = max(1, min(32, (views[0].num_samples or 1) // _FOLDS))
         self._expected: list[Mapping[str, Array]] | None = None
 
     def clear(self) -> None:
         """Give the memory back; the reference runs again when it is asked again."""
         self._expected = None
 
+    def _all(self) -> Iterator[Batch]:
+        return chain.from_iterable(view.batches(self._size) for view in self.views)
+
     def batches(self) -> Iterator[tuple[Batch, Mapping[str, Array]]]:
         """Batches, and the outputs of the reference."""
         if self._expected is not None:
-            yield from zip(self.data.batches(self._size), self._expected, strict=True)
+            yield from zip(self._all(), self._expected, strict=True)
             return
         expected: list[Mapping[str, Array]] = []
         held = 0
         with OrtRuntime(self.reference, threads=self.threads) as whole:
-            for batch in self.data.batches(self._size):
+            for batch in self._all():
                 outputs = run_padded(whole, batch.feed)
                 held += sum(array.nbytes for array in outputs.values())
                 if held <= _MOST_KEPT_BYTES:

@@ -13,16 +13,17 @@ No clock is read: latency comes from the cost table, so the same table finds the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from converter.pruning.groups.selection import Selection
 from converter.pruning.search.attempts import Attempt, Attempts, Tried
-from converter.pruning.search.chain import SMALLEST_STEP, STEP, Cuts
+from converter.pruning.search.bracket import Bracket
+from converter.pruning.search.chain import SMALLEST_STEP, STEP, Cuts, Link
 from converter.pruning.search.folds import Folds
 from converter.pruning.search.limits import NO_LIMITS, SearchLimits
-from converter.pruning.search.objective import share_of
-from converter.pruning.search.plan import Plan, select
+from converter.pruning.search.plan import Plan, cut, select
 from converter.pruning.search.savings import Resource, Target, weighed
 from runtimes.parity.budget import Budget
 from runtimes.progress import Progress, silent
@@ -37,9 +38,6 @@ _SMALL_STEPS = (STEP**0.5, STEP**0.25)
 # Where between two plans the next one lies, however the budget is spent: not too near to either.
 _BETWEEN = (0.3, 0.7)
 _LEAST_SPENT = 1e-3
-# Of the budget, what plans may spend that are searched for where the best one fails, and how often.
-_MILDER = 0.8
-_LEVELS = 5
 # Rounding of a share of the cost that is exactly what was asked for.
 _NEAR = 1 + 1e-9
 
@@ -49,8 +47,9 @@ class Found:
     """The furthest plan inside the budget, empty where there is none, and all that were tried.
 
     ``stopped``: what ended the search early, ``plans`` or ``clock`` of its limits.
-    ``less_aggressive`` goes on searching for one that spends clearly less of the budget, and gives
-    None where there is none; for data that judge more harshly than the search's.
+    For data that judge more harshly than the search's: ``less_aggressive`` gives what leaves more,
+    where they refuse this one, and ``between`` what leaves less, where they take it but refused
+    another one; both give None where there is nothing of the kind.
     """
 
     plan: Plan
@@ -58,6 +57,7 @@ class Found:
     reached: bool
     stopped: str = ""
     less_aggressive: Callable[[], Found | None] | None = None
+    between: Callable[[], Found | None] | None = None
 
 
 def search(
@@ -94,28 +94,42 @@ class _Search:
         self._refine(self._target.resource, self._budget)
         if self._target.resource == "latency" and not self._target.share:
             self._refine("parameters", self._budget)
-        found = self._found(self._budget, _LEVELS)
+        best = self._tried.best()
         self._folds.clear()  # the way to milder plans keeps this alive, and is seldom taken
-        return found or Found({}, self._tried.tried(), self._reaches(1.0), self._stopped)
-
-    def _found(self, budget: Budget, levels: int) -> Found | None:
-        """The best plan under ``budget``, and a way to milder ones."""
-        best = self._tried.best(budget)
         if best is None:
-            return None
-        milder = partial(self._milder, share_of(budget, _MILDER), best, levels - 1)
-        reached = self._reaches(best.share)
+            return Found({}, self._tried.tried(), self._reaches(1.0), self._stopped)
+        return self._found(Link(best.plan, best.share), Bracket())
+
+    def _found(self, link: Link, bracket: Bracket) -> Found:
+        """The plan of ``link``, and the ways on from there once other data have judged it."""
         return Found(
-            best.plan, self._tried.tried(), reached, self._stopped, milder if levels else None
+            link.plan,
+            self._tried.tried(),
+            self._reaches(link.share),
+            self._stopped,
+            self._way(bracket.refuses(link.share)),
+            self._way(bracket.holds(link.share)),
         )
 
-    def _milder(self, budget: Budget, failed: Attempt, levels: int) -> Found | None:
-        """A plan that spends less than the one that failed on other data; searched for anew."""
-        best = self._tried.best(budget)
-        if best is None or best.plan == failed.plan:
-            self._refine(self._target.resource, budget)
-        found = self._found(budget, levels)
-        return None if found is None or found.plan == failed.plan else found
+    def _way(self, bracket: Bracket) -> Callable[[], Found | None] | None:
+        return None if bracket.wanted is None else partial(self._go, bracket, bracket.wanted)
+
+    def _go(self, bracket: Bracket, wanted: float) -> Found | None:
+        """A plan that leaves about ``wanted``; only other data can judge it."""
+        base = min(self._larger(wanted), key=lambda one: one.share)
+        resource = self._target.resource
+        found = self._cuts.behind(base.plan, min(wanted / base.share, 1.0), resource)
+        if found is not None:
+            cut_model = cut(self._cuts.problem, self._selected(found[0]))
+            base = Link(found[0], self._savings.share(cut_model, found[0], base.plan))
+        return self._found(base, bracket) if bracket.has_between(base.share) else None
+
+    def _larger(self, share: float) -> Iterator[Link]:
+        """Plans inside the budget, and the whole model, that leave ``share`` at least."""
+        yield Link({}, 1.0)
+        for one in self._tried:
+            if one.share >= share and self._tried.verdict(one).passed:
+                yield Link(one.plan, one.share)
 
     def _reaches(self, share: float) -> bool:
         return not self._target.share or share <= self._target.share * _NEAR
@@ -201,11 +215,14 @@ class _Search:
         ``before``: the plan that it goes on from.
         """
         self._progress("repairing and judging cuts", len(self._tried) + 1, self._limits.plans)
-        trial, model = self._folds.begin(select(self._cuts.problem, self._cuts.rankings, plan))
+        trial, model = self._folds.begin(self._selected(plan))
         share = self._savings.share(model, plan, before)
         attempt = Attempt(plan, self._savings.count(plan), share, trial)
         self._tried.add(attempt, briefly=briefly)
         return attempt
+
+    def _selected(self, plan: Plan) -> Selection:
+        return select(self._cuts.problem, self._cuts.rankings, plan)
 
     def _is_enough(self) -> bool:
         """Whether a target or a limit is met; without any there is always more to go for."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -52,10 +54,11 @@ class JudgeOfWhatModelsSay:
 
     def measure(self, path: Path, parity: Any, best: Measured) -> Measured:
         self.raced.append(says(path, "time"))
-        return Measured(100, says(path, "time"), None)
+        return self.predict(path, parity, best)
 
     def predict(self, path: Path, parity: Any, best: Measured) -> Measured:
-        return Measured(100, says(path, "time"), None)
+        spent = says(path, "spent")
+        return Measured(100, says(path, "time"), None, sqnr_db=-10 * math.log10(spent or 1e-9))
 
     def gain(self, path: Path, than: Path) -> Gain:
         one, other = says(path, "time"), says(than, "time")
@@ -132,6 +135,48 @@ def test_ever_milder(tmp_path: Path) -> None:
     assert report.kept
     assert says(best, "spent") == 0.5
     assert "spent 1.2" in report.reason
+
+
+def test_once_something_holds_what_lies_between_is_tried(tmp_path: Path) -> None:
+    asked: list[float] = []
+
+    def between(held: float, refused: float) -> Outcome | None:
+        spent = (held + refused) / 2
+        if refused - held < 0.1:
+            return None
+        asked.append(spent)
+        fewer, more = partial(between, held, spent), partial(between, spent, refused)
+        return Outcome(model(spent, 1 - spent / 2), f"lost {spent:g}", {}, fewer, more)
+
+    mild = replace(MILD, between=partial(between, 0.5, 1.3))
+    best, (report,) = run(tmp_path, prune=spends(1.3, 4, mild))
+    assert asked == pytest.approx([0.9, 1.1, 1.0, 1.05])
+    assert says(best, "spent") == pytest.approx(1.0)
+    assert report.kept
+    assert "spent 1.3" in report.reason
+
+
+@pytest.mark.parametrize(("before", "milder_first"), [(0.4, True), (0.98, False)])
+def test_a_step_that_adds_little_goes_back_first(
+    tmp_path: Path, before: float, milder_first: bool
+) -> None:
+    asked: list[str] = []
+
+    def noted(name: str, made: Outcome) -> Callable[[], Outcome]:
+        def way() -> Outcome:
+            asked.append(name)
+            return made
+
+        return way
+
+    def quantize(model_before: ir.Model, context: Any) -> Outcome:
+        spent, time = says(model_before, "spent"), says(model_before, "time")
+        milder = noted("milder", Outcome(model(0.9, 0.2), "milder"))
+        return Outcome(model(spent + 1.01 - before, time / 2), "harsh", {}, milder)
+
+    prune = Outcome(model(before, 0.25), "pruned", {}, noted("back", Outcome(model(0.0, 0.3), "b")))
+    run(tmp_path, prune=lambda *_: prune, quantize=quantize)
+    assert asked[0] == ("milder" if milder_first else "back")
 
 
 def test_what_is_no_better_when_milder_is_rolled_back(tmp_path: Path) -> None:

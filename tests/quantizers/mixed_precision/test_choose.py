@@ -188,3 +188,32 @@ def test_a_mixture_that_is_refused_gets_more_in_float(residual_model, images, bo
     quantize_model(residual_model, data, options=MEASURE, accept=accept)
     assert len(counts) == 2
     assert counts[0] > counts[1] > 0
+
+
+@pytest.mark.parametrize(("agreement", "samples", "inside"), [
+    (0.96, 50, True), (0.94, 50, False), (0.985, 500, False), (0.99, 500, True), (0.9, 10, True),
+])  # fmt: skip
+def test_of_few_samples_some_may_flip_by_chance(
+    agreement: float, samples: int, inside: bool
+) -> None:
+    options = QuantizeOptions(min_agreement=0.99, min_sqnr=20.0)
+    assert mixed._inside(mixed.Score(30.0, agreement, samples), options) == inside
+
+
+def test_a_table_has_to_find_more_than_tables_differ(
+    residual_model, images, bound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What kernels should take decides, unless the table's mixture is clearly worth more."""
+    data, prices = bound(residual_model, image=images), iter([0.50, 0.55, 0.40, 0.55])
+    monkeypatch.setattr(mixed, "_price", lambda *_: next(prices))
+    seen: list[bool] = []
+    before = mixed._is_better
+
+    def noted(*args):
+        seen.append(before(*args))
+        return seen[-1]
+
+    monkeypatch.setattr(mixed, "_is_better", noted)
+    for _ in range(2):
+        quantize_model(residual_model, data, options=MEASURE)
+    assert seen == [False, True]
