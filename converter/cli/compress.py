@@ -50,7 +50,9 @@ def compress(
     evaluate_on: Eval = None,
     target: Target = None,
     provider: Provider = "cpu",
-    skip: Annotated[list[str] | None, typer.Option(help="A step to leave out; repeatable.")] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option(help="A step to leave out; repeatable.", metavar="STEP")
+    ] = None,
     prefer: Prefer = "balanced",
     recover: Recover = None,
     keep_best: KeepBest = False,
