@@ -93,7 +93,7 @@ def compress(
                 cluster=cluster,
             ),
             keras=keras.keras(),
-            run=run.run(say),
+            run=run.training(say),
         )
     _show_compression(report, output, json)
 
