@@ -32,6 +32,7 @@ from converter.cli import (
     serve,
 )
 from converter.cli.at_once import answering_at_once
+from converter.cli.help_text import Command, Group
 from converter.cli.progress import with_quiet
 
 app = typer.Typer(
@@ -41,6 +42,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done or passed, 1 checked and failed, 2 bad input, 3 no such runtime, "
     "70 a defect of kilnx. Add --debug to any command for a traceback.",
@@ -85,5 +87,5 @@ for _command in (
     drift.drift,
     compress.demo,
 ):
-    app.command()(with_quiet(answering_at_once(_command)))
-app.add_typer(costs.app)
+    app.command(cls=Command)(with_quiet(answering_at_once(_command)))
+app.add_typer(costs.app, cls=Group)

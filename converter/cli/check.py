@@ -30,7 +30,10 @@ def check(
     atol: Annotated[float | None, typer.Option(help="Absolute tolerance, element-wise.")] = None,
     provider: Annotated[
         list[str] | None,
-        typer.Option(help=f"Where the candidate runs: {', '.join(PROVIDER_NAMES)}; repeatable."),
+        typer.Option(
+            help=f"Where the candidate runs: {', '.join(PROVIDER_NAMES)}; repeatable.",
+            metavar="NAME",
+        ),
     ] = None,
     target: Target = None,
     batch_size: Annotated[int, typer.Option(help="Samples a run at most.", min=1)] = 32,
@@ -39,7 +42,10 @@ def check(
     ] = False,
     optimization: Annotated[
         list[str] | None,
-        typer.Option(help="ONNX Runtime's level: disabled, basic, extended or all; repeatable."),
+        typer.Option(
+            help="ONNX Runtime's level: disabled, basic, extended or all; repeatable.",
+            metavar="LEVEL",
+        ),
     ] = None,
     allow_fallback: AllowFallback = False,
     force: Force = False,

@@ -50,7 +50,9 @@ def compress(
     evaluate_on: Eval = None,
     target: Target = None,
     provider: Provider = "cpu",
-    skip: Annotated[list[str] | None, typer.Option(help="A step to leave out; repeatable.")] = None,
+    skip: Annotated[
+        list[str] | None, typer.Option(help="A step to leave out; repeatable.", metavar="STEP")
+    ] = None,
     prefer: Prefer = "balanced",
     recover: Recover = None,
     keep_best: KeepBest = False,
@@ -91,7 +93,7 @@ def compress(
                 cluster=cluster,
             ),
             keras=keras.keras(),
-            run=run.run(say),
+            run=run.training(say),
         )
     _show_compression(report, output, json)
 

@@ -10,6 +10,7 @@ import typer
 from converter.cli.at_once import answering_at_once
 from converter.cli.console import print_json, print_line, print_rows
 from converter.cli.groups import DeviceGroup, grouped
+from converter.cli.help_text import Command
 from converter.cli.options import Json, Threads, sizes_of
 from converter.cli.progress import progress, with_quiet
 
@@ -17,10 +18,11 @@ app = typer.Typer(
     name="costs",
     help="What kernels cost on a machine: measure a table there, use it here with --costs.",
     no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 
-@app.command()
+@app.command(cls=Command)
 @with_quiet
 @answering_at_once
 @grouped
@@ -59,7 +61,7 @@ def measure(
         print_line(f"{output}: {reports[-1].kernels} kernels; use it with --costs {output}")
 
 
-@app.command()
+@app.command(cls=Command)
 @answering_at_once
 def show(
     table: Annotated[

@@ -28,7 +28,8 @@ def dedupe(
         typer.Option("-o", "--output", help="The ONNX file, or the store, to write."),
     ] = None,
     add: Annotated[
-        list[Path] | None, typer.Option(help="An ONNX file to add to the store; again for more.")
+        list[Path] | None,
+        typer.Option(help="An ONNX file to add to the store; again for more.", metavar="FILE"),
     ] = None,
     remove: Annotated[
         list[str] | None,
@@ -44,7 +45,8 @@ def dedupe(
         str | None, typer.Option(help="A model of the store to write as a file of its own.")
     ] = None,
     name: Annotated[
-        list[str] | None, typer.Option(help="What a model is called in the store, one for each.")
+        list[str] | None,
+        typer.Option(help="What a model is called in the store, one for each.", metavar="NAME"),
     ] = None,
     near: Annotated[
         float | None,

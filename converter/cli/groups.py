@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -161,6 +162,15 @@ class RunGroup:
         from runtimes.options import RunOptions
 
         return RunOptions(self.threads, self.seed, progress)
+
+    def training(self, progress: Progress | None = None) -> RunOptions:
+        """The same for a command that trains: TensorFlow gets as many threads, too.
+
+        It begins when a Keras model is exported, and takes all cores from then on. The process
+        belongs to the command; what the user's environment says stands.
+        """
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(self.threads))
+        return self.run(progress)
 
 
 def grouped(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -77,12 +77,17 @@ Metric = Annotated[
         help="top1, binary_accuracy, auc, r2, mae, … or package.module:function (of outputs and "
         "labels, or y_true and y_pred); :OUTPUT behind it where there are several, =DROP for an "
         "acceptable loss of its own; repeatable. Else the labels choose.",
+        metavar="NAME",
         show_default="what the labels mean",
     ),
 ]
 MaxDrop = Annotated[
     float | None,
-    typer.Option(help="Acceptable loss of a metric, in its unit.", min=0.0, show_default="0.01"),
+    typer.Option(
+        help="Acceptable loss of a metric, in its unit.",
+        min=0.0,
+        show_default="0.01; 0.1 dB of psnr",
+    ),
 ]
 MinAgreement = Annotated[
     float | None,
@@ -199,6 +204,7 @@ Signature = Annotated[
     list[str] | None,
     typer.Option(
         help="Input of a model that does not know its own, such as image=?,224,224,3:float32.",
+        metavar="INPUT",
     ),
 ]
 

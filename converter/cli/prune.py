@@ -54,7 +54,7 @@ def prune(
         float | None, typer.Option(help="Stop at this share of the latency here, 0 to 1.")
     ] = None,
     outputs: Annotated[
-        list[str] | None, typer.Option(help="An output to keep; repeatable.")
+        list[str] | None, typer.Option(help="An output to keep; repeatable.", metavar="NAME")
     ] = None,
     target: Target = None,
     decisions: Decisions = None,

@@ -61,7 +61,8 @@ def quantize(
         typer.Option(help="vnni: no guard against 16-bit sums that saturate elsewhere."),
     ] = "any",
     keep_float: Annotated[
-        list[str] | None, typer.Option(help="A node that stays in float; repeatable.")
+        list[str] | None,
+        typer.Option(help="A node that stays in float; repeatable.", metavar="NODE"),
     ] = None,
     batch: Annotated[str, typer.Option(help="Batch sizes to be fast at, such as 1,32.")] = "1",
     prefer: Prefer = "balanced",

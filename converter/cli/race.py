@@ -35,6 +35,7 @@ def race(
         list[str] | None,
         typer.Option(
             help="Engines that race, with commas or repeated: cpu,openvino.",
+            metavar="NAMES",
             show_default="all that are installed",
         ),
     ] = None,

@@ -40,7 +40,7 @@ def recover(
             evaluate_on=images.open(evaluate_on),
             budget=budget.budget(),
             options=command.RecoverOptions(training_steps, force, keep_best),
-            run=run.run(say),
+            run=run.training(say),
         )
     if json:
         print_json(report.to_dict())

@@ -23,6 +23,8 @@ BARS_STYLE = """
 """
 
 _NOTHING = '<p class="soft">not measured</p>'
+# Units of more letters are words.
+_LONGEST_SYMBOL = 3
 
 
 def bars(rows: Sequence[tuple[str, float, str]], title: str = "Bars") -> str:
@@ -51,7 +53,7 @@ def paired_bars(
     items = ""
     for label, *pair in rows:
         found = "".join(
-            _bar(kind, value / top, f"{value:,.4g} {unit}", name)
+            _bar(kind, value / top, f"{value:,.4g} {_of(unit, value)}", name)
             for value, kind, name in zip(pair, ("first", "second"), names, strict=True)
             if value is not None
         )
@@ -67,3 +69,8 @@ def _bar(kind: str, share: float, text: str, series: str = "") -> str:
         f'<span class="bar"><i class="{kind}" style="--share:{share:.4f}"></i>'
         f"<span>{told}{escape(text)}</span></span>"
     )
+
+
+def _of(unit: str, value: float) -> str:
+    """``unit``, which is a plural where it is a word: one channel."""
+    return unit.removesuffix("s") if value == 1 and len(unit) > _LONGEST_SYMBOL else unit

@@ -29,11 +29,16 @@ code { overflow-wrap: anywhere; } dl.facts { display: grid; gap: .2rem 1rem;
 @media (max-width: 480px) { dl.facts { grid-template-columns: 1fr; }
   .tiles { grid-template-columns: repeat(3, 1fr); gap: .4rem; } .tiles strong { font-size: 1.1rem; }
   .tiles li { padding: .4rem .5rem; font-size: .8rem; overflow-wrap: anywhere; }
-  dl.facts dt { font-weight: 600; } body { font-size: 15px; } }
+  dl.facts dt { font-weight: 600; } body { font-size: 15px; }
+  .scroll[aria-label="Steps"] :is(td, th):nth-child(n) { padding: .35rem .3rem; min-width: 0;
+    white-space: normal; }
+  .scroll[aria-label="Steps"] :is(td, th):is(:nth-child(2), :nth-child(4), :nth-child(7)) {
+    display: none; } }
 @media print { :root { --ink: #000; --quiet: #51575e; --paper: #fff; --line: #bbb;
   --soft: #f3f5f7; --good: #14713d;
   --bad: #a3371f; --bar: #3a6ea5; --other: #9a5b0f; } body { max-width: none; margin: 0; }
-  section, svg, tr, li { break-inside: avoid; } h2, h3 { break-after: avoid; }
+  section, svg, tr, li { break-inside: avoid; } h2, h3, .legend { break-after: avoid; }
+  h2 + p, h2 + p + p { break-after: avoid; }
   .scroll { overflow: visible; } details::details-content { content-visibility: visible;
   display: block; } }
 """

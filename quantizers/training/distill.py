@@ -13,6 +13,7 @@ from itertools import count
 import numpy as np
 import onnx_ir as ir
 
+from quantizers.training.amount import suited_to
 from quantizers.training.graph import refuse_unknown
 from quantizers.training.loss import DistillationLoss
 from quantizers.training.options import DistillOptions
@@ -114,7 +115,8 @@ class Distiller:
     ) -> None:
         require_enough(data)
         _prepare_tensorflow(options.threads)
-        self._teacher, self._options, self._progress = teacher, options, progress
+        self._teacher, self._progress = teacher, progress
+        self._options = options = suited_to(options, teacher, data)
         fitted, held_out = data.split(1 - _HELD_OUT, options.seed)
         self._learned = Augmentation(fitted, rungs, options.seed)
         self._examined = Augmentation(held_out, rungs, options.seed)

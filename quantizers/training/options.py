@@ -11,10 +11,10 @@ class DistillOptions:
 
     Attributes:
         steps: Batches that are learned from.
-        batch_size: Samples in each.
+        batch_size: Samples in each; fewer where each of them holds thousands of answers.
         rate: The largest step of Adam, as a share of each parameter's root mean square; a student
             that is nearly right takes smaller ones.
-        pool: Samples that are made of the data at a time.
+        pool: Samples that are made of the data at a time; fewer with smaller batches.
         classes: Outputs whose largest value along the last axis is the answer.
         seed: Of all draws.
         threads: Of a run of the teacher; TensorFlow's are set where it has not begun yet.

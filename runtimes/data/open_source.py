@@ -64,6 +64,12 @@ def _open_path(path: Path, images: ImageOptions | None) -> Source:
         tables = sorted(path.glob("*.parquet")) if images is None else []
         if tables:
             return ParquetSource(str(path), [_parquet(one) for one in tables])
+        if (path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists():
+            raise DataError(
+                f"{path} is a Hugging Face data set as save_to_disk writes it: write it with "
+                "to_parquet, or give what datasets.load_from_disk reads of it to the function in "
+                "Python"
+            )
         return ImageFolder(path, SINGLE, images)
     if images is not None:
         raise DataError(f"options of images are for a folder of images, and {path} is a file")

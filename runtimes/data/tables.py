@@ -64,8 +64,8 @@ class TableSource(ArraySource):
         if isinstance(width, int) and width != len(features):
             raise DataError(
                 f"{self.name}: the input {wanted.name!r} takes {width} columns, and the table has "
-                f"{len(features)} besides labels: {_listed(features)}; labels stand in a column "
-                "called labels, label or target"
+                f"{len(features)} besides labels: {_listed(features)}; call the column of labels "
+                "labels, label or target, and leave out what the model does not take"
             )
         for name, array in features.items():
             _refuse_missing(self.name, name, array)

@@ -142,7 +142,7 @@ def open_metrics(names: str, outputs: Sequence[str], labels: Sequence[str]) -> t
                     where = "all outputs"
                 raise DataError(
                     f"{other.name!r} and {metric.name!r} both judge {where}; a budget is of one "
-                    "metric for each output"
+                    "metric for each output, so check the other one in a run of its own"
                 )
     return metrics
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -25,6 +25,8 @@ Stress = Literal["default", "none"]
 
 # Where classes judge every output, less says that something collapsed.
 _COLLAPSED_DB = 10.0
+# What stands where a metric in another unit than a share states no acceptable loss: decibels.
+_USUAL_DROPS = {"psnr": 0.1}
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Budget:
         metric: Name of the labelled metric, or several with commas between (or in a sequence), one
             for each output that has labels; None: what the labels mean. ``name=drop`` states the
             acceptable loss of one, such as ``top1:digit=0.01``.
-        max_drop: Acceptable loss of every other metric, in its unit; None: 0.01; ``math.inf``: they
-            only inform.
+        max_drop: Acceptable loss of every other metric, in its unit; None: 0.01, of PSNR 0.1 dB;
+            ``math.inf``: they only inform.
         min_agreement: Floor of top-1 agreement for outputs without labels, 0 to 1; None: 0.99.
         min_sqnr: Floor of SQNR for outputs without labels, in dB; None: 20.
         strict: Whether the whole 95% interval of the drop must be inside.
@@ -61,7 +63,10 @@ class Budget:
         given = self.metric if isinstance(self.metric, str) else ",".join(self.metric)
         metric, drops = split_drops(given)
         object.__setattr__(self, "metric", metric)
-        object.__setattr__(self, "drops", drops or self.drops)
+        drops = drops or self.drops
+        if self.max_drop is None:
+            drops = (*drops, *_usual_drops(metric, dict(drops)))
+        object.__setattr__(self, "drops", drops)
 
     @property
     def drop(self) -> float:
@@ -162,3 +167,10 @@ def without_labels(
     return replace(
         budget, metric=None, max_drop=None, drops=(), min_agreement=agreement, min_sqnr=sqnr
     )
+
+
+def _usual_drops(metric: str, stated: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    """By name, for metrics whose loss is ``stated`` nowhere and is not a share."""
+    names = [name for name in metric.split(",") if name not in stated]
+    bases = [(name, name.partition(":")[0]) for name in names]
+    return tuple((name, _USUAL_DROPS[base]) for name, base in bases if base in _USUAL_DROPS)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 from typing import Any
+
+import pytest
 
 from converter.cli.groups import BudgetGroup, RunGroup, grouped
 
@@ -36,3 +39,13 @@ def test_the_command_gets_its_groups() -> None:
     assert found[1].budget().stress == "none"  # type: ignore[index]
     assert budget.stress == "default"
     assert RunGroup(2, 3).run().threads == 2
+
+
+def test_tensorflow_gets_the_threads_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "TF_NUM_INTRAOP_THREADS"
+    monkeypatch.setenv(name, "")  # so that the end restores what there was
+    monkeypatch.delenv(name)
+    assert RunGroup(threads=3).training().threads == 3
+    assert os.environ[name] == "3"
+    RunGroup(threads=2).training()
+    assert os.environ[name] == "3"  # what the environment says stands

@@ -43,3 +43,10 @@ def test_reasons_name_what_was_missed() -> None:
 def test_another_preference_is_refused() -> None:
     with pytest.raises(DataError, match="'small': prefer one of balanced, speed, size"):
         check_preference("small")
+
+
+def test_what_is_predicted_is_not_said_as_if_it_were_raced() -> None:
+    measured = Gain(0.5, ((1, 2.0),), True, False)
+    assert str(measured) == "0.50× the size, 2.00× as fast"
+    predicted = Gain(0.5, ((1, 2.0),), True, False, is_predicted=True)
+    assert str(predicted) == "0.50× the size, about 2.00× as fast as before by the cost table"

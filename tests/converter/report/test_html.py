@@ -165,6 +165,8 @@ def test_bars_are_lists_with_their_texts() -> None:
     assert "a&lt;b&gt;" in alone
     assert "3 KiB" in alone
     pairs = paired_bars([("a", 3.0, None), ("b", 1.5, 3.0)], "µs", ("one", "two"), "Time")
+    assert "1 channel<" in paired_bars([("a", 3.0, 1.0)], "channels", ("one", "two"))
+    assert "1 µs<" in paired_bars([("a", 3.0, 1.0)], "µs", ("one", "two"))
     assert re.findall(r'class="(\w+)" style="--share:([\d.]+)', pairs) == [
         ("first", "1.0000"),
         ("first", "0.5000"),

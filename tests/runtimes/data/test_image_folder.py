@@ -203,3 +203,9 @@ def test_images_that_keras_passes_over_are_told(tmp_path: Path, image: Any) -> N
     image.new("L", (4, 4)).save(tmp_path / "1.tiff")
     (note,) = Dataset.open(tmp_path).notes
     assert note.startswith("1 of 2 images (.tiff)")
+
+
+def test_a_data_set_of_hugging_face_on_disk_is_named(tmp_path: Path) -> None:
+    (tmp_path / "dataset_info.json").write_text("{}")
+    with pytest.raises(DataError, match=r"Hugging Face data set .*to_parquet"):
+        Dataset.open(tmp_path)

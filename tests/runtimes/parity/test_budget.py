@@ -79,3 +79,24 @@ def test_informing_metrics_and_one_that_judges() -> None:
     assert Budget("top1", max_drop=math.inf).rules().max_drop is None
     rules = Budget("top1:a=0.02,r2:b", max_drop=math.inf).rules()
     assert (rules.allowed("top1:a"), rules.allowed("r2:b")) == (0.02, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("metric", "max_drop", "expected"),
+    [
+        ("psnr", None, {"psnr": 0.1}),
+        ("psnr:clean,top1:kind", None, {"psnr:clean": 0.1}),
+        ("psnr=0.5", None, {"psnr": 0.5}),
+        ("psnr", 0.3, {}),
+        ("ssim", None, {}),
+    ],
+)
+def test_decibels_may_fall_by_more_than_a_share(
+    metric: str, max_drop: float | None, expected: dict[str, float]
+) -> None:
+    budget = Budget(metric, max_drop)
+    assert dict(budget.drops) == expected
+    assert budget.resolve(None).drops == budget.drops
+    assert budget.resolve(None).shared_drop == (
+        max_drop or (0.1 if metric == "psnr" else 0.5 if metric == "psnr=0.5" else 0.01)
+    )
