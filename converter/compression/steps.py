@@ -97,6 +97,8 @@ _MILDER_DB = 6.0
 _ROUNDING_STEPS = 300
 # What weights of fewer bits may spend on samples that they were chosen on, and how many of those.
 _WEIGHTS_SHARE = 0.8
+# The same next to a model that learned from these samples: they do not show what it lost on others.
+_WEIGHTS_SHARE_TRAINED = 0.4
 _WEIGHTS_SAMPLES = 512
 # Where that is outside the budget: how often less is tried, and with which share of the noise.
 _WEIGHTS_TRIES = 4
@@ -275,12 +277,15 @@ def _store_weights(model: ir.Model, context: StepContext) -> Outcome:
         return Outcome(None, context.left_out["weights"])
     if context.prefer == "speed":
         return Outcome(None, "weights in fewer bits are no faster, and speed is what counts")
-    budget = replace(share_of(context.budget, _WEIGHTS_SHARE), stress="none")
+    trained = context.training is not None
+    share = _WEIGHTS_SHARE_TRAINED if trained else _WEIGHTS_SHARE
+    budget = replace(share_of(context.budget, share), stress="none")
     if budget.metric is None:
         budget = replace(budget, max_drop=None)
     judging = spread(context.calibration, _WEIGHTS_SAMPLES, seed=1)
     threads = context.run.threads
-    reference = RememberingRuntime(context.reference or model, threads=threads, config=NO_SPINNING)
+    compared = model if trained else context.reference or model
+    reference = RememberingRuntime(compared, threads=threads, config=NO_SPINNING)
 
     def accept(candidate: ir.Model) -> bool:
         return check(reference, candidate, judging, budget=budget, threads=threads).passed
