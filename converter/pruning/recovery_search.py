@@ -20,12 +20,16 @@ from quantizers.training.distill import TrainingStopped
 
 WHOLE = Link({}, 1.0)
 
+_Key = tuple[tuple[str, int], ...]
+
 # What the next plan leaves where all have passed so far, or all have failed.
 _STEP = 0.7
 # The last plan that passed and the first that failed are close: one leaves this of the other.
 _CLOSE = 0.88
 # What is taken has had so many rounds, before another one.
 _LEAST_ROUNDS = 2
+# How many plans are trained to the end, where the smaller ones turn out to be outside.
+_MOST_FINISHED = 2
 # How many plans are trained in full, and how many where none of them passes.
 _MOST, _MOST_WITHOUT = 5, 3
 # Up to how much of the budget a plan may take before the next round, by rounds that it had: the
@@ -42,7 +46,8 @@ class Search:
         trials.progress("measuring the influence of channels")
         self._cuts = trials.prepared.cuts
         self._links: list[Link] = []
-        self._latest: dict[tuple[tuple[str, int], ...], Trial] = {}
+        self._latest: dict[_Key, Trial] = {}
+        self._finished: set[_Key] = set()
         self.tried: list[Trial] = []
 
     def run(self) -> list[Trial]:
@@ -72,11 +77,30 @@ class Search:
         start = self._halved()
         share = self._links[start].share if start >= 0 else math.sqrt(self._links[0].share)
         self._close_in(share)
-        if found := self.best():
-            trial = found[0]
+        self._finish()
+
+    def _finish(self) -> None:
+        """Train the smallest plan that passes once more, or the next one if that is not enough."""
+        for _ in range(_MOST_FINISHED):
+            smaller = [one for one in self._passed() if self._is_hopeful(one)]
+            if not smaller:
+                return
+            trial = smaller[0]
             while len(trial.rounds) < _LEAST_ROUNDS:
                 trial = self._tell(self._trials.further(trial))
-            self._tell(self._trials.further(trial, extra=True))
+            trial = self._tell(self._trials.further(trial, extra=True))
+            self._finished.add(_key(trial.link))
+            if accepted(trial, self.tried):
+                return
+
+    def _passed(self) -> list[Trial]:
+        """The latest trial of each plan that is not finished, if it passes, the smallest first."""
+        passed = [
+            one
+            for key, one in self._latest.items()
+            if one.judged.passed and key not in self._finished
+        ]
+        return sorted(passed, key=lambda one: one.rank)
 
     def _towards(self) -> None:
         """What is asked for, and ever less where that does not pass."""
@@ -157,5 +181,5 @@ class Search:
         return trial
 
 
-def _key(link: Link) -> tuple[tuple[str, int], ...]:
+def _key(link: Link) -> _Key:
     return tuple(sorted(link.plan.items()))

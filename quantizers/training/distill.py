@@ -42,6 +42,8 @@ _HELD_OUT = 0.125
 # After so many epochs over a pool, other samples are made: the more often it sees the same ones,
 # the more of them a student learns by heart.
 _EPOCHS = 4
+# So many pools are made, then they come again: asking a large teacher takes longer than training.
+_POOLS = 8
 _STOPPED = "training was stopped with Ctrl-C, and what was best before is kept"
 _NOT_FINITE = "the loss became NaN, so training stopped and what was best before is kept"
 # The draw of the samples that were held out, and how many are made of them at least: by their error
@@ -183,7 +185,7 @@ class Distiller:
     ) -> Iterator[Group]:
         """Batches of ever other samples, from the ``first`` pool on that was not seen yet."""
         for draw in count(first):
-            pool = self._pool(targets, draw)
+            pool = self._pool(targets, draw % _POOLS)
             for _ in range(_EPOCHS):
                 yield from shuffled(pool, training.batch_size, random)
 
