@@ -1,7 +1,7 @@
 """What several trials together say of one of them.
 
 Few samples judge, and many plans: the one that passes at the very limit is likely to be one that
-had luck, and loses more on other samples. Two more things are known than its own loss. First, how far
+had luck, and loses more on other samples. Two things are known besides its loss. First, how far
 each trained student is from its teacher on samples that were held out of training. That is measured
 without labels and hardly varies by chance; and while the error is small, the loss grows in
 proportion to it: near the border between two classes a teacher is as often wrong as right, so what
