@@ -103,7 +103,8 @@ def _plan(groups: Any) -> dict[str, int]:
 def _schooling(training: Any) -> Schooling | None:
     if training is None:
         return None
-    return Schooling(int(training["asked"]), bool(training["refitted"]))
+    rounds = training.get("rounds") or [training["asked"]]
+    return Schooling(tuple(int(one) for one in rounds), bool(training["refitted"]))
 
 
 def _read(path: str | os.PathLike[str]) -> Mapping[str, Any]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from converter.compression.judge import Judge
+from converter.compression.spent import judged
 from converter.compression.training_data import classes_of, rungs_like
 from converter.pruning.prepare import Prepared
-from converter.pruning.recovered import Judged, Recovery
+from converter.pruning.trials import Judged, Recovery
 from quantizers.training.distill import Distilled, Distiller, TrainingStopped
 from quantizers.training.graph import refuse_unknown
 from quantizers.training.options import DistillOptions
@@ -49,11 +50,10 @@ class Training:
         """
         refuse_unknown(prepared.exact)
 
-        def judged(candidate: ir.Model) -> Judged:
-            parity = self.judge.parity(candidate)
-            return Judged(parity.passed, parity.reason)
+        def verdict(candidate: ir.Model) -> Judged:
+            return judged(self.judge.parity(candidate), self.judge.budget)
 
-        return Recovery(self._trainer(prepared.exact), judged)
+        return Recovery(self._trainer(prepared.exact), verdict)
 
     def through_rounding(self, quantized: ir.Model, steps: int) -> Distilled:
         """Train what was quantized, through its rounding, to answer like the whole model.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -35,6 +36,7 @@ from runtimes.onnx_graph.fold_views import FoldViews
 from runtimes.options import RunOptions
 from runtimes.parity.budget import Budget
 from runtimes.parity.check import check
+from runtimes.parity.verdict import DEFAULT_SQNR_DB
 from runtimes.stress.rungs import Rung
 from runtimes.targets import Int8Form, find_target
 from runtimes.targets import Target as ShippedOn
@@ -102,6 +104,9 @@ _MILDER_DB = 6.0
 _ROUNDING_STEPS = 300
 # What weights of fewer bits may spend on samples that they were chosen on, and how many of those.
 _WEIGHTS_SHARE = 0.8
+# The same next to the model that learned from these samples: they do not show what it lost on
+# others, so outputs are compared, which tells more than a few labels.
+_WEIGHTS_SHARE_TRAINED = 0.4
 _WEIGHTS_SAMPLES = 512
 # Where that is outside the budget: how often less is tried, and with which share of the noise.
 _WEIGHTS_TRIES = 4
@@ -286,12 +291,23 @@ def _store_weights(model: ir.Model, context: StepContext) -> Outcome:
         return Outcome(None, context.left_out["weights"])
     if context.prefer == "speed":
         return Outcome(None, "weights in fewer bits are no faster, and speed is what counts")
+    trained = context.training is not None
     budget = replace(share_of(context.budget, _WEIGHTS_SHARE), stress="none")
+    if trained:
+        agreement, decibels = context.floors
+        budget = replace(
+            budget,
+            metric=None,
+            drops=(),
+            min_agreement=1 - (1 - agreement) * _WEIGHTS_SHARE_TRAINED,
+            min_sqnr=max(decibels - 10 * math.log10(_WEIGHTS_SHARE_TRAINED), DEFAULT_SQNR_DB),
+        )
     if budget.metric is None:
         budget = replace(budget, max_drop=None)
     judging = spread(context.calibration, _WEIGHTS_SAMPLES, seed=1)
     threads = context.run.threads
-    reference = RememberingRuntime(context.reference or model, threads=threads, config=NO_SPINNING)
+    compared = model if trained else context.reference or model
+    reference = RememberingRuntime(compared, threads=threads, config=NO_SPINNING)
 
     def accept(candidate: ir.Model) -> bool:
         return check(reference, candidate, judging, budget=budget, threads=threads).passed

@@ -49,10 +49,10 @@ class TriedReport:
 
 @dataclass(frozen=True)
 class Schooling:
-    """How a plan becomes a model: refitted with all effort or not, and steps of training."""
+    """How a plan becomes a model: the steps of each round of training, refitted with all effort?"""
 
-    steps: int
-    refitted: bool = True
+    rounds: tuple[int, ...]
+    refitted: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,17 @@ class TrainingReport:
 
     ``asked``: steps of training; ``steps``: after how many of them it was best; ``before`` and
     ``after``: squared error of the outputs on samples held out, relative to their variance;
-    ``refitted``: with all effort before that.
+    ``refitted``: with all effort before that. ``rounds``: what ``asked`` is the sum of; each round
+    goes on with what the one before it made.
     """
 
     asked: int
     steps: int
     before: float
     after: float
-    refitted: bool = True
+    refitted: bool = False
     reason: str = ""
+    rounds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -43,10 +43,15 @@ _HELD_OUT = 0.125
 # After so many epochs over a pool, other samples are made: the more often it sees the same ones,
 # the more of them a student learns by heart.
 _EPOCHS = 4
+# So many pools are made, then they come again: asking a large teacher takes longer than training.
+_POOLS = 8
 _STOPPED = "training was stopped with Ctrl-C, and what was best before is kept"
 _NOT_FINITE = "the loss became NaN, so training stopped and what was best before is kept"
-# The draw of the samples that were held out.
-_EXAMINED = -1
+# The draw of the samples that were held out, and how many are made of them at least: by their error
+# plans are told apart.
+_EXAMINED, _EXAMINED_COUNT = -1, 512
+# After so many steps so many times as many samples are in a batch.
+_LATER, _LATER_BATCH = 1500, 2
 
 
 class TrainingStopped(Exception):
@@ -121,11 +126,15 @@ class Distiller:
         self._learned = Augmentation(fitted, rungs, options.seed)
         self._examined = Augmentation(held_out, rungs, options.seed)
         self.stopped = False
-        self._examined_count = 2 * len_of(held_out)
+        self._examined_count = max(_EXAMINED_COUNT, 2 * len_of(held_out))
         self._pools = Pools()
 
-    def train(self, student: ir.Model, steps: int | None = None) -> Distilled:
+    def train(self, student: ir.Model, steps: int | None = None, after: int = 0) -> Distilled:
         """The better of ``student`` and what it becomes in so many ``steps``.
+
+        ``after``: how many steps it was trained for before. It goes on with other samples then, and
+        after a while with twice as many in a batch: what is left to learn is finer than the noise
+        of few (https://arxiv.org/abs/1711.00489).
 
         Raises:
             ModelError: Its inputs or outputs are not the teacher's, or nothing can be trained.
@@ -136,7 +145,8 @@ class Distiller:
             raise TrainingStopped
         refuse_unknown(student)
         targets = targets_of(student, self._teacher)
-        options = self._options if steps is None else replace(self._options, steps=steps)
+        size = self._options.batch_size * (_LATER_BATCH if after >= _LATER else 1)
+        options = replace(self._options, steps=steps or self._options.steps, batch_size=size)
         self._pools.belong_to(targets)
         examined = self._pool(targets, _EXAMINED)
         loss = DistillationLoss(targets, self._pool(targets, 0), options.classes)
@@ -144,7 +154,7 @@ class Distiller:
         form = QuantizedForm(student, levels_of(student))  # of floats, floats
         training = Training(form, loss, wanted, options, examined)
         try:
-            reason = self._run(training, targets)
+            reason = self._run(training, targets, after)
         except KeyboardInterrupt:
             if not options.keep_best:
                 raise
@@ -154,10 +164,11 @@ class Distiller:
         model = form.written(best.values) if best.steps else student
         return Distilled(model, training.first.error, best.error, best.steps, reason)
 
-    def _run(self, training: Training, targets: Sequence[Target]) -> str:
+    def _run(self, training: Training, targets: Sequence[Target], after: int) -> str:
         """Learn to the end, or until something is no number, and then why."""
-        random = np.random.default_rng(self._options.seed)
-        for batch in self._batches(training, targets, random):
+        random = np.random.default_rng([self._options.seed, after])
+        first = math.ceil(after * self._options.batch_size / (_EPOCHS * self._options.pool))
+        for batch in self._batches(training, targets, random, first):
             training.learn(batch)
             if training.is_time_to_look:
                 self._progress("training", training.done, training.steps)
@@ -168,10 +179,15 @@ class Distiller:
         return ""
 
     def _batches(
-        self, training: Training, targets: Sequence[Target], random: np.random.Generator
+        self,
+        training: Training,
+        targets: Sequence[Target],
+        random: np.random.Generator,
+        first: int,
     ) -> Iterator[Group]:
-        for draw in count():
-            pool = self._pool(targets, draw)
+        """Batches of ever other samples, from the ``first`` pool on that was not seen yet."""
+        for draw in count(first):
+            pool = self._pool(targets, draw % _POOLS)
             for _ in range(_EPOCHS):
                 yield from shuffled(pool, training.batch_size, random)
 

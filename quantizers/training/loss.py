@@ -16,7 +16,7 @@ _LEAST_SHARE = 1e-2
 # What logits are divided by before they become probabilities: the classes that are not the answer
 # weigh more then (Hinton et al., https://arxiv.org/abs/1503.02531, which also multiplies the
 # gradients by its square).
-_TEMPERATURE = 2.0
+_TEMPERATURE = 4.0
 
 
 class DistillationLoss:

@@ -1,0 +1,71 @@
+"""How much of a budget a candidate takes, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from converter.pruning.trials import Judged
+from runtimes.parity.budget import Budget
+from runtimes.parity.report import ParityReport
+from runtimes.parity.stress_report import RungParity
+from runtimes.parity.verdict import that_agree, unlabelled
+
+# Half the width of a 95% interval, in standard errors.
+_TWO_SIDED = 1.96
+
+
+def judged(parity: ParityReport, budget: Budget) -> Judged:
+    """The verdict, and which share of the budget the worst of what is judged takes.
+
+    The deviation is that of a labelled metric: what is told by comparing outputs alone, such as
+    SQNR, hardly depends on which samples they are.
+    """
+    found = [*_metrics(parity, budget), *_floors(parity, budget)]
+    if not parity.passed and parity.stress is not None:
+        found += [(_of_rung(rung), 0.0) for rung in parity.stress.rungs if not rung.passed]
+    if not found:
+        return Judged(parity.passed, parity.reason)
+    spent, deviation = max(found)
+    return Judged(parity.passed, parity.reason, spent, deviation)
+
+
+def _metrics(parity: ParityReport, budget: Budget) -> Iterator[tuple[float, float]]:
+    rules = budget.rules()
+    for one in parity.metrics:
+        allowed = rules.allowed(one.name)
+        if allowed is None:
+            continue
+        deviation = 0.0
+        if one.low is not None and one.high is not None:
+            deviation = (one.high - one.low) / (2 * _TWO_SIDED)
+        yield _ratio(one.drop, allowed), _ratio(deviation, allowed)
+
+
+def _floors(parity: ParityReport, budget: Budget) -> Iterator[tuple[float, float]]:
+    outputs, metrics = parity.outputs, parity.metrics
+    names = [one.output for one in outputs]
+    judged_by = [one.output for one in metrics]
+    left = unlabelled(names, judged_by) if metrics else names
+    counting = that_agree(outputs)
+    for one in outputs:
+        if one.output not in left:
+            continue
+        if one.agreement is not None and one in counting:
+            yield _ratio(1 - one.agreement, 1 - budget.agreement), 0.0
+        if one.sqnr_db is not None:
+            yield 10 ** ((budget.sqnr_db - one.sqnr_db) / 10), 0.0
+
+
+def _of_rung(rung: RungParity) -> float:
+    if rung.allowed is None or rung.candidate is None:
+        return math.inf
+    if rung.drop is None:
+        return float(10 ** ((rung.allowed - rung.margin - rung.candidate) / 10))
+    return _ratio(rung.drop - rung.margin, rung.allowed)
+
+
+def _ratio(part: float, whole: float) -> float:
+    if whole <= 0:
+        return math.inf if part > 0 else 0.0
+    return part / whole
