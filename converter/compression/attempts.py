@@ -98,7 +98,8 @@ def run_steps(
     run = context.run
     for number, (name, step) in enumerate(steps.items(), 1):
         whole = f"{name} ({number} of {len(steps)})"
-        context = replace(context, run=replace(run, progress=within(run.tell, whole)))
+        told = replace(run, progress=within(run.tell, whole))
+        context = replace(context, run=told, trained=any(map(_is_trained, reports)))
         context.run.tell("looking for candidates")
         before = best
         attempt: _Attempt | Defect
@@ -126,6 +127,10 @@ def run_steps(
         best = attempt.best
         reports.append(attempt.report)
     return best, tuple(reports)
+
+
+def _is_trained(report: StepReport) -> bool:
+    return report.kept and bool(report.details.get("training"))
 
 
 _Turn = Literal["milder", "back"]

@@ -54,10 +54,11 @@ class StepContext:
     ``decisions`` of an earlier run stand in for searching; ``prefer`` says what counts; ``costs``
     is what kernels cost here (None: the table of this machine). ``effort`` of quantization and
     ``limits`` of the search for cuts are what the time allows; ``no_cuts`` says why it allows none.
-    ``training`` recovers what pruning loses (None: nothing is trained). ``reference``: the file
-    that the budget is about (None: the model that a step gets). ``target``: the runtime that it is
-    for; ``left_out``: which steps that cannot take, and why. ``workers`` or a ``cluster`` share
-    what does not change by it. ``rungs`` gives the perturbations under which candidates are judged.
+    ``training`` recovers what pruning loses (None: nothing is trained); ``trained``: an earlier
+    step did, and was kept. ``reference``: the file that the budget is about (None: the model that
+    a step gets). ``target``: the runtime that it is for; ``left_out``: which steps that cannot
+    take, and why. ``workers`` or a ``cluster`` share what does not change by it. ``rungs`` gives the
+    perturbations under which candidates are judged.
     """
 
     calibration: Dataset
@@ -72,6 +73,7 @@ class StepContext:
     limits: SearchLimits = NO_LIMITS
     no_cuts: str = ""
     training: Training | None = None
+    trained: bool = False
     reference: Path | None = None
     target: ShippedOn = field(default_factory=find_target)
     left_out: Mapping[str, str] = field(default_factory=dict)
@@ -291,7 +293,7 @@ def _store_weights(model: ir.Model, context: StepContext) -> Outcome:
         return Outcome(None, context.left_out["weights"])
     if context.prefer == "speed":
         return Outcome(None, "weights in fewer bits are no faster, and speed is what counts")
-    trained = context.training is not None
+    trained = context.trained
     budget = replace(share_of(context.budget, _WEIGHTS_SHARE), stress="none")
     if trained:
         agreement, decibels = context.floors

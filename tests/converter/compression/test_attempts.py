@@ -90,6 +90,7 @@ class Context:
     """What the steps of these tests ask of theirs."""
 
     run: RunOptions = RunOptions()  # frozen
+    trained: bool = False
 
 
 def run_all(
@@ -265,3 +266,17 @@ def test_what_an_engine_of_the_target_does_not_run_is_not_kept(
     assert says(best.model, "spent") == 0.0
     assert not report.kept
     assert report.reason == "it does not run on the target: no maximum of bytes"
+
+
+def test_later_steps_know_whether_what_was_kept_is_trained(tmp_path: Path) -> None:
+    told: list[bool] = []
+
+    def weights(before: ir.Model, context: Any) -> Outcome:
+        told.append(context.trained)
+        return Outcome(None, "nothing")
+
+    details = {"training": {"steps": 3}}
+    for spent in (0.1, 2.0):  # kept, and refused
+        made = Outcome(model(spent, 0.5), "trained", details)
+        run_all(tmp_path, prune=lambda *_, made=made: made, weights=weights)
+    assert told == [True, False]

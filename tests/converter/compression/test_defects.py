@@ -125,6 +125,7 @@ class Context:
     calibration: Samples
     decisions: Decisions
     training: None = None
+    trained: bool = False
 
 
 def spends(loss: float, again: Callable[[], Outcome] | None = None) -> Callable[..., Outcome]:
