@@ -57,8 +57,8 @@ class StepContext:
     ``training`` recovers what pruning loses (None: nothing is trained); ``trained``: an earlier
     step did, and was kept. ``reference``: the file that the budget is about (None: the model that
     a step gets). ``target``: the runtime that it is for; ``left_out``: which steps that cannot
-    take, and why. ``workers`` or a ``cluster`` share what does not change by it. ``rungs`` gives the
-    perturbations under which candidates are judged.
+    take, and why. ``workers`` or a ``cluster`` share what does not change by it. ``rungs`` gives
+    the perturbations under which candidates are judged.
     """
 
     calibration: Dataset
