@@ -85,14 +85,14 @@ def test_cpu_of_children_counts_while_they_live_and_after(load: Any) -> None:
     try:
         assert process.stdout is not None
         process.stdout.readline()
-        before, after = cpu_seconds(process.pid), 0.0
-        assert before >= 0.28
+        after = 0.0
+        assert cpu_seconds(process.pid) >= 0.28
         for _ in range(600):
             after = cpu_seconds(process.pid)
-            if after - before >= 0.28:
+            if after >= 0.56:  # of both: the second may have begun before the first was counted
                 break
             time.sleep(0.05)
-        assert after - before >= 0.28
+        assert after >= 0.56
     finally:
         load("serve_process").end(process, seconds=5)
         process.stdout.close()
