@@ -22,7 +22,7 @@ from converter.pruning.search.limits import NO_LIMITS, SearchLimits
 from converter.pruning.search.plan import Plan
 from converter.pruning.search.savings import Target
 from quantizers.calibration.statistics import spread
-from runtimes.costs import Costs, search_costs
+from runtimes.costs import Costs, open_costs, search_costs
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_files.load_save import model_inputs
 from runtimes.progress import Progress
@@ -77,8 +77,12 @@ class Prepared:
     def cuts(self) -> Cuts:
         """What may go, with the influence of the groups, measured once for all searches."""
         options = self.options
-        table = search_costs(options.costs, options.threads)
-        return Cuts.measure(self.problem, self.rankings, self.costs, options.target, table)
+        target, threads = options.target, options.threads
+        if target.resource == "latency" and target.share:  # that of this machine is asked for
+            table = options.costs or open_costs(threads=threads)
+        else:
+            table = search_costs(options.costs, threads)
+        return Cuts.measure(self.problem, self.rankings, self.costs, target, table)
 
     @property
     def found_exactly(self) -> str:
