@@ -38,8 +38,9 @@ def main() -> int:
     parser.add_argument("--load", default="0", help="busy processes beside, such as 0,2,4")
     parser.add_argument("--cold", type=int, default=0, help="runs with a new table each")
     parser.add_argument("--output", type=Path, help="a folder to keep; else a temporary one")
-    parser.add_argument("options", nargs="*", help="behind --: options of compress")
-    options = parser.parse_args()
+    place = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    options = parser.parse_args(sys.argv[1:place])
+    options.options = sys.argv[place + 1 :]
     loads = [int(load) for load in options.load.split(",")]
     with tempfile.TemporaryDirectory() as scratch:
         folder = (options.output or Path(scratch)).resolve()
