@@ -9,21 +9,19 @@ from __future__ import annotations
 from typer.core import TyperCommand, TyperGroup
 
 
-class Command(TyperCommand):
+class _WholeSentence:
+    """Described in lists by the first paragraph of its help, however long."""
+
+    help: str | None
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """The paragraph in a line."""
+        return " ".join((self.help or "").strip().partition("\n\n")[0].split())
+
+
+class Command(_WholeSentence, TyperCommand):
     """A command that the list of commands describes in a whole sentence."""
 
-    def get_short_help_str(self, limit: int = 45) -> str:
-        """The first paragraph of the help, however long."""
-        return _first_paragraph(self.help)
 
-
-class Group(TyperGroup):
+class Group(_WholeSentence, TyperGroup):
     """The same of commands that belong together."""
-
-    def get_short_help_str(self, limit: int = 45) -> str:
-        """The first paragraph of the help, however long."""
-        return _first_paragraph(self.help)
-
-
-def _first_paragraph(text: str | None) -> str:
-    return " ".join((text or "").strip().partition("\n\n")[0].split())

@@ -109,7 +109,7 @@ def run_steps(
         again = attempt.less_aggressive if replay is None else None
         outside = attempt.outside
         way: tuple[_Attempt, _Attempt] | Defect | None = None
-        for turn in _turns(attempt, before, milder=outside and again is not None, name=name):
+        for turn in _turns(attempt, before, milder=again is not None, name=name):
             if turn == "milder":
                 milder = partial(_less_aggressive, name, attempt, before, judge)
                 less = contain(name, milder, is_users)

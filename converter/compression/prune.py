@@ -15,6 +15,7 @@ from converter.compression.device import costs_of, require_device
 from converter.compression.gain import Gain, lost_races
 from converter.compression.samples import open_judged, resolve_budget
 from converter.compression.simplify import simplified
+from converter.compression.stressed_reference import stressed_reference
 from converter.compression.targeted import fitted, open_target, refuse_wrong
 from converter.compression.training_data import rungs_like
 from converter.compression.users_errors import explained
@@ -33,8 +34,6 @@ from runtimes.data.timing_inputs import made_up_inputs
 from runtimes.defects import Defect, callers_own, contain
 from runtimes.engines.elsewhere import Elsewhere
 from runtimes.engines.of_target import judging_providers
-from runtimes.engines.ort import NO_SPINNING
-from runtimes.engines.remembering import RememberingRuntime
 from runtimes.engines.timed_feeds import timed_feeds
 from runtimes.errors import DataError
 from runtimes.machine_load import noted
@@ -166,7 +165,7 @@ def prune(
     how = PruneOptions(target, plan, run.threads, run.seed, costs)
     work, stressed = None, None
     if calibration is not None and evaluation is not None:
-        stressed = _stressed(reference, evaluation, budget, run)
+        stressed = stressed_reference(reference, evaluation, budget, run)
         pair = calibration, evaluation
         work, unplanned = planned(time_budget, reference, pair, costs, ("prune",))
         defects = (*defects, *unplanned)
@@ -198,13 +197,6 @@ def prune(
     if output is not None:
         save_model(result, output, force=options.force, inputs=inputs)
     return report
-
-
-def _stressed(
-    reference: ir.Model, evaluation: Dataset, budget: Budget, run: RunOptions
-) -> Stressed:
-    whole = RememberingRuntime(reference, threads=run.threads, config=NO_SPINNING)
-    return Stressed(whole, evaluation, budget, run.seed, run.threads)
 
 
 def _under(

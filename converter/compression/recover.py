@@ -11,13 +11,12 @@ import onnx_ir as ir
 
 from converter.compression.graph_of import graph_of
 from converter.compression.samples import open_judged
+from converter.compression.stressed_reference import stressed_reference
 from converter.compression.training_data import classes_of, rungs_like
 from quantizers.training.distill import distill
 from quantizers.training.options import DistillOptions
 from runtimes.atomic_files import refuse_existing
 from runtimes.defects import callers_own
-from runtimes.engines.ort import NO_SPINNING
-from runtimes.engines.remembering import RememberingRuntime
 from runtimes.errors import DataError, ModelError
 from runtimes.onnx_files.load_save import (
     ModelSource,
@@ -139,8 +138,7 @@ def recover(
     reference = graph_of(teacher)
     _refuse_other_inputs(student, reference)
     samples, budget, _ = open_judged(reference, data, evaluate_on, budget, run.seed)
-    whole = RememberingRuntime(reference, threads=run.threads, config=NO_SPINNING)
-    stressed = Stressed(whole, samples.evaluation, budget, run.seed, run.threads)
+    stressed = stressed_reference(reference, samples.evaluation, budget, run)
     run.tell("judging the model as it is")
     before = _judge(student, stressed)
     found = distill(

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from converter.pruning.search.objective import noise_over
 from converter.pruning.trials import Judged
 from runtimes.parity.budget import Budget
 from runtimes.parity.report import ParityReport
 from runtimes.parity.stress_report import RungParity
 from runtimes.parity.verdict import that_agree, unlabelled
-
-# Half the width of a 95% interval, in standard errors.
-_TWO_SIDED = 1.96
 
 
 def judged(parity: ParityReport, budget: Budget) -> Judged:
@@ -36,10 +34,7 @@ def _metrics(parity: ParityReport, budget: Budget) -> Iterator[tuple[float, floa
         allowed = rules.allowed(one.name)
         if allowed is None:
             continue
-        deviation = 0.0
-        if one.low is not None and one.high is not None:
-            deviation = (one.high - one.low) / (2 * _TWO_SIDED)
-        yield _ratio(one.drop, allowed), _ratio(deviation, allowed)
+        yield _ratio(one.drop, allowed), _ratio(one.deviation or 0.0, allowed)
 
 
 def _floors(parity: ParityReport, budget: Budget) -> Iterator[tuple[float, float]]:
@@ -54,7 +49,7 @@ def _floors(parity: ParityReport, budget: Budget) -> Iterator[tuple[float, float
         if one.agreement is not None and one in counting:
             yield _ratio(1 - one.agreement, 1 - budget.agreement), 0.0
         if one.sqnr_db is not None:
-            yield 10 ** ((budget.sqnr_db - one.sqnr_db) / 10), 0.0
+            yield noise_over(one.sqnr_db, budget), 0.0
 
 
 def _of_rung(rung: RungParity) -> float:

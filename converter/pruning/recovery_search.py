@@ -14,13 +14,10 @@ from contextlib import suppress
 
 from converter.pruning.evidence import accepted, spent
 from converter.pruning.prepare import PruneOptions
-from converter.pruning.search.chain import SMALLEST_STEP, Link
+from converter.pruning.search.chain import SMALLEST_STEP, WHOLE, Link
+from converter.pruning.search.plan import PlanKey, key_of
 from converter.pruning.trials import Trial, Trials
 from quantizers.training.distill import TrainingStopped
-
-WHOLE = Link({}, 1.0)
-
-_Key = tuple[tuple[str, int], ...]
 
 # What the next plan leaves where all have passed so far, or all have failed.
 _STEP = 0.7
@@ -46,8 +43,8 @@ class Search:
         trials.progress("measuring the influence of channels")
         self._cuts = trials.prepared.cuts
         self._links: list[Link] = []
-        self._latest: dict[_Key, Trial] = {}
-        self._finished: set[_Key] = set()
+        self._latest: dict[PlanKey, Trial] = {}
+        self._finished: set[PlanKey] = set()
         self.tried: list[Trial] = []
 
     def run(self) -> list[Trial]:
@@ -89,7 +86,7 @@ class Search:
             while len(trial.rounds) < _LEAST_ROUNDS:
                 trial = self._tell(self._trials.further(trial))
             trial = self._tell(self._trials.further(trial, extra=True))
-            self._finished.add(_key(trial.link))
+            self._finished.add(key_of(trial.link.plan))
             if accepted(trial, self.tried):
                 return
 
@@ -158,7 +155,7 @@ class Search:
 
     def _holds(self, link: Link) -> bool:
         """Whether the plan is inside the budget, after as many rounds as it takes."""
-        trial = self._latest.get(_key(link)) or self._tell(self._trials.cut(link))
+        trial = self._latest.get(key_of(link.plan)) or self._tell(self._trials.cut(link))
         while True:
             if accepted(trial, self.tried):
                 return True
@@ -177,9 +174,5 @@ class Search:
 
     def _tell(self, trial: Trial) -> Trial:
         self.tried.append(trial)
-        self._latest[_key(trial.link)] = trial
+        self._latest[key_of(trial.link.plan)] = trial
         return trial
-
-
-def _key(link: Link) -> _Key:
-    return tuple(sorted(link.plan.items()))

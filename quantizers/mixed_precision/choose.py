@@ -85,7 +85,8 @@ class Choice:
 class _Measured:
     """What the search knows. ``saved``: worth of the bytes that each operator saves.
 
-    ``told``: costs by the cost table, which reasons tell of, whatever ``costs`` decide by.
+    ``told``: costs by the cost table, which reasons tell of, whatever ``costs`` decide by;
+    ``sizes``: numbers in each value that may be converted, for one sample.
     """
 
     source: ir.Model
@@ -101,6 +102,7 @@ class _Measured:
     feeds: Sequence[Feed]
     table: Costs
     told: Mapping[str, Cost]
+    sizes: Mapping[str, int]
     known: dict[int, tuple[ir.Model, list[float]]] = field(default_factory=dict)
 
     def floats_at(self, price: float, conversion_cost_factor: float) -> set[str]:
@@ -211,11 +213,11 @@ def _traded(measured: _Measured) -> tuple[_Mixture, Score]:
 
 def _by(measured: _Measured, table: Costs) -> _Measured:
     """The same with times from another ``table``."""
-    sizes = _sizes(measured.source, measured.data, measured.plan)
+    source, feeds = measured.source, measured.feeds
     return replace(
         measured,
-        costs=operator_costs(measured.source, measured.full, measured.feeds, table),
-        boundaries=boundary_costs(measured.source, measured.plan, sizes, measured.feeds, table),
+        costs=operator_costs(source, measured.full, feeds, table),
+        boundaries=boundary_costs(source, measured.plan, measured.sizes, feeds, table),
         table=table,
         known={},
     )
@@ -234,10 +236,10 @@ def _is_better(
 def _price(measured: _Measured, mixture: _Mixture, reached: Score) -> float:
     """Time, size and noise of a mixture in one number, as a share of the float model's time."""
     model = mixture.built.model
-    times = measured.times(model)
     size = weight_bytes(model) / max(1, weight_bytes(measured.source))
     if measured.options.prefer == "size":
         return size
+    times = measured.times(model)
     decibels = min(reached.sqnr_db, _ENOUGH_DB)
     return sum(times) / len(times) + _WORTH_OF_THE_SIZE * size - _WORTH_OF_A_DECIBEL * decibels
 
@@ -263,7 +265,8 @@ def _measure(
         )
     # The plan of the INT8 graph has Q/DQ between; the search needs the float graph's.
     plan = make_plan(full.basis.source.graph, full.kept, options.qdq)
-    boundaries = boundary_costs(source, plan, _sizes(source, data, plan), feeds, table)
+    sizes = _sizes(source, data, plan)
+    boundaries = boundary_costs(source, plan, sizes, feeds, table)
     saved = {name: _worth_of_bytes(source, name) for name in names}
     return _Measured(
         source,
@@ -279,6 +282,7 @@ def _measure(
         feeds,
         table,
         costs,
+        sizes,
     )
 
 

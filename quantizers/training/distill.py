@@ -20,7 +20,6 @@ from quantizers.training.options import DistillOptions
 from quantizers.training.pool import (
     Augmentation,
     Group,
-    Perturbation,
     Teacher,
     answered,
     shuffled,
@@ -34,6 +33,7 @@ from runtimes.data.dataset import Dataset
 from runtimes.errors import DataError, RuntimeUnavailable
 from runtimes.extras import missing_extra
 from runtimes.progress import Progress, silent
+from runtimes.stress.mixture import Perturbation
 
 LEAST_SAMPLES = 64
 """Fewer say too little of the world to train on."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 import onnx_ir as ir
@@ -22,6 +21,7 @@ from runtimes.data.dataset import Dataset
 from runtimes.engines.batching import run_padded
 from runtimes.engines.ort import OrtRuntime
 from runtimes.onnx_graph.subgraphs import with_outputs
+from runtimes.stress.mixture import Perturbation
 from runtimes.stress.noise import measure_noise
 from runtimes.stress.statistics import input_statistics
 
@@ -32,13 +32,6 @@ _PERTURBED = 0.5
 _WARPED = 0.6
 _PASS = 128
 _MOST_BYTES = 256 * 2**20
-
-
-class Perturbation(Protocol):
-    """What models must withstand, such as a rung of ``runtimes.stress``."""
-
-    def on(self, batch: Batch) -> Batch:
-        """The batch with every sample perturbed, by its index."""
 
 
 @dataclass(frozen=True)

@@ -47,9 +47,9 @@ def by_shape(batches: Iterator[Batch], batch_size: int) -> Iterator[Batch]:
         pieces.append(batch)
         if sum(map(len, pieces)) >= batch_size:
             whole = _joined(waiting.pop(shape))
-            yield _rows(whole, slice(0, batch_size))
+            yield rows_of(whole, slice(0, batch_size))
             if len(whole) > batch_size:
-                waiting[shape] = [_rows(whole, slice(batch_size, None))]
+                waiting[shape] = [rows_of(whole, slice(batch_size, None))]
         if sum(len(piece) for one in waiting.values() for piece in one) > (
             _WAITING_BATCHES * batch_size
         ):
@@ -73,7 +73,7 @@ def _cut(batches: Iterator[Batch], block: int) -> Iterator[tuple[int, Batch]]:
         while start < len(batch):
             stop = min(len(batch), start + block - position % block)
             whole = start == 0 and stop == len(batch)
-            yield position // block, batch if whole else _rows(batch, slice(start, stop))
+            yield position // block, batch if whole else rows_of(batch, slice(start, stop))
             position += stop - start
             start = stop
 
@@ -94,7 +94,8 @@ def _joined(pieces: list[Batch]) -> Batch:
     )
 
 
-def _rows(batch: Batch, rows: slice) -> Batch:
+def rows_of(batch: Batch, rows: slice | Array) -> Batch:
+    """Some of the samples: a slice, or their places."""
     return Batch(
         {name: values[rows] for name, values in batch.feed.items()},
         {name: values[rows] for name, values in batch.labels.items()},

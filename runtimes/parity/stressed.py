@@ -46,8 +46,8 @@ from runtimes.stress.rungs import Rung
 CLEAN_ONLY = "stress is none: only clean samples judged"
 """What a report says where perturbed samples were not asked for."""
 
-# The 95% quantile of the normal distribution, and half the width of a 95% interval.
-_ONE_SIDED, _TWO_SIDED = 1.6449, 1.96
+# The 95% quantile of the normal distribution.
+_ONE_SIDED = 1.6449
 _DECIBELS = 1.0
 
 
@@ -168,9 +168,8 @@ def _drops(metrics: Sequence[MetricParity], rules: Rules) -> Iterator[RungParity
     for one in metrics:
         allowed = rules.allowed(one.name)
         assert allowed is not None
-        margin = math.inf  # nothing says how sure a drop without an interval is
-        if one.low is not None and one.high is not None:
-            margin = _ONE_SIDED * (one.high - one.low) / (2 * _TWO_SIDED)
+        # Nothing says how sure a drop without an interval is.
+        margin = math.inf if one.deviation is None else _ONE_SIDED * one.deviation
         if rules.strict:
             margin = 0.0
         verb = "fell" if one.higher_is_better else "rose"

@@ -17,6 +17,10 @@ PASSED, FAILED, UNSURE = "passed", "failed", "not enough samples to tell"
 """The three verdicts on a budget."""
 
 
+# Half the width of a 95% interval of a normal distribution, in standard errors.
+_TWO_SIDED = 1.96
+
+
 @dataclass(frozen=True)
 class MetricParity:
     """A labelled metric of both models; ``drop`` is how much worse the candidate is.
@@ -40,6 +44,13 @@ class MetricParity:
     needed: int | None = None
     output: str | None = None
     higher_is_better: bool = True
+
+    @property
+    def deviation(self) -> float | None:
+        """The standard error of the drop, by its interval."""
+        if self.low is None or self.high is None:
+            return None
+        return (self.high - self.low) / (2 * _TWO_SIDED)
 
 
 @dataclass(frozen=True)

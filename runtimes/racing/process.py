@@ -55,6 +55,12 @@ class EngineProcess(Closable):
         """Whether the process is gone, or was closed."""
         return self._channel is None or self._process.poll() is not None
 
+    @property
+    def _there(self) -> Channel:
+        if self._channel is None:
+            raise ModelError(f"{self._name}: its process has ended")
+        return self._channel
+
     def ask(self, question: str, *arguments: Any) -> Any:
         """What the worker's method ``question`` returns for these arguments.
 
@@ -72,19 +78,15 @@ class EngineProcess(Closable):
 
         Raises ``OSError`` where the process is gone.
         """
-        if self._channel is None:
-            raise ModelError(f"{self._name}: its process has ended")
-        self._channel.send((question, arguments), slot=slot)
+        self._there.send((question, arguments), slot=slot)
 
     def begin_run(self, slot: int, feed: Feed, names: Sequence[str]) -> None:
         """Ask for a run, as ``begin`` does: the outputs called ``names``.
 
         The arrays are used there as they are laid down; the answer tells that they no longer are.
         """
-        if self._channel is None:
-            raise ModelError(f"{self._name}: its process has ended")
         told = Arrays((tuple(feed), tuple(names)), list(feed.values()))
-        self._channel.send(told, in_place=True, slot=slot)
+        self._there.send(told, in_place=True, slot=slot)
 
     def run(self, feed: Feed, names: Sequence[str]) -> list[Array]:
         """The outputs called ``names``; raises as ``ask`` does."""
@@ -100,17 +102,16 @@ class EngineProcess(Closable):
 
         ``overdue``: asked whenever none came for as long as the patience lasts.
         """
-        if self._channel is None:
-            raise ModelError(f"{self._name}: its process has ended")
+        channel = self._there
         try:
-            while not self._channel.poll(self._patience):
+            while not channel.poll(self._patience):
                 if overdue():
                     self._kill()
                     self.close()
                     raise ModelError(
                         f"{self._name} did not answer within {self._patience:g} s and was given up"
                     )
-            found = self._channel.receive()
+            found = channel.receive()
         except (EOFError, OSError) as error:
             raise ModelError(self._death()) from error
         if isinstance(found, Failure):

@@ -11,8 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from runtimes.base import Array
-from runtimes.data.batches import Batch
+from runtimes.data.batches import Batch, rows_of
 
 
 class Perturbation(Protocol):
@@ -38,7 +37,7 @@ class Mixture:
             places = np.flatnonzero(chosen == number)
             if not len(places):
                 continue
-            changed = perturbation.on(_rows(batch, places))
+            changed = perturbation.on(rows_of(batch, places))
             for name, array in changed.feed.items():
                 if feed[name] is batch.feed[name]:
                     feed[name] = batch.feed[name].copy()
@@ -51,11 +50,3 @@ class Mixture:
         if random.random() >= self.share:
             return -1
         return int(random.integers(len(self.perturbations)))
-
-
-def _rows(batch: Batch, places: Array) -> Batch:
-    return Batch(
-        {name: array[places] for name, array in batch.feed.items()},
-        {name: array[places] for name, array in batch.labels.items()},
-        batch.indices[places],
-    )

@@ -6,7 +6,7 @@ doubled are equal, and a fit may do anything with their difference.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -60,17 +60,6 @@ class Noise:
                 added = self.strength * spread.deviation * random.standard_normal(sample.shape)
                 feed[name][place] = np.clip(sample + added, spread.low, spread.high)
         return replace(batch, feed=feed)
-
-
-class NoisyData:
-    """The samples of a dataset, some of them with noise."""
-
-    def __init__(self, data: Dataset, noise: Noise) -> None:
-        self._data, self._noise = data, noise
-
-    def batches(self, batch_size: int) -> Iterator[Batch]:
-        """The batches of the dataset."""
-        return (self._noise.on(batch) for batch in self._data.batches(batch_size))
 
 
 def measure_noise(data: Dataset, seed: int = 0) -> Noise:

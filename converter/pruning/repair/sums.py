@@ -31,7 +31,7 @@ from converter.pruning.repair.reference_rows import (
     draws,
     results,
 )
-from converter.pruning.repair.walk import Samples, Walk, WalkOptions
+from converter.pruning.repair.walk import Walk, WalkOptions
 from runtimes.base import Array
 from runtimes.data.dataset import Dataset
 from runtimes.onnx_graph.values import is_constant, is_op, only_user
@@ -73,7 +73,7 @@ class Problem:
     rungs: Sequence[Perturbation] = ()
 
     @property
-    def samples(self) -> Samples:
+    def samples(self) -> Dataset:
         """What layers are fitted on."""
         data = self.data if self.noise is None else self.data.changed(self.noise.on)
         return self._perturbed(data, _PERTURBED)

@@ -12,14 +12,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 import onnx_ir as ir
 
 from runtimes.atomic_files import scratch_folder
 from runtimes.base import Array
-from runtimes.data.batches import Batch
+from runtimes.data.dataset import Dataset
 from runtimes.engines.batching import as_taken, fixed_batch
 from runtimes.engines.ort import OrtRuntime
 from runtimes.onnx_files.load_save import model_inputs
@@ -35,21 +35,13 @@ class WalkOptions:
     memory_bytes: int = 1 << 30
 
 
-class Samples(Protocol):
-    """What is walked over, such as a ``Dataset``."""
-
-    def batches(self, batch_size: int) -> Iterator[Batch]:
-        """So many samples at a time."""
-        ...
-
-
 class Walk:
     """One model, stopped before one of its nodes, over ``data`` bound to its inputs.
 
     As a context manager it removes its files.
     """
 
-    def __init__(self, model: ir.Model, data: Samples, options: WalkOptions) -> None:
+    def __init__(self, model: ir.Model, data: Dataset, options: WalkOptions) -> None:
         self._model, self._data, self._options = model, data, options
         self._reads = [_reads(node) for node in model.graph]
         self._place = {str(node.name): place for place, node in enumerate(model.graph)}

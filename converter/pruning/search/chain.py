@@ -35,6 +35,10 @@ class Link:
     share: float
 
 
+WHOLE = Link({}, 1.0)
+"""The plan that leaves everything."""
+
+
 @dataclass(frozen=True)
 class Cuts:
     """The channels of one problem that may go, what they save and what they cost."""

@@ -127,7 +127,7 @@ def decide(judgement: Judgement, evidence: Sequence[Judgement], budget: Budget) 
         )
     spent = max(
         _share(max(lost + judgement.sure * error, judgement.drop), budget.drop),
-        _noise_over(judgement.unlabelled_db, budget),
+        noise_over(judgement.unlabelled_db, budget),
     )
     return Verdict(passed, reason, max(lost, judgement.drop), spent)
 
@@ -179,7 +179,7 @@ def _expected_drop(judgement: Judgement, evidence: Sequence[Judgement]) -> tuple
 def _by_parity(judgement: Judgement, budget: Budget) -> Verdict:
     sqnr, agreement = judgement.sqnr_db, judgement.agreement
     parts = [f"SQNR {sqnr:.1f} dB, at least {budget.sqnr_db:.1f} dB"]
-    passed, spent = sqnr >= budget.sqnr_db, _noise_over(sqnr, budget)
+    passed, spent = sqnr >= budget.sqnr_db, noise_over(sqnr, budget)
     if agreement is not None:
         error = _error_of(agreement, judgement.samples)
         passed = passed and agreement - judgement.sure * error >= budget.agreement - 1e-9
@@ -194,6 +194,6 @@ def _share(spent: float, allowed: float) -> float:
     return spent / allowed if allowed > 0 else math.inf
 
 
-def _noise_over(decibels: float, budget: Budget) -> float:
+def noise_over(decibels: float, budget: Budget) -> float:
     """Power of the noise over that which the floor allows."""
     return float(10 ** ((budget.sqnr_db - decibels) / 10))

@@ -21,6 +21,15 @@ None stay of the group that stands for a residual branch where the branch goes.
 """
 
 
+PlanKey = tuple[tuple[str, int], ...]
+"""A plan that can be looked up."""
+
+
+def key_of(plan: Plan) -> PlanKey:
+    """The same for plans that leave the same, in whatever order they say so."""
+    return tuple(sorted(plan.items()))
+
+
 def select(problem: Problem, rankings: Sequence[GroupRanking], plan: Plan) -> Selection:
     """What stays when the units that matter least have gone from each group.
 

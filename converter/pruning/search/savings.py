@@ -17,7 +17,7 @@ from converter.pruning.search.allocation import Cut
 from converter.pruning.search.cost import Cost, CostModel
 from converter.pruning.search.int8_form import Form, as_float, int8_form
 from converter.pruning.search.offers import counted_ratios, offered_cuts
-from converter.pruning.search.plan import Plan, cut, select
+from converter.pruning.search.plan import Plan, PlanKey, cut, key_of, select
 from converter.pruning.search.sensitivity import Influence
 from runtimes.costs import Costs
 from runtimes.engines.timed_feeds import timed_feeds
@@ -57,13 +57,13 @@ class Savings:
     ) -> None:
         self._problem, self._rankings, self._costs = problem, rankings, costs
         self._target, self._table = target, table
-        self._forms: dict[_Key, Form] = {}
-        self._offers: dict[tuple[_Key, Resource], list[list[Cut]]] = {}
+        self._forms: dict[PlanKey, Form] = {}
+        self._offers: dict[tuple[PlanKey, Resource], list[list[Cut]]] = {}
         (self._feed,) = timed_feeds(problem.data, model_inputs(problem.reference))
 
     def offers(self, plan: Plan, influence: Influence, resource: Resource) -> list[list[Cut]]:
         """The further cuts that each group offers behind ``plan``, found once."""
-        key = _key(plan), resource
+        key = key_of(plan), resource
         if key not in self._offers:
             self._offers[key] = self._find_offers(plan, influence, resource)
         return self._offers[key]
@@ -117,20 +117,13 @@ class Savings:
         """What the model will be when it runs, decided for the channels that ``plan`` leaves."""
         if not self._target.int8:
             return as_float
-        key = _key(plan)
+        key = key_of(plan)
         if key not in self._forms:
             problem = self._problem
             model = cut(problem, select(problem, self._rankings, plan))
             form = int8_form(model, problem.data, problem.options.threads, self._table)
             self._forms[key] = form
         return self._forms[key]
-
-
-_Key = tuple[tuple[str, int], ...]
-
-
-def _key(plan: Plan) -> _Key:
-    return tuple(sorted(plan.items()))
 
 
 def weighed(left: float, parameters: float) -> float:

@@ -20,7 +20,7 @@ from functools import partial
 from converter.pruning.groups.selection import Selection
 from converter.pruning.search.attempts import Attempt, Attempts, Tried
 from converter.pruning.search.bracket import Bracket
-from converter.pruning.search.chain import SMALLEST_STEP, STEP, Cuts, Link
+from converter.pruning.search.chain import SMALLEST_STEP, STEP, WHOLE, Cuts, Link
 from converter.pruning.search.folds import Folds
 from converter.pruning.search.limits import NO_LIMITS, SearchLimits
 from converter.pruning.search.plan import Plan, cut, select
@@ -118,7 +118,7 @@ class _Search:
         """A plan that leaves about ``wanted``; only other data can judge it."""
         base = min(self._larger(wanted), key=lambda one: one.share)
         resource = self._target.resource
-        found = self._cuts.behind(base.plan, min(wanted / base.share, 1.0), resource)
+        found = self._cuts.behind(base.plan, wanted / base.share, resource)
         if found is not None:
             cut_model = cut(self._cuts.problem, self._selected(found[0]))
             base = Link(found[0], self._savings.share(cut_model, found[0], base.plan))
@@ -126,7 +126,7 @@ class _Search:
 
     def _larger(self, share: float) -> Iterator[Link]:
         """Plans inside the budget, and the whole model, that leave ``share`` at least."""
-        yield Link({}, 1.0)
+        yield WHOLE
         for one in self._tried:
             if one.share >= share and self._tried.verdict(one).passed:
                 yield Link(one.plan, one.share)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from runtimes.data.dataset import Dataset
-from runtimes.stress.noise import SHARE, STRENGTH, NoisyData, measure_noise
+from runtimes.stress.noise import SHARE, STRENGTH, measure_noise
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(0, 1, (400, 6, 6, 2)).astype(np.float32)
@@ -18,9 +18,9 @@ def all_of(data: Any, size: int = 32, name: str = "x") -> Any:
     return np.concatenate([batch.feed[name] for batch in data.batches(size)])
 
 
-def noisy(data: Any, seed: int = 0) -> NoisyData:
+def noisy(data: Any, seed: int = 0) -> Dataset:
     opened = Dataset.open(data)
-    return NoisyData(opened, measure_noise(opened, seed))
+    return opened.changed(measure_noise(opened, seed).on)
 
 
 def test_a_share_of_the_samples_gets_as_much_as_the_data_vary() -> None:
@@ -41,12 +41,12 @@ def test_it_stays_in_the_range_of_the_data() -> None:
 def test_it_hangs_on_the_sample_and_not_on_where_it_stands() -> None:
     whole = Dataset.open({"x": IMAGES})
     noise = measure_noise(whole)
-    expected = all_of(NoisyData(whole, noise))
-    assert np.array_equal(all_of(NoisyData(whole, noise), size=7), expected)
+    expected = all_of(whole.changed(noise.on))
+    assert np.array_equal(all_of(whole.changed(noise.on), size=7), expected)
     for others, part in whole.folds(4):
         for data in (others, part):
             places = np.concatenate([batch.indices for batch in data.batches(50)])
-            assert np.array_equal(all_of(NoisyData(data, noise)), expected[places])
+            assert np.array_equal(all_of(data.changed(noise.on)), expected[places])
 
 
 def test_another_seed_is_other_noise() -> None:
@@ -87,7 +87,7 @@ def test_samples_of_many_lengths() -> None:
     noise = measure_noise(data)
     found = {
         int(index): array
-        for batch in NoisyData(data, noise).batches(4)
+        for batch in data.changed(noise.on).batches(4)
         for index, array in zip(batch.indices, batch.feed["x"], strict=True)
     }
     assert [found[n].shape for n in range(60)] == [one.shape[1:] for one in samples]
