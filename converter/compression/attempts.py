@@ -34,6 +34,7 @@ from runtimes.progress import within
 
 # Weights in fewer bits take what is left of the budget; nothing faster is undone for them.
 _NOT_WORTH_GOING_BACK = ("weights",)
+_LEAVES_LITTLE = "inside the budget, but next to nothing of it would be left"
 # A twentieth of the noise.
 _LITTLE_DB = 0.2
 
@@ -61,7 +62,8 @@ class _Attempt:
     """What a step came to: the better model of the two, and whether the budget stood against it.
 
     ``less_aggressive``: what the step offers in place of what it made; ``between``: what it offers
-    where this held and something more aggressive did not.
+    where this held and something more aggressive did not. ``inside``: what is inside the budget and
+    leaves too little of it for what comes next.
     """
 
     best: Candidate
@@ -69,6 +71,7 @@ class _Attempt:
     outside: bool
     less_aggressive: _Way | None = None
     between: _Way | None = None
+    inside: Outcome | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,6 @@ def run_steps(
         if isinstance(attempt, Defect):
             attempt = _failed(name, before, attempt)
         again = attempt.less_aggressive if replay is None else None
-        outside = attempt.outside
         way: tuple[_Attempt, _Attempt] | Defect | None = None
         for turn in _turns(attempt, before, milder=again is not None, name=name):
             if turn == "milder":
@@ -122,7 +124,10 @@ def run_steps(
                 elif way is not None:
                     reports[retreat.place], attempt, retreat = way[0].report, way[1], None
                     break
-        if not outside and attempt.report.kept and again is not None:
+        if attempt.inside is not None:
+            attempt = _attempt(name, replace(attempt.inside, share=1.0), before, judge, replay)
+        again = attempt.less_aggressive if replay is None else None
+        if attempt.report.kept and again is not None:
             retreat = _Retreat(len(reports), before, again)
         best = attempt.best
         reports.append(attempt.report)
@@ -191,20 +196,35 @@ def _run(  # noqa: PLR0917
 def _less_aggressive(name: str, refused: _Attempt, before: Candidate, judge: Judge) -> _Attempt:
     """Try what a step offers in place of what was refused, ever less aggressively.
 
-    Once something holds, what lies between it and the last that did not.
+    Once something holds, what lies between it and the last that did not. Only what comes out of
+    that races.
     """
     way = refused.less_aggressive
+    inside = refused.inside
     kept: _Attempt | None = None
     while way is not None and (outcome := way()) is not None:
-        tried = _attempt(name, outcome, before, judge, None, suffix=".less_aggressive")
+        tried = _attempt(name, outcome, before, judge, None, suffix=".less_aggressive", timed=False)
         if tried.report.kept:
             kept, way = tried, tried.between
         else:
             way = tried.less_aggressive if tried.outside else None
+            inside = inside or tried.inside
+    kept = kept and _raced(kept, before, judge)
     if kept is None:
-        return refused
+        return replace(refused, inside=inside)
     reason = f"{kept.report.reason}; more was {refused.report.reason}"
     return replace(kept, report=replace(kept.report, reason=reason))
+
+
+def _raced(attempt: _Attempt, before: Candidate, judge: Judge) -> _Attempt | None:
+    """What is to be kept, with what a race found; None where it was lost."""
+    best = attempt.best
+    assert best.parity is not None
+    measured = judge.measure(best.path, best.parity, before.measured)
+    if _lost(measured, before, judge):
+        return None
+    best, report = replace(best, measured=measured), replace(attempt.report, measured=measured)
+    return replace(attempt, best=best, report=report)
 
 
 def _go_back(  # noqa: PLR0917
@@ -243,8 +263,12 @@ def _attempt(
     replay: Mapping[str, bool] | None,
     *,
     suffix: str = "",
+    timed: bool = True,
 ) -> _Attempt:
-    """Measure what a step made of ``best`` and decide between the two."""
+    """Measure what a step made of ``best`` and decide between the two.
+
+    Without being ``timed`` it is kept by what the cost table says.
+    """
     if outcome.model is None:
         report = StepReport(name, False, outcome.reason, best.measured, False, outcome.details)
         return _Attempt(best, report, False, outcome.less_aggressive)
@@ -261,7 +285,13 @@ def _attempt(
             f"the decisions keep the step {name!r}, but here it is outside the budget: "
             f"{parity.reason}"
         )
-    measured, kept, reason = _decide(parity, path, best, judge, decided)
+    saves = decided is None and outcome.share < 1.0
+    if saves and parity.passed and judge.spent(parity) > outcome.share:
+        measured = judge.predict(path, parity, best.measured)
+        path.unlink()
+        report = StepReport(name, False, _LEAVES_LITTLE, measured, True, outcome.details)
+        return _Attempt(best, report, True, outcome.less_aggressive, inside=outcome)
+    measured, kept, reason = _decide(parity, path, best, judge, decided, timed=timed)
     pruned = path if name == "prune" else best.pruned
     challenger = Candidate(outcome.model, path, measured, pruned, parity)
     if outcome.reason and decided is None:
@@ -290,7 +320,13 @@ def _free_path(folder: Path, stem: str) -> Path:
 
 
 def _decide(
-    parity: ParityReport, path: Path, best: Candidate, judge: Judge, decided: bool | None
+    parity: ParityReport,
+    path: Path,
+    best: Candidate,
+    judge: Judge,
+    decided: bool | None,
+    *,
+    timed: bool,
 ) -> tuple[Measured, bool, str]:
     """The rule: inside the budget, then faster, or smaller and no slower beyond doubt.
 
@@ -306,7 +342,15 @@ def _decide(
     gain = judge.gain(path, best.path)
     if not gain.pays:
         return judge.predict(path, parity, best.measured), False, gain.verdict
-    found, before = judge.measure(path, parity, best.measured), best.measured
+    reason = f"{gain}; {parity.reason}"
+    if not timed:
+        return judge.predict(path, parity, best.measured), True, reason
+    found = judge.measure(path, parity, best.measured)
+    lost = _lost(found, best, judge)
+    return (found, False, lost) if lost else (found, True, reason)
+
+
+def _lost(found: Measured, best: Candidate, judge: Judge) -> str | None:
+    """Why a race speaks against what it ``found``."""
     lost = lost_race(found.speedup, found.speedup_low, found.speedup_high, judge.prefer)
-    lost = lost or lost_to_another(found.speedup_high, before.speedup_low, judge.prefer)
-    return (found, False, lost) if lost else (found, True, f"{gain}; {parity.reason}")
+    return lost or lost_to_another(found.speedup_high, best.measured.speedup_low, judge.prefer)

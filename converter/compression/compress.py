@@ -253,6 +253,7 @@ def compress(
                 best.path,
                 samples.evaluation,
                 pruned=best.pruned,
+                whole=judge.whole,
                 provider=ships_on.provider if options.device is None else "cpu",
                 threads=run.threads,
             ),

@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from converter.compression.gain import Gain
+from converter.compression.spent import most_spent
 from converter.report.report import Measured
 from quantizers.options import Prefer
 from runtimes.base import Feed
@@ -84,6 +85,10 @@ class Judge:
             device=self.device,
             run=self._quiet,
         )
+
+    def spent(self, parity: ParityReport) -> float:
+        """Which share of the budget is spent, on clean or perturbed samples; 1 is all of it."""
+        return most_spent(parity, self.budget)
 
     def measure(self, path: Path, parity: ParityReport, best: Measured) -> Measured:
         """Size, latency against the reference (interleaved), and what parity found.

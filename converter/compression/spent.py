@@ -28,6 +28,17 @@ def judged(parity: ParityReport, budget: Budget) -> Judged:
     return Judged(parity.passed, parity.reason, spent, deviation)
 
 
+def most_spent(parity: ParityReport, budget: Budget) -> float:
+    """Which share of the budget the worst of what is judged takes, perturbed samples included.
+
+    On those the budget is what chance explains as well.
+    """
+    found = [share for share, _ in (*_metrics(parity, budget), *_floors(parity, budget))]
+    if parity.stress is not None:
+        found += map(_of_limit, parity.stress.rungs)
+    return max(found, default=0.0)
+
+
 def _metrics(parity: ParityReport, budget: Budget) -> Iterator[tuple[float, float]]:
     rules = budget.rules()
     for one in parity.metrics:
@@ -58,6 +69,14 @@ def _of_rung(rung: RungParity) -> float:
     if rung.drop is None:
         return float(10 ** ((rung.allowed - rung.margin - rung.candidate) / 10))
     return _ratio(rung.drop - rung.margin, rung.allowed)
+
+
+def _of_limit(rung: RungParity) -> float:
+    if rung.allowed is None or rung.candidate is None:
+        return 0.0 if rung.passed else math.inf
+    if rung.drop is None:
+        return float(10 ** ((rung.allowed - rung.margin - rung.candidate) / 10))
+    return 0.0 if math.isinf(rung.margin) else _ratio(rung.drop, rung.allowed + rung.margin)
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -88,6 +88,7 @@ class Outcome:
 
     ``less_aggressive``: makes an outcome that spends less, in case this one spends too much;
     ``between``: one between this and that which spent too much, in case this one does not.
+    ``share``: what of the budget it may take, so that something is left for what comes next.
     """
 
     model: ir.Model | None
@@ -95,9 +96,11 @@ class Outcome:
     details: dict[str, Any] = field(default_factory=dict)
     less_aggressive: Callable[[], Outcome | None] | None = None
     between: Callable[[], Outcome | None] | None = None
+    share: float = 1.0
 
 
-# What pruning may spend, so that quantization has something left.
+# What pruning may spend, so that quantization has something left: by its own search, and by the
+# judge of all steps. (Training leaves more than it needs.)
 _PRUNING_SHARE = 0.9
 # Where INT8 is outside the budget: how often a mixture with less noise is tried, and how much less.
 _MILDER_TRIES = 2
@@ -115,6 +118,8 @@ _WEIGHTS_TRIES = 4
 _LESS_NOISE = 0.4
 # Smaller savings are not worth a file that is harder to read.
 _LEAST_SAVED = 0.02
+# Nor are more weights than what holds where they save less than this share beside it.
+_WORTH_ANOTHER = 0.05
 
 Step = Callable[[ir.Model, StepContext], Outcome]
 
@@ -164,9 +169,9 @@ def _prune(model: ir.Model, context: StepContext) -> Outcome:
             return _pruned(trained)
         untrained = trained
     budget = share_of(context.budget, _PRUNING_SHARE)
-    return _pruned(
-        prune_prepared(prepared, budget, options=options, progress=context.run.tell), untrained
-    )
+    share = _PRUNING_SHARE if context.quantizes else 1.0
+    pruned = prune_prepared(prepared, budget, options=options, progress=context.run.tell)
+    return _pruned(pruned, untrained, share)
 
 
 def _trained(prepared: Prepared, context: StepContext, options: PruneOptions) -> Pruned | str:
@@ -191,7 +196,7 @@ def _trained(prepared: Prepared, context: StepContext, options: PruneOptions) ->
     return pruned if pruned.report.kept else pruned.report.reason
 
 
-def _pruned(pruned: Pruned, untrained: str | Defect = "") -> Outcome:
+def _pruned(pruned: Pruned, untrained: str | Defect = "", share: float = 1.0) -> Outcome:
     report, less_aggressive = pruned.report, pruned.less_aggressive
     if untrained:
         report = replace(report, reason=f"{report.reason}; not trained: {untrained}")
@@ -201,13 +206,14 @@ def _pruned(pruned: Pruned, untrained: str | Defect = "") -> Outcome:
         return Outcome(None, report.reason, report.to_dict())
     candidate = (pruned.model if report.kept else pruned.exact).clone()
     details = {**report.to_dict(), "dedupe": deduplicate_all(candidate).to_dict()}
-    again = None if less_aggressive is None else lambda: _pruned(less_aggressive())
-    return Outcome(candidate, report.reason, details, again, partial(_between, pruned))
+    again = None if less_aggressive is None else lambda: _pruned(less_aggressive(), share=share)
+    between = partial(_between, pruned, share)
+    return Outcome(candidate, report.reason, details, again, between, share)
 
 
-def _between(held: Pruned) -> Outcome | None:
+def _between(held: Pruned, share: float) -> Outcome | None:
     found = None if held.between is None else held.between()
-    return None if found is None else _pruned(found)
+    return None if found is None else _pruned(found, share=share)
 
 
 def _quantize(model: ir.Model, context: StepContext) -> Outcome:
@@ -345,6 +351,9 @@ def _stored_between(found: StoredWeights, held: int, refused: int) -> Outcome | 
     if middle <= held:
         return None
     stored = replace(found, count=middle)
+    most = replace(found, count=refused).saved_bytes - replace(found, count=held).saved_bytes
+    if most < _WORTH_ANOTHER * (model_bytes(found.model) - stored.saved_bytes):
+        return None
     fewer = partial(_stored_between, found, held, middle)
     more = partial(_stored_between, found, middle, refused)
     return Outcome(stored.build(), stored.describe(), stored.to_dict(), fewer, more)

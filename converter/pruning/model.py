@@ -81,7 +81,8 @@ def prune_prepared(
         progress("repairing with all data")
         kept = selected(prepared, found.plan)
         pruned = cut_and_repair(problem, kept) if found.plan else prepared.exact
-        problem.reference_rows.clear()
+        if found.less_aggressive is None and found.between is None:
+            problem.reference_rows.clear()  # no plan after this one looks at them
         report = prepared.report(
             found.plan,
             kept,

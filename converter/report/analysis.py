@@ -15,9 +15,10 @@ from runtimes.base import Array
 from runtimes.data.dataset import Dataset
 from runtimes.defects import Defect, contain
 from runtimes.engines.batching import fixed_batch, run_padded
-from runtimes.engines.open_runtime import open_runtime
+from runtimes.engines.open_runtime import borrow, open_runtime
 from runtimes.engines.ort import NO_SPINNING
 from runtimes.engines.provider_names import WITH_OPERATORS
+from runtimes.engines.runtime import Runtime
 from runtimes.engines.timed_feeds import timed_feeds
 from runtimes.errors import KilnxError, RuntimeUnavailable
 from runtimes.json_values import plain
@@ -79,13 +80,15 @@ def analyze(
     evaluation: Dataset,
     *,
     pruned: Path | None = None,
+    whole: Runtime | None = None,
     provider: str,
     threads: int,
 ) -> Insight:
     """Compare the two files on a few samples of ``evaluation`` and profile their operators.
 
     ``pruned`` is the pruned model, if pruning removed channels: the result's layers are then
-    compared with its layers and not with those of fp32. Takes seconds: 4 samples layer by layer,
+    compared with its layers and not with those of fp32. ``whole``: the fp32 model that is open and
+    remembers what it gave. Takes seconds: 4 samples layer by layer,
     256 for the errors, 10 runs under the profiler. What cannot be determined becomes a note and
     never makes the run fail.
     """
@@ -101,7 +104,7 @@ def analyze(
     if not same:
         errors = found.part(
             "the histogram of errors",
-            lambda: _errors(fp32, result, evaluation, provider, threads),
+            lambda: _errors(whole or fp32, result, evaluation, provider, threads),
         )
         if pruned == result:
             found.notes.append("layers were not compared: pruning gave them other channels")
@@ -119,7 +122,7 @@ def analyze(
             )
     answers = found.part(
         "the comparison of answers",
-        lambda: compare_answers(fp32, result, evaluation, provider, threads),
+        lambda: compare_answers(whole or fp32, result, evaluation, provider, threads),
     )
     weights = found.part(
         "the size of layers", lambda: (weights_by_layer(fp32), weights_by_layer(result))
@@ -181,11 +184,11 @@ def _operators(
 
 
 def _errors(
-    fp32: Path, result: Path, evaluation: Dataset, provider: str, threads: int
+    fp32: Path | Runtime, result: Path, evaluation: Dataset, provider: str, threads: int
 ) -> tuple[ErrorHistogram, ...]:
     found: dict[str, list[Array]] = {}
     with (
-        open_runtime(fp32, threads=threads, config=NO_SPINNING) as one,
+        borrow(fp32, "cpu", threads=threads, config=NO_SPINNING) as one,
         open_runtime(result, provider, threads=threads, config=NO_SPINNING) as other,
     ):
         size = fixed_batch(one.inputs) or 32

@@ -13,8 +13,9 @@ from runtimes.base import Array
 from runtimes.data.batches import Batch
 from runtimes.data.dataset import Dataset
 from runtimes.engines.batching import fixed_batch, run_padded
-from runtimes.engines.open_runtime import open_runtime
+from runtimes.engines.open_runtime import borrow, open_runtime
 from runtimes.engines.ort import NO_SPINNING
+from runtimes.engines.runtime import Runtime
 from runtimes.metrics.scores import class_indices
 
 # More classes make no matrix that could be read, more changed samples no list.
@@ -54,11 +55,11 @@ class Answers:
 
 
 def compare_answers(
-    fp32: Path, result: Path, evaluation: Dataset, provider: str, threads: int
+    fp32: Path | Runtime, result: Path, evaluation: Dataset, provider: str, threads: int
 ) -> Answers | None:
     """The answers at the first output with classes; None where no output has any."""
     with (
-        open_runtime(fp32, threads=threads, config=NO_SPINNING) as one,
+        borrow(fp32, "cpu", threads=threads, config=NO_SPINNING) as one,
         open_runtime(result, provider, threads=threads, config=NO_SPINNING) as other,
     ):
         output = _classes_of([(spec.name, spec.shape) for spec in one.outputs], evaluation)

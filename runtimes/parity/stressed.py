@@ -66,6 +66,7 @@ class Stressed:
     batch_size: int = 32
     progress: Progress = silent
     _ladder: Ladder | None = field(default=None, init=False, repr=False)
+    _refused_by: str = field(default="", init=False, repr=False)
 
     @property
     def _metric(self) -> str | None:
@@ -114,13 +115,19 @@ class Stressed:
         return replace(report, passed=False, verdict=FAILED, reason=found.reason, stress=found)
 
     def judge(self, candidate: Runtime) -> StressReport:
-        """The rungs one after the other, up to the first that ``candidate`` fails on."""
-        ladder, rungs = self.ladder, list[RungParity]()
-        for rung in ladder.rungs:
-            self.progress(f"judging under {rung.name}")
-            rungs.append(self._on(rung.name, ladder.outputs[rung.name], candidate))
-            if not rungs[-1].passed:
+        """The rungs one after the other, up to the first that ``candidate`` fails on.
+
+        That which refused the last candidate comes first: it most likely refuses this one, too.
+        """
+        ladder, found = self.ladder, dict[str, RungParity]()
+        names = [rung.name for rung in ladder.rungs]
+        for name in sorted(names, key=lambda name: name != self._refused_by):
+            self.progress(f"judging under {name}")
+            found[name] = self._on(name, ladder.outputs[name], candidate)
+            if not found[name].passed:
+                self._refused_by = name
                 break
+        rungs = [found[name] for name in names if name in found]
         return StressReport.of(rungs, ladder.left_out, ladder.samples)
 
     def _on(self, name: str, expected: KeptOutputs, runtime: Runtime) -> RungParity:

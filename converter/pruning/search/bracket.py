@@ -12,9 +12,13 @@ from dataclasses import dataclass, replace
 
 from converter.pruning.search.chain import SMALLEST_STEP
 
-# What the first plan behind a refused one leaves of that one's cost; the second, this squared.
-_MORE = 1.2
+# What the first plan behind a refused one leaves of that one's cost; the second, this squared. What
+# a plan spends falls with about the square of what it leaves, and few are refused for much.
+_MORE = 1.12
 _MOST_TRIES = 8
+
+NEAR = 0.88
+"""Between two plans of which one leaves more than this of the other none is worth its seconds."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,12 @@ class Bracket:
         """What the next plan should leave; None where none is worth its time."""
         if not self.refused or self.tries >= _MOST_TRIES:
             return None
-        if self.refused / self.held > SMALLEST_STEP:
+        if self.refused / self.held > NEAR:
             return None
         if self.has_held:
             return math.sqrt(self.refused * self.held)
-        wanted = self.refused * _MORE**self.tries
-        return wanted if wanted <= SMALLEST_STEP else None
+        wanted = min(self.refused * _MORE**self.tries, SMALLEST_STEP)
+        return wanted if self.refused / wanted <= SMALLEST_STEP else None
 
     def has_between(self, share: float) -> bool:
         """Whether a plan that leaves ``share`` tells something new."""

@@ -19,8 +19,8 @@ from functools import partial
 
 from converter.pruning.groups.selection import Selection
 from converter.pruning.search.attempts import Attempt, Attempts, Tried
-from converter.pruning.search.bracket import Bracket
-from converter.pruning.search.chain import SMALLEST_STEP, STEP, WHOLE, Cuts, Link
+from converter.pruning.search.bracket import NEAR, Bracket
+from converter.pruning.search.chain import STEP, WHOLE, Cuts, Link
 from converter.pruning.search.folds import Folds
 from converter.pruning.search.limits import NO_LIMITS, SearchLimits
 from converter.pruning.search.plan import Plan, cut, select
@@ -35,8 +35,10 @@ _STALLED = 0.97
 _MOST_STALLED = 2
 # What small steps leave where nothing better is known: roots of a large one.
 _SMALL_STEPS = (STEP**0.5, STEP**0.25)
+# How many of them look for parameters that may go where nothing gets faster any more.
+_STEPS_FOR_SIZE = 2
 # Where between two plans the next one lies, however the budget is spent: not too near to either.
-_BETWEEN = (0.3, 0.7)
+_BETWEEN = (0.3, 0.85)
 _LEAST_SPENT = 1e-3
 # Rounding of a share of the cost that is exactly what was asked for.
 _NEAR = 1 + 1e-9
@@ -91,9 +93,10 @@ class _Search:
     def run(self) -> Found:
         """Large steps first, then smaller ones behind the best."""
         self._explore()
-        self._refine(self._target.resource, self._budget)
+        steps = self._limits.small_steps
+        self._refine(self._target.resource, self._budget, steps)
         if self._target.resource == "latency" and not self._target.share:
-            self._refine("parameters", self._budget)
+            self._refine("parameters", self._budget, min(steps, _STEPS_FOR_SIZE))
         best = self._tried.best()
         self._folds.clear()  # the way to milder plans keeps this alive, and is seldom taken
         if best is None:
@@ -154,9 +157,9 @@ class _Search:
             stalled = stalled + 1 if self._left(tried, plan, share) > _STALLED else 0
             plan, share = further, tried.share
 
-    def _refine(self, resource: Resource, budget: Budget) -> None:
+    def _refine(self, resource: Resource, budget: Budget, most: int) -> None:
         """Smaller steps from the best plan so far, to where ``budget`` should be spent."""
-        for _ in range(self._limits.small_steps):
+        for _ in range(most):
             if self._is_enough():
                 return
             found = self._next(resource, budget)
@@ -195,7 +198,7 @@ class _Search:
             return _SMALL_STEPS
         nearest = max(outside, key=lambda one: one.share)
         ratio = nearest.share / here
-        if ratio > SMALLEST_STEP:
+        if ratio > NEAR:
             return ()
         low = max(_LEAST_SPENT, 0.0 if best is None else self._tried.verdict(best, budget).spent)
         high = max(1.0, min(self._tried.verdict(nearest, budget).spent, 1 / _LEAST_SPENT))

@@ -52,6 +52,9 @@ class JudgeOfWhatModelsSay:
         spent = says(path, "spent")
         return SimpleNamespace(passed=spent <= 1.0, reason=f"spent {spent:g}", stress=None)
 
+    def spent(self, parity: Any) -> float:
+        return float(parity.reason.removeprefix("spent "))
+
     def measure(self, path: Path, parity: Any, best: Measured) -> Measured:
         self.raced.append(says(path, "time"))
         return self.predict(path, parity, best)
@@ -155,6 +158,45 @@ def test_once_something_holds_what_lies_between_is_tried(tmp_path: Path) -> None
     assert says(best, "spent") == pytest.approx(1.0)
     assert report.kept
     assert "spent 1.3" in report.reason
+
+
+def test_what_leaves_too_little_for_the_next_step_is_tried_milder(tmp_path: Path) -> None:
+    prune = replace(Outcome(model(0.95, 0.25), "much", {}, lambda: MILD), share=0.9)
+    best, (report, _) = run(tmp_path, prune=lambda *_: prune, quantize=spends(0.3, 2))
+    assert says(best, "spent") == pytest.approx(0.8)
+    assert report.kept
+    assert "next to nothing of it would be left" in report.reason
+
+
+@pytest.mark.parametrize("milder", [None, Outcome(model(0.93, 0.3), "less", share=0.9)])
+def test_where_nothing_milder_holds_it_is_kept_all_the_same(
+    tmp_path: Path, milder: Outcome | None
+) -> None:
+    prune = Outcome(model(0.95, 0.25), "much", {}, lambda: milder, share=0.9)
+    best, (report,) = run(tmp_path, prune=lambda *_: prune)
+    assert says(best, "spent") == 0.95
+    assert report.kept
+    assert "spent 0.95" in report.reason
+
+
+def test_of_the_milder_ones_only_what_comes_out_races(tmp_path: Path) -> None:
+    fewer = Outcome(model(0.8, 0.4), "between")
+    mild = replace(MILD, between=lambda: fewer)
+    judge = JudgeOfWhatModelsSay()
+    best, _ = run_all(tmp_path, None, judge, prune=spends(1.3, 4, mild))
+    assert judge.raced == [0.4]
+    assert best.measured.latency_ms == 0.4
+
+
+def test_what_loses_its_race_is_not_kept_for_being_milder(tmp_path: Path) -> None:
+    class Slow(JudgeOfWhatModelsSay):
+        def measure(self, path: Path, parity: Any, best: Measured) -> Measured:
+            found = super().measure(path, parity, best)
+            return replace(found, speedup=0.5, speedup_low=0.49, speedup_high=0.51)
+
+    best, (report,) = run_all(tmp_path, None, Slow(), prune=spends(1.2, 4, MILD))
+    assert not report.kept
+    assert best.path == tmp_path / "fp32.onnx"
 
 
 @pytest.mark.parametrize(("before", "milder_first"), [(0.4, True), (0.98, False)])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from converter.compression.spent import judged
+from converter.compression.spent import judged, most_spent
 from runtimes.parity.budget import Budget
 from runtimes.parity.report import ParityReport
 from runtimes.parity.stress_report import RungParity, StressReport
@@ -61,3 +61,24 @@ def test_where_nothing_was_measured_nothing_is_said() -> None:
     found = judged(parity(), TOP1)
     assert found.passed
     assert found.spent is None
+
+
+def test_perturbed_samples_spend_what_they_lose_of_what_they_may_lose() -> None:
+    rungs = (
+        RungParity("noise 0.1", "top1", 0.9, 0.895, 0.005, 0.01, 0.01),
+        RungParity("gain 0.3", "top1", 0.9, 0.882, 0.018, 0.01, 0.01),
+    )
+    found = parity(rungs=rungs, drop=0.004, low=0.0, high=0.008)
+    assert most_spent(found, TOP1) == pytest.approx(0.9)
+    assert most_spent(parity(drop=0.004, low=0.0, high=0.008), TOP1) == pytest.approx(0.4)
+    assert most_spent(parity(), TOP1) == 0.0
+
+
+def test_what_nothing_tells_the_chance_of_spends_nothing() -> None:
+    unsure = RungParity("noise 0.1", "top1", 0.9, 0.8, 0.1, 0.01, math.inf)
+    assert most_spent(parity(rungs=(unsure,)), TOP1) == 0.0
+
+
+def test_decibels_are_spent_as_noise() -> None:
+    rung = RungParity("blur 1", "SQNR", None, 22.0, None, 20.0, 1.0)
+    assert most_spent(parity(rungs=(rung,)), TOP1) == pytest.approx(10**-0.3)

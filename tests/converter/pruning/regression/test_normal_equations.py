@@ -153,3 +153,35 @@ def test_the_variance_of_what_weights_make_is_that_of_the_targets(groups: int) -
         inputs.update(x[:, rows], x[:, rows, :0])
     assert inputs.variance_through(weights) == pytest.approx(whole.variance(), rel=1e-9)
     assert inputs.variance_through(weights) == pytest.approx(t.var(axis=1).sum(), rel=1e-9)
+
+
+def test_a_large_mean_costs_nothing_in_float32() -> None:
+    """The sums are those about the first rows' means, whatever lies far from zero."""
+    rng = np.random.default_rng(3)
+    x = (1000 + 0.1 * rng.normal(size=(1, 600, 5))).astype(np.float32)
+    t = (x.astype(np.float64) @ rng.normal(size=(1, 5, 2)) - 300).astype(np.float32)
+    halves = [
+        streamed(part_x, t[:, rows], 4)
+        for rows in np.split(np.arange(600), 2)
+        for part_x in [x[:, rows]]
+    ]
+    total = halves[0].plus(halves[1])
+    exact = streamed(x.astype(np.float64), t.astype(np.float64), 1)
+    for one, other in zip(total.covariance(), exact.covariance(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4 * np.abs(other).max())
+    weights = total.solve(np.zeros((1, 5, 2)), 1e-6)
+    np.testing.assert_allclose(total.bias(weights), exact.bias(weights), rtol=1e-6)
+    assert total.error(weights, total.bias(weights)) < 1e-4 * total.variance()
+
+
+def test_sums_about_another_origin_are_those_of_the_same_rows() -> None:
+    rng = np.random.default_rng(4)
+    x, t = rng.normal(size=(2, 50, 3)) + 2.0, rng.normal(size=(2, 50, 2)) - 1.0
+    raw = streamed(x, t, 3).about(np.zeros((2, 3)), np.zeros((2, 2)))
+    across = x.transpose(0, 2, 1)
+    np.testing.assert_allclose(raw.xx, across @ x)
+    np.testing.assert_allclose(raw.xt, across @ t)
+    np.testing.assert_allclose(raw.x, x.sum(axis=1))
+    np.testing.assert_allclose(raw.tt, (t * t).sum(axis=1))
+    uncentred = streamed(x, t, 3).covariance(centred=False)
+    np.testing.assert_allclose(uncentred[0], across @ x / 50)
