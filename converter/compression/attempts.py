@@ -34,7 +34,7 @@ from runtimes.progress import within
 
 # Weights in fewer bits take what is left of the budget; nothing faster is undone for them.
 _NOT_WORTH_GOING_BACK = ("weights",)
-_LEAVES_LITTLE = "inside the budget, but next to nothing of it would be left"
+_LEAVES_LITTLE = "inside the budget, but would leave next to nothing of it for what comes next"
 # A twentieth of the noise.
 _LITTLE_DB = 0.2
 
