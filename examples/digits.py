@@ -45,7 +45,8 @@ model.compile(
     keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     metrics=["accuracy"],
 )
-model.fit(train_x, train_y, epochs=8, batch_size=32, verbose=2, validation_data=(test_x, test_y))
+model.fit(train_x, train_y, epochs=8, batch_size=32, verbose=2)
+model.evaluate(test_x, test_y, verbose=2)
 
 model.save("digits.keras")
 np.savez("train.npz", image=train_x, labels=train_y)

@@ -160,7 +160,7 @@ class Distiller:
                 raise
             self.stopped, reason = True, _STOPPED
             self._progress("stopped, keeping the best so far; Ctrl-C again ends the command")
-        best = training.best
+        best = training.best()
         model = form.written(best.values) if best.steps else student
         return Distilled(model, training.first.error, best.error, best.steps, reason)
 

@@ -73,7 +73,9 @@ def _variance(arrays: Sequence[Array]) -> Array:
     if any(array.ndim > 1 and array.shape[-1] != width for array in arrays):
         width = 1  # the last axis has another size each time
     rows = np.concatenate([array.reshape(-1, width) for array in arrays]).astype(np.float64)
-    rows = np.where(np.isfinite(rows), rows, np.nan)
-    variance = np.nan_to_num(np.nanvar(rows, axis=0))
+    if np.isfinite(rows).all():  # as nearly always, and several times as fast
+        variance = rows.var(axis=0)
+    else:
+        variance = np.nan_to_num(np.nanvar(np.where(np.isfinite(rows), rows, np.nan), axis=0))
     least = max(_LEAST_SHARE * float(variance.mean()), float(np.finfo(np.float32).tiny))
     return np.asarray(np.maximum(variance, least).astype(np.float32))

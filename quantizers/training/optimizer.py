@@ -10,7 +10,7 @@ https://doi.org/10.1137/0330046), so that is what is looked at and kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ class Adam:
         self.rate, self._steps, self._warmup = rate, steps, max(1, warmup)
         self._shapes = {name: array.shape for name, array in initial.items()}
         arrays = list(initial.values())
-        row = np.concatenate([array.reshape(-1) for array in arrays])
+        row = _row(arrays)
         sizes = [np.full(array.size, size_of(array), row.dtype) for array in arrays]
         self.learned, self.average = tf.Variable(row), tf.Variable(row)
         self._sizes = tf.constant(np.concatenate(sizes))
@@ -87,6 +87,14 @@ class Adam:
     def values(self) -> dict[str, Array]:
         """What the parameters are now, on average."""
         return {name: part.numpy() for name, part in self.named(self.average).items()}
+
+    def show(self, values: Mapping[str, Array]) -> None:
+        """Let the average be what it was, as ``values`` told then."""
+        self.average.assign(_row([values[name] for name in self._shapes]))
+
+
+def _row(arrays: Iterable[Array]) -> Array:
+    return np.concatenate([array.reshape(-1) for array in arrays])
 
 
 def size_of(array: Array) -> float:

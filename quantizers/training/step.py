@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from quantizers.training.at_once import in_turn, is_like, stacked, steps_at_once
 from quantizers.training.form import Form
 from quantizers.training.graph import TrainableGraph
 from quantizers.training.loss import DistillationLoss
@@ -16,8 +19,10 @@ from quantizers.training.pool import Group, in_batches
 from runtimes.base import Array
 from runtimes.engines.batching import fixed_batch
 
-# How often samples that were held out are asked, and in which part of the steps the rate rises.
+# How often samples that were held out are asked, every which of them, and in which part of the
+# steps the rate rises. Which weights are best, some tell as well; how good those are, all have to.
 _LOOKS = 10
+_EVERY = 4
 _WARMUP = 0.1
 # The largest rate for a student, as a share of the square root of its error: what one step may do
 # to the outputs goes with the rate, and should not be more than what is to be repaired.
@@ -43,7 +48,7 @@ class Best:
 class Training:
     """Adam on the variables of a graph, in steps that suit how wrong it is before the first.
 
-    ``done`` counts the steps; ``first`` is what was before them, ``best`` the best that was seen.
+    ``done`` counts the steps; ``first`` is what was before them.
 
     ``form``: what is trained, and what the graph reads of it.
     ``wanted``: names of the values that the loss looks at. ``examined``: samples that were held
@@ -64,6 +69,9 @@ class Training:
         self.batch_size = fixed_batch(graph.inputs) or options.batch_size
         self.steps, self.done = options.steps, 0
         self._every = max(1, options.steps // _LOOKS)
+        gap = math.gcd(self._every, options.steps)
+        self._at_once = steps_at_once(examined, self.batch_size, gap)
+        self._waiting: list[Group] = []
         self._optimizer = Adam(
             {name: start.value for name, start in form.starts().items()},
             rate=options.rate,
@@ -84,10 +92,12 @@ class Training:
         def error(feed: Mapping[str, Any], targets: Mapping[str, Any]) -> Any:
             return loss.error(run(optimizer.average, feed), targets)
 
-        self._step = tf.function(step, autograph=False, reduce_retracing=True)
+        self._steps = tf.function(in_turn(step), autograph=False, reduce_retracing=True)
         self._error = tf.function(error, autograph=False, reduce_retracing=True)
         self._examined = examined
-        self.first = self.best = Best(self.values(), self._error_now())
+        self._some = [group.rows(np.arange(0, group.count, _EVERY)) for group in examined]
+        self.first = Best(self.values(), self._error_on(examined))
+        self._likely = Best({}, math.inf)
         self._optimizer.rate = min(options.rate, _RATE_BY_ERROR * math.sqrt(self.first.error))
 
     @property
@@ -96,19 +106,42 @@ class Training:
         return self.done % self._every == 0 or self.done == self.steps
 
     def learn(self, batch: Group) -> None:
-        """Take one step."""
+        """Take one step, at the latest when it is time to look: several are taken at once."""
+        if self._waiting and not is_like(batch, self._waiting[0]):
+            self._take()
         self.done += 1
-        self._step(dict(batch.feed), dict(batch.targets), self._optimizer.settings())
+        self._waiting.append(batch)
+        if len(self._waiting) >= self._at_once or self.is_time_to_look:
+            self._take()
+
+    def _take(self) -> None:
+        batches, self._waiting = self._waiting, []
+        settings = np.stack([self._optimizer.settings() for _ in batches])
+        taken = stacked(batches)
+        self._steps(dict(taken.feed), dict(taken.targets), settings)
 
     def look(self) -> float:
-        """The error of the average of the last steps, which is kept where it is the best."""
-        error = self._error_now()
-        self.best = self.best.or_this(self, error)
+        """The error of the average of the last steps on some of the samples that were held out.
+
+        What has the least is remembered.
+        """
+        error = self._error_on(self._some)
+        self._likely = self._likely.or_this(self, error)
         return error
 
-    def _error_now(self) -> float:
+    def best(self) -> Best:
+        """What had the least error when it was looked at, or what was first if that is better."""
+        found = self._likely
+        if not found.steps:
+            return self.first
+        self._optimizer.show(found.values)
+        error = self._error_on(self._examined)
+        better = error < self.first.error - _ROUNDING
+        return Best(found.values, error, found.steps) if better else self.first
+
+    def _error_on(self, groups: Sequence[Group]) -> float:
         total, count = 0.0, 0
-        for group in self._examined:
+        for group in groups:
             for rows in in_batches(group.count, self.batch_size):
                 part = group.rows(rows)
                 total += float(self._error(dict(part.feed), dict(part.targets))) * part.count

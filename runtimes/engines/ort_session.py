@@ -6,13 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import onnx_ir as ir
 
 from runtimes.atomic_files import scratch_folder
 from runtimes.engines.ort_cuda import CudaOptions
 from runtimes.engines.ort_options import provider_options
+from runtimes.engines.ort_weights import weights_apart
 from runtimes.engines.placement import RECORD
 from runtimes.engines.provider_names import PROVIDERS, refuse_unknown_provider
 from runtimes.errors import RuntimeUnavailable
@@ -87,10 +88,34 @@ def open_session(
     for key, shared in initializers.items():
         options.add_initializer(key, shared)
     with ExitStack() as stack:
-        source = _readable(model, stack)
+        if _takes_apart(model, settings, initializers):
+            without, weights = weights_apart(model)
+            source: str | bytes = _message(without)
+        else:
+            source, weights = _readable(model, stack), {}
+        apart = {name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in weights.items()}
+        if apart:
+            options.add_external_initializers(list(apart), list(apart.values()))
         session = ort.InferenceSession(source, options, providers=settings.to_providers())
+    session.weights_apart = apart  # they stay alive as long as it does
     session.disable_fallback()
     return session
+
+
+def _takes_apart(
+    model: ModelSource, settings: SessionSettings, initializers: Mapping[str, Any]
+) -> TypeGuard[ir.Model]:
+    """Whether large weights are given to the session next to the model.
+
+    What is written or kept elsewhere holds its weights itself.
+    """
+    return (
+        isinstance(model, ir.Model)
+        and settings.provider == "cpu"
+        and settings.optimized_model_path is None
+        and not initializers
+        and _fits_in_memory(model)
+    )
 
 
 def require_provider(provider: str, available: Sequence[str]) -> None:
@@ -129,10 +154,14 @@ def _readable(model: ModelSource, stack: ExitStack) -> str | bytes:
     if not isinstance(model, ir.Model):
         return os.fspath(model)
     if _fits_in_memory(model):
-        return bytes(ir.to_proto(model).SerializeToString())
+        return _message(model)
     path = stack.enter_context(scratch_folder()) / "model.onnx"
     ir.save(model, path, format="protobuf", external_data="model.onnx.data")
     return str(path)
+
+
+def _message(model: ir.Model) -> bytes:
+    return bytes(ir.to_proto(model).SerializeToString())
 
 
 def _fits_in_memory(model: ir.Model) -> bool:

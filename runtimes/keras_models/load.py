@@ -19,6 +19,7 @@ from runtimes.errors import DataError, ModelError, RuntimeUnavailable
 from runtimes.extras import missing_extra, pip_install
 from runtimes.keras_models.archive import load_file
 from runtimes.keras_models.live_keras2 import as_keras3, is_live_keras2
+from runtimes.keras_models.quick_import import quick_import
 from runtimes.keras_models.saved_config import read_config
 from runtimes.keras_models.saved_model import is_saved_model, load_saved_model
 
@@ -36,7 +37,7 @@ def import_keras() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     try:
-        with _no_native_stderr():
+        with _no_native_stderr(), quick_import():
             import keras
             import tensorflow  # noqa: F401  # the messages are printed on import
     except ModuleNotFoundError as error:

@@ -93,6 +93,38 @@ def test_the_same_seed_learns_the_same(student: ir.Model, teacher: ir.Model, dat
     assert weights(other.model) != weights(first.model)
 
 
+def test_what_came_of_it_is_measured_on_all_that_is_held_out(
+    student: ir.Model, teacher: ir.Model, data: Dataset
+) -> None:
+    distiller = Distiller(teacher, data, options=replace(BRIEF, steps=20))
+    found = distiller.train(student)
+    again = distiller.train(found.model, 1)
+    assert found.steps
+    assert again.before == pytest.approx(found.after, rel=1e-5)
+
+
+def test_what_looked_best_is_kept_whatever_came_later(
+    student: ir.Model, teacher: ir.Model, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([5.0, 3.0, 1.0, 2.0])
+    seen: list[Any] = []
+
+    def some(training: step.Training, groups: Any) -> float:
+        if groups is not training._some:
+            return measured(training, groups)
+        seen.append(training.values())
+        return next(looks, 4.0)
+
+    measured = step.Training._error_on
+    monkeypatch.setattr(step.Training, "_error_on", some)
+    found = distill(student, teacher, data, options=replace(BRIEF, steps=20))
+    assert found.steps == 6
+    for name, array in seen[2].items():
+        value = found.model.graph.initializers[name].const_value
+        assert value is not None
+        np.testing.assert_array_equal(value.numpy(), array)
+
+
 def test_a_table_that_is_looked_up_learns(graph: Build) -> None:
     random = np.random.default_rng(0)
     table = random.standard_normal((12, 8)).astype("f4")
