@@ -10,6 +10,7 @@ from typing import Any
 from quantizers.training.form import Form
 from quantizers.training.graph import TrainableGraph
 from quantizers.training.loss import DistillationLoss
+from quantizers.training.matrices import matrices_of
 from quantizers.training.optimizer import Adam
 from quantizers.training.options import DistillOptions
 from quantizers.training.pool import Group, in_batches
@@ -69,6 +70,7 @@ class Training:
             rate=options.rate,
             steps=options.steps,
             warmup=round(options.steps * _WARMUP),
+            matrices=matrices_of(form.model),
         )
         optimizer = self._optimizer
 
