@@ -42,6 +42,10 @@ class Training:
         """What a report says of it: whether the user ended it early."""
         return (_STOPPED,) if any(one.stopped for one in self._trainers) else ()
 
+    def held_out(self) -> Dataset | None:
+        """Samples that the last training learned nothing from, perturbed and mixed; None: none."""
+        return self._trainers[-1].held_out() if self._trainers else None
+
     def recovery(self, prepared: Prepared) -> Recovery:
         """How models are trained that are cut from the one that was prepared.
 

@@ -109,8 +109,8 @@ _MILDER_DB = 6.0
 _ROUNDING_STEPS = 300
 # What weights of fewer bits may spend on samples that they were chosen on, and how many of those.
 _WEIGHTS_SHARE = 0.8
-# The same next to the model that learned from these samples: they do not show what it lost on
-# others, so outputs are compared, which tells more than a few labels.
+# The same next to a model that was trained, as noise. What it learned from does not show what it
+# loses elsewhere, so samples tell that were held out of training and are changed like those in it.
 _WEIGHTS_SHARE_TRAINED = 0.4
 _WEIGHTS_SAMPLES = 512
 # Where that is outside the budget: how often less is tried, and with which share of the noise.
@@ -307,12 +307,14 @@ def _store_weights(model: ir.Model, context: StepContext) -> Outcome:
             budget,
             metric=None,
             drops=(),
-            min_agreement=1 - (1 - agreement) * _WEIGHTS_SHARE_TRAINED,
-            min_sqnr=max(decibels - 10 * math.log10(_WEIGHTS_SHARE_TRAINED), DEFAULT_SQNR_DB),
+            min_agreement=agreement,
+            min_sqnr=max(decibels, DEFAULT_SQNR_DB) - 10 * math.log10(_WEIGHTS_SHARE_TRAINED),
         )
     if budget.metric is None:
         budget = replace(budget, max_drop=None)
     judging = spread(context.calibration, _WEIGHTS_SAMPLES, seed=1)
+    if trained and context.training is not None:
+        judging = context.training.held_out() or judging
     threads = context.run.threads
     compared = model if trained else context.reference or model
     reference = RememberingRuntime(compared, threads=threads, config=NO_SPINNING)

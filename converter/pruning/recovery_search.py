@@ -56,9 +56,7 @@ class Search:
     def best(self) -> list[Trial]:
         """The plans that pass and likely will elsewhere; if there are none, those that pass."""
         passed = [one for one in self.tried if one.judged.passed]
-        sure = [one for one in passed if accepted(one, self.tried)]
-        if self._least:
-            sure = passed
+        sure = passed if self._least else [one for one in passed if self._is_of_accepted(one)]
         if sure:
             return sorted(sure, key=lambda one: one.rank)
         return sorted(passed, key=lambda one: (-one.report.share, -sum(one.rounds)))
@@ -87,8 +85,21 @@ class Search:
                 trial = self._tell(self._trials.further(trial))
             trial = self._tell(self._trials.further(trial, extra=True))
             self._finished.add(key_of(trial.link.plan))
-            if accepted(trial, self.tried):
+            if trial.judged.passed and self._is_of_accepted(trial):
                 return
+
+    def _is_of_accepted(self, trial: Trial) -> bool:
+        """Whether it or the same plan after less training is accepted.
+
+        Which of them has fewer errors on the few samples that judge is chance: that it was trained
+        for longer is none.
+        """
+        plan, rounds = key_of(trial.link.plan), len(trial.rounds)
+        return any(
+            accepted(one, self.tried)
+            for one in self.tried
+            if key_of(one.link.plan) == plan and len(one.rounds) <= rounds
+        )
 
     def _passed(self) -> list[Trial]:
         """The latest trial of each plan that is not finished, if it passes, the smallest first."""

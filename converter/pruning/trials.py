@@ -57,7 +57,7 @@ class Recovery:
 
     trainer: Trainer
     judge: Callable[[ir.Model], Judged]
-    rounds: tuple[int, ...] = (150, 600, 1200, 1200)
+    rounds: tuple[int, ...] = (150, 600, 1000, 1000)
     most_work: float = 4e9
 
     def rounds_of(self, macs: int) -> tuple[int, ...]:

@@ -29,9 +29,11 @@ from quantizers.training.quantized_form import QuantizedForm
 from quantizers.training.step import Training
 from quantizers.training.targets import Target, targets_of
 from quantizers.training.weight_bits import levels_of
+from runtimes.base import Feed
 from runtimes.data.dataset import Dataset
 from runtimes.errors import DataError, RuntimeUnavailable
 from runtimes.extras import missing_extra
+from runtimes.onnx_files.load_save import model_inputs
 from runtimes.progress import Progress, silent
 from runtimes.stress.mixture import Perturbation
 
@@ -163,6 +165,19 @@ class Distiller:
         best = training.best()
         model = form.written(best.values) if best.steps else student
         return Distilled(model, training.first.error, best.error, best.steps, reason)
+
+    def held_out(self) -> Dataset:
+        """Samples that nothing was learned from, changed like those that tell what is best.
+
+        That is warped, perturbed and mixed; where shapes differ, those of the commonest.
+        """
+        feeds: dict[tuple[object, ...], list[Feed]] = {}
+        for batch in self._examined.batches(self._examined_count):
+            shapes = tuple((name, array.shape[1:]) for name, array in sorted(batch.feed.items()))
+            feeds.setdefault(shapes, []).append(batch.feed)
+        found = max(feeds.values(), key=len)
+        arrays = {name: np.concatenate([feed[name] for feed in found]) for name in found[0]}
+        return Dataset.open(arrays, inputs=model_inputs(self._teacher))
 
     def _run(self, training: Training, targets: Sequence[Target], after: int) -> str:
         """Learn to the end, or until something is no number, and then why."""

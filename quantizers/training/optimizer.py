@@ -5,16 +5,18 @@ folded normalization makes such pairs. So a step is a share of the root mean squ
 had at first, as in Adafactor (https://arxiv.org/abs/1804.04235, section 8). While steps are large
 the parameters wander about what is good; their average does not (Polyak and Juditsky,
 https://doi.org/10.1137/0330046), so that is what is looked at and kept.
+Matrices take steps of their own kind (``matrices``).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from quantizers.training.matrices import along_all
 from runtimes.base import Array
 
 # A bias of zeros has no size of its own; so much less than weights of variance 1 is small.
@@ -36,14 +38,24 @@ class Adam:
         rate: The largest step, as a share of a parameter's root mean square; may be set later.
         steps: After how many steps the rate is 0.
         warmup: In how many it rises from 0.
+        matrices: Names of those whose steps are as long in every direction, see ``matrices_of``.
     """
 
     def __init__(
-        self, initial: Mapping[str, Array], *, rate: float, steps: int, warmup: int
+        self,
+        initial: Mapping[str, Array],
+        *,
+        rate: float,
+        steps: int,
+        warmup: int,
+        matrices: Collection[str] = (),
     ) -> None:
         import tensorflow as tf
 
         self.rate, self._steps, self._warmup = rate, steps, max(1, warmup)
+        self._matrices = [name for name in initial if name in matrices]
+        rest = [name for name in initial if name not in matrices]
+        initial = {name: initial[name] for name in (*self._matrices, *rest)}
         self._shapes = {name: array.shape for name, array in initial.items()}
         arrays = list(initial.values())
         row = _row(arrays)
@@ -81,8 +93,19 @@ class Adam:
         mean.assign(_DECAYS[0] * mean + (1 - _DECAYS[0]) * gradient)
         square.assign(_DECAYS[1] * square + (1 - _DECAYS[1]) * gradient * gradient)
         direction = mean / settings[1] / (tf.sqrt(square / settings[2]) + _EPSILON)
+        if self._matrices:
+            direction = self._along_all(_DECAYS[0] * mean + (1 - _DECAYS[0]) * gradient, direction)
         self.learned.assign_sub(settings[0] * self._sizes * direction)
         self.average.assign_add(settings[3] * (self.learned - self.average))
+
+    def _along_all(self, gradient: Any, direction: Any) -> Any:
+        """``direction`` with that of the matrices, which come first, by ``gradient`` instead."""
+        import tensorflow as tf
+
+        parts = self.named(gradient)
+        steps = [tf.reshape(along_all(parts[name]), (-1,)) for name in self._matrices]
+        done = sum(math.prod(self._shapes[name]) for name in self._matrices)
+        return tf.concat([*steps, direction[done:]], 0)
 
     def values(self) -> dict[str, Array]:
         """What the parameters are now, on average."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_ir as ir
 
+from quantizers.training.splice import Splice
 from quantizers.training.targets import Target
 from quantizers.training.warp import Warp
 from runtimes.base import Array, Feed
@@ -30,6 +31,8 @@ _WHOLE = 0.25
 # Of the passes over the data, so many are perturbed, and in so many images are warped.
 _PERTURBED = 0.5
 _WARPED = 0.6
+# Of the samples that are mixed, so many have a part of another one, and the others are blended.
+_SPLICED = 0.5
 _PASS = 128
 _MOST_BYTES = 256 * 2**20
 
@@ -87,6 +90,7 @@ class Augmentation:
         self._mixed = frozenset(measure_noise(data).spreads)
         found = input_statistics(data)
         self._images = {name: one for name, one in sorted(found.items()) if one.kind == "image"}
+        self._splice = Splice(found)
 
     def batches(self, count: int, draw: int = 0) -> Iterator[Batch]:
         """At least ``count`` samples, in passes over the data; another ``draw``, other ones."""
@@ -117,18 +121,29 @@ class Augmentation:
         return rung.on(moved)
 
     def _mix(self, batch: Batch, random: np.random.Generator) -> Batch:
-        """Each sample with a lesser share of another one."""
+        """Each sample with a lesser share of another one: blended, or a part of it as it is."""
         count = len(batch)
         share = random.random(count)
         share = np.maximum(share, 1 - share)
-        share[random.random(count) < _WHOLE] = 1.0
+        mixed = random.random(count) >= _WHOLE
         other = random.permutation(count)
+        spliced = mixed & (random.random(count) < self._spliced)
+        share[~mixed | spliced] = 1.0
         feed = dict(batch.feed)
         for name in sorted(self._mixed & set(feed)):
             array = feed[name]
             part = share.reshape(-1, *[1] * (array.ndim - 1)).astype(array.dtype)
             feed[name] = part * array + (1 - part) * array[other]
+        if spliced.any():
+            feed = self._splice.on(feed, other, spliced, random)
         return replace(batch, feed=feed)
+
+    @property
+    def _spliced(self) -> float:
+        """Of the samples that are mixed, so many are spliced: all that cannot be blended."""
+        if not self._splice.is_possible:
+            return 0.0
+        return _SPLICED if self._mixed else 1.0
 
 
 def answered(batches: Iterator[Batch], teacher: Teacher) -> list[Group]:

@@ -13,6 +13,7 @@ from quantizers.training.at_once import in_turn, is_like, stacked, steps_at_once
 from quantizers.training.form import Form
 from quantizers.training.graph import TrainableGraph
 from quantizers.training.loss import DistillationLoss
+from quantizers.training.matrices import matrices_of
 from quantizers.training.optimizer import Adam
 from quantizers.training.options import DistillOptions
 from quantizers.training.pool import Group, in_batches
@@ -77,6 +78,7 @@ class Training:
             rate=options.rate,
             steps=options.steps,
             warmup=round(options.steps * _WARMUP),
+            matrices=matrices_of(form.model),
         )
         optimizer = self._optimizer
 

@@ -191,6 +191,20 @@ def test_nothing_that_passes_keeps_nothing(prepared: Prepared) -> None:
     assert found.report.plan == {}
 
 
+def test_of_an_accepted_plan_the_longest_training_ships(prepared: Prepared) -> None:
+    """Fewer errors on the few samples that judge are luck, less of a plan's own error is not."""
+    least, extra = parameters(prepared.exact) // 4, sum(ROUNDS) + ROUNDS[1]
+
+    def judge(model: ir.Model) -> Judged:
+        if parameters(model) < least:
+            return Judged(False, "far outside", 20.0, 0.2)
+        return Judged(True, "inside", 1.6 if steps_of(model) >= extra else 0.7, 0.2)
+
+    found = prune_and_recover(prepared, Recovery(Trainer(), judge, ROUNDS), options=MACS)
+    assert steps_of(found.model) == extra
+    assert parameters(found.model) < 1.2 * least
+
+
 def test_a_target_is_not_passed(prepared: Prepared) -> None:
     options = PruneOptions(Target("macs", 0.5))
     found = prune_and_recover(prepared, recovery(Trainer(), 0), options=options)

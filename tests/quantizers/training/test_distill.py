@@ -125,6 +125,21 @@ def test_what_looked_best_is_kept_whatever_came_later(
         np.testing.assert_array_equal(value.numpy(), array)
 
 
+def test_what_is_held_out_is_changed_and_never_learned_from(teacher: ir.Model) -> None:
+    x = np.random.default_rng(2).standard_normal((128, 6)).astype(np.float32)
+    data = Dataset.open({"x": x}, inputs=model_inputs(teacher))
+    distiller = Distiller(teacher, data, options=BRIEF)
+    found = [
+        np.concatenate([batch.feed["x"] for batch in distiller.held_out().batches(64)])
+        for _ in range(2)
+    ]
+    np.testing.assert_array_equal(*found)
+    whole = (found[0][:, None] == x[None]).all(2)
+    assert len(found[0]) >= 512
+    assert 0.1 < whole.any(1).mean() < 0.5  # the others are mixed
+    assert whole.any(0).sum() == 16
+
+
 def test_a_table_that_is_looked_up_learns(graph: Build) -> None:
     random = np.random.default_rng(0)
     table = random.standard_normal((12, 8)).astype("f4")
