@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from quantizers.training.pool import Group, bytes_of
+from runtimes.base import Array
 
 Step = Callable[[Any, Any, Any], None]
 """Takes inputs and targets, both by name, and the settings of the optimizer."""
 
 # No more than fit into so many bytes: of large graphs the call is little, and Ctrl-C waits for it.
 _MOST, _MOST_BYTES = 16, 8 * 2**20
+# So many shapes are traced one by one.
+_MOST_SHAPES = 4
 
 
 def steps_at_once(samples: Sequence[Group], batch_size: int, gap: int) -> int:
@@ -43,6 +46,42 @@ def in_turn(step: Step) -> Step:
         tf.while_loop(lambda place: place < count, one, (0,), parallel_iterations=1)
 
     return steps
+
+
+class TracedSteps:
+    """``in_turn`` of a step, traced once for batches of a shape, however many come at once.
+
+    Where there are many shapes, as of texts, TensorFlow makes one that takes all of them.
+    """
+
+    def __init__(self, steps: Step) -> None:
+        import tensorflow as tf
+
+        self._steps = tf.function(steps, autograph=False, reduce_retracing=True)
+        self._traced: dict[tuple[object, ...], Any] = {}
+
+    @property
+    def serves(self) -> bool:
+        """Whether what was traced does not hang on which shapes came first."""
+        return len(self._traced) < _MOST_SHAPES
+
+    def take(self, batches: Group, settings: Array) -> None:
+        """Take a step for each place along the first axis of ``batches`` and ``settings``."""
+        feed, targets = dict(batches.feed), dict(batches.targets)
+        key = tuple(shape[1:] for shape in _shapes(batches))
+        if key not in self._traced and len(self._traced) < _MOST_SHAPES:
+            given = [_of_any_number(one) for one in (feed, targets)]
+            (of_settings,) = _of_any_number({"": settings}).values()
+            self._traced[key] = self._steps.get_concrete_function(*given, of_settings)
+        self._traced.get(key, self._steps)(feed, targets, settings)
+
+
+def _of_any_number(arrays: Mapping[str, Array]) -> dict[str, Any]:
+    import tensorflow as tf
+
+    return {
+        name: tf.TensorSpec([None, *array.shape[1:]], array.dtype) for name, array in arrays.items()
+    }
 
 
 def stacked(batches: Sequence[Group]) -> Group:

@@ -130,6 +130,7 @@ class Distiller:
         self.stopped = False
         self._examined_count = max(_EXAMINED_COUNT, 2 * len_of(held_out))
         self._pools = Pools()
+        self._last: tuple[ir.Model, Training] | None = None
 
     def train(self, student: ir.Model, steps: int | None = None, after: int = 0) -> Distilled:
         """The better of ``student`` and what it becomes in so many ``steps``.
@@ -151,10 +152,15 @@ class Distiller:
         options = replace(self._options, steps=steps or self._options.steps, batch_size=size)
         self._pools.belong_to(targets)
         examined = self._pool(targets, _EXAMINED)
-        loss = DistillationLoss(targets, self._pool(targets, 0), options.classes)
-        wanted = [target.student for target in targets]
         form = QuantizedForm(student, levels_of(student))  # of floats, floats
-        training = Training(form, loss, wanted, options, examined)
+        if self._last and self._last[0] is student and self._last[1].serves(options):
+            training = self._last[1]  # it goes on where it ended
+            training.begin(form, options)
+        else:
+            self._last = None  # its memory goes before the next one is made
+            loss = DistillationLoss(targets, self._pool(targets, 0), options.classes)
+            wanted = [target.student for target in targets]
+            training = Training(form, loss, wanted, options, examined)
         try:
             reason = self._run(training, targets, after)
         except KeyboardInterrupt:
@@ -164,6 +170,7 @@ class Distiller:
             self._progress("stopped, keeping the best so far; Ctrl-C again ends the command")
         best = training.best()
         model = form.written(best.values) if best.steps else student
+        self._last = model, training
         return Distilled(model, training.first.error, best.error, best.steps, reason)
 
     def held_out(self) -> Dataset:

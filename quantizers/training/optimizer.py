@@ -52,17 +52,27 @@ class Adam:
     ) -> None:
         import tensorflow as tf
 
-        self.rate, self._steps, self._warmup = rate, steps, max(1, warmup)
         self._matrices = [name for name in initial if name in matrices]
         rest = [name for name in initial if name not in matrices]
         initial = {name: initial[name] for name in (*self._matrices, *rest)}
         self._shapes = {name: array.shape for name, array in initial.items()}
-        arrays = list(initial.values())
-        row = _row(arrays)
-        sizes = [np.full(array.size, size_of(array), row.dtype) for array in arrays]
-        self.learned, self.average = tf.Variable(row), tf.Variable(row)
-        self._sizes = tf.constant(np.concatenate(sizes))
+        row = _row(list(initial.values()))
+        self.learned, self.average, self._sizes = (tf.Variable(row) for _ in range(3))
         self._moments = [tf.Variable(tf.zeros_like(row)) for _ in _DECAYS]
+        self.begin(initial, rate=rate, steps=steps, warmup=warmup)
+
+    def begin(self, initial: Mapping[str, Array], *, rate: float, steps: int, warmup: int) -> None:
+        """Forget what was learned, and start from ``initial``: parameters of the same shapes."""
+        self.rate, self._steps, self._warmup = rate, steps, max(1, warmup)
+        arrays = [initial[name] for name in self._shapes]
+        row = _row(arrays)
+        self.learned.assign(row)
+        self.average.assign(row)
+        self._sizes.assign(
+            np.concatenate([np.full(array.size, size_of(array), row.dtype) for array in arrays])
+        )
+        for moment in self._moments:
+            moment.assign(np.zeros_like(row))
         self._done = 0
 
     def named(self, row: Any) -> dict[str, Any]:

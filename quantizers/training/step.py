@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from quantizers.training.at_once import in_turn, is_like, stacked, steps_at_once
+from quantizers.training.at_once import TracedSteps, in_turn, is_like, stacked, steps_at_once
 from quantizers.training.form import Form
 from quantizers.training.graph import TrainableGraph
 from quantizers.training.loss import DistillationLoss
@@ -56,6 +56,11 @@ class Training:
     out, which tell what is best.
     """
 
+    steps: int
+    done: int
+    batch_size: int
+    first: Best
+
     def __init__(
         self,
         form: Form,
@@ -67,18 +72,9 @@ class Training:
         import tensorflow as tf
 
         graph = TrainableGraph(form.model)
-        self.batch_size = fixed_batch(graph.inputs) or options.batch_size
-        self.steps, self.done = options.steps, 0
-        self._every = max(1, options.steps // _LOOKS)
-        gap = math.gcd(self._every, options.steps)
-        self._at_once = steps_at_once(examined, self.batch_size, gap)
-        self._waiting: list[Group] = []
+        self._fixed_batch = fixed_batch(graph.inputs)
         self._optimizer = Adam(
-            {name: start.value for name, start in form.starts().items()},
-            rate=options.rate,
-            steps=options.steps,
-            warmup=round(options.steps * _WARMUP),
-            matrices=matrices_of(form.model),
+            _values_of(form), rate=0.0, steps=1, warmup=1, matrices=matrices_of(form.model)
         )
         optimizer = self._optimizer
 
@@ -94,11 +90,34 @@ class Training:
         def error(feed: Mapping[str, Any], targets: Mapping[str, Any]) -> Any:
             return loss.error(run(optimizer.average, feed), targets)
 
-        self._steps = tf.function(in_turn(step), autograph=False, reduce_retracing=True)
+        self._steps = TracedSteps(in_turn(step))
         self._error = tf.function(error, autograph=False, reduce_retracing=True)
         self._examined = examined
         self._some = [group.rows(np.arange(0, group.count, _EVERY)) for group in examined]
-        self.first = Best(self.values(), self._error_on(examined))
+        self.begin(form, options)
+
+    def serves(self, options: DistillOptions) -> bool:
+        """Whether ``begin`` computes, to the bit, what a new training would with these."""
+        size = self._fixed_batch or options.batch_size
+        return size == self.batch_size and self._steps.serves
+
+    def begin(self, form: Form, options: DistillOptions) -> None:
+        """Start from what ``form`` starts from: the same graph, with other values maybe.
+
+        What TensorFlow has traced serves again; for a small graph tracing takes as long as hundreds
+        of steps.
+        """
+        self.batch_size = self._fixed_batch or options.batch_size
+        self.steps, self.done = options.steps, 0
+        self._every = max(1, options.steps // _LOOKS)
+        gap = math.gcd(self._every, options.steps)
+        self._at_once = steps_at_once(self._examined, self.batch_size, gap)
+        self._waiting: list[Group] = []
+        warmup = round(options.steps * _WARMUP)
+        self._optimizer.begin(
+            _values_of(form), rate=options.rate, steps=options.steps, warmup=warmup
+        )
+        self.first = Best(self.values(), self._error_on(self._examined))
         self._likely = Best({}, math.inf)
         self._optimizer.rate = min(options.rate, _RATE_BY_ERROR * math.sqrt(self.first.error))
 
@@ -120,7 +139,7 @@ class Training:
         batches, self._waiting = self._waiting, []
         settings = np.stack([self._optimizer.settings() for _ in batches])
         taken = stacked(batches)
-        self._steps(dict(taken.feed), dict(taken.targets), settings)
+        self._steps.take(taken, settings)
 
     def look(self) -> float:
         """The error of the average of the last steps on some of the samples that were held out.
@@ -153,3 +172,7 @@ class Training:
     def values(self) -> dict[str, Array]:
         """What the variables are now, on average."""
         return self._optimizer.values()
+
+
+def _values_of(form: Form) -> dict[str, Array]:
+    return {name: start.value for name, start in form.starts().items()}

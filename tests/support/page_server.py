@@ -201,7 +201,9 @@ def drive(
     assert CHROMIUM is not None
     values = {"width": width, "height": height, "script": script}
     values["hold"] = '<img src="/hold" alt="">' if screenshot else ""
-    with tempfile.TemporaryDirectory() as profile, _serving(fake, DRIVER % values) as served:
+    # Chromium may write while it ends.
+    scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    with scratch as profile, _serving(fake, DRIVER % values) as served:
         command = [CHROMIUM, "--headless=new", "--disable-gpu", "--no-first-run", "--disable-sync"]
         command += ["--disable-background-networking", "--disable-component-update"]
         command += ["--no-sandbox"] if os.geteuid() == 0 else []

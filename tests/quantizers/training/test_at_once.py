@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantizers.training.at_once import in_turn, is_like, stacked, steps_at_once
+from quantizers.training.at_once import TracedSteps, in_turn, is_like, stacked, steps_at_once
 from quantizers.training.pool import Group
 
 
@@ -47,3 +47,35 @@ def test_steps_follow_each_other(keras: Any) -> None:
 def test_batches_of_other_shapes_are_not_alike() -> None:
     assert is_like(group(3), group(3, seed=1))
     assert not is_like(group(3), group(3, width=5))
+
+
+def test_what_is_traced_serves_any_number_of_batches(keras: Any) -> None:
+    import tensorflow as tf
+
+    traced: list[int] = []
+    sums = tf.Variable(np.zeros(4, np.float32))
+
+    def steps(feed: Any, targets: Any, settings: Any) -> None:
+        traced.append(1)
+        in_turn(lambda feed, targets, share: sums.assign_add(share[0] * feed["x"][0]))(
+            feed, targets, settings
+        )
+
+    found = TracedSteps(steps)
+    wanted = np.zeros(4, np.float32)
+    for number in (3, 1, 2):
+        batches = stacked([group(2, seed=seed) for seed in range(number)])
+        found.take(batches, np.ones((number, 1), np.float32))
+        wanted += batches.feed["x"][:, 0].sum(0)
+    np.testing.assert_allclose(sums.numpy(), wanted, rtol=1e-6)
+    assert len(traced) == 1
+    assert found.serves
+
+
+def test_many_shapes_are_taken_as_one(keras: Any) -> None:
+    traced: list[int] = []
+    found = TracedSteps(lambda *_: traced.append(1))
+    for width in range(1, 12):
+        found.take(stacked([group(2, width)]), np.ones((1, 1), np.float32))
+    assert len(traced) < 8
+    assert not found.serves

@@ -93,6 +93,29 @@ def test_the_same_seed_learns_the_same(student: ir.Model, teacher: ir.Model, dat
     assert weights(other.model) != weights(first.model)
 
 
+def test_going_on_learns_what_starting_from_there_learns(
+    student: ir.Model, teacher: ir.Model, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan's next round uses what was traced for the last one."""
+    made: list[Any] = []
+    begun = step.Training.__init__
+    monkeypatch.setattr(
+        step.Training, "__init__", lambda self, *rest: (made.append(self), begun(self, *rest))[1]
+    )
+    distiller = Distiller(teacher, data, options=BRIEF)
+    first = distiller.train(student, 20)
+    further = distiller.train(first.model, 30, after=20)
+    assert len(made) == 1
+    anew = Distiller(teacher, data, options=BRIEF).train(first.model, 30, after=20)
+    assert len(made) == 2
+    assert (further.steps, further.before) == (anew.steps, anew.before)
+    assert weights(further.model) == weights(anew.model)
+    anew = Distiller(teacher, data, options=BRIEF)
+    later = distiller.train(further.model, 20, after=1500)  # with other batches, so traced anew
+    assert weights(later.model) == weights(anew.train(further.model, 20, after=1500).model)
+    assert len(made) == 4
+
+
 def test_what_came_of_it_is_measured_on_all_that_is_held_out(
     student: ir.Model, teacher: ir.Model, data: Dataset
 ) -> None:
