@@ -1,6 +1,7 @@
 """Biases that undo the shift of the mean."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,8 @@ def test_too_little_memory_leaves_the_biases(dull: ir.Model, strokes: Array, bou
     data = bound(dull, x=strokes)
     starved = QuantizeOptions(memory_bytes=10_000)
     model, report = quantize_model(dull, data, options=starved)
-    plain, _ = quantize_model(dull, data, options=PLAIN)
+    # With as little memory: in other parts, sums round otherwise, and so may weights.
+    plain, _ = quantize_model(dull, data, options=replace(starved, bias_correction=False))
     assert ir.to_proto(model).SerializeToString() == ir.to_proto(plain).SerializeToString()
     assert any("memory" in note for note in report.notes)
 
