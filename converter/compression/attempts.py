@@ -34,7 +34,6 @@ from runtimes.progress import within
 
 # Weights in fewer bits take what is left of the budget; nothing faster is undone for them.
 _NOT_WORTH_GOING_BACK = ("weights",)
-_LEAVES_LITTLE = "inside the budget, but would leave next to nothing of it for what comes next"
 # A twentieth of the noise.
 _LITTLE_DB = 0.2
 
@@ -109,9 +108,9 @@ def run_steps(
         attempt = contain(name, partial(_run, name, step, before, context, judge, replay), is_users)
         if isinstance(attempt, Defect):
             attempt = _failed(name, before, attempt)
-        again = attempt.less_aggressive if replay is None else None
+        milder_is_there = replay is None and attempt.less_aggressive is not None
         way: tuple[_Attempt, _Attempt] | Defect | None = None
-        for turn in _turns(attempt, before, milder=again is not None, name=name):
+        for turn in _turns(attempt, before, milder=milder_is_there, name=name):
             if turn == "milder":
                 milder = partial(_less_aggressive, name, attempt, before, judge)
                 less = contain(name, milder, is_users)
@@ -285,22 +284,26 @@ def _attempt(
             f"the decisions keep the step {name!r}, but here it is outside the budget: "
             f"{parity.reason}"
         )
-    saves = decided is None and outcome.share < 1.0
-    if saves and parity.passed and judge.spent(parity) > outcome.share:
-        measured = judge.predict(path, parity, best.measured)
-        path.unlink()
-        report = StepReport(name, False, _LEAVES_LITTLE, measured, True, outcome.details)
-        return _Attempt(best, report, True, outcome.less_aggressive, inside=outcome)
-    measured, kept, reason = _decide(parity, path, best, judge, decided, timed=timed)
+    little = decided is None and parity.passed and _leaves_little(outcome, parity, judge)
+    if little:
+        measured, kept = judge.predict(path, parity, best.measured), False
+        reason = "inside the budget, but would leave next to nothing of it for what comes next"
+    else:
+        measured, kept, reason = _decide(parity, path, best, judge, decided, timed=timed)
     pruned = path if name == "prune" else best.pruned
     challenger = Candidate(outcome.model, path, measured, pruned, parity)
-    if outcome.reason and decided is None:
+    if outcome.reason and decided is None and not little:
         reason = f"{reason} ({outcome.reason})"
     report = StepReport(name, kept, reason, measured, True, outcome.details, stress=parity.stress)
     if not kept:
         path.unlink()
-        return _Attempt(best, report, not parity.passed, outcome.less_aggressive)
+        outside, inside = little or not parity.passed, outcome if little else None
+        return _Attempt(best, report, outside, outcome.less_aggressive, inside=inside)
     return _Attempt(challenger, report, False, outcome.less_aggressive, outcome.between)
+
+
+def _leaves_little(outcome: Outcome, parity: ParityReport, judge: Judge) -> bool:
+    return outcome.share < 1.0 and judge.spent(parity) > outcome.share
 
 
 def _judged(path: Path, judge: Judge) -> ParityReport | str:

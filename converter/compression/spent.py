@@ -21,7 +21,7 @@ def judged(parity: ParityReport, budget: Budget) -> Judged:
     """
     found = [*_metrics(parity, budget), *_floors(parity, budget)]
     if not parity.passed and parity.stress is not None:
-        found += [(_of_rung(rung), 0.0) for rung in parity.stress.rungs if not rung.passed]
+        found += [(_beyond_chance(rung), 0.0) for rung in parity.stress.rungs if not rung.passed]
     if not found:
         return Judged(parity.passed, parity.reason)
     spent, deviation = max(found)
@@ -35,7 +35,7 @@ def most_spent(parity: ParityReport, budget: Budget) -> float:
     """
     found = [share for share, _ in (*_metrics(parity, budget), *_floors(parity, budget))]
     if parity.stress is not None:
-        found += map(_of_limit, parity.stress.rungs)
+        found += map(_with_chance, parity.stress.rungs)
     return max(found, default=0.0)
 
 
@@ -63,20 +63,25 @@ def _floors(parity: ParityReport, budget: Budget) -> Iterator[tuple[float, float
             yield noise_over(one.sqnr_db, budget), 0.0
 
 
-def _of_rung(rung: RungParity) -> float:
-    if rung.allowed is None or rung.candidate is None:
-        return math.inf
-    if rung.drop is None:
-        return float(10 ** ((rung.allowed - rung.margin - rung.candidate) / 10))
+def _beyond_chance(rung: RungParity) -> float:
+    """What a rung takes of the budget beyond what chance explains."""
+    if rung.drop is None or rung.allowed is None:
+        return _undropped(rung)
     return _ratio(rung.drop - rung.margin, rung.allowed)
 
 
-def _of_limit(rung: RungParity) -> float:
+def _with_chance(rung: RungParity) -> float:
+    """What it takes of the budget and of what chance explains together."""
+    if rung.drop is None or rung.allowed is None:
+        return _undropped(rung)
+    return 0.0 if math.isinf(rung.margin) else _ratio(rung.drop, rung.allowed + rung.margin)
+
+
+def _undropped(rung: RungParity) -> float:
+    """What a floor in dB takes, or one that could not be compared: nothing or all there is."""
     if rung.allowed is None or rung.candidate is None:
         return 0.0 if rung.passed else math.inf
-    if rung.drop is None:
-        return float(10 ** ((rung.allowed - rung.margin - rung.candidate) / 10))
-    return 0.0 if math.isinf(rung.margin) else _ratio(rung.drop, rung.allowed + rung.margin)
+    return float(10 ** ((rung.allowed - rung.margin - rung.candidate) / 10))
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from converter.pruning.evidence import accepted, spent
 from converter.pruning.prepare import PruneOptions
+from converter.pruning.search.bracket import NEAR
 from converter.pruning.search.chain import SMALLEST_STEP, WHOLE, Link
 from converter.pruning.search.plan import PlanKey, key_of
 from converter.pruning.trials import Trial, Trials
@@ -21,8 +22,6 @@ from quantizers.training.distill import TrainingStopped
 
 # What the next plan leaves where all have passed so far, or all have failed.
 _STEP = 0.7
-# The last plan that passed and the first that failed are close: one leaves this of the other.
-_CLOSE = 0.88
 # What is taken has had so many rounds, before another one.
 _LEAST_ROUNDS = 2
 # How many plans are trained to the end, where the smaller ones turn out to be outside.
@@ -152,7 +151,7 @@ class Search:
                 if number + 1 >= _MOST_WITHOUT:
                     return
                 share = min(refused / _STEP, math.sqrt(refused))
-            elif refused > _CLOSE * passed:
+            elif refused > NEAR * passed:
                 return
 
     def _leaving(self, share: float) -> Link:

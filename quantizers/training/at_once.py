@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from quantizers.training.pool import Group, bytes_of
+from quantizers.training.pool import Group, bytes_of, combined
 from runtimes.base import Array
 
 Step = Callable[[Any, Any, Any], None]
@@ -68,35 +68,27 @@ class TracedSteps:
     def take(self, batches: Group, settings: Array) -> None:
         """Take a step for each place along the first axis of ``batches`` and ``settings``."""
         feed, targets = dict(batches.feed), dict(batches.targets)
-        key = tuple(shape[1:] for shape in _shapes(batches))
+        key = batches.shapes
         if key not in self._traced and len(self._traced) < _MOST_SHAPES:
-            given = [_of_any_number(one) for one in (feed, targets)]
-            (of_settings,) = _of_any_number({"": settings}).values()
-            self._traced[key] = self._steps.get_concrete_function(*given, of_settings)
+            given = [
+                {name: _of_any_number(array) for name, array in arrays.items()}
+                for arrays in (feed, targets)
+            ]
+            self._traced[key] = self._steps.get_concrete_function(*given, _of_any_number(settings))
         self._traced.get(key, self._steps)(feed, targets, settings)
 
 
-def _of_any_number(arrays: Mapping[str, Array]) -> dict[str, Any]:
+def _of_any_number(array: Array) -> Any:
     import tensorflow as tf
 
-    return {
-        name: tf.TensorSpec([None, *array.shape[1:]], array.dtype) for name, array in arrays.items()
-    }
+    return tf.TensorSpec([None, *array.shape[1:]], array.dtype)
 
 
 def stacked(batches: Sequence[Group]) -> Group:
     """Batches of one shape along a new first axis."""
-    first = batches[0]
-    return Group(
-        {name: np.stack([one.feed[name] for one in batches]) for name in first.feed},
-        {name: np.stack([one.targets[name] for one in batches]) for name in first.targets},
-    )
+    return combined(batches, np.stack)
 
 
 def is_like(one: Group, other: Group) -> bool:
     """Whether the inputs and targets of both have the same shapes."""
-    return _shapes(one) == _shapes(other)
-
-
-def _shapes(group: Group) -> list[tuple[int, ...]]:
-    return [array.shape for array in (*group.feed.values(), *group.targets.values())]
+    return (one.count, one.shapes) == (other.count, other.shapes)

@@ -22,6 +22,8 @@ from quantizers.training.pool import (
     Group,
     Teacher,
     answered,
+    by_shape,
+    combined,
     shuffled,
 )
 from quantizers.training.pools import Pools
@@ -29,7 +31,6 @@ from quantizers.training.quantized_form import QuantizedForm
 from quantizers.training.step import Training
 from quantizers.training.targets import Target, targets_of
 from quantizers.training.weight_bits import levels_of
-from runtimes.base import Feed
 from runtimes.data.dataset import Dataset
 from runtimes.errors import DataError, RuntimeUnavailable
 from runtimes.extras import missing_extra
@@ -178,12 +179,9 @@ class Distiller:
 
         That is warped, perturbed and mixed; where shapes differ, those of the commonest.
         """
-        feeds: dict[tuple[object, ...], list[Feed]] = {}
-        for batch in self._examined.batches(self._examined_count):
-            shapes = tuple((name, array.shape[1:]) for name, array in sorted(batch.feed.items()))
-            feeds.setdefault(shapes, []).append(batch.feed)
-        found = max(feeds.values(), key=len)
-        arrays = {name: np.concatenate([feed[name] for feed in found]) for name in found[0]}
+        batches = self._examined.batches(self._examined_count)
+        commonest = max(by_shape(Group(batch.feed, {}) for batch in batches), key=len)
+        arrays = combined(commonest, np.concatenate).feed
         return Dataset.open(arrays, inputs=model_inputs(self._teacher))
 
     def _run(self, training: Training, targets: Sequence[Target], after: int) -> str:

@@ -54,11 +54,10 @@ class Adam:
 
         self._matrices = [name for name in initial if name in matrices]
         rest = [name for name in initial if name not in matrices]
-        initial = {name: initial[name] for name in (*self._matrices, *rest)}
-        self._shapes = {name: array.shape for name, array in initial.items()}
-        row = _row(list(initial.values()))
-        self.learned, self.average, self._sizes = (tf.Variable(row) for _ in range(3))
-        self._moments = [tf.Variable(tf.zeros_like(row)) for _ in _DECAYS]
+        self._shapes = {name: initial[name].shape for name in (*self._matrices, *rest)}
+        zeros = np.zeros_like(_row(initial.values()))
+        self.learned, self.average, self._sizes = (tf.Variable(zeros) for _ in range(3))
+        self._moments = [tf.Variable(zeros) for _ in _DECAYS]
         self.begin(initial, rate=rate, steps=steps, warmup=warmup)
 
     def begin(self, initial: Mapping[str, Array], *, rate: float, steps: int, warmup: int) -> None:

@@ -7,7 +7,7 @@ no label is needed and no answer is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,6 +48,11 @@ class Group:
     def count(self) -> int:
         """The number of samples."""
         return len(next(iter(self.feed.values())))
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Of a sample: the shapes of inputs and targets."""
+        return tuple(array.shape[1:] for array in (*self.feed.values(), *self.targets.values()))
 
     def rows(self, places: Array) -> Group:
         """Some of the samples."""
@@ -151,16 +156,25 @@ def answered(batches: Iterator[Batch], teacher: Teacher) -> list[Group]:
 
     No more than fits in a quarter of a gigabyte.
     """
-    parts: dict[tuple[object, ...], list[Group]] = {}
+    return [combined(groups, np.concatenate) for groups in by_shape(_asked(batches, teacher))]
+
+
+def _asked(batches: Iterator[Batch], teacher: Teacher) -> Iterator[Group]:
     held = 0
     for batch in batches:
         group = Group(batch.feed, teacher.answers(batch.feed))
-        shapes = tuple(array.shape[1:] for array in (*group.feed.values(), *group.targets.values()))
-        parts.setdefault(shapes, []).append(group)
+        yield group
         held += bytes_of([group])
         if held >= _MOST_BYTES:
-            break
-    return [_joined(groups) for groups in parts.values()]
+            return
+
+
+def by_shape(groups: Iterable[Group]) -> list[list[Group]]:
+    """Those whose samples are of one shape next to each other."""
+    parts: dict[tuple[object, ...], list[Group]] = {}
+    for group in groups:
+        parts.setdefault(group.shapes, []).append(group)
+    return list(parts.values())
 
 
 def bytes_of(groups: Sequence[Group]) -> int:
@@ -190,9 +204,10 @@ def in_batches(count: int, size: int) -> list[Array]:
     return [np.arange(start, start + size) for start in range(0, count - size + 1, size)]
 
 
-def _joined(groups: Sequence[Group]) -> Group:
+def combined(groups: Sequence[Group], how: Callable[[list[Array]], Array]) -> Group:
+    """Groups of one shape as one: concatenated, or stacked along a new first axis."""
     first = groups[0]
     return Group(
-        {name: np.concatenate([group.feed[name] for group in groups]) for name in first.feed},
-        {name: np.concatenate([group.targets[name] for group in groups]) for name in first.targets},
+        {name: how([group.feed[name] for group in groups]) for name in first.feed},
+        {name: how([group.targets[name] for group in groups]) for name in first.targets},
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -42,8 +42,13 @@ class Best:
 
     def or_this(self, training: Training, error: float) -> Best:
         """This, or what training has now where its ``error`` is less."""
-        better = error < self.error - _ROUNDING
-        return Best(training.values(), error, training.done) if better else self
+        if not self.is_beaten_by(error):
+            return self
+        return Best(training.values(), error, training.done)
+
+    def is_beaten_by(self, error: float) -> bool:
+        """Whether an error is less by more than rounding."""
+        return error < self.error - _ROUNDING
 
 
 class Training:
@@ -73,9 +78,8 @@ class Training:
 
         graph = TrainableGraph(form.model)
         self._fixed_batch = fixed_batch(graph.inputs)
-        self._optimizer = Adam(
-            _values_of(form), rate=0.0, steps=1, warmup=1, matrices=matrices_of(form.model)
-        )
+        matrices = matrices_of(form.model)
+        self._optimizer = Adam(_values_of(form), **_schedule(options), matrices=matrices)
         optimizer = self._optimizer
 
         def run(row: Any, feed: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,12 +98,14 @@ class Training:
         self._error = tf.function(error, autograph=False, reduce_retracing=True)
         self._examined = examined
         self._some = [group.rows(np.arange(0, group.count, _EVERY)) for group in examined]
-        self.begin(form, options)
+        self._start(options)
 
     def serves(self, options: DistillOptions) -> bool:
         """Whether ``begin`` computes, to the bit, what a new training would with these."""
-        size = self._fixed_batch or options.batch_size
-        return size == self.batch_size and self._steps.serves
+        return self._size_by(options) == self.batch_size and self._steps.serves
+
+    def _size_by(self, options: DistillOptions) -> int:
+        return self._fixed_batch or options.batch_size
 
     def begin(self, form: Form, options: DistillOptions) -> None:
         """Start from what ``form`` starts from: the same graph, with other values maybe.
@@ -107,16 +113,16 @@ class Training:
         What TensorFlow has traced serves again; for a small graph tracing takes as long as hundreds
         of steps.
         """
-        self.batch_size = self._fixed_batch or options.batch_size
+        self._optimizer.begin(_values_of(form), **_schedule(options))
+        self._start(options)
+
+    def _start(self, options: DistillOptions) -> None:
+        self.batch_size = self._size_by(options)
         self.steps, self.done = options.steps, 0
         self._every = max(1, options.steps // _LOOKS)
         gap = math.gcd(self._every, options.steps)
         self._at_once = steps_at_once(self._examined, self.batch_size, gap)
         self._waiting: list[Group] = []
-        warmup = round(options.steps * _WARMUP)
-        self._optimizer.begin(
-            _values_of(form), rate=options.rate, steps=options.steps, warmup=warmup
-        )
         self.first = Best(self.values(), self._error_on(self._examined))
         self._likely = Best({}, math.inf)
         self._optimizer.rate = min(options.rate, _RATE_BY_ERROR * math.sqrt(self.first.error))
@@ -157,8 +163,7 @@ class Training:
             return self.first
         self._optimizer.show(found.values)
         error = self._error_on(self._examined)
-        better = error < self.first.error - _ROUNDING
-        return Best(found.values, error, found.steps) if better else self.first
+        return replace(found, error=error) if self.first.is_beaten_by(error) else self.first
 
     def _error_on(self, groups: Sequence[Group]) -> float:
         total, count = 0.0, 0
@@ -172,6 +177,17 @@ class Training:
     def values(self) -> dict[str, Array]:
         """What the variables are now, on average."""
         return self._optimizer.values()
+
+
+class _Schedule(TypedDict):
+    rate: float
+    steps: int
+    warmup: int
+
+
+def _schedule(options: DistillOptions) -> _Schedule:
+    warmup = round(options.steps * _WARMUP)
+    return {"rate": options.rate, "steps": options.steps, "warmup": warmup}
 
 
 def _values_of(form: Form) -> dict[str, Array]:
